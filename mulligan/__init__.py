@@ -1,0 +1,1 @@
+"""Train a GAN on your images. Every GAN it trains makes the next one better."""
