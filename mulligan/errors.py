@@ -1,4 +1,6 @@
-"""The one error that is meant for people."""
+"""The errors that are meant for people, and the one that is no error."""
+
+from pathlib import Path
 
 
 class MulliganError(Exception):
@@ -10,3 +12,14 @@ class MulliganError(Exception):
 
 class UsageError(MulliganError):
     """A command or argument that cannot mean anything; the command line exits with 2."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The person stopped a run with Ctrl-C, and it is saved: `resume` goes on from there.
+
+    The command line prints how, and exits with 130. A `KeyboardInterrupt`, so that `except Exception` lets it pass.
+    """
+
+    def __init__(self, run: Path):
+        super().__init__(f"interrupted and saved; to go on: mulligan resume {run}")
+        self.run = run
