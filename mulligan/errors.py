@@ -17,7 +17,7 @@ class UsageError(MulliganError):
 class Interrupted(KeyboardInterrupt):
     """The person stopped a run with Ctrl-C, and it is saved, for `resume` to go on from.
 
-    The command line prints how, and exits with 130. It is a `KeyboardInterrupt`: `except Exception` lets it pass.
+    The command line prints how, and exits with 130. As a `KeyboardInterrupt` it passes `except Exception`.
     """
 
     def __init__(self, run: Path):
