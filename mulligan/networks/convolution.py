@@ -1,0 +1,173 @@
+"""Two-dimensional convolution and its transpose, each lowered in the way that suits the machine.
+
+On a CPU a matrix product inside `lax.scan` runs at the machine's peak while `lax.conv` runs about ten times
+slower than outside it, so there a convolution is a sum of shifted matrix products. On a GPU `lax.conv` is
+right.
+
+Geometry, for a kernel of side `k` and stride `s`: the output has `ceil(h / s)` rows, and output row `i` sees
+the input rows `i*s - low ... i*s - low + k - 1` with `low = (k - 1) // 2` and zeros outside the image. That
+is DCGAN's padding: 1 for k = 4, s = 2; 1 for k = 3, s = 1; 2 for k = 5, s = 2. The transpose is the exact
+adjoint of this map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Maps = Float[Array, "n h w c"]
+Kernel = Float[Array, "kh kw ci co"]
+
+
+class Lowering(NamedTuple):
+    """One way to compute both maps: `(x, kernel, stride)` and `(x, kernel, stride, out_hw)`."""
+
+    conv2d: Callable[[Maps, Kernel, int], Maps]
+    conv2d_transpose: Callable[[Maps, Kernel, int, tuple[int, int]], Maps]
+
+
+def conv2d(x: Maps, kernel: Kernel, stride: int, lowering: str | None = None) -> Maps:
+    """Convolution with zero padding: `[n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), co]`.
+
+    Args:
+      x: feature maps.
+      kernel: sides of at least `stride`.
+      stride: 1 or more, the same for rows and columns.
+      lowering: a name in `LOWERINGS`; by default the one that suits the backend this is traced for.
+
+    Example:
+      >>> conv2d(jnp.ones((1, 7, 8, 3)), jnp.ones((4, 4, 3, 5)), 2).shape
+      (1, 4, 4, 5)
+    """
+    return LOWERINGS[lowering or default_lowering()].conv2d(x, kernel, stride)
+
+
+def conv2d_transpose(
+    x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int], lowering: str | None = None
+) -> Maps:
+    """The adjoint of `conv2d` with `kernel.swapaxes(2, 3)`: `[n, h, w, ci] -> [n, *out_hw, co]`.
+
+    Args:
+      x: feature maps.
+      kernel: sides of at least `stride`; its third axis is contracted with the channels of `x`.
+      stride: 1 or more.
+      out_hw: size of the output; `ceil(out_hw / stride)` must be the size of `x`.
+      lowering: as in `conv2d`.
+
+    Example:
+      >>> conv2d_transpose(jnp.ones((1, 4, 4, 5)), jnp.ones((4, 4, 5, 3)), 2, (7, 8)).shape
+      (1, 7, 8, 3)
+    """
+    return LOWERINGS[lowering or default_lowering()].conv2d_transpose(x, kernel, stride, out_hw)
+
+
+def default_lowering() -> str:
+    """The lowering for the backend in use: `matmul` on a CPU, `conv` elsewhere."""
+    return "matmul" if jax.default_backend() == "cpu" else "conv"
+
+
+# --- lax.conv -------------------------------------------------------------------------------------
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def _conv(x: Maps, kernel: Kernel, stride: int) -> Maps:
+    padding = [_padding(size, side, stride) for size, side in zip(x.shape[1:3], kernel.shape, strict=False)]
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
+
+
+def _conv_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Maps:
+    padding = []
+    for size, out, side in zip(x.shape[1:3], out_hw, kernel.shape, strict=False):
+        low = _low(side)
+        padding.append((side - 1 - low, out - (size - 1) * stride - 1 + low))
+    return lax.conv_general_dilated(
+        x, kernel[::-1, ::-1], (1, 1), padding, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT
+    )
+
+
+def _low(side: int) -> int:
+    return (side - 1) // 2
+
+
+def _padding(size: int, side: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after, so that `ceil(size / stride)` windows fit."""
+    out = -(-size // stride)
+    return _low(side), (out - 1) * stride + side - size - _low(side)
+
+
+# --- sums of shifted matrix products --------------------------------------------------------------
+
+
+def _matmul(x: Maps, kernel: Kernel, stride: int) -> Maps:
+    """Space to depth, then `ceil(k / stride)` taps a side, one matrix product a tap."""
+    th, tw, _, _, _, co = (cells := _cells(kernel, stride)).shape
+    taps = cells.reshape(th, tw, -1, co)
+    out = [-(-size // stride) for size in x.shape[1:3]]
+    padding = []
+    for size, rows, side, count in zip(x.shape[1:3], out, kernel.shape, taps.shape, strict=False):
+        padding.append((_low(side), (rows + count - 1) * stride - size - _low(side), 0))
+    blocks = _space_to_depth(_pad(x, padding), stride)
+    return _shifted_products(blocks, taps, out)
+
+
+def _matmul_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Maps:
+    """The mirror of `_matmul`: one matrix product a tap, then depth to space, then a crop."""
+    th, tw, _, _, ci, _ = (cells := _cells(kernel, stride)[::-1, ::-1]).shape
+    taps = jnp.moveaxis(cells, 4, 2).reshape(th, tw, ci, -1)
+    padding, rows, crops = [], [], []
+    for size, out, side, count in zip(x.shape[1:3], out_hw, kernel.shape, taps.shape, strict=False):
+        first, last = _low(side) // stride, -(-(_low(side) + out) // stride)  # blocks of output that are kept
+        padding.append((count - 1 - first, last - size, 0))
+        rows.append(last - first)
+        crops.append(slice(_low(side) - first * stride, _low(side) - first * stride + out))
+    blocks = _shifted_products(_pad(x, padding), taps, rows)
+    return _depth_to_space(blocks, stride)[:, crops[0], crops[1]]
+
+
+def _cells(kernel: Kernel, stride: int) -> Float[Array, "th tw s s ci co"]:
+    """The kernel cut into cells of `stride x stride`, after zeros that fill the last cells."""
+    kernel = jnp.pad(kernel, [(0, -side % stride) for side in kernel.shape[:2]] + [(0, 0), (0, 0)])
+    kh, kw, ci, co = kernel.shape
+    return kernel.reshape(kh // stride, stride, kw // stride, stride, ci, co).swapaxes(1, 2)
+
+
+def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Maps:
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *padding, (0, 0, 0)])  # negative padding crops
+
+
+def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Maps:
+    rows, columns = out_hw
+    total = None
+    for i in range(taps.shape[0]):
+        for j in range(taps.shape[1]):
+            product = x[:, i : i + rows, j : j + columns] @ taps[i, j]
+            total = product if total is None else total + product
+    assert total is not None
+    return total
+
+
+def _space_to_depth(x: Maps, stride: int) -> Maps:
+    """`[n, h, w, c] -> [n, h/s, w/s, s*s*c]`; channels ordered by row, column, channel."""
+    if stride == 1:
+        return x
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // stride, stride, w // stride, stride, c)
+    return x.swapaxes(2, 3).reshape(n, h // stride, w // stride, stride * stride * c)
+
+
+def _depth_to_space(x: Maps, stride: int) -> Maps:
+    """The inverse of `_space_to_depth`."""
+    if stride == 1:
+        return x
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, stride, stride, c // stride**2)
+    return x.swapaxes(2, 3).reshape(n, h * stride, w * stride, c // stride**2)
+
+
+LOWERINGS = {"matmul": Lowering(_matmul, _matmul_transpose), "conv": Lowering(_conv, _conv_transpose)}
