@@ -72,7 +72,7 @@ class Recipe:
     dynamics: str = "alternating"  # a name in game.dynamics.DYNAMICS
     disc_steps: int = 1  # discriminator steps for each generator step
     batch: int = 64
-    augmentation: tuple[str, ...] = ("translate", "colour", "cutout")  # names in game.augment.POLICIES
+    augmentation: tuple[str, ...] = ()  # names in game.augment.POLICIES
     averages: tuple[str, ...] = ("ema",)  # names in averaging.AVERAGES, besides the last iterate
     hyperparameters: Hyperparameters = Hyperparameters()
     schedules: tuple[tuple[str, Form], ...] = ()  # (name of a hyperparameter, form); those not named are constant

@@ -42,8 +42,8 @@ class StepInfo(NamedTuple):
     disc_loss: Any
     real_logit: Any  # mean
     fake_logit: Any  # mean
-    penalty: Any  # mean squared gradient norm, unweighted; 0 in a step without penalty
-    finite: Any  # 1 when losses and both networks' updates were finite, else 0
+    penalty: Any  # unweighted; 0 in a step without penalty
+    accuracy: Any  # share of pairs in which the real image has the higher logit
 
 
 class Averager(NamedTuple):

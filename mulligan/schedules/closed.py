@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
@@ -37,7 +38,7 @@ class ScheduleState(NamedTuple):
     forms: Forms
 
 
-def constant(initial: float) -> Curve:
+def constant(initial: ArrayLike) -> Curve:
     """The null schedule: `initial` at all times.
 
     Example:
@@ -47,7 +48,7 @@ def constant(initial: float) -> Curve:
     return _curve(initial, Form(kind="constant"))
 
 
-def exponential(initial: float, rate: float) -> Curve:
+def exponential(initial: ArrayLike, rate: ArrayLike) -> Curve:
     """Decays exponentially with images seen: `initial * exp(-rate * nimg)`.
 
     Args:
@@ -64,7 +65,7 @@ def exponential(initial: float, rate: float) -> Curve:
     return _curve(initial, Form(kind="exponential", rate=rate))
 
 
-def cosine(initial: float, final: float, over_nimg: float) -> Curve:
+def cosine(initial: ArrayLike, final: ArrayLike, over_nimg: ArrayLike) -> Curve:
     """Half a cosine from `initial` to `initial * final`.
 
     `initial * (final + (1 - final) (1 + cos(pi u)) / 2)` with `u = min(nimg / over_nimg, 1)`
@@ -85,7 +86,7 @@ def cosine(initial: float, final: float, over_nimg: float) -> Curve:
     return _curve(initial, Form(kind="cosine", final=final, over_nimg=over_nimg))
 
 
-def linear(initial: float, final: float, over_nimg: float) -> Curve:
+def linear(initial: ArrayLike, final: ArrayLike, over_nimg: ArrayLike) -> Curve:
     """A straight line from `initial` to `initial * final`, reached at `over_nimg` (> 0) images, then held.
 
     Example:
@@ -95,7 +96,7 @@ def linear(initial: float, final: float, over_nimg: float) -> Curve:
     return _curve(initial, Form(kind="linear", final=final, over_nimg=over_nimg))
 
 
-def warm(curve: Curve, warmup_nimg: float) -> Curve:
+def warm(curve: Curve, warmup_nimg: ArrayLike) -> Curve:
     """`curve`, multiplied by a line that rises from 0 to 1 over the first `warmup_nimg` (> 0) images.
 
     Example:
@@ -105,7 +106,7 @@ def warm(curve: Curve, warmup_nimg: float) -> Curve:
     return lambda nimg: _warmup(_float(nimg), warmup_nimg) * curve(nimg)
 
 
-def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float) -> Schedule:
+def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -> Schedule:
     """The schedule of a recipe: each named hyperparameter follows its form, all others stay as they are.
 
     Args:
@@ -122,7 +123,7 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float) -> Sche
 
     Example:
       >>> halving = schedule([("gen_lr", Form(kind="linear", final=0.5))], horizon_nimg=1e6)
-      >>> info = StepInfo(nimg=1e6, gen_loss=0, disc_loss=0, real_logit=0, fake_logit=0, penalty=0, finite=1)
+      >>> info = StepInfo(nimg=1e6, gen_loss=0, disc_loss=0, real_logit=0, fake_logit=0, penalty=0, accuracy=0)
       >>> hyperparameters, _ = halving.update(halving.init(Hyperparameters(gen_lr=2.0)), info)
       >>> float(hyperparameters.gen_lr)
       1.0
@@ -179,11 +180,11 @@ def _warmup(nimg: Array, warmup_nimg: Any) -> Array:
     return jnp.where(nimg < warmup_nimg, nimg / jnp.maximum(warmup_nimg, 1.0), 1.0)
 
 
-def _curve(initial: float, form: Form) -> Curve:
+def _curve(initial: ArrayLike, form: Form) -> Curve:
     return lambda nimg: initial * FORMS[form.kind](_float(nimg), form)
 
 
-def _forms(by_name: dict[str, Form], horizon_nimg: float) -> Forms:
+def _forms(by_name: dict[str, Form], horizon_nimg: float | int) -> Forms:
     for name, form in by_name.items():
         _check(name, form, horizon_nimg)
     rows = [by_name.get(name, Form()) for name in Hyperparameters._fields]
@@ -196,7 +197,7 @@ def _forms(by_name: dict[str, Form], horizon_nimg: float) -> Forms:
     )
 
 
-def _check(name: str, form: Form, horizon_nimg: float) -> None:
+def _check(name: str, form: Form, horizon_nimg: float | int) -> None:
     if name not in Hyperparameters._fields:
         known = ", ".join(Hyperparameters._fields)
         raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")

@@ -1,0 +1,132 @@
+"""The game as static choices, the state as one pytree, and one step as a pure function of that state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+
+from mulligan.game.augment import Policy
+from mulligan.recipe import Hyperparameters
+from mulligan.types import Averager, Key, Loss, Pixels, Pytree, Schedule, StepInfo
+
+
+class Strategy(NamedTuple):
+    """Factors on the scheduled hyperparameters, float32 scalars: what a guard or a strategy changes while training."""
+
+    gen_lr: Any = 1.0
+    disc_lr: Any = 1.0
+    gamma: Any = 1.0
+
+
+class GanState(NamedTuple):
+    """All that a step reads and all that a checkpoint saves."""
+
+    nimg: Int[Array, ""]  # real images shown to the discriminator
+    gen: Pytree
+    disc: Pytree
+    gen_opt: Pytree
+    disc_opt: Pytree
+    averages: Pytree
+    schedule: Pytree
+    strategy: Strategy
+    key: Key
+
+
+class Data(NamedTuple):
+    """Training images on the device, and their labels when the networks are conditional."""
+
+    images: UInt8[Array, "m h w c"]
+    labels: Int[Array, " m"] | None = None
+
+
+class Batch(NamedTuple):
+    """What one step sees: a batch for each discriminator step."""
+
+    real: Float[Array, "steps n h w c"]
+    labels: Int[Array, "steps n"] | None
+
+
+@dataclass(frozen=True)
+class Game:
+    """The static choices of a run; what may change while it trains is in `GanState`."""
+
+    loss: Loss
+    penalty: Callable  # of game.penalties.lazy
+    augment: Policy
+    dynamics: Callable[[Game, GanState, Batch, Hyperparameters, Key], tuple[GanState, StepInfo]]
+    schedule: Schedule
+    averager: Averager
+    batch: int
+    disc_steps: int
+    latent: int
+
+
+def gen_optimiser(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """Adam for the generator; its numbers are traced, its state does not depend on them."""
+    return _adam(hyperparameters.gen_lr, hyperparameters.gen_beta1, hyperparameters.gen_beta2)
+
+
+def disc_optimiser(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """Adam for the discriminator."""
+    return _adam(hyperparameters.disc_lr, hyperparameters.disc_beta1, hyperparameters.disc_beta2)
+
+
+def _adam(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
+    return optax.chain(optax.scale_by_adam(beta1, beta2), optax.scale(-rate))
+
+
+def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperparameters, key: Key) -> GanState:
+    """The state before the first step."""
+    return GanState(
+        nimg=jnp.zeros((), jnp.int32),
+        gen=gen,
+        disc=disc,
+        gen_opt=gen_optimiser(hyperparameters).init(gen),
+        disc_opt=disc_optimiser(hyperparameters).init(disc),
+        averages=game.averager.init(gen),
+        schedule=game.schedule.init(hyperparameters),
+        strategy=Strategy(*(jnp.ones((), jnp.float32) for _ in Strategy._fields)),
+        key=key,
+    )
+
+
+def step(game: Game, state: GanState, data: Data) -> tuple[GanState, StepInfo]:
+    """One generator step with its discriminator steps, then the averages. Pure; jit, scan and vmap clean."""
+    key, batch_key, game_key = jax.random.split(state.key, 3)
+    hyperparameters, schedule = scheduled(game, state)
+    batch = draw(data, game.disc_steps, game.batch, batch_key)
+    state, info = game.dynamics(game, state, batch, hyperparameters, game_key)
+    nimg = state.nimg + game.batch * game.disc_steps
+    averages = game.averager.update(state.averages, state.gen, nimg, hyperparameters.ema_nimg)
+    return state._replace(nimg=nimg, averages=averages, schedule=schedule, key=key), info
+
+
+def scheduled(game: Game, state: GanState) -> tuple[Hyperparameters, Pytree]:
+    """The hyperparameters in force, and the schedule's next state."""
+    now = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(nimg=state.nimg.astype(jnp.float32))
+    values, schedule = game.schedule.update(state.schedule, now)
+    factors = {name: getattr(values, name) * factor for name, factor in state.strategy._asdict().items()}
+    return values._replace(**factors), schedule
+
+
+def draw(data: Data, steps: int, n: int, key: Key) -> Batch:
+    """Images drawn with replacement, as pixels in [-1, 1]."""
+    chosen = jax.random.randint(key, (steps, n), 0, data.images.shape[0])
+    labels = None if data.labels is None else data.labels[chosen]
+    return Batch(pixels(data.images[chosen]), labels)
+
+
+def pixels(images: UInt8[Array, "..."]) -> Float[Array, "..."]:
+    """Bytes 0 to 255 as -1 to 1."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def to_bytes(images: Pixels) -> UInt8[Array, "n h w c"]:
+    """Inverse of `pixels`, rounded and clipped."""
+    return jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8)
