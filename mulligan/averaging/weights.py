@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
@@ -135,7 +136,7 @@ def several(names: Sequence[str]) -> Averager:
     def init(params: Pytree) -> Pytree:
         return {name: averager.init(params) for name, averager in averagers.items()}
 
-    def update(state: Pytree, params: Pytree, nimg: Array, halflife_nimg: Array) -> Pytree:
+    def update(state: Pytree, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike) -> Pytree:
         return {
             name: averager.update(state[name], params, nimg, halflife_nimg)
             for name, averager in averagers.items()
@@ -154,7 +155,9 @@ def _running(share: Share) -> Averager:
         # Copies: a buffer that is both parameter and average could not be donated.
         return AverageState(jnp.zeros((), jnp.float32), jax.tree.map(jnp.array, params))
 
-    def update(state: AverageState, params: Pytree, nimg: Array, halflife_nimg: Array) -> AverageState:
+    def update(
+        state: AverageState, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike
+    ) -> AverageState:
         now = jnp.asarray(nimg, jnp.float32)
         towards = share(state.nimg, now, jnp.asarray(halflife_nimg, jnp.float32))
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
@@ -38,7 +37,7 @@ class ScheduleState(NamedTuple):
     forms: Forms
 
 
-def constant(initial: ArrayLike) -> Curve:
+def constant(initial: float) -> Curve:
     """The null schedule: `initial` at all times.
 
     Example:
@@ -48,7 +47,7 @@ def constant(initial: ArrayLike) -> Curve:
     return _curve(initial, Form(kind="constant"))
 
 
-def exponential(initial: ArrayLike, rate: ArrayLike) -> Curve:
+def exponential(initial: float, rate: float) -> Curve:
     """Decays exponentially with images seen: `initial * exp(-rate * nimg)`.
 
     Args:
@@ -65,7 +64,7 @@ def exponential(initial: ArrayLike, rate: ArrayLike) -> Curve:
     return _curve(initial, Form(kind="exponential", rate=rate))
 
 
-def cosine(initial: ArrayLike, final: ArrayLike, over_nimg: ArrayLike) -> Curve:
+def cosine(initial: float, final: float, over_nimg: float) -> Curve:
     """Half a cosine from `initial` to `initial * final`.
 
     `initial * (final + (1 - final) (1 + cos(pi u)) / 2)` with `u = min(nimg / over_nimg, 1)`
@@ -80,27 +79,27 @@ def cosine(initial: ArrayLike, final: ArrayLike, over_nimg: ArrayLike) -> Curve:
       A function of `nimg` (float32 scalar or [k]) with the shape of its argument.
 
     Example:
-      >>> float(cosine(2.0, 0.5, 1000)(1000))
+      >>> float(cosine(2.0, 0.5, 1e3)(1000))
       1.0
     """
     return _curve(initial, Form(kind="cosine", final=final, over_nimg=over_nimg))
 
 
-def linear(initial: ArrayLike, final: ArrayLike, over_nimg: ArrayLike) -> Curve:
+def linear(initial: float, final: float, over_nimg: float) -> Curve:
     """A straight line from `initial` to `initial * final`, reached at `over_nimg` (> 0) images, then held.
 
     Example:
-      >>> float(linear(2.0, 0.0, 1000)(250))
+      >>> float(linear(2.0, 0.0, 1e3)(250))
       1.5
     """
     return _curve(initial, Form(kind="linear", final=final, over_nimg=over_nimg))
 
 
-def warm(curve: Curve, warmup_nimg: ArrayLike) -> Curve:
+def warm(curve: Curve, warmup_nimg: float) -> Curve:
     """`curve`, multiplied by a line that rises from 0 to 1 over the first `warmup_nimg` (> 0) images.
 
     Example:
-      >>> float(warm(constant(2.0), 1000)(500))
+      >>> float(warm(constant(2.0), 1e3)(500))
       1.0
     """
     return lambda nimg: _warmup(_float(nimg), warmup_nimg) * curve(nimg)
@@ -180,7 +179,7 @@ def _warmup(nimg: Array, warmup_nimg: Any) -> Array:
     return jnp.where(nimg < warmup_nimg, nimg / jnp.maximum(warmup_nimg, 1.0), 1.0)
 
 
-def _curve(initial: ArrayLike, form: Form) -> Curve:
+def _curve(initial: float, form: Form) -> Curve:
     return lambda nimg: initial * FORMS[form.kind](_float(nimg), form)
 
 

@@ -81,7 +81,7 @@ def test_power_has_the_width_asked_for(width):
 
 
 def test_slow_moves_only_at_its_times(path):
-    got = run(averaging.slow(every_nimg=10 * BATCH, alpha=0.25), path)
+    got = run(averaging.slow(every_nimg=10.0 * BATCH, alpha=0.25), path)
     values = np.asarray(path[0]["w"], np.float64)
     slow = values[0]
     for step in range(1, STEPS):
