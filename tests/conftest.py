@@ -1,0 +1,38 @@
+"""What every test runs under: shapes checked at every call, compiled programs kept, cores shared out."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("mulligan", "typechecker.checked")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Set before jax is imported, and inherited by the programs that tests start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives each parallel worker its own cores, for XLA and BLAS size their thread pools by what they may use."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker is None or not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) >= workers:
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs an accelerator where there is none."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanting:
+        return
+    import jax
+
+    if jax.default_backend() == "cpu":
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator, and this machine has none"))
