@@ -1,1 +1,27 @@
 """Train a GAN on your images. Every GAN it trains makes the next one better."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mulligan.meta.fit import Generator, fit, load, resume, score
+
+    __version__: str
+
+__all__ = ["Generator", "__version__", "fit", "load", "resume", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for when it is asked for: `import mulligan` alone loads no jax."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mulligan")
+    if name in __all__:
+        from mulligan.meta import fit as home
+
+        return getattr(home, name)
+    raise AttributeError(f"module 'mulligan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,234 @@
+"""The command line: parses, calls, prints, and computes nothing itself.
+
+Whatever is slow to import is imported inside the command that needs it, so that `mulligan --help` is instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mulligan.errors import Interrupted, MulliganError, UsageError
+
+app = typer.Typer(
+    name="mulligan",
+    help="Train a GAN on your images. Every GAN it trains makes the next one better.",
+    epilog="mulligan COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help takes a third of the time of rich help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+DATA_HELP = "A folder, zip, tar, .npz, .npy, MNIST or CIFAR-10 file, Hugging Face data set, or built-in name."
+TIME_HELP = "Budget, such as 90s, 10m or 1h30m."
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit made it.", show_default=False)]
+Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same result.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", metavar="DIR", help="Write TensorBoard event files to DIR, too."),
+]
+
+
+@app.command()
+def fit(
+    data: Data,
+    *,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help=TIME_HELP)] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="N", help="Budget in images seen, such as 500k or 2M.")
+    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")
+    ] = None,
+    size: Size = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Condition on the classes.")] = False,
+    tensorboard: TensorBoard = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a GAN on your images within a budget."""
+    from mulligan.meta.fit import fit as train
+
+    budget = {"time": time, "images": images}
+    reading = {"size": size, "labels": labels}
+    start = partial(train, data, **budget, **reading, out=out, seed=seed, recipe=recipe)
+    _train(start, tensorboard, quiet, as_json)
+
+
+@app.command()
+def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted, to the same end."""
+    from mulligan.meta.fit import resume as train
+
+    _train(partial(train, run), tensorboard, quiet, as_json)
+
+
+@app.command()
+def sample(
+    run: Run,
+    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 64,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="A .png for one grid, else a folder for a file each."
+        ),
+    ] = Path("samples.png"),
+    seed: Seed = 0,
+) -> None:
+    """Draw new images from a trained generator."""
+    from mulligan.meta.fit import load
+    from mulligan.report.grid import png, save_grid
+
+    samples = load(run).sample(number, seed=seed)
+    if out.suffix.lower() == ".png":
+        save_grid(out, samples)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(samples):
+            (out / f"{index:06d}.png").write_bytes(png(image))
+    print(out)
+
+
+@app.command()
+def report(run: Run, tensorboard: TensorBoard = None) -> None:
+    """Draw the report of a run again, as one HTML page."""
+    print(_report(run, tensorboard))
+
+
+@app.command()
+def score(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|IMAGES", help="A run folder or images.", show_default=False)
+    ],
+    data: Data,
+    size: Size = None,
+    number: Annotated[
+        int | None, typer.Option("-n", min=2, metavar="N", help="How many images of each to compare.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how close a run or images come to a data set."""
+    from mulligan.meta.fit import score as measure
+    from mulligan.progress import result_lines
+
+    scores = measure(source, data, size=size, n=number)
+    print(json.dumps(scores) if as_json else "\n".join(result_lines(scores)))
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")
+    ] = None,
+    time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "60s",
+    quiet: Quiet = False,
+) -> None:
+    """Train on built-in handwritten digits for about a minute."""
+    fit("digits", time=time, out=out, size=16, quiet=quiet)
+
+
+@app.command()
+def recipe() -> None:
+    """Print the default recipe as JSON, to edit for `fit --recipe`."""
+    from mulligan.recipe import Recipe
+
+    print(json.dumps(Recipe().to_json(), indent=2))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import mulligan
+
+        print(mulligan.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def _train(start: Callable[..., Any], tensorboard: Path | None, quiet: bool, as_json: bool) -> None:
+    """Trains, draws the report and says where everything is; Ctrl-C ends it with the way to go on."""
+    from mulligan.progress import listener, result_lines
+
+    final: dict[str, Any] = {}
+    try:
+        with listener(quiet, as_json) as show:
+
+            def listen(event: dict[str, Any]) -> None:
+                show(event)
+                if event["kind"] == "final":
+                    final.update(event)
+
+            run = start(listener=listen).run
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        raise typer.Exit(130) from None
+    page = _report(run, tensorboard)
+    if not as_json:
+        places = {
+            "pictures": run / "final" / "samples.png",
+            "report": page,
+            "more": f"mulligan sample {run} -n 64",
+        }
+        print("\n".join([*result_lines(final), *(f"{name:10}{place}" for name, place in places.items())]))
+
+
+def _report(run: Path, tensorboard: Path | None) -> Path:
+    """Draws the report, and TensorBoard's event files if asked for; returns where the page is."""
+    from mulligan.report.page import write_report
+
+    if tensorboard is not None:
+        from mulligan.report.tensorboard import write_tensorboard
+
+        write_tensorboard(run, tensorboard)
+    return write_report(run)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def main() -> None:
+    """Runs the command line, and says what a person can mend in one sentence instead of a traceback."""
+    try:
+        app()
+    except MulliganError as error:
+        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        place = error.filename or "the run"
+        if error.errno in FULL:
+            _fail(f"no space left to write {place}: make some and try again.", 1)
+        if error.errno in LOCKED:
+            _fail(
+                f"not allowed to use {place}: {error.strerror}; choose another place or change its rights.", 1
+            )
+        raise
+
+
+def _fail(reason: str, code: int) -> NoReturn:
+    print(f"mulligan: {reason}", file=sys.stderr)
+    sys.exit(code)

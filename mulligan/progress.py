@@ -1,0 +1,203 @@
+"""What a run says while it trains: a live line on a terminal, plain lines elsewhere, JSON lines for machines.
+
+Made from the events of `docs/run-folder.md`. Progress goes to stderr, results and JSON to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mulligan.report.words import duration, figure, number, short
+
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+
+TILE_COLUMNS = 16  # narrowest sample, in terminal columns, in which a digit can still be read
+
+
+@dataclass
+class Standing:
+    """Where a run stands, from the events so far."""
+
+    run: Path | None = None
+    budget: dict[str, float] = field(default_factory=dict)
+    nimg: int = 0
+    seconds: float = 0.0
+    images_per_second: float | None = None
+    evaluation: Event | None = None
+    best: Event | None = None
+
+    def observe(self, event: Event) -> None:
+        """Takes in one event; the first one names the folder of the run."""
+        self.nimg, self.seconds = event["nimg"], event["seconds"]
+        if "run" in event:
+            self.run = Path(event["run"])
+            self.budget = json.loads((self.run / "run.json").read_text())["budget"]
+        if event["kind"] == "chunk":
+            self.images_per_second = event["images_per_second"]
+        elif event["kind"] == "evaluation":
+            self.evaluation = event
+            self.best = event if event.get("best") else self.best
+
+    def share(self) -> float:
+        """Share of the budget spent, 0 to 1; 0 as long as the budget is not known."""
+        spent = [self.nimg / self.budget["images"]] if "images" in self.budget else []
+        spent += [self.seconds / self.budget["seconds"]] if "seconds" in self.budget else []
+        return min(max(spent, default=0.0), 1.0)
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the budget is spent at the present rate; None as long as that is not known."""
+        if "seconds" in self.budget:
+            return max(self.budget["seconds"] - self.seconds, 0.0)
+        if "images" in self.budget and self.images_per_second:
+            return max(self.budget["images"] - self.nimg, 0) / self.images_per_second
+        return None
+
+    def figures(self) -> list[str]:
+        """The parts of a progress line, most wanted first."""
+        left, rate = self.seconds_left(), self.images_per_second
+        parts = [
+            f"{self.share():.0%}",
+            f"{short(self.nimg)} images",
+            f"{number(rate)} images/s" if rate else "",
+            metric(self.evaluation) if self.evaluation else "",
+            f"{duration(left)} left" if left is not None else "",
+        ]
+        return [part for part in parts if part]
+
+
+def metric(scores: Event) -> str:
+    """KID with the embedding that it was measured in and its 95% interval."""
+    value, interval = figure(scores["kid"], scores["kid_low"], scores["kid_high"])
+    return f"KID@{scores['embedding']} {value}" + (f" ({interval})" if interval else "")
+
+
+def announcement(event: Event) -> str | None:
+    """The line for an event that a person should see even when quiet; None for all others."""
+    match event["kind"]:
+        case "guard":
+            back = f"back to {short(event['back_to_nimg'])} images"
+            return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
+        case "resume":
+            lost = f" ({event['reason']})" if event.get("reason") else ""
+            return f"going on from {short(event['from_nimg'])} images{lost}"
+        case "stop":
+            return f"stopped at {short(event['nimg'])} images: {event['reason']}"
+    return None
+
+
+class Lines:
+    """Plain lines: every announcement, and how it goes, ever more rarely as the run gets longer."""
+
+    def __init__(self, standing: Standing, stream: TextIO, quiet: bool = False):
+        self.standing = standing
+        self.stream = stream
+        self.quiet = quiet
+        self.due = 0.0  # seconds of the run at which the next line on how it goes is due
+
+    def __call__(self, event: Event) -> None:
+        self.standing.observe(event)
+        line = announcement(event)
+        if line is None and event["kind"] in ("chunk", "evaluation") and not self.quiet:
+            line = self.progress()
+        if line is not None:
+            print(line, file=self.stream, flush=True)
+
+    def progress(self) -> str | None:
+        """How it goes, if a line on that is due: every 5 s at first, later every 20th of the time spent."""
+        seconds = self.standing.seconds
+        if seconds < self.due:
+            return None
+        self.due = seconds + min(max(5.0, seconds / 20), 300.0)
+        return " | ".join(self.standing.figures())
+
+
+class LiveView:
+    """A bar, figures and a few samples, redrawn in place, with announcements above; rich renders it."""
+
+    def __init__(self, standing: Standing, console: Console):
+        self.standing = standing
+        self.console = console
+        self.samples = Text()
+
+    def __call__(self, event: Event) -> None:
+        self.standing.observe(event)
+        line = announcement(event)
+        if line is not None:
+            self.console.print(Text(line, style="yellow" if event["kind"] == "guard" else ""))
+        if event["kind"] == "samples" and self.standing.run and self.console.color_system:
+            self.samples = thumbnail(self.standing.run, event, self.console.width)
+
+    def __rich__(self) -> Group:
+        if self.standing.run is None:
+            return Group(Text("reading the images and compiling ..."))
+        bar = ProgressBar(total=1.0, completed=self.standing.share(), width=max(self.console.width // 5, 8))
+        line = Table.grid(padding=(0, 1))
+        line.add_row(bar, Text("  ".join(self.standing.figures()), no_wrap=True, overflow="ellipsis"))
+        best = self.standing.best
+        note = f"best so far {metric(best)} at {short(best['nimg'])} images" if best else "not yet evaluated"
+        return Group(self.samples, line, Text(note, style="dim"))
+
+
+def thumbnail(run: Path, event: Event, width: int) -> Text:
+    """As many samples of the newest grid's first row as `width` terminal columns show legibly."""
+    import numpy as np
+    from PIL import Image
+
+    from mulligan.report.grid import terminal_thumbnail
+
+    with Image.open(run / event["path"]) as picture:
+        tile_width, tile_height = picture.width // event["columns"], picture.height // event["rows"]
+        tiles = max(min(event["columns"], width // TILE_COLUMNS, 5), 1)
+        row = np.asarray(picture.convert("RGBA").crop((0, 0, tiles * tile_width, tile_height)))
+    return Text.from_ansi(terminal_thumbnail(row, tiles * TILE_COLUMNS))
+
+
+def result_lines(scores: Event) -> list[str]:
+    """What was measured and how, for a person; `scores` is a `final` event or what `score` returned."""
+    rows = [("KID", metric(scores)), ("Frechet", number(scores["frechet"]))]
+    rows += [
+        (name, number(scores[name]))
+        for name in ("precision", "recall", "density", "coverage")
+        if name in scores
+    ]
+    if "memorisation" in scores:
+        rows.append(
+            ("copied", f"{scores['memorisation']['share']:.1%} nearer to a training image than real ones are")
+        )
+    protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
+    rows.append(("protocol", protocol + (f" of the {scores['split']} split" if "split" in scores else "")))
+    if "best_nimg" in scores:
+        rows.append(("from", f"{scores['average']} weights at {short(scores['best_nimg'])} images"))
+    return [f"{name:10}{value}" for name, value in rows]
+
+
+def print_json(event: Event) -> None:
+    """One event as one line of JSON on stdout."""
+    print(json.dumps(event, default=str), flush=True)
+
+
+@contextmanager
+def listener(quiet: bool, as_json: bool) -> Iterator[Listener]:
+    """The listener that suits where the output goes, while one run trains."""
+    console, standing = Console(stderr=True), Standing()
+    if as_json:
+        yield print_json
+    elif quiet or not console.is_terminal:
+        yield Lines(standing, sys.stderr, quiet)
+    else:
+        view = LiveView(standing, console)
+        with Live(view, console=console, refresh_per_second=2, transient=True):
+            yield view
