@@ -1,0 +1,195 @@
+"""From an `Architecture` and an image shape to both networks, which know nothing of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mulligan.errors import MulliganError
+from mulligan.networks import conv, mlp, residual
+from mulligan.networks.layers import (
+    ACTIVATIONS,
+    Head,
+    ImageShape,
+    LatentAndClass,
+    Layer,
+    Shape,
+    refuse,
+    required,
+    styles,
+)
+from mulligan.networks.normalisation import NORMALISATIONS
+from mulligan.networks.resampling import RESAMPLINGS
+from mulligan.recipe import Architecture
+from mulligan.types import Key, Logits, Pixels, Pytree
+
+SMALLEST, LARGEST = 8, 256  # rows or columns of an image
+CHANNELS = (1, 3, 4)
+
+
+class Family(NamedTuple):
+    """How a family's layers are made.
+
+    `generator(architecture, inputs, shape, key) -> layers` from `[n, inputs]` to `[n, *shape]`, unbounded;
+    `discriminator(architecture, shape, key) -> (layers, features)` from `[n, *shape]` to `[n, *features]`;
+    `least_depth` is the depth below which a network would be linear.
+    """
+
+    generator: Callable[[Architecture, int, ImageShape, Key], list[Layer]]
+    discriminator: Callable[[Architecture, ImageShape, Key], tuple[list[Layer], Shape]]
+    least_depth: int
+
+
+FAMILIES = {
+    "mlp": Family(mlp.generator, mlp.discriminator, least_depth=1),
+    "conv": Family(conv.generator, conv.discriminator, least_depth=0),
+    "residual": Family(residual.generator, residual.discriminator, least_depth=1),
+}
+
+
+class Generator(eqx.Module):
+    """Standard normal latents `[n, latent]` to images `[n, h, w, c]` in [-1, 1]."""
+
+    classes: LatentAndClass | None
+    layers: tuple[Layer, ...]
+
+    def __call__(
+        self, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None, *, key: Key | None = None
+    ) -> Pixels:
+        if self.classes is None:
+            refuse(labels)
+        else:
+            z = self.classes(z, required(labels))
+        return jnp.tanh(_through(self.layers, z))
+
+
+class Discriminator(eqx.Module):
+    """Images `[n, h, w, c]` to logits `[n]`, higher for real."""
+
+    layers: tuple[Layer, ...]
+    head: Head
+
+    def __call__(
+        self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None
+    ) -> Logits:
+        return self.head(_through(self.layers, x), labels)
+
+
+class Networks(NamedTuple):
+    """Both players."""
+
+    gen: Generator
+    disc: Discriminator
+
+
+def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:
+    """Both networks with fresh weights.
+
+    Args:
+      architecture: the static choices of a recipe.
+      shape: `(h, w, c)` of the images: 8 to 256 rows and columns, 1, 3 or 4 channels.
+      classes: labels are 0 to `classes - 1`; 0 makes networks without labels.
+      key: of the random weights; the same key gives the same weights.
+
+    Raises:
+      MulliganError: a choice that no network can have, named with what could be chosen.
+
+    Example:
+      >>> networks = build(Architecture(gen_width=4, disc_width=4), (9, 12, 3), 0, jax.random.key(0))
+      >>> fake = networks.gen(jnp.zeros((2, 64)))
+      >>> fake.shape, networks.disc(fake).shape
+      ((2, 9, 12, 3), (2,))
+    """
+    check(architecture, shape, classes)
+    return _initialise(architecture, (shape[0], shape[1], shape[2]), classes, key)
+
+
+def parameter_count(module: Pytree) -> int:
+    """How many numbers a network (or any pytree of arrays) holds.
+
+    Example:
+      >>> parameter_count({"weight": jnp.ones((2, 3)), "bias": jnp.ones(3)})
+      9
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(module))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _initialise(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:
+    """Compiled whole: drawn one by one, every shape of weights would be compiled by itself."""
+    family = FAMILIES[architecture.family]
+    class_key, gen_key, disc_key, head_key = jax.random.split(key, 4)
+    latent = architecture.latent
+    vectors = LatentAndClass(class_key, classes, latent) if classes else None
+    inputs = 2 * latent if classes else latent
+    gen = Generator(vectors, tuple(family.generator(architecture, inputs, shape, gen_key)))
+    layers, features = family.discriminator(architecture, shape, disc_key)
+    _, _, last = styles(architecture.activation, architecture.disc_normalisation)
+    return Networks(gen, Discriminator(tuple(layers), Head(head_key, features, classes, last)))
+
+
+def _through(layers: tuple[Layer, ...], x: Array) -> Array:
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def check(architecture: Architecture, shape: tuple[int, ...], classes: int) -> None:
+    """Raises `MulliganError` with one sentence when no networks can be made of these choices."""
+    _check_shape(shape, classes)
+    _one_of("family", architecture.family, FAMILIES)
+    _one_of("activation", architecture.activation, ACTIVATIONS)
+    _one_of("resampling", architecture.resampling, ("strided", *RESAMPLINGS))
+    _one_of(
+        "gen_normalisation", architecture.gen_normalisation, [n for n in NORMALISATIONS if n != "spectral"]
+    )
+    _one_of("disc_normalisation", architecture.disc_normalisation, NORMALISATIONS)
+    least_depth = FAMILIES[architecture.family].least_depth
+    for name, least in (("width", 1), ("depth", least_depth)):
+        _at_least(f"gen_{name}", getattr(architecture, f"gen_{name}"), least, architecture.family)
+        _at_least(f"disc_{name}", getattr(architecture, f"disc_{name}"), least, architecture.family)
+    _at_least("latent", architecture.latent, 1, architecture.family)
+    if architecture.kernel not in (3, 4, 5):
+        raise MulliganError(f"the architecture's kernel is {architecture.kernel}; choose 3, 4 or 5.")
+    if architecture.attention and architecture.family == "mlp":
+        raise MulliganError(
+            "the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off."
+        )
+
+
+def _check_shape(shape: tuple[int, ...], classes: int) -> None:
+    if len(shape) != 3 or shape[2] not in CHANNELS:
+        raise MulliganError(
+            f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}."
+        )
+    if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
+        raise MulliganError(
+            f"images of {shape[0]}x{shape[1]} pixels are too small or too large; "
+            f"a side must have {SMALLEST} to {LARGEST}: use --size to resize."
+        )
+    if classes < 0:
+        raise MulliganError(f"the number of classes is {classes}; it must be 0 (no labels) or more.")
+
+
+def _one_of(field: str, name: str, choices: Iterable[str]) -> None:
+    known = list(choices)
+    if name not in known:
+        near = get_close_matches(str(name), known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise MulliganError(
+            f"the architecture's {field} is {name!r}; {hint}choose one of {', '.join(known)}."
+        )
+
+
+def _at_least(field: str, value: int, least: int, family: str) -> None:
+    if not isinstance(value, int) or value < least:
+        raise MulliganError(
+            f"the architecture's {field} is {value!r}; the family {family!r} needs {least} or more."
+        )

@@ -1,0 +1,233 @@
+"""Layers: Equinox modules, batch in and batch out.
+
+Every leaf is a float32 array; the rest is static, so that a network can be the carry of `lax.scan`. Weights
+start normal with variance `gain^2 / fan_in`, biases at zero (He et al. 2015, arXiv 1502.01852): with the
+gain of the activation before it, a layer's output starts with unit variance at any width and depth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mulligan.errors import MulliganError
+from mulligan.networks.convolution import conv2d, conv2d_transpose
+from mulligan.networks.normalisation import NORMALISATIONS, at_edge
+from mulligan.types import Key
+
+Shape = tuple[int, ...]
+ImageShape = tuple[int, int, int]  # rows, columns, channels
+Layer = Callable[[Array], Array]
+
+
+class Activation(NamedTuple):
+    """`gain`: 1 / root mean square of `function` at a standard normal."""
+
+    function: Callable[[Array], Array]
+    gain: float
+
+
+def leaky_relu(x: Array) -> Array:
+    return jax.nn.leaky_relu(x, 0.2)
+
+
+ACTIVATIONS = {
+    "relu": Activation(jax.nn.relu, math.sqrt(2.0)),
+    "leaky_relu": Activation(leaky_relu, math.sqrt(2.0 / 1.04)),
+    "elu": Activation(jax.nn.elu, 1.2452),
+    "silu": Activation(jax.nn.silu, 1.6765),
+    "gelu": Activation(jax.nn.gelu, 1.5335),
+    "tanh": Activation(jnp.tanh, 1.5925),
+}
+
+
+def key_stream(key: Key) -> Iterator[Key]:
+    """As many independent keys as are asked for."""
+    return (jax.random.fold_in(key, count) for count in itertools.count())
+
+
+def initial(key: Key, shape: Shape, fan_in: float, gain: float = 1.0) -> Float[Array, "..."]:
+    """Normal weights of standard deviation `gain / sqrt(fan_in)`."""
+    return jax.random.normal(key, shape, jnp.float32) * (gain / math.sqrt(fan_in))
+
+
+class Style(NamedTuple):
+    """How a layer's weights start (see `initial`), and a name in `NORMALISATIONS`."""
+
+    gain: float = 1.0
+    normalisation: str = "none"
+
+
+PLAIN = Style()
+
+
+def styles(activation: str, normalisation: str) -> tuple[Style, Style, Style]:
+    """The styles of a network's first layer, of its inner ones, and of its last."""
+    gain = ACTIVATIONS[activation].gain
+    return Style(1.0, at_edge(normalisation)), Style(gain, normalisation), Style(gain, at_edge(normalisation))
+
+
+class Dense(eqx.Module):
+    """Affine map from `[n, *inputs]` to `[n, *outputs]`; `outputs = ()` gives `[n]`."""
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, "..."]
+    normalisation: str = eqx.field(static=True)
+
+    def __init__(self, key: Key, inputs: Shape, outputs: Shape, style: Style = PLAIN) -> None:
+        fan_in = math.prod(inputs)
+        self.weight = initial(key, (fan_in, math.prod(outputs)), fan_in, style.gain)
+        self.bias = jnp.zeros(outputs, jnp.float32)
+        self.normalisation = style.normalisation
+
+    def __call__(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        normalisation = NORMALISATIONS[self.normalisation]
+        product = x.reshape(x.shape[0], -1) @ normalisation.weight(self.weight)
+        return normalisation.maps(product.reshape(-1, *self.bias.shape)) + self.bias
+
+
+class Conv(eqx.Module):
+    """Convolution `[n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), co]` with bias."""
+
+    kernel: Float[Array, "k k ci co"]
+    bias: Float[Array, " co"]
+    stride: int = eqx.field(static=True)
+    normalisation: str = eqx.field(static=True)
+
+    def __init__(self, key: Key, shape: Shape, stride: int = 1, style: Style = PLAIN) -> None:
+        """`shape` is that of the kernel, `(k, k, ci, co)`."""
+        self.kernel = initial(key, shape, math.prod(shape[:3]), style.gain)
+        self.bias = jnp.zeros(shape[3], jnp.float32)
+        self.stride = stride
+        self.normalisation = style.normalisation
+
+    def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
+        normalisation = NORMALISATIONS[self.normalisation]
+        return normalisation.maps(conv2d(x, normalisation.weight(self.kernel), self.stride)) + self.bias
+
+
+class ConvTranspose(eqx.Module):
+    """Transposed convolution of stride 2, `[n, ceil(h / 2), ceil(w / 2), ci] -> [n, h, w, co]`, with bias."""
+
+    kernel: Float[Array, "k k ci co"]
+    bias: Float[Array, " co"]
+    out_hw: tuple[int, int] = eqx.field(static=True)
+    normalisation: str = eqx.field(static=True)
+
+    def __init__(self, key: Key, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN) -> None:
+        """`shape` is that of the kernel, `(k, k, ci, co)`; an output pixel sees a quarter of its taps."""
+        self.kernel = initial(key, shape, math.prod(shape[:3]) / 4, style.gain)
+        self.bias = jnp.zeros(shape[3], jnp.float32)
+        self.out_hw = out_hw
+        self.normalisation = style.normalisation
+
+    def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
+        normalisation = NORMALISATIONS[self.normalisation]
+        kernel = normalisation.weight(self.kernel)
+        return normalisation.maps(conv2d_transpose(x, kernel, 2, self.out_hw)) + self.bias
+
+
+class Activate(eqx.Module):
+    """An activation, by its name in `ACTIVATIONS`."""
+
+    name: str = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        return ACTIVATIONS[self.name].function(x)
+
+
+class MinibatchStd(eqx.Module):
+    """Appends one channel: how much the examples around this one differ.
+
+    After Karras et al. 2018, arXiv 1710.10196, section 3: the standard deviation over groups of 4
+    consecutive examples (2 or 1 where the batch does not divide), averaged over pixels and channels. Real
+    and fake examples laid end to end stay apart when each are a multiple of 4.
+    """
+
+    def __call__(self, x: Float[Array, "n ... c"]) -> Float[Array, "n ... c+1"]:
+        n = x.shape[0]
+        size = math.gcd(n, 4)
+        groups = x.reshape(n // size, size, -1)
+        deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(axis=1)
+        channel = jnp.repeat(deviation, size).reshape(n, *[1] * (x.ndim - 1))
+        return jnp.concatenate([x, jnp.broadcast_to(channel, (*x.shape[:-1], 1))], axis=-1)
+
+
+class SelfAttention(eqx.Module):
+    """`x + attention(x)` over pixels (Zhang et al. 2019, arXiv 1805.08318); starts as the identity."""
+
+    query: Float[Array, "c d"]
+    key: Float[Array, "c d"]
+    value: Float[Array, "c v"]
+    output: Float[Array, "v c"]
+
+    def __init__(self, key: Key, channels: int) -> None:
+        inner, values = max(1, channels // 8), max(1, channels // 2)
+        keys = key_stream(key)
+        self.query = initial(next(keys), (channels, inner), channels)
+        self.key = initial(next(keys), (channels, inner), channels)
+        self.value = initial(next(keys), (channels, values), channels)
+        self.output = jnp.zeros((values, channels), jnp.float32)
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        pixels = x.reshape(x.shape[0], -1, x.shape[-1])
+        queries, keys, values = pixels @ self.query, pixels @ self.key, pixels @ self.value
+        scores = jnp.einsum("nqd,nkd->nqk", queries, keys) / math.sqrt(self.key.shape[1])
+        return x + (jax.nn.softmax(scores) @ values @ self.output).reshape(x.shape)
+
+
+class LatentAndClass(eqx.Module):
+    """Appends a learned vector of the class to each latent: `[n, d] -> [n, 2d]`."""
+
+    vectors: Float[Array, "classes d"]
+
+    def __init__(self, key: Key, classes: int, latent: int) -> None:
+        self.vectors = initial(key, (classes, latent), 1)
+
+    def __call__(self, z: Float[Array, "n d"], labels: Int[Array, " n"]) -> Float[Array, "n 2*d"]:
+        return jnp.concatenate([z, jnp.take(self.vectors, labels, axis=0)], axis=1)
+
+
+class Head(eqx.Module):
+    """Features to logits `[n]`; with classes, plus the inner product with a learned vector of the class.
+
+    The projection discriminator (Miyato & Koyama 2018, arXiv 1802.05637, equation 3).
+    """
+
+    dense: Dense
+    vectors: Float[Array, "classes f"] | None
+
+    def __init__(self, key: Key, features: Shape, classes: int, style: Style = PLAIN) -> None:
+        keys, count = key_stream(key), math.prod(features)
+        self.dense = Dense(next(keys), features, (), style)
+        self.vectors = initial(next(keys), (classes, count), count, style.gain) if classes else None
+
+    def __call__(self, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None) -> Float[Array, " n"]:
+        if self.vectors is None:
+            refuse(labels)
+            return self.dense(x)
+        vectors = NORMALISATIONS[self.dense.normalisation].weight(self.vectors)
+        of_class = jnp.take(vectors, required(labels), axis=0)
+        return self.dense(x) + jnp.sum(of_class * x.reshape(x.shape[0], -1), axis=1)
+
+
+def required(labels: Int[Array, " n"] | None) -> Int[Array, " n"]:
+    """The labels; raises when there are none."""
+    if labels is None:
+        raise MulliganError("this network was made with classes: give the label of each image.")
+    return labels
+
+
+def refuse(labels: Int[Array, " n"] | None) -> None:
+    """Raises when there are labels."""
+    if labels is not None:
+        raise MulliganError(
+            "this network was made without classes: leave the labels out, or train with labels."
+        )

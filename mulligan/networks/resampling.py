@@ -1,0 +1,136 @@
+"""Halving and doubling feature maps without weights, and the sizes that a network goes through.
+
+Going down, `h` rows become `ceil(h / 2)`; going up, the size to reach is given, since 7 and 8 both come
+from 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Maps = Float[Array, "n h w c"]
+Size = tuple[int, int]
+
+COARSEST = (
+    7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns
+)
+
+
+class Resampling(NamedTuple):
+    """Along one axis (1 or 2): `down(x, axis)` halves, `up(x, axis)` doubles."""
+
+    down: Callable[[Maps, int], Maps]
+    up: Callable[[Maps, int], Maps]
+
+
+def mean_of_two(x: Maps, axis: int) -> Maps:
+    x = _extend(x, axis, 0, x.shape[axis] % 2)
+    return 0.5 * (_every_second(x, axis, 0) + _every_second(x, axis, 1))
+
+
+def triangle(x: Maps, axis: int) -> Maps:
+    """Bilinear halving without aliasing: weights 1, 3, 3, 1 over 8; the border is repeated."""
+    x = _extend(x, axis, 1, 1 + x.shape[axis] % 2)
+    outer = _every_second(x, axis, 0)[_until(axis, -1)] + _every_second(x, axis, 1)[_from(axis, 1)]
+    inner = _every_second(x, axis, 1)[_until(axis, -1)] + _every_second(x, axis, 0)[_from(axis, 1)]
+    return 0.125 * outer + 0.375 * inner
+
+
+def repeated(x: Maps, axis: int) -> Maps:
+    return _interleave(x, x, axis)
+
+
+def bilinear(x: Maps, axis: int) -> Maps:
+    """Doubling with weights 3/4 and 1/4, pixel centres at halves; the border is repeated."""
+    wide = _extend(x, axis, 1, 1)
+    before, after = wide[_until(axis, -2)], wide[_from(axis, 2)]
+    return _interleave(0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after, axis)
+
+
+RESAMPLINGS = {"nearest": Resampling(mean_of_two, repeated), "bilinear": Resampling(triangle, bilinear)}
+
+
+class Down(eqx.Module):
+    """`[n, h, w, c] -> [n, ceil(h / 2), ceil(w / 2), c]` by a name in `RESAMPLINGS`."""
+
+    name: str = eqx.field(static=True)
+
+    def __call__(self, x: Maps) -> Maps:
+        down = RESAMPLINGS[self.name].down
+        return down(down(x, 1), 2)
+
+
+class Up(eqx.Module):
+    """`[n, ceil(h / 2), ceil(w / 2), c] -> [n, h, w, c]` by a name in `RESAMPLINGS`."""
+
+    name: str = eqx.field(static=True)
+    out_hw: Size = eqx.field(static=True)
+
+    def __call__(self, x: Maps) -> Maps:
+        up = RESAMPLINGS[self.name].up
+        return up(up(x, 1), 2)[:, : self.out_hw[0], : self.out_hw[1]]
+
+
+def halvings(size: Size) -> list[Size]:
+    """The sizes from the image's own down to the coarsest.
+
+    Example:
+      >>> halvings((28, 28)), halvings((9, 64))
+      ([(28, 28), (14, 14), (7, 7)], [(9, 64), (5, 32)])
+    """
+    sizes = [size]
+    while min(sizes[-1]) > COARSEST:
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes
+
+
+def doublings(width: int, count: int) -> list[int]:
+    """Channels at `count` sizes, finest first: doubled at each halving, up to 8 times the first.
+
+    Example:
+      >>> doublings(32, 5)
+      [32, 64, 128, 256, 256]
+    """
+    return [width * min(2**level, 8) for level in range(count)]
+
+
+def nearest_to_8(sizes: list[Size]) -> int:
+    """Which of the sizes has an area nearest 8 x 8, on a logarithmic scale.
+
+    Example:
+      >>> nearest_to_8([(32, 32), (16, 16), (8, 8), (4, 4)])
+      2
+    """
+    return min(
+        range(len(sizes)),
+        key=lambda level: max(area := sizes[level][0] * sizes[level][1], 64) / min(area, 64),
+    )
+
+
+def _extend(x: Maps, axis: int, before: int, after: int) -> Maps:
+    padding = [(0, 0)] * x.ndim
+    padding[axis] = (before, after)
+    return jnp.pad(x, padding, mode="edge")
+
+
+def _until(axis: int, stop: int) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, slice(None, stop))
+
+
+def _from(axis: int, start: int) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, slice(start, None))
+
+
+def _every_second(x: Maps, axis: int, start: int) -> Maps:
+    return x[(*[slice(None)] * axis, slice(start, None, 2))]
+
+
+def _interleave(even: Maps, odd: Maps, axis: int) -> Maps:
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis=axis + 1).reshape(shape)
