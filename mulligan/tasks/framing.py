@@ -1,0 +1,116 @@
+"""The one shape that images of any size are brought to, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageOps
+
+from mulligan.errors import UsageError
+from mulligan.tasks.splits import count_sentence
+from mulligan.tasks.task import LARGEST, SMALLEST
+
+Colour = tuple[int, int, int]
+Fit = Literal["crop", "pad"]
+
+WHITE: Colour = (255, 255, 255)
+MIXED_LARGEST = 64  # side that images of mixed or too large sizes get without being asked
+MILD_ASPECT = 2.0  # up to which cropping to the centre keeps half of the image
+RESAMPLING = Image.Resampling.BICUBIC  # Pillow widens it when shrinking, so it antialiases
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of the shape; None leaves it to the images."""
+
+    size: int | None = None  # side of the square images that come out
+    fit: Fit | None = None
+    background: Colour = WHITE  # behind transparent pixels, and around padded images
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
+            raise UsageError(
+                f"--size {self.size} is out of range: networks work with sides from {SMALLEST} to {LARGEST}."
+            )
+        if self.fit not in (None, "crop", "pad"):
+            raise UsageError(f"fit is {self.fit!r}; it must be 'crop' or 'pad'.")
+        if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
+            raise UsageError(
+                f"background is {self.background}; it must be red, green and blue from 0 to 255."
+            )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A common shape, and how an image of another aspect ratio is fitted to it."""
+
+    height: int
+    width: int
+    fit: Fit
+    background: Colour
+
+    def place(self, image: Image.Image) -> Image.Image:
+        """Crops or pads an "L" or "RGB" image, and resamples it with antialiasing.
+
+        An image that fits is untouched.
+        """
+        size = (self.width, self.height)
+        if image.size == size:
+            return image
+        if self.fit == "crop":
+            return ImageOps.fit(image, size, RESAMPLING)
+        if image.mode == "L" and len(set(self.background)) > 1:
+            image = image.convert("RGB")
+        colour = self.background[0] if image.mode == "L" else self.background
+        return ImageOps.pad(image, size, RESAMPLING, color=colour)
+
+
+def choose_frame(sizes: Int[np.ndarray, "n 2"], request: Request) -> tuple[Frame, tuple[str, ...]]:
+    """Chooses the frame for images of these sizes (width, height), and says in a sentence what it does.
+
+    Images of one size, of which both sides suit the networks, keep it. Otherwise, unless `size` is asked for,
+    the frame is a square with the median of the images' shorter sides, rounded down to a multiple of 8 and to
+    64 at most. Images are cropped to the centre when at least nine in ten keep half of themselves or more
+    (aspect ratio within 2), else padded.
+    """
+    smallest, largest = sizes.min(axis=0), sizes.max(axis=0)
+    width, height = (request.size or _own_side(sizes),) * 2
+    if request.size is None and (smallest == largest).all() and _suit(largest):
+        width, height = (int(side) for side in largest)
+    aspect = sizes[:, 0] / sizes[:, 1] * (height / width)
+    mild = (np.maximum(aspect, 1 / aspect) <= MILD_ASPECT).mean() >= 0.9
+    fit: Fit = request.fit or ("crop" if mild else "pad")
+    frame = Frame(height, width, fit, request.background)
+    if (smallest == largest).all() and tuple(largest) == (width, height):
+        return frame, ()
+    return frame, (_sentence(sizes, frame, bool((aspect != 1).any())),)
+
+
+def _own_side(sizes: Int[np.ndarray, "n 2"]) -> int:
+    median = int(np.median(sizes.min(axis=1)))
+    return int(np.clip(median // 8 * 8, SMALLEST, MIXED_LARGEST))
+
+
+def _suit(sides: Int[np.ndarray, " 2"]) -> bool:
+    return bool((sides >= SMALLEST).all() and (sides <= LARGEST).all())
+
+
+def _sentence(sizes: Int[np.ndarray, "n 2"], frame: Frame, reshaped: bool) -> str:
+    low, high = ("x".join(str(side) for side in size) for size in (sizes.min(axis=0), sizes.max(axis=0)))
+    found = low if low == high else f"{low} to {high}"
+    target = f"{frame.width}x{frame.height}"
+    padded = f"padded with the colour {frame.background} and "
+    fitted = "" if not reshaped else "cropped to the centre and " if frame.fit == "crop" else padded
+    return f"{count_sentence(len(sizes), 'image')} of {found}: {fitted}resampled to {target}."
+
+
+def resample(images: UInt8[np.ndarray, "n h w c"], frame: Frame) -> UInt8[np.ndarray, "n h2 w2 c2"]:
+    """Places every image of an array in a frame; grey images become RGB only when padded with a colour."""
+    if images.shape[1:3] == (frame.height, frame.width):
+        return images
+    squeezed = images[..., 0] if images.shape[3] == 1 else images
+    placed = np.stack([np.asarray(frame.place(Image.fromarray(image))) for image in squeezed])
+    return placed[..., None] if placed.ndim == 3 else placed
