@@ -1,0 +1,183 @@
+"""Images to feature vectors: the space in which every other metric of this room measures.
+
+`m1` is a small convolutional network (6 MFLOP an image) that ships with the package; `docs/metrics.md` says
+what it was trained on and how it compares with random weights. Features of different embeddings must never be
+compared, so every figure carries the embedding's name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from safetensors.numpy import load as load_safetensors
+
+from mulligan.errors import MulliganError, UsageError
+from mulligan.types import Images
+
+SIDE = 32  # the network's input, pixels a side
+WIDTHS = (16, 48, 96)  # channels after each 4x4 stride-2 convolution: 16x16, 8x8, 4x4
+DENSE = 96  # units of the last layer, which sees the whole image
+DIMENSION = sum(WIDTHS) + DENSE
+EMBEDDINGS = ("m1",)
+
+AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
+Prepared = Float[Array, "n 32 32 3"]  # in [-1, 1]; see `preprocess`
+Weights = Mapping[str, Array]  # names and shapes: `weight_shapes`
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A map from images to features; call it with uint8 `[n, h, w, c]` for float32 `[n, dimension]`.
+
+    `features` maps one batch, uint8 `[batch, h, w, c]`, to `[batch, dimension]`. It always gets exactly
+    `batch` images (the last ones padded with zeros, whose features are dropped), so there is one compilation
+    an image shape, and the same images give the same bits.
+    """
+
+    name: str
+    dimension: int
+    features: Callable[[Images], Float[Array, "n d"]]
+    batch: int = 256
+
+    def __call__(self, images: AnyImages) -> Float[np.ndarray, "n d"]:
+        """Features of the images, in their order.
+
+        Raises:
+          MulliganError: not uint8 `[n, h, w, c]` with 1, 3 or 4 channels.
+        """
+        images = np.asarray(images)
+        check_images(images)
+        chunks = []
+        for start in range(0, len(images), self.batch):
+            chunk = images[start : start + self.batch]
+            padding = [(0, self.batch - len(chunk)), (0, 0), (0, 0), (0, 0)]
+            chunks.append(self.features(jnp.pad(chunk, padding))[: len(chunk)])
+        return np.concatenate(
+            [np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)]
+        )
+
+
+def load_embedding(name: str = "m1") -> Embedding:
+    """The embedding that ships under `name`.
+
+    Raises:
+      UsageError: no embedding has that name.
+      MulliganError: the installed weights are damaged (their SHA-256 differs from the card's).
+
+    Example:
+      >>> embedding = load_embedding("m1")
+      >>> embedding(np.zeros((2, 28, 28, 1), np.uint8)).shape
+      (2, 256)
+    """
+    if name not in EMBEDDINGS:
+        raise UsageError(f"no embedding is called {name!r}; there is {', '.join(EMBEDDINGS)}.")
+    room = resources.files("mulligan.metrics")
+    stored = room.joinpath(f"{name}.safetensors").read_bytes()
+    card = json.loads(room.joinpath(f"{name}.json").read_text())
+    if hashlib.sha256(stored).hexdigest() != card["sha256"]:
+        raise MulliganError(f"the weights of embedding {name} are damaged: install mulligan again.")
+    weights = {key: jnp.asarray(value, jnp.float32) for key, value in load_safetensors(stored).items()}
+    return network_embedding(name, weights)
+
+
+def network_embedding(name: str, weights: Weights) -> Embedding:
+    """The embedding with these weights of the network below: standardised features, `[n, 256]`."""
+    apply = jax.jit(lambda images, weights: standardised(weights, preprocess(images)))
+    return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)))
+
+
+def check_images(images: np.ndarray) -> None:
+    """Raises `MulliganError` unless `images` is uint8 `[n, h, w, c]` with c in 1, 3, 4."""
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.dtype != np.uint8:
+        raise MulliganError(
+            f"metrics take uint8 images [n, h, w, 1, 3 or 4], not {images.dtype} {list(images.shape)}."
+        )
+
+
+def check_features(features: np.ndarray) -> None:
+    """Raises `MulliganError` unless `features` is `[n, d]`, n >= 2, all finite."""
+    if features.ndim != 2 or len(features) < 2:
+        raise MulliganError(f"a metric needs at least 2 images on each side, not {len(features)}.")
+    if not np.isfinite(features).all():
+        raise MulliganError("a metric met features that are not finite: check the images and the embedding.")
+
+
+def check_pair(a: np.ndarray, b: np.ndarray) -> None:
+    """Raises `MulliganError` unless both are `[n, d]`, n >= 2, finite, with the same d."""
+    for features in (a, b):
+        check_features(features)
+    if a.shape[1] != b.shape[1]:
+        raise MulliganError(
+            f"features of {a.shape[1]} and {b.shape[1]} numbers come from different embeddings."
+        )
+
+
+def preprocess(images: Images) -> Prepared:
+    """Images as the network takes them: float32 `[n, 32, 32, 3]` in [-1, 1].
+
+    Grey is repeated over three channels, alpha composited on white. Other sizes are resized with an
+    antialiased bicubic filter (Parmar et al. 2022, arXiv 2104.11222, on why that matters); the aspect ratio
+    is not kept.
+    """
+    pixels = images.astype(jnp.float32)
+    if images.shape[-1] == 4:
+        alpha = pixels[..., 3:] / 255
+        pixels = alpha * pixels[..., :3] + (1 - alpha) * 255
+    if images.shape[-1] == 1:
+        pixels = jnp.repeat(pixels, 3, axis=-1)
+    shape = (len(images), SIDE, SIDE, 3)
+    pixels = jax.image.resize(pixels, shape, "cubic", antialias=True, precision=jax.lax.Precision.HIGHEST)
+    return jnp.clip(pixels / 127.5 - 1, -1, 1)
+
+
+def weight_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the network's weights, without the `mean` and `deviation` of its features."""
+    channels = (3, *WIDTHS)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (before, after) in enumerate(zip(channels, WIDTHS, strict=False)):
+        shapes[f"conv{layer}.kernel"] = (4, 4, before, after)
+        shapes[f"conv{layer}.bias"] = (after,)
+    last = (SIDE >> len(WIDTHS)) ** 2 * WIDTHS[-1]
+    return {**shapes, "dense.kernel": (last, DENSE), "dense.bias": (DENSE,)}
+
+
+def activations(weights: Weights, pixels: Prepared) -> list[Array]:
+    """Outputs of the layers: `[n, 16, 16, 16]`, `[n, 8, 8, 48]`, `[n, 4, 4, 96]` and `[n, 96]`."""
+    outputs, current = [], pixels
+    for layer in range(len(WIDTHS)):
+        current = jax.lax.conv_general_dilated(
+            current,
+            weights[f"conv{layer}.kernel"],
+            window_strides=(2, 2),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        current = jax.nn.leaky_relu(current + weights[f"conv{layer}.bias"], 0.1)
+        outputs.append(current)
+    flat = current.reshape(len(current), -1)
+    dense = jnp.matmul(flat, weights["dense.kernel"], precision=jax.lax.Precision.HIGHEST)
+    return [*outputs, jax.nn.leaky_relu(dense + weights["dense.bias"], 0.1)]
+
+
+def features(weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
+    """Features before scaling, `[n, 256]`: the mean of each channel of each convolution, then the last layer.
+
+    Early layers see texture, noise and blur; the last sees the whole image.
+    """
+    *maps, dense = activations(weights, pixels)
+    return jnp.concatenate([*(each.mean((1, 2)) for each in maps), dense], axis=1)
+
+
+def standardised(weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
+    """Features less `mean`, over `deviation`: constants kept with the weights, the same for every task."""
+    return (features(weights, pixels) - weights["mean"]) / weights["deviation"]

@@ -1,0 +1,108 @@
+"""What the rest of the package calls: `quick` while training, `full` at the end and for a score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.errors import UsageError
+from mulligan.metrics.coverage import support
+from mulligan.metrics.distances import relative_spread, spread
+from mulligan.metrics.embed import AnyImages, Embedding, check_features
+from mulligan.metrics.frechet import Gaussian, gaussian, gaussian_distance
+from mulligan.metrics.kernel import kid
+from mulligan.metrics.memorisation import memorisation
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images in an embedding, with their statistics, each computed once when first asked for."""
+
+    embedding: Embedding
+    features: Float[np.ndarray, "n d"]
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        return gaussian(self.features)
+
+    @cached_property
+    def spread(self) -> float:
+        return spread(self.features)
+
+
+def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, seed: int = 0) -> Reference:
+    """Embeds real images, uint8 `[n, h, w, c]`: `limit` of them drawn at random when there are more.
+
+    The spread and the kernel hold `limit x limit` matrices; 1,000 to 5,000 is sensible, and more for the
+    training images that `full` looks for copies of, where only their features are used.
+
+    Raises:
+      UsageError: `limit` is below 2.
+      MulliganError: fewer than two images, or not uint8 images.
+    """
+    if limit < 2:
+        raise UsageError(f"a reference needs at least 2 images, not a limit of {limit}.")
+    images = np.asarray(images)
+    if len(images) > limit:
+        images = images[np.sort(np.random.default_rng(seed).choice(len(images), limit, replace=False))]
+    features = embedding(images)
+    check_features(features)
+    return Reference(embedding, features)
+
+
+def quick(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
+    """Scores generated images, uint8 `[m, h, w, c]`, against real ones.
+
+    Returns:
+      `embedding` (its name), `n_real`, `n_fake`, `kid` (unbiased), `kid_low`, `kid_high` (95% bootstrap),
+      `frechet`, `diversity`: plain Python values. None is scaled. The same arguments give the same bits on a
+      CPU.
+
+    Raises:
+      MulliganError: fewer than two images, or not uint8 images.
+    """
+    return _quick(reference, reference.embedding(fake_images), seed)
+
+
+def full(
+    reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0
+) -> dict[str, Any]:
+    """What `quick` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
+    `share`).
+
+    `reference` holds real images that no training saw, `train_reference` those it saw; memorisation compares
+    the two.
+
+    Raises:
+      MulliganError: fewer than two images, or not uint8 images.
+      UsageError: the two references were made with different embeddings.
+    """
+    if reference.embedding.name != train_reference.embedding.name:
+        raise UsageError(
+            f"one reference is in {reference.embedding.name}, the other in {train_reference.embedding.name}."
+        )
+    fake = reference.embedding(fake_images)
+    return {
+        **_quick(reference, fake, seed),
+        **support(reference.features, fake)._asdict(),
+        "memorisation": memorisation(fake, train_reference.features, reference.features)._asdict(),
+    }
+
+
+def _quick(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int) -> dict[str, Any]:
+    distance = kid(reference.features, fake, jax.random.key(seed))
+    return {
+        "embedding": reference.embedding.name,
+        "n_real": len(reference.features),
+        "n_fake": len(fake),
+        "kid": distance.value,
+        "kid_low": distance.low,
+        "kid_high": distance.high,
+        "frechet": gaussian_distance(reference.gaussian, gaussian(fake)),
+        "diversity": relative_spread(spread(fake), reference.spread),
+    }

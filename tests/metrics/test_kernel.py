@@ -1,0 +1,111 @@
+"""KID against plain loops, and its interval against the truth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics.pairwise import polynomial_kernel
+
+from mulligan.errors import MulliganError
+from mulligan.metrics.embed import check_pair
+from mulligan.metrics.kernel import kid, mmd2_biased, mmd2_unbiased, polynomial
+
+KEY = jax.random.key(0)
+
+
+def normal(seed, n, d, shift=0.0):
+    return (np.random.default_rng(seed).normal(size=(n, d)) + shift).astype(np.float32)
+
+
+def looped_mmd2(real, fake, unbiased):
+    """The definition, pair by pair in double precision."""
+    real, fake = real.astype(float), fake.astype(float)
+
+    def mean(a, b, skip):
+        pairs = [(i, j) for i in range(len(a)) for j in range(len(b)) if not (skip and i == j)]
+        return np.mean([(a[i] @ b[j] / a.shape[1] + 1) ** 3 for i, j in pairs])
+
+    return mean(real, real, unbiased) + mean(fake, fake, unbiased) - 2 * mean(real, fake, False)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (7, 12, 5), (30, 20, 40)])
+def test_agrees_with_loops(n, m, d):
+    real, fake = normal(0, n, d), normal(1, m, d, 0.3)
+    assert float(mmd2_biased(real, fake)) == pytest.approx(looped_mmd2(real, fake, False), rel=1e-4, abs=1e-5)
+    assert float(mmd2_unbiased(real, fake)) == pytest.approx(
+        looped_mmd2(real, fake, True), rel=1e-4, abs=1e-5
+    )
+    assert kid(real, fake, KEY).value == pytest.approx(looped_mmd2(real, fake, True), rel=1e-4, abs=1e-5)
+
+
+def test_kernel_is_that_of_scikit_learn():
+    a, b = normal(0, 6, 9), normal(1, 4, 9)
+    expected = polynomial_kernel(a, b, degree=3, gamma=1 / 9, coef0=1)
+    np.testing.assert_allclose(polynomial(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-5)
+
+
+def test_does_not_depend_on_the_order():
+    real, fake = normal(0, 40, 6), normal(1, 50, 6, 0.2)
+    assert kid(real[::-1], fake[::-1], KEY).value == pytest.approx(kid(real, fake, KEY).value, rel=1e-4)
+    assert kid(fake, real, KEY).value == pytest.approx(kid(real, fake, KEY).value, rel=1e-4)
+
+
+def test_same_key_same_bits():
+    real, fake = normal(0, 40, 6), normal(1, 50, 6, 0.2)
+    assert kid(real, fake, KEY) == kid(real, fake, KEY)
+    assert kid(real, fake, KEY) != kid(real, fake, jax.random.key(1))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_interval_covers_the_truth(shift):
+    """About 95% of 300 intervals hold it, and they are as wide as the spread of the values asks for."""
+    n, d, trials = 60, 8, 300
+    truth = moments_mmd2(d, shift)
+    found = [
+        kid(normal(3 * t, n, d), normal(3 * t + 1, n, d, shift), jax.random.key(t)) for t in range(trials)
+    ]
+    covered = np.mean([each.low <= truth <= each.high for each in found])
+    assert 0.90 <= covered <= 0.99
+    width, deviation = (
+        np.mean([each.high - each.low for each in found]),
+        np.std([each.value for each in found]),
+    )
+    assert 0.85 < width / (2 * 1.96 * deviation) < 1.25
+
+
+def moments_mmd2(d, shift):
+    """The squared MMD of N(0, I) and N(shift, I) in closed form, from the moments of `s = x.y`.
+
+    For independent x ~ N(a, I), y ~ N(b, I): E s = a.b, E s^2 = (a.b)^2 + |a|^2 + |b|^2 + d, and
+    E s^3 = (a.b)^3 + 3 (a.b)(|a|^2 + |b|^2 + d + 2).
+    """
+    mean = np.full(d, shift)
+
+    def expected(a, b):
+        product, norms = a @ b, a @ a + b @ b
+        cubed = product**3 + 3 * product * (norms + d + 2)
+        return 1 + 3 * product / d + 3 * (product**2 + norms + d) / d**2 + cubed / d**3
+
+    zero = np.zeros(d)
+    return expected(zero, zero) + expected(mean, mean) - 2 * expected(zero, mean)
+
+
+def test_closed_form_of_the_tests_is_right():
+    values = [float(mmd2_unbiased(normal(2 * t, 2000, 8), normal(2 * t + 1, 2000, 8, 0.5))) for t in range(6)]
+    assert np.mean(values) == pytest.approx(moments_mmd2(8, 0.5), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [2, 3, 20])
+def test_few_images(n):
+    found = kid(normal(0, n, 256), normal(1, n, 256), KEY)
+    assert np.isfinite(found).all()
+    assert found.low <= found.high
+
+
+def test_unusable_features():
+    with pytest.raises(MulliganError, match="at least 2 images"):
+        kid(normal(0, 1, 4), normal(1, 5, 4), KEY)
+    with pytest.raises(MulliganError, match="not finite"):
+        kid(np.full((3, 4), np.nan, np.float32), normal(1, 5, 4), KEY)
+    with pytest.raises(MulliganError, match="different embeddings"):
+        check_pair(normal(0, 3, 4), normal(1, 5, 6))
