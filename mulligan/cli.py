@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -77,7 +77,7 @@ def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_j
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.meta.fit import resume as train
 
-    _train(partial(train, run), tensorboard, quiet, as_json)
+    _train(partial(train, run), tensorboard, quiet, as_json, run)
 
 
 @app.command()
@@ -86,23 +86,27 @@ def sample(
     number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 64,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="A .png for one grid, else a folder for a file each."
-        ),
+        typer.Option("--out", "-o", metavar="FILE", help="A .png for a grid, else a folder for a file each."),
     ] = Path("samples.png"),
     seed: Seed = 0,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")
+    ] = None,
 ) -> None:
     """Draw new images from a trained generator."""
+    from mulligan.files import make_folder, replace_file
+    from mulligan.grid import png, save_grid
     from mulligan.meta.fit import load
-    from mulligan.report.grid import png, save_grid
 
-    samples = load(run).sample(number, seed=seed)
+    gan = load(run)
+    labels = None if label is None else _class_number(label, gan.classes)
+    samples = gan.sample(number, seed=seed, labels=labels)
     if out.suffix.lower() == ".png":
         save_grid(out, samples)
     else:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         for index, image in enumerate(samples):
-            (out / f"{index:06d}.png").write_bytes(png(image))
+            replace_file(out / f"{index:06d}.png", png(image))
     print(out)
 
 
@@ -152,12 +156,13 @@ def recipe() -> None:
     print(json.dumps(Recipe().to_json(), indent=2))
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
-        import mulligan
+        from importlib.metadata import version
 
-        print(mulligan.__version__)
+        print(version("mulligan"))
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -170,31 +175,33 @@ def _options(
     """Options of the program itself."""
 
 
-def _train(start: Callable[..., Any], tensorboard: Path | None, quiet: bool, as_json: bool) -> None:
+def _train(
+    start: Callable[..., Any], tensorboard: Path | None, quiet: bool, as_json: bool, run: Path | None = None
+) -> None:
     """Trains, draws the report and says where everything is; Ctrl-C ends it with the way to go on."""
     from mulligan.progress import listener, result_lines
 
-    final: dict[str, Any] = {}
     try:
-        with listener(quiet, as_json) as show:
-
-            def listen(event: dict[str, Any]) -> None:
-                show(event)
-                if event["kind"] == "final":
-                    final.update(event)
-
-            run = start(listener=listen).run
+        with listener(quiet, as_json, run) as listen:
+            gan = start(listener=listen)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        print(f"mulligan: {stop}", file=sys.stderr)
         raise typer.Exit(130) from None
-    page = _report(run, tensorboard)
+    page = _report(gan.run, tensorboard)
     if not as_json:
-        places = {
-            "pictures": run / "final" / "samples.png",
-            "report": page,
-            "more": f"mulligan sample {run} -n 64",
-        }
-        print("\n".join([*result_lines(final), *(f"{name:10}{place}" for name, place in places.items())]))
+        places = {"pictures": gan.run / "final" / "samples.png", "report": page}
+        places["more"] = f"mulligan sample {gan.run} -n 64 -o grid.png"
+        print(
+            "\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())])
+        )
+
+
+def _class_number(label: str, classes: Sequence[str] | None) -> int:
+    """The number of the class of this name."""
+    if label not in (classes or ()):
+        known = f"it knows {', '.join(classes)}" if classes else "it was trained without --labels"
+        raise UsageError(f"this generator has no class {label!r}: {known}.")
+    return list(classes or ()).index(label)
 
 
 def _report(run: Path, tensorboard: Path | None) -> Path:

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -40,10 +41,10 @@ class Standing:
     best: Event | None = None
 
     def observe(self, event: Event) -> None:
-        """Takes in one event; the first one names the folder of the run."""
+        """Takes in one event; `start` names the folder of a new run."""
         self.nimg, self.seconds = event["nimg"], event["seconds"]
-        if "run" in event:
-            self.run = Path(event["run"])
+        self.run = Path(event["run"]) if "run" in event else self.run
+        if self.run is not None and not self.budget:
             self.budget = json.loads((self.run / "run.json").read_text())["budget"]
         if event["kind"] == "chunk":
             self.images_per_second = event["images_per_second"]
@@ -101,9 +102,9 @@ def announcement(event: Event) -> str | None:
 class Lines:
     """Plain lines: every announcement, and how it goes, ever more rarely as the run gets longer."""
 
-    def __init__(self, standing: Standing, stream: TextIO, quiet: bool = False):
+    def __init__(self, standing: Standing, say: Callable[[str], None], quiet: bool = False):
         self.standing = standing
-        self.stream = stream
+        self.say = say
         self.quiet = quiet
         self.due = 0.0  # seconds of the run at which the next line on how it goes is due
 
@@ -113,7 +114,7 @@ class Lines:
         if line is None and event["kind"] in ("chunk", "evaluation") and not self.quiet:
             line = self.progress()
         if line is not None:
-            print(line, file=self.stream, flush=True)
+            self.say(line)
 
     def progress(self) -> str | None:
         """How it goes, if a line on that is due: every 5 s at first, later every 20th of the time spent."""
@@ -141,7 +142,7 @@ class LiveView:
             self.samples = thumbnail(self.standing.run, event, self.console.width)
 
     def __rich__(self) -> Group:
-        if self.standing.run is None:
+        if not self.standing.budget:
             return Group(Text("reading the images and compiling ..."))
         bar = ProgressBar(total=1.0, completed=self.standing.share(), width=max(self.console.width // 5, 8))
         line = Table.grid(padding=(0, 1))
@@ -156,7 +157,7 @@ def thumbnail(run: Path, event: Event, width: int) -> Text:
     import numpy as np
     from PIL import Image
 
-    from mulligan.report.grid import terminal_thumbnail
+    from mulligan.grid import terminal_thumbnail
 
     with Image.open(run / event["path"]) as picture:
         tile_width, tile_height = picture.width // event["columns"], picture.height // event["rows"]
@@ -190,13 +191,13 @@ def print_json(event: Event) -> None:
 
 
 @contextmanager
-def listener(quiet: bool, as_json: bool) -> Iterator[Listener]:
-    """The listener that suits where the output goes, while one run trains."""
-    console, standing = Console(stderr=True), Standing()
+def listener(quiet: bool, as_json: bool, run: Path | None = None) -> Iterator[Listener]:
+    """The listener that suits where the output goes, while a run trains; `run` is its folder if it has one."""
+    console, standing = Console(stderr=True), Standing(run)
     if as_json:
         yield print_json
     elif quiet or not console.is_terminal:
-        yield Lines(standing, sys.stderr, quiet)
+        yield Lines(standing, partial(print, file=sys.stderr, flush=True), quiet)
     else:
         view = LiveView(standing, console)
         with Live(view, console=console, refresh_per_second=2, transient=True):

@@ -1,0 +1,286 @@
+"""The command line: help, exit codes, sentences instead of tracebacks, JSON. A stand-in does the training."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+import mulligan
+from mulligan import cli
+from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.recipe import Recipe
+
+OPTIONS = {
+    "fit": "--time --images --out --seed --recipe --size --labels --tensorboard --quiet --json",
+    "resume": "--tensorboard --quiet --json",
+    "sample": "-n --out --seed --label",
+    "report": "--tensorboard",
+    "score": "--size -n --json",
+    "demo": "--out --time --quiet",
+    "recipe": "",
+}
+SCORES = {"embedding": "m1", "kid": 0.0123, "kid_low": 0.0111, "kid_high": 0.0135, "frechet": 1.5}
+SCORES |= {"n_real": 100, "n_fake": 200, "precision": 0.9, "recall": 0.5, "split": "test"}
+EVENTS = [
+    {"kind": "start", "nimg": 0, "seconds": 0.1},
+    {"kind": "chunk", "nimg": 64, "seconds": 1.0, "images_per_second": 64.0},
+    {"kind": "stop", "nimg": 64, "seconds": 1.5, "reason": "the budget is spent", "code": "budget"},
+    {"kind": "final", "nimg": 64, "seconds": 2.0, "average": "ema", "best_nimg": 64, **SCORES},
+]
+
+
+def make_run(run: Path, **changes) -> Path:
+    """The least that is a run folder."""
+    (run / "final").mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"format": 1, "budget": {"seconds": 60.0}, "seed": 0} | changes))
+    (run / "recipe.json").write_text(json.dumps(Recipe().to_json()))
+    task = {
+        "name": "digits",
+        "shape": [8, 8, 1],
+        "counts": {"train": 8, "validation": 1, "test": 1},
+        "notes": [],
+    }
+    (run / "task.json").write_text(json.dumps(task))
+    return run
+
+
+@pytest.fixture
+def training(monkeypatch, tmp_path):
+    """Stands in for `mulligan.meta.fit`: `calls` holds how it was called, `fails` what it raises."""
+    calls, fails = [], []
+
+    def train(*arguments, listener, **options):
+        calls.append((*arguments, options))
+        for failure in fails:
+            raise failure
+        run = make_run(tmp_path / "run")
+        for event in EVENTS:
+            listener(event | ({"run": str(run)} if event["kind"] == "start" else {}))
+        return SimpleNamespace(run=run, result=EVENTS[-1])
+
+    def sample(n, seed, labels):
+        calls.append(labels)
+        return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), np.uint8)
+
+    def score(*arguments, **options):
+        calls.append((*arguments, options))
+        return SCORES
+
+    gan = SimpleNamespace(sample=sample, classes=("cat", "dog"))
+    stand_in = SimpleNamespace(fit=train, resume=train, load=lambda run: gan, score=score)
+    monkeypatch.setitem(sys.modules, "mulligan.meta.fit", stand_in)
+    return SimpleNamespace(calls=calls, fails=fails)
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Runs the command line in this process: words -> (exit code, stdout, stderr)."""
+
+    def run(*words) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mulligan", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return int(exit_.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_help_lists_every_command(run_command):
+    code, out, _ = run_command("--help")
+    listed = out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in listed] == list(OPTIONS)
+    assert not any(line.endswith("...") for line in listed)  # cut off at 80 columns
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_of_a_command_lists_its_options(run_command, command):
+    code, out, _ = run_command(command, "--help")
+    assert code == 0
+    lines = [line for line in out.split("Options:\n")[1].splitlines() if line.startswith("  -")]
+    listed = [re.match(r"  (-\w, )?(\S+)", line)[2] for line in lines]
+    assert listed == [*OPTIONS[command].split(), "--help"]
+
+
+def test_help_and_api_import_nothing_heavy():
+    heavy = [
+        "jax",
+        "numpy",
+        "PIL",
+        "matplotlib",
+        "scipy",
+        "sklearn",
+        "sqlalchemy",
+        "rich.progress",
+        "mulligan.meta",
+    ]
+    program = f"""
+import sys, mulligan, mulligan.cli
+sys.argv = ["mulligan", "fit", "--help"]
+try:
+    mulligan.cli.main()
+finally:
+    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "--time" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_version(run_command):
+    assert run_command("--version") == (0, mulligan.__version__ + "\n", "")
+
+
+def test_unknown_name_in_the_package_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        mulligan.fitt  # noqa: B018
+
+
+def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, training, tmp_path):
+    code, out, err = run_command("fit", "photos", "--time", "10m", "--size", 32, "--seed", 3, "--labels")
+    assert code == 0
+    asked = {
+        "time": "10m",
+        "images": None,
+        "out": None,
+        "seed": 3,
+        "recipe": None,
+        "size": 32,
+        "labels": True,
+    }
+    assert training.calls == [("photos", asked)]
+    assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
+    assert f"{tmp_path / 'run' / 'report.html'}" in out
+    assert (tmp_path / "run" / "report.html").exists()
+    assert "64 images/s" in err
+    assert "the budget is spent" in err
+
+
+def test_quiet_leaves_out_progress_but_not_why_it_stopped(run_command, training):
+    _, out, err = run_command("fit", "photos", "--quiet")
+    assert "KID@m1" in out
+    assert err == "stopped at 64 images: the budget is spent\n"
+
+
+def test_json_is_one_event_a_line_and_nothing_else(run_command, training):
+    code, out, err = run_command("fit", "photos", "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [event["kind"] for event in events] == ["start", "chunk", "stop", "final"]
+    assert Path(events[0]["run"]).is_dir()
+    assert err == ""
+
+
+def test_demo_trains_on_digits(run_command, training):
+    code, out, _ = run_command("demo", "--time", "5s")
+    [(data, options)] = training.calls
+    assert (code, data, options["time"], options["size"]) == (0, "digits", "5s", 16)
+    assert "samples.png" in out
+    assert "report.html" in out
+
+
+def test_resume_passes_the_run(run_command, training, tmp_path):
+    assert run_command("resume", tmp_path)[0] == 0
+    assert training.calls == [(tmp_path, {})]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(MulliganError("no images in x: give another."), 1), (UsageError("10x is no time: mend it."), 2)],
+)
+def test_errors_are_one_sentence(run_command, training, failure, code):
+    training.fails.append(failure)
+    assert run_command("fit", "photos") == (code, "", f"mulligan: {failure}\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_locked_disk_is_one_sentence(run_command, training, number):
+    training.fails.append(OSError(number, "why", "/disk/run"))
+    code, _, err = run_command("fit", "photos")
+    assert code == 1
+    assert err.startswith("mulligan: ")
+    assert err.count("\n") == 1
+    assert "/disk/run" in err
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError("bug"), OSError(errno.EBADF, "bug")])
+def test_a_bug_keeps_its_traceback(run_command, training, bug):
+    training.fails.append(bug)
+    with pytest.raises(type(bug)):
+        run_command("fit", "photos")
+
+
+def test_interruption_tells_how_to_go_on(run_command, training):
+    training.fails.append(Interrupted(Path("runs/photos")))
+    code, out, err = run_command("fit", "photos")
+    assert (code, out) == (130, "")
+    assert "mulligan resume runs/photos" in err
+
+
+def test_interruption_before_anything_is_saved_is_130_too(run_command, training):
+    training.fails.append(KeyboardInterrupt())
+    assert run_command("fit", "photos")[0] == 130
+
+
+@pytest.mark.parametrize(
+    "words", [["fit"], ["fit", "x", "--size", "big"], ["fit", "x", "--sizes", "9"], ["fitt"], []]
+)
+def test_bad_usage_is_2(run_command, training, words):
+    code, _, _ = run_command(*words)
+    assert code == 2
+    assert training.calls == []
+
+
+def test_sample_makes_a_grid_or_a_folder_of_files(run_command, training, tmp_path):
+    assert run_command("sample", "run", "-n", 6, "-o", tmp_path / "grid.png")[:2] == (
+        0,
+        f"{tmp_path / 'grid.png'}\n",
+    )
+    assert Image.open(tmp_path / "grid.png").width > 8
+    assert run_command("sample", "run", "-n", 6, "-o", tmp_path / "new" / "each", "--seed", 1)[0] == 0
+    images = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "new" / "each").iterdir())]
+    assert np.array_equal(images, np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3), np.uint8))
+
+
+def test_sample_of_one_class(run_command, training, tmp_path):
+    assert run_command("sample", "run", "--label", "dog", "-o", tmp_path / "dogs.png")[0] == 0
+    assert training.calls == [1]
+    code, _, err = run_command("sample", "run", "--label", "cow", "-o", tmp_path / "cows.png")
+    assert (code, err) == (2, "mulligan: this generator has no class 'cow': it knows cat, dog.\n")
+
+
+def test_report_draws_a_page_and_tensorboard_files(run_command, tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "events.jsonl").write_text("\n".join(map(json.dumps, EVENTS)))
+    code, out, _ = run_command("report", run, "--tensorboard", tmp_path / "board")
+    assert (code, out) == (0, f"{run / 'report.html'}\n")
+    assert list((tmp_path / "board").rglob("events.out.tfevents*"))
+
+
+def test_report_of_no_run_is_one_sentence(run_command, tmp_path):
+    code, _, err = run_command("report", tmp_path)
+    assert code == 1
+    assert "is not a run folder" in err
+
+
+def test_score_prints_figures_or_json(run_command, training):
+    code, out, _ = run_command("score", "run", "photos", "-n", 100)
+    assert (code, training.calls) == (0, [("run", "photos", {"size": None, "n": 100})])
+    assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
+    assert json.loads(run_command("score", "run", "photos", "--json")[1]) == SCORES
+
+
+def test_recipe_prints_the_default_one(run_command):
+    assert Recipe.from_json(json.loads(run_command("recipe")[1])) == Recipe()
+
+
+def test_every_command_is_tested_here():
+    assert list(typer.main.get_command(cli.app).commands) == list(OPTIONS)

@@ -1,0 +1,139 @@
+"""The house of docs/design.md, section 5: imports go down, and rooms on one floor do not know each other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "mulligan"
+
+# Names on one line are one room and may know each other; a room is a folder or a module of the package.
+FLOORS = [
+    [{"recipe", "types", "errors", "budget", "files", "grid"}],
+    [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
+    [{"training"}],
+    [{"meta"}],
+    [{"report"}],
+    [{"cli", "progress"}, {"__init__"}],
+]
+HEAVY = {
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "keras",
+    "grain",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "optuna",
+    "ray",
+}
+HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX"}
+
+RESTRICTED_READER = "mulligan.tasks.cifar"
+
+
+def room(module: str) -> str:
+    """`mulligan.tasks.images` -> `tasks`; `mulligan` itself -> `__init__`."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def place(name: str) -> tuple[int, int]:
+    """Floor of a room, and where on it."""
+    return next((f, r) for f, floor in enumerate(FLOORS) for r, rooms in enumerate(floor) if name in rooms)
+
+
+def module_of(path: Path) -> str:
+    """`.../mulligan/tasks/images.py` -> `mulligan.tasks.images`."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of everything imported anywhere inside `tree`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative imports hide where they go"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """Full names of what is imported with the module, not inside functions or for a type checker."""
+    for statement in tree.body:
+        checking = isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test)
+        if not checking and not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            yield from imports(statement)
+
+
+def allowed(importer: str, imported: str) -> bool:
+    """May a module of the room `importer` import from the room `imported`?"""
+    (floor, where), (other_floor, other_where) = place(importer), place(imported)
+    return other_floor < floor or (other_floor, other_where) == (floor, where)
+
+
+MODULES = {module_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_every_room_has_its_floor():
+    named = {name for floor in FLOORS for rooms in floor for name in rooms}
+    found = {room(module) if module != "mulligan" else "__init__" for module in MODULES}
+    assert found == named
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module):
+    inside = {name for name in imports(MODULES[module]) if name.split(".")[0] == "mulligan"}
+    wrong = {name for name in inside if not allowed(room(module), room(name))}
+    assert not wrong, f"{module} may not import {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize(
+    "module", ["mulligan", "mulligan.cli", "mulligan.recipe", "mulligan.errors", "mulligan.budget"]
+)
+def test_what_everything_starts_from_imports_nothing_heavy(module):
+    light = {name.split(".")[0] for name in at_import(MODULES[module])}
+    assert not light & (HEAVY | {"numpy", "PIL", "rich"})
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) == "tasks"])
+def test_tasks_are_read_without_jax(module):
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & {
+        "jax",
+        "jaxlib",
+        "equinox",
+        "optax",
+    }
+    assert not {name.split(".")[0] for name in at_import(MODULES[module])} & HEAVY
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_unpickles_but_the_restricted_reader(module):
+    """Unpickling runs what a file says. CIFAR-10's batches are pickles; their reader allows a few names."""
+    dangerous = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+    found = {name.split(".")[0] for name in imports(MODULES[module])} & dangerous
+    assert found <= ({"pickle"} if module == RESTRICTED_READER else set())
+    calls = [ast.unparse(node) for node in ast.walk(MODULES[module]) if isinstance(node, ast.Call)]
+    assert not [
+        call
+        for call in calls
+        if call.startswith(("pickle.load", "eval(", "exec(")) or "allow_pickle=True" in call
+    ]
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "may"),
+    [
+        ("report", "meta", True),
+        ("meta", "report", False),
+        ("game", "networks", False),
+        ("recipe", "errors", True),
+        ("cli", "progress", True),
+        ("__init__", "cli", False),
+    ],
+)
+def test_the_rule_itself(importer, imported, may):
+    assert allowed(importer, imported) is may

@@ -1,0 +1,132 @@
+"""Progress: what the live view and the plain lines show of a run's events, and how often."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+
+from mulligan.progress import Lines, LiveView, Standing, announcement, metric, result_lines
+from mulligan.report.words import UNKNOWN
+
+EVALUATION = {
+    "kind": "evaluation",
+    "embedding": "m1",
+    "kid": 0.02,
+    "kid_low": 0.018,
+    "kid_high": 0.022,
+    "best": True,
+}
+
+
+def chunk(seconds: float, nimg: int = 100) -> dict:
+    return {"kind": "chunk", "nimg": nimg, "seconds": seconds, "images_per_second": 50.0}
+
+
+@pytest.fixture
+def start(tmp_path):
+    """The first event of a run with a budget of 1,000 images."""
+    (tmp_path / "run.json").write_text(json.dumps({"budget": {"images": 1000}}))
+    return {"kind": "start", "nimg": 0, "seconds": 0.0, "run": str(tmp_path)}
+
+
+@given(st.dictionaries(st.sampled_from(["images", "seconds"]), st.integers(1, 10**9)), st.integers(0, 10**10))
+def test_share_and_time_left_stay_within_bounds(budget, spent):
+    standing = Standing(budget=budget, nimg=spent, seconds=float(spent), images_per_second=3.0)
+    left = standing.seconds_left()
+    assert 0 <= standing.share() <= 1
+    assert left is None if not budget else left >= 0
+    if len(budget) == 1:
+        assert (left == 0) == (standing.share() == 1)
+
+
+def test_time_left_of_a_budget_of_images_follows_the_speed(start):
+    standing = Standing()
+    for event in (start, chunk(2.0, nimg=500)):
+        standing.observe(event)
+    assert (standing.share(), standing.seconds_left()) == (0.5, 10.0)
+    assert standing.figures() == ["50%", "500 images", "50 images/s", "10.0 s left"]
+
+
+def test_a_resumed_run_knows_its_budget_without_a_start(start, tmp_path):
+    standing = Standing(tmp_path)
+    standing.observe({"kind": "resume", "nimg": 250, "seconds": 2.0, "from_nimg": 250, "reason": None})
+    assert standing.share() == 0.25
+
+
+def test_images_seen_go_back_with_the_guard(start):
+    standing = Standing()
+    for event in (start, chunk(2.0, nimg=500), chunk(3.0, nimg=64)):
+        standing.observe(event)
+    assert standing.nimg == 64
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 100_000))
+def test_plain_lines_get_rarer_but_do_not_stop(seconds):
+    lines = []
+    show = Lines(Standing(), lines.append)
+    times = np.linspace(0, seconds, 1_000)
+    for now in times:
+        show(chunk(float(now)))
+    assert seconds / 310 <= len(lines) <= seconds / 5 + 1
+
+
+def test_announcements_are_never_held_back():
+    lines = []
+    show = Lines(Standing(), lines.append, quiet=True)
+    guard = {"kind": "guard", "nimg": 640, "seconds": 1.0, "reason": "the loss is not finite"}
+    show(guard | {"action": "learning rates halved", "back_to_nimg": 320, "attempt": 1})
+    show(chunk(2.0))
+    show({"kind": "resume", "nimg": 320, "seconds": 2.0, "from_nimg": 320, "reason": "a torn checkpoint"})
+    assert lines == [
+        "guard at 640 images: the loss is not finite; learning rates halved, back to 320 images",
+        "going on from 320 images (a torn checkpoint)",
+    ]
+
+
+def test_ordinary_events_are_no_announcements():
+    assert announcement(chunk(1.0)) is None
+
+
+def test_metric_that_was_not_finite_is_a_dash():
+    assert metric(EVALUATION) == "KID@m1 0.0200 (0.0180 to 0.0220)"
+    assert metric(EVALUATION | {"kid": None, "kid_low": None, "kid_high": None}) == f"KID@m1 {UNKNOWN}"
+
+
+def test_live_view_shows_figures_best_and_samples(start, tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=100)
+    view = LiveView(Standing(), console)
+    grid = np.zeros((2 * 20, 4 * 20, 3), np.uint8)
+    grid[:20, :20] = (255, 0, 0)
+    Image.fromarray(grid).save(tmp_path / "grid.png")
+    sample = {"kind": "samples", "nimg": 500, "seconds": 2.0, "path": "grid.png", "rows": 2, "columns": 4}
+    for event in (start, chunk(2.0, nimg=500), EVALUATION | {"nimg": 500, "seconds": 2.0}, sample):
+        view(event)
+    console.print(view)
+    shown = console.file.getvalue()
+    assert "50 images/s" in shown
+    assert "best so far KID@m1 0.0200 (0.0180 to 0.0220) at 500 images" in shown
+    assert "38;2;255;0;0" in shown  # the red tile
+    assert max(map(len, view.samples.plain.splitlines())) == 4 * 16
+
+
+def test_live_view_without_colour_shows_no_samples(start):
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=100)
+    view = LiveView(Standing(), console)
+    view(start)
+    view({"kind": "samples", "nimg": 0, "seconds": 0.0, "path": "absent.png", "rows": 1, "columns": 1})
+    assert not view.samples.plain
+
+
+def test_results_name_their_protocol():
+    scores = EVALUATION | {"frechet": 3.0, "n_real": 100, "n_fake": 2000, "split": "test"}
+    assert result_lines(scores) == [
+        "KID       KID@m1 0.0200 (0.0180 to 0.0220)",
+        "Frechet   3",
+        "protocol  2k generated against 100 real images of the test split",
+    ]
