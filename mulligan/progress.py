@@ -169,15 +169,9 @@ def thumbnail(run: Path, event: Event, width: int) -> Text:
 def result_lines(scores: Event) -> list[str]:
     """What was measured and how, for a person; `scores` is a `final` event or what `score` returned."""
     rows = [("KID", metric(scores)), ("Frechet", number(scores["frechet"]))]
-    rows += [
-        (name, number(scores[name]))
-        for name in ("precision", "recall", "density", "coverage")
-        if name in scores
-    ]
+    rows += [(name, number(scores[name])) for name in ("precision", "recall", "density", "coverage") if name in scores]
     if "memorisation" in scores:
-        rows.append(
-            ("copied", f"{scores['memorisation']['share']:.1%} nearer to a training image than real ones are")
-        )
+        rows.append(("copied", f"{scores['memorisation']['share']:.1%} nearer to a training image than real ones are"))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
     rows.append(("protocol", protocol + (f" of the {scores['split']} split" if "split" in scores else "")))
     if "best_nimg" in scores:
@@ -192,7 +186,7 @@ def print_json(event: Event) -> None:
 
 @contextmanager
 def listener(quiet: bool, as_json: bool, run: Path | None = None) -> Iterator[Listener]:
-    """The listener that suits where the output goes, while a run trains; `run` is its folder if it has one."""
+    """The listener that suits where the output goes, while a run trains; `run` is its folder if any."""
     console, standing = Console(stderr=True), Standing(run)
     if as_json:
         yield print_json

@@ -73,7 +73,7 @@ def test_plain_lines_get_rarer_but_do_not_stop(seconds):
     times = np.linspace(0, seconds, 1_000)
     for now in times:
         show(chunk(float(now)))
-    assert seconds / 310 <= len(lines) <= seconds / 5 + 1
+    assert seconds / (301 + seconds / 999) <= len(lines) <= seconds / 5 + 1
 
 
 def test_announcements_are_never_held_back():
