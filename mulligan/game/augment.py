@@ -27,7 +27,10 @@ def colour(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """Brightness shifted by up to 0.5, saturation and contrast scaled by up to 2 and by 0.5 to 1.5."""
     chosen, brightness, saturation, contrast = jax.random.split(key, 4)
     n = images.shape[0]
-    uniform = lambda key: jax.random.uniform(key, (n, 1, 1, 1))
+
+    def uniform(key: Key) -> Float[Array, "n 1 1 1"]:
+        return jax.random.uniform(key, (n, 1, 1, 1))
+
     changed = images + uniform(brightness) - 0.5
     grey = jnp.mean(changed, axis=3, keepdims=True)
     changed = grey + (changed - grey) * 2 * uniform(saturation)
@@ -49,10 +52,12 @@ def translate(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """
     chosen, down, right = jax.random.split(key, 3)
     n, h, w, _ = images.shape
-    offset = lambda key, side: jax.random.randint(key, (n,), -(side // 8), side // 8 + 1)
     applied = _chosen(chosen, strength, n)[:, 0, 0, 0].astype(jnp.int32)
-    rows = _shift_matrix(offset(down, h) * applied, h)
-    columns = _shift_matrix(offset(right, w) * applied, w)
+
+    def shift(key: Key, side: int) -> Float[Array, "n side side"]:
+        return _shift_matrix(applied * jax.random.randint(key, (n,), -(side // 8), side // 8 + 1), side)
+
+    rows, columns = shift(down, h), shift(right, w)
     return jnp.einsum("nij,nkl,njlc->nikc", rows, columns, images)
 
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mulligan.game.penalties import judge
 from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Key, Pixels, Pytree, StepInfo
@@ -73,22 +72,34 @@ def generate(
 
 
 def gen_slope(
-    game: Game, disc: Pytree, real: Pixels, fake: Pixels, labels: Any, hyperparameters: Hyperparameters, key: Key
+    game: Game,
+    disc: Pytree,
+    real: Pixels,
+    fake: Pixels,
+    labels: Any,
+    hyperparameters: Hyperparameters,
+    key: Key,
 ) -> tuple[Float[Array, ""], Pixels]:
     """The generator's loss and its gradient with respect to the fakes."""
     disc_key = jax.random.fold_in(key, 1)
-    shown = _shown(game, real, hyperparameters, jax.random.fold_in(disc_key, 0))
+    # In a call of its own: a loss that ignores the real logits never pays for them.
+    real_logits = disc(_shown(game, real, hyperparameters, jax.random.fold_in(disc_key, 0)), labels)
 
     def loss(fake):
         fake = _shown(game, fake, hyperparameters, jax.random.fold_in(disc_key, 1))
-        real_logits, fake_logits = judge(lambda x: disc(x, labels), shown, fake)
-        return jnp.mean(game.loss.gen(real_logits, fake_logits))
+        return jnp.mean(game.loss.gen(real_logits, disc(fake, labels)))
 
     return jax.value_and_grad(loss)(fake)
 
 
 def disc_gradient(
-    game: Game, state: GanState, fake: Pixels, batch: Batch, index: int, hyperparameters: Hyperparameters, key: Key
+    game: Game,
+    state: GanState,
+    fake: Pixels,
+    batch: Batch,
+    index: int,
+    hyperparameters: Hyperparameters,
+    key: Key,
 ) -> tuple[Pytree, Verdict]:
     """Gradient of the discriminator's loss and penalty; the fakes are constants here."""
     labels = None if batch.labels is None else batch.labels[index]
@@ -109,7 +120,13 @@ def disc_gradient(
 
 
 def _disc_step(
-    game: Game, state: GanState, fake: Pixels, batch: Batch, index: int, hyperparameters: Hyperparameters, key: Key
+    game: Game,
+    state: GanState,
+    fake: Pixels,
+    batch: Batch,
+    index: int,
+    hyperparameters: Hyperparameters,
+    key: Key,
 ) -> tuple[GanState, Verdict]:
     gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
     move, disc_opt = disc_optimiser(hyperparameters).update(gradient, state.disc_opt)

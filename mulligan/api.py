@@ -1,0 +1,107 @@
+"""What `import mulligan` offers: the main job with arguments as people write them, and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mulligan.budget import parse_images, parse_seconds
+from mulligan.errors import UsageError
+from mulligan.meta.fit import Options
+from mulligan.meta.fit import fit as fit_task
+from mulligan.meta.fit import resume as resume_run
+from mulligan.recipe import Recipe
+from mulligan.report.page import write_report
+from mulligan.training.budget import Budget
+from mulligan.training.generator import Generator, load
+from mulligan.training.run import read_json
+
+__all__ = ["Generator", "fit", "load", "resume", "score"]
+
+DEFAULT_TIME = "10m"
+
+
+def fit(
+    data: Any,
+    *,
+    time: float | str | None = None,
+    images: int | str | None = None,
+    out: Path | str | None = None,
+    seed: int = 0,
+    recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
+    size: int | None = None,
+    labels: bool = False,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> Generator:
+    """Trains a GAN on images and returns its best generator; the run folder holds the rest.
+
+    Args:
+      data: a folder, archive or file of images, the name of a built-in task, or an array `[n, h, w, c]` or `[n, h, w]`.
+      time: budget in seconds or as text (`"10m"`); 10 minutes when neither budget is given.
+      images: budget in images shown to the discriminator (`"2M"`), instead of time; such a run is exact: the same
+        arguments on the same machine give the same generator, however often it is interrupted.
+      out: run folder to make; must not exist.
+      seed: of the weights and batches.
+      recipe: a `Recipe`, its JSON value, or a file of it; None for the default.
+      size: resample the images to squares of this side.
+      labels: make the generator class-conditional.
+      listener: called with every event (docs/run-folder.md) as it happens.
+
+    Raises:
+      UsageError: arguments that cannot mean anything.
+      MulliganError: data, recipe or folder cannot be used; the sentence says what to do.
+      Interrupted: Ctrl-C; the run is saved.
+    """
+    options = Options(
+        out=None if out is None else Path(out),
+        seed=seed,
+        recipe=_recipe(recipe),
+        size=size,
+        labels=labels,
+        listener=listener or _ignore,
+    )
+    return _reported(fit_task(data, _budget(time, images), options))
+
+
+def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
+    """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator."""
+    return _reported(resume_run(run, listener or _ignore))
+
+
+def score(source: Any, data: Any, *, size: int | None = None, n: int | None = None) -> dict[str, Any]:
+    """Every metric of a generator (a run folder or a saved generator) or of images, against the test split of `data`.
+
+    Args:
+      source: a folder made by `fit` or `Generator.save`, or anything `fit` reads images from.
+      data: the real images.
+      size: side that both are resampled to; a generator's own size by default.
+      n: generated images, or images taken from `source`; 2000 by default.
+    """
+    from mulligan.meta.score import score as score_images
+
+    return score_images(source, data, size, n)
+
+
+def _budget(time: float | str | None, images: int | str | None) -> Budget:
+    if time is not None and images is not None:
+        raise UsageError("a run has one budget: give --time or --images, not both.")
+    if images is not None:
+        return Budget(parse_images(images), None)
+    return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
+
+
+def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe
+    return Recipe.from_json(dict(recipe) if isinstance(recipe, Mapping) else read_json(Path(recipe)))
+
+
+def _reported(generator: Generator) -> Generator:
+    if generator.run is not None:
+        write_report(generator.run)
+    return generator
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    del event

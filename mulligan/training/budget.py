@@ -1,0 +1,66 @@
+"""How long a run lasts, and how its time is divided between training and looking."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+
+from mulligan.training.progress import Progress
+
+EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
+LOOKS = 60  # evaluations a run, about
+CHUNK_SECONDS = 1.0
+NOMINAL_FLOPS = {
+    "cpu": 4e10,
+    "gpu": 4e12,
+    "tpu": 4e12,
+}  # a second, for planning where nothing may depend on a clock
+RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for the final score
+
+
+class Budget(NamedTuple):
+    """Images or seconds; one of the two is None."""
+
+    images: int | None
+    seconds: float | None
+
+    def to_json(self) -> dict[str, float]:
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:
+    """Sets chunks and evaluations from counted operations alone, so that they are the same wherever the run resumes."""
+    step_flops = max(step_flops, 1.0)
+    progress.chunk_steps = max(1, int(NOMINAL_FLOPS[jax.default_backend()] * CHUNK_SECONDS / step_flops))
+    progress.interval_nimg = int(look_flops / EVALUATION_SHARE / step_flops * step_nimg)
+    progress.horizon_nimg = float(budget.images or 0)
+
+
+def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
+    """Sets them from the speed seen so far, when time is the limit anyway."""
+    speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
+    progress.chunk_steps = max(1, int(speed * CHUNK_SECONDS / step_nimg))
+    progress.interval_nimg = int(speed * progress.look_seconds / EVALUATION_SHARE)
+    left = max((budget.seconds or 0) - reserve(budget) - progress.seconds, 0.0)
+    progress.horizon_nimg = progress.spent_nimg + left * speed
+
+
+def next_look(progress: Progress) -> int:
+    """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
+    spent = progress.spent_nimg
+    return spent + max(progress.interval_nimg, min(int(progress.horizon_nimg / LOOKS), spent), 1)
+
+
+def reserve(budget: Budget) -> float:
+    """Seconds of a time budget that are kept for the final score."""
+    return RESERVE_SECONDS + RESERVE_SHARE * (budget.seconds or 0)
+
+
+def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
+    """Steps until the budget is used up, at the speed seen so far."""
+    if budget.images is not None:
+        return -(-(budget.images - progress.spent_nimg) // step_nimg)
+    left = (budget.seconds or 0) - reserve(budget) - progress.seconds
+    speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
+    return int(left * speed / step_nimg) if progress.spent_nimg else int(left > 0)

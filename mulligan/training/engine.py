@@ -1,0 +1,151 @@
+"""A recipe on a task as compiled programs: a chunk of training, and sampling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from mulligan.averaging.weights import several
+from mulligan.errors import MulliganError
+from mulligan.game.augment import POLICIES, augment
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.losses import LOSSES
+from mulligan.game.penalties import PENALTIES, lazy
+from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
+from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture, Recipe
+from mulligan.schedules.closed import schedule
+from mulligan.types import Key, Pytree, StepInfo
+
+SAMPLE_BATCH = 100
+
+
+class ChunkInfo(NamedTuple):
+    """What a chunk of training tells."""
+
+    means: StepInfo
+    finite: Array  # true when every loss and every parameter of both players is
+
+
+class Engine(NamedTuple):
+    """Compiled programs of one recipe on images of one shape.
+
+    Attributes:
+      game: the static choices.
+      chunk: `(state, data, steps) -> (state, ChunkInfo)`; the state's buffers are given away.
+      flops_per_step: as the compiler counts the program.
+      compile_seconds: what compiling, or loading from the cache, took.
+    """
+
+    game: Game
+    chunk: Callable[[GanState, Data, int], tuple[GanState, ChunkInfo]]
+    flops_per_step: float
+    compile_seconds: float
+
+
+def make_game(recipe: Recipe, horizon_nimg: float) -> Game:
+    """The static choices of a recipe.
+
+    Args:
+      horizon_nimg: images of the whole run, where schedules without an end of their own end.
+
+    Raises:
+      MulliganError: a name that no family has, or a choice that contradicts another.
+    """
+    if recipe.dynamics == "simultaneous" and recipe.disc_steps != 1:
+        raise MulliganError("simultaneous dynamics move both players once a step: set disc_steps to 1.")
+    return Game(
+        loss=_choose(LOSSES, recipe.loss, "loss")(),
+        penalty=lazy(_choose(PENALTIES, recipe.penalty, "penalty")(), recipe.penalty_every),
+        augment=augment([name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]),
+        dynamics=_choose(DYNAMICS, recipe.dynamics, "dynamics"),
+        schedule=schedule(recipe.schedules, horizon_nimg),
+        averager=several(recipe.averages),
+        batch=recipe.batch,
+        disc_steps=recipe.disc_steps,
+        latent=recipe.architecture.latent,
+    )
+
+
+def _choose(family: dict[str, Any], name: str, kind: str) -> Any:
+    if name not in family:
+        raise MulliganError(f"{name!r} is not a {kind}; choose {', '.join(family)}.")
+    return family[name]
+
+
+def start_state(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: int, seed: int) -> GanState:
+    """The state before the first step: one program, since eager calls are slow."""
+
+    def make(key: Key) -> GanState:
+        network_key, game_key = jax.random.split(key)
+        networks = build(recipe.architecture, shape, classes, network_key)
+        return initial_state(game, networks.gen, networks.disc, recipe.hyperparameters, game_key)
+
+    return jax.jit(make)(jax.random.key(seed))
+
+
+def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
+    """Compiles a chunk of training for states and data of these shapes."""
+    started = time.monotonic()
+    program = jax.jit(lambda state, data, steps: _chunk(game, state, data, steps), donate_argnums=0)
+    compiled = program.lower(state, data, jnp.int32(1)).compile()
+    cost: Any = compiled.cost_analysis() or {}
+    return Engine(
+        game=game,
+        chunk=lambda state, data, steps: compiled(state, data, jnp.int32(steps)),
+        flops_per_step=float(cost.get("flops", 0.0)),
+        compile_seconds=time.monotonic() - started,
+    )
+
+
+def _chunk(game: Game, state: GanState, data: Data, steps: Array) -> tuple[GanState, ChunkInfo]:
+    """`steps` steps and the means of what they tell. The number is traced, so one program serves all lengths."""
+
+    def body(_: Any, carry: tuple[GanState, StepInfo]) -> tuple[GanState, StepInfo]:
+        state, total = carry
+        state, info = step(game, state, data)
+        return state, jax.tree.map(jnp.add, total, info)
+
+    nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))
+    state, total = jax.lax.fori_loop(0, steps, body, (state, nothing))
+    means = jax.tree.map(lambda value: value / steps, total)
+    numbers = [jnp.sum(leaf) for leaf in jax.tree.leaves((means, state.gen, state.disc))]
+    return state, ChunkInfo(means, jnp.isfinite(jnp.stack(numbers)).all())
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Images from generators of one architecture, image shape and number of classes."""
+
+    architecture: Architecture
+    classes: int
+    program: Callable[[Pytree, Float[Array, "n latent"], Any], UInt8[Array, "n h w c"]]
+
+    @staticmethod
+    def make(architecture: Architecture, classes: int) -> Sampler:
+        """Compiles on first use, once for each image shape."""
+        return Sampler(architecture, classes, jax.jit(lambda gen, latents, labels: to_bytes(gen(latents, labels))))
+
+    def latents(self, n: int, seed: int) -> Float[np.ndarray, "n latent"]:
+        """The latents of samples 0 to n - 1 of this seed; the first are the same for every `n`."""
+        return np.random.default_rng(seed).standard_normal((n, self.architecture.latent), np.float32)
+
+    def __call__(
+        self, gen: Pytree, latents: Float[np.ndarray, "n latent"], labels: np.ndarray | None = None
+    ) -> UInt8[np.ndarray, "n h w c"]:
+        """Images of these latents; when conditional, labels left out run through the classes in turn."""
+        if self.classes and labels is None:
+            labels = np.arange(len(latents)) % self.classes
+        images = []
+        for start in range(0, len(latents), SAMPLE_BATCH):
+            rows = np.minimum(np.arange(start, start + SAMPLE_BATCH), len(latents) - 1)
+            chosen = None if labels is None else jnp.asarray(labels[rows], jnp.int32)
+            images.append(self.program(gen, jnp.asarray(latents[rows]), chosen))
+        return np.concatenate([np.asarray(batch) for batch in images])[: len(latents)]

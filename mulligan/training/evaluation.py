@@ -1,0 +1,77 @@
+"""Scoring a generator while it trains, against images that it does not train on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.score import Reference, full, make_reference, quick
+from mulligan.tasks.task import Split, Task
+from mulligan.training.engine import Sampler
+from mulligan.types import Pytree
+
+FAKES = 1000  # generated images an evaluation
+REALS = 2000  # real images it compares them with, at most
+FINAL_FAKES = 2000
+TRAIN_REALS = 10_000  # training images that the final score looks for copies of, at most
+FEWEST = 20  # images below which a split cannot judge
+LATENT_SEED = 20_010  # evaluations of one run share their latents, so that they differ by the generator alone
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Scores generators of one run on one split."""
+
+    sampler: Sampler
+    reference: Reference
+    split: str
+    labels: np.ndarray | None  # of the real images, drawn as often as they occur
+
+    @staticmethod
+    def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
+        """An evaluator on `split`, or on the training images when that split is too small to judge."""
+        judge = split if len(part(task, split)) >= FEWEST else "train"
+        images = part(task, judge)
+        reference = make_reference(load_embedding(), images.sample(REALS, seed=0), limit=REALS)
+        labels = None
+        if task.classes is not None and task.train.labels is not None:
+            labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
+        return Evaluator(sampler, reference, judge, labels)
+
+    def fakes(self, gen: Pytree, n: int) -> np.ndarray:
+        """The generator's images for the latents that all evaluations share."""
+        labels = None if self.labels is None else self.labels[:n]
+        return self.sampler(gen, self.sampler.latents(n, LATENT_SEED), labels)
+
+    def warm(self, gen: Pytree) -> None:
+        """Compiles everything that an evaluation runs, so that the first one's time is like the others'."""
+        quick(self.reference, self.fakes(gen, FAKES))
+
+    def __call__(self, gen: Pytree) -> dict[str, Any]:
+        """The entries of an `evaluation` event that depend on the generator."""
+        started = time.monotonic()
+        scores = quick(self.reference, self.fakes(gen, FAKES))
+        return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}
+
+    def final(self, task: Task, gen: Pytree) -> dict[str, Any]:
+        """Every metric, once, at the end."""
+        known = make_reference(self.reference.embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
+        return {"split": self.split, **full(self.reference, known, self.fakes(gen, FINAL_FAKES))}
+
+    def flops(self, gen_flops: float) -> float:
+        """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""
+        kernels = 3 * FAKES * REALS * 2 * self.reference.embedding.dimension
+        return FAKES * (gen_flops + EMBEDDING_FLOPS) + kernels + OVERHEAD_FLOPS
+
+
+EMBEDDING_FLOPS = 6e6  # an image
+OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
+
+
+def part(task: Task, split: str) -> Split:
+    """The split of this name."""
+    return {"train": task.train, "validation": task.validation, "test": task.test}[split]

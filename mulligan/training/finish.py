@@ -1,0 +1,98 @@
+"""The end of a run: the test split scored once, the pictures of the final generator, the generator itself."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mulligan.files import replace_file
+from mulligan.grid import save_grid
+from mulligan.metrics.distances import neighbours
+from mulligan.tasks.task import Task
+from mulligan.training.engine import Sampler
+from mulligan.training.evaluation import TRAIN_REALS, Evaluator
+from mulligan.training.generator import Generator
+from mulligan.training.loop import Loop
+from mulligan.types import Pytree
+
+SAMPLES, COLUMNS = 100, 10
+WALKS, WALK_STEPS = 8, 10
+SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
+SEED = 1
+
+
+def finish(loop: Loop) -> Generator:
+    """Scores, draws and saves the best generator of a run that has ended."""
+    evaluator = Evaluator.make(loop.task, loop.sampler, "test")
+    scores = evaluator.final(loop.task, loop.best_gen)
+    _draw(loop.folder.path / "final", loop.sampler, loop.best_gen)
+    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, loop.best_gen)
+    best = loop.progress.best
+    chosen = {
+        "average": best.average if best else "last",
+        "best_nimg": best.nimg if best else loop.progress.nimg,
+    }
+    loop.tell("final", **chosen, **scores, cost=cost(loop))
+    result = {**chosen, **scores, "cost": cost(loop)}
+    classes = loop.task.classes
+    generator = Generator(loop.recipe, loop.task.shape, classes, loop.best_gen, loop.folder.path, result)
+    generator.save(loop.folder.path)
+    return generator
+
+
+def cost(loop: Loop) -> dict[str, float]:
+    """What the run took."""
+    progress = loop.progress
+    return {
+        "seconds": round(loop.seconds(), 3),
+        "training_seconds": round(progress.training_seconds, 3),
+        "evaluation_seconds": round(progress.evaluation_seconds, 3),
+        "images": progress.spent_nimg,
+        "flops": progress.spent_nimg * progress.flops_per_image,
+    }
+
+
+def _draw(folder: Path, sampler: Sampler, gen: Pytree) -> None:
+    save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
+    ends = sampler.latents(2 * WALKS, SEED)
+    walks = np.concatenate([walk(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None
+    save_grid(folder / "interpolation.png", sampler(gen, walks, labels), WALK_STEPS)
+
+
+def walk(start: Float[np.ndarray, " d"], end: Float[np.ndarray, " d"], steps: int) -> Float[np.ndarray, "steps d"]:
+    """Spherical interpolation, ends included: lengths stay typical of a normal latent (White 2016, arXiv 1609.04468).
+
+    Example:
+      >>> walk(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 3).round(3).tolist()
+      [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
+    """
+    cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    share = np.linspace(0, 1, steps)[:, None]
+    if angle < 1e-6:
+        return (1 - share) * start + share * end
+    return ((np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)).astype(start.dtype)
+
+
+def write_neighbours(path: Path, task: Task, evaluator: Evaluator, gen: Pytree) -> None:
+    """Writes samples beside their nearest training images; keys as in docs/run-folder.md."""
+    embedding = evaluator.reference.embedding
+    samples: UInt8[np.ndarray, "k h w c"] = evaluator.fakes(gen, SHOWN)
+    train = task.train.sample(TRAIN_REALS, seed=0)
+    known = embedding(train)
+    near, distance = neighbours(embedding(samples), known, min(NEAREST, len(known)))
+    held_out = task.validation if len(task.validation) else task.train
+    _, typical = neighbours(embedding(held_out.sample(1000, seed=0)), known, 1)
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        samples=samples,
+        nearest=train[near],
+        distance=distance.astype(np.float32),
+        typical=np.float32(np.median(typical)),
+    )
+    replace_file(path, content.getvalue())

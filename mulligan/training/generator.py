@@ -1,0 +1,133 @@
+"""A trained generator as people hold it: sample it, save it, load it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from mulligan.errors import MulliganError, UsageError
+from mulligan.files import make_folder
+from mulligan.networks.architecture import build
+from mulligan.recipe import Recipe
+from mulligan.training import checkpoint
+from mulligan.training.engine import Sampler
+from mulligan.training.run import FORMAT, RunFolder, read_json, write_json
+from mulligan.types import Pytree
+
+MODEL, WEIGHTS = "generator.json", "generator.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A generator with all that is needed to use it.
+
+    Attributes:
+      recipe: that it was trained with.
+      shape: `(h, w, c)` of its images.
+      classes: names of the labels, or None.
+      network: from latents `[n, latent]` (and labels) to pixels `[n, h, w, c]` in [-1, 1].
+      run: the folder of the run that made it, if it came from one.
+      result: the `final` event of that run, if it has ended.
+    """
+
+    recipe: Recipe
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] | None
+    network: Pytree
+    run: Path | None = None
+    result: dict[str, Any] | None = None
+
+    @property
+    def latent(self) -> int:
+        """Dimension of the latent space."""
+        return self.recipe.architecture.latent
+
+    def sample(self, n: int, seed: int = 0, labels: Any = None) -> UInt8[np.ndarray, "n h w c"]:
+        """Draws `n` images, uint8 `[n, h, w, c]`; the same for the same seed.
+
+        Args:
+          n: at least 1.
+          seed: of the latents.
+          labels: for a conditional generator: `n` class numbers, or one for all; left out, the classes in turn.
+
+        Raises:
+          UsageError: `n` below 1, or labels that this generator does not have.
+        """
+        if n < 1:
+            raise UsageError(f"cannot draw {n} images: ask for at least one.")
+        sampler = Sampler.make(self.recipe.architecture, len(self.classes or ()))
+        return sampler(self.network, sampler.latents(n, seed), self._labels(n, labels))
+
+    def _labels(self, n: int, labels: Any) -> np.ndarray | None:
+        if labels is None:
+            return None
+        if self.classes is None:
+            raise UsageError("this generator was trained without labels: leave them out, or train with --labels.")
+        chosen = np.asarray(labels)
+        if chosen.shape not in ((), (n,)) or not np.isin(chosen, np.arange(len(self.classes))).all():
+            raise UsageError(f"labels must be one or {n} whole numbers from 0 to {len(self.classes) - 1}.")
+        return np.broadcast_to(chosen, n)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the generator into a folder, for `mulligan.load`: weights as safetensors, the rest as JSON."""
+        folder = make_folder(Path(path))
+        checkpoint.write(folder / WEIGHTS, checkpoint.arrays_of(self.network, "gen"), {})
+        described = {"format": FORMAT, "recipe": self.recipe.to_json(), "shape": list(self.shape)}
+        write_json(
+            folder / MODEL,
+            described | {"classes": self.classes and list(self.classes), "result": self.result},
+        )
+
+
+def blank(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Pytree:
+    """A generator network with the right shapes and no training, to load weights into."""
+    return build(recipe.architecture, shape, classes, jax.random.key(0)).gen
+
+
+def load(path: Path | str) -> Generator:
+    """The generator in a folder that `Generator.save` wrote, or the best one of a run, finished or not.
+
+    Raises:
+      MulliganError: neither, damaged, or written by a newer version.
+    """
+    folder = Path(path)
+    if not (folder / MODEL).is_file():
+        return _best_of_run(RunFolder.open(folder))
+    described = read_json(folder / MODEL)
+    if described.get("format", 0) > FORMAT:
+        raise MulliganError(
+            f"{folder} was written by a newer mulligan (format {described['format']}): upgrade this one."
+        )
+    saved = checkpoint.read(folder / WEIGHTS)
+    classes = described["classes"] and tuple(described["classes"])
+    run = folder if (folder / "run.json").is_file() else None
+    return _assembled(described, classes, saved, "gen", run, described["result"])
+
+
+def _best_of_run(folder: RunFolder) -> Generator:
+    saved, _ = checkpoint.newest(folder.path / "checkpoints")
+    if saved is None:
+        raise MulliganError(f"{folder.path} has no checkpoint yet: let it train for longer with `mulligan resume`.")
+    task = folder.document("task")
+    classes = task["classes"] and tuple(task["classes"])
+    described = {"recipe": folder.document("recipe"), "shape": task["shape"]}
+    return _assembled(described, classes, saved, "best", folder.path, None)
+
+
+def _assembled(
+    described: dict[str, Any],
+    classes: Any,
+    saved: checkpoint.Checkpoint,
+    prefix: str,
+    run: Path | None,
+    result: Any,
+) -> Generator:
+    recipe = Recipe.from_json(described["recipe"])
+    h, w, c = described["shape"]
+    network = checkpoint.restored(blank(recipe, (h, w, c), len(classes or ())), saved.arrays, prefix)
+    return Generator(recipe, (h, w, c), classes, network, run, result)

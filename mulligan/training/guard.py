@@ -1,0 +1,57 @@
+"""The guard: notices that a run has gone wrong, and what it then does about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mulligan.game.state import Strategy
+from mulligan.training.progress import Best, Progress
+
+ATTEMPTS = 4  # in vain, before the run stops
+PATIENCE = 3  # evaluations in a row that look bad, before the guard acts
+WON = 0.995  # share of pairs that the discriminator tells apart above which it has won
+COLLAPSED = 0.1  # diversity of samples, real images having 1
+RUNAWAY = 4.0  # times the best metric's upper bound
+NOT_FINITE = "a loss or a weight is no longer a finite number"
+GENTLER = Strategy(gen_lr=0.5, disc_lr=0.5, gamma=2.0)
+
+
+class Health(NamedTuple):
+    """What an evaluation says about a run: the metric, the diversity and the discriminator's accuracy before it."""
+
+    kid: float
+    diversity: float
+    accuracy: float
+
+
+def ailing(health: Health, best: Best | None) -> str | None:
+    """What looks wrong at an evaluation; the guard acts when it has looked wrong `PATIENCE` times in a row."""
+    if health.diversity < COLLAPSED:
+        return f"the samples have lost their diversity ({health.diversity:.2f} of that of real images)"
+    if best is None or health.kid <= best.kid_high:
+        return None
+    if health.accuracy > WON:
+        return f"the discriminator has won: it tells {health.accuracy:.1%} of all pairs apart"
+    if health.kid > RUNAWAY * max(best.kid_high, 0.01):
+        return f"the metric runs away: KID {health.kid:.3g} after a best of {best.kid:.3g}"
+    return None
+
+
+def judged(progress: Progress, health: Health) -> str | None:
+    """Counts bad evaluations in a row in `progress`; a reason to go back, once there are too many."""
+    reason = ailing(health, progress.best)
+    progress.failures = progress.failures + 1 if reason else 0
+    return reason if progress.failures >= PATIENCE else None
+
+
+def gentler(strategy: Strategy) -> Strategy:
+    """Half the learning rates, twice the gradient penalty."""
+    return Strategy(*(value * factor for value, factor in zip(strategy, GENTLER, strict=True)))
+
+
+def sentence(strategy: Strategy) -> str:
+    """What the guard set, in words."""
+    return (
+        f"learning rates at {float(strategy.gen_lr):.3g} and {float(strategy.disc_lr):.3g} of the recipe's, "
+        f"gamma at {float(strategy.gamma):.3g}"
+    )

@@ -1,0 +1,312 @@
+"""One run: the only loop with I/O. Trains in compiled chunks, looks now and then, saves, and can be killed anywhere."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from mulligan.errors import Interrupted
+from mulligan.game.state import GanState, scheduled
+from mulligan.grid import save_grid
+from mulligan.networks.architecture import parameter_count
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training import checkpoint, guard
+from mulligan.training.budget import Budget, next_look, plan_by_clock, plan_by_cost, steps_left
+from mulligan.training.device import Feed
+from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine, make_game, start_state
+from mulligan.training.evaluation import Evaluator
+from mulligan.training.progress import Best, Progress
+from mulligan.training.run import RunFolder
+from mulligan.training.stop import converged, improved
+from mulligan.types import Pytree
+
+Listener = Callable[[dict[str, Any]], None]
+GRID_COLUMNS, GRID_ROWS = 8, 8
+GRID_SEED = 0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What to do: all that defines a run, where it is written, and who listens."""
+
+    folder: RunFolder
+    task: Task
+    recipe: Recipe
+    seed: int
+    budget: Budget
+    tell: Listener
+    started: float  # time.monotonic() when this session's clock started
+
+    @property
+    def classes(self) -> int:
+        return len(self.task.classes or ())
+
+    @property
+    def step_nimg(self) -> int:
+        """Images that a step shows the discriminator."""
+        return self.recipe.batch * self.recipe.disc_steps
+
+
+class Loop:
+    """A run in this process: begins it, or goes on from its newest checkpoint.
+
+    `state` is on the device; `progress` is all else that a checkpoint holds; `best_gen` is the generator that scored
+    best.
+    """
+
+    def __init__(self, assignment: Assignment):
+        self.assignment = assignment
+        self.folder, self.task, self.recipe = assignment.folder, assignment.task, assignment.recipe
+        self.budget = assignment.budget
+        self.sampler = Sampler.make(self.recipe.architecture, assignment.classes)
+        self.progress = Progress()
+        self.game = make_game(self.recipe, float(self.budget.images or 1))
+        self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
+        self.best_gen = self._gens()[0][1]
+        self._interrupted = False
+        self._seconds_before = 0.0
+        self._begin_or_go_on()
+
+    def train(self) -> None:
+        """Trains until the budget is used up, nothing more is gained, or the guard gives up.
+
+        Raises:
+          Interrupted: Ctrl-C; the run is saved.
+          MulliganError: the run cannot be written.
+        """
+        if self.progress.finished:
+            return
+        feed = Feed(self.task.train, self.assignment.classes > 0, self.assignment.seed, self.progress.fed)
+        engine, evaluator = self._compile(feed)
+        with self._ctrl_c():
+            while not self.progress.finished:
+                self._round(feed, engine, evaluator)
+                if self._interrupted and not self.progress.finished:
+                    self._save()
+                    self.tell("stop", reason="interrupted", code="interrupted")
+                    raise Interrupted(self.folder.path)
+
+    def tell(self, kind: str, **entries: Any) -> None:
+        """Writes an event, and passes it on."""
+        event = {"kind": kind, "nimg": self.progress.nimg, "seconds": round(self.seconds(), 3), **entries}
+        self.folder.append(event)
+        self.assignment.tell(event)
+
+    # --- before the first round
+
+    def _begin_or_go_on(self) -> None:
+        saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
+        if saved is None:
+            self.folder.truncate_events(0)
+            self._draw()
+            return
+        self.progress = Progress.from_json(saved.progress)
+        self._seconds_before = self.progress.seconds
+        self.state = checkpoint.restored(self.state, saved.arrays, "state")
+        self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
+        self.folder.truncate_events(self.progress.events_length)
+        if not self.progress.finished:
+            self.tell("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
+
+    def _compile(self, feed: Feed) -> tuple[Engine, Evaluator]:
+        """The training program and the evaluator, made side by side; then the first checkpoint."""
+        with ThreadPoolExecutor(1) as pool:
+            compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
+            evaluator = Evaluator.make(self.task, self.sampler, "validation")
+            evaluator.warm(self.best_gen)
+            engine = compiling.result()
+        if not self.progress.sequence:
+            step_flops = engine.flops_per_step
+            self.progress.flops_per_image = step_flops / self.assignment.step_nimg
+            look_flops = evaluator.flops(self.progress.flops_per_image / 10)
+            plan_by_cost(self.progress, self.budget, self.assignment.step_nimg, step_flops, look_flops)
+            if self.budget.images is None:
+                self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
+            self.progress.next_evaluation = self.assignment.step_nimg * self.progress.chunk_steps
+            self.tell(
+                "start",
+                run=str(self.folder.path),
+                recipe_hash=self.recipe.hash(),
+                gen_parameters=parameter_count(self.state.gen),
+                disc_parameters=parameter_count(self.state.disc),
+                flops_per_image=self.progress.flops_per_image,
+                compile_seconds=round(engine.compile_seconds, 3),
+            )
+            self._save()
+        return engine, evaluator
+
+    # --- one round
+
+    def _round(self, feed: Feed, engine: Engine, evaluator: Evaluator) -> None:
+        """A chunk, then whatever is due."""
+        steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
+        if steps > 0 and not self._advance(feed, engine, steps):
+            self._go_back(guard.NOT_FINITE)
+        elif self._steps_left() <= 0:
+            self._look(evaluator)
+            self._finish("the budget is used up", "budget")
+        elif self.progress.spent_nimg >= self.progress.next_evaluation:
+            self._look(evaluator)
+
+    def _steps_until_look(self) -> int:
+        return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.assignment.step_nimg)
+
+    def _steps_left(self) -> int:
+        self.progress.seconds = self.seconds()
+        return steps_left(self.progress, self.budget, self.assignment.step_nimg)
+
+    def _advance(self, feed: Feed, engine: Engine, steps: int) -> bool:
+        """Trains `steps` steps; false when a number is no longer finite."""
+        progress, began = self.progress, time.monotonic()
+        data = feed.data()
+        self.state, info = engine.chunk(self.state, data, steps)
+        finite = bool(info.finite)  # waits for the chunk
+        spent = time.monotonic() - began
+        progress.fed = feed.drawn
+        progress.nimg += steps * self.assignment.step_nimg
+        progress.spent_nimg += steps * self.assignment.step_nimg
+        progress.training_seconds += spent
+        progress.accuracy = min(progress.accuracy, float(info.means.accuracy))
+        self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
+        if self.budget.images is None:
+            self._plan()
+        return finite
+
+    def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
+        means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
+        values, _ = scheduled(self.game, self.state)
+        hyperparameters = {name: float(value) for name, value in values._asdict().items()}
+        self.tell("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
+
+    def _plan(self) -> None:
+        """Turns a time budget into images, now that the speed is known."""
+        self.progress.seconds = self.seconds()
+        plan_by_clock(self.progress, self.budget, self.assignment.step_nimg)
+        if not self.progress.planned:
+            self.game = make_game(self.recipe, self.progress.horizon_nimg)
+            self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
+            self.progress.planned = True
+
+    def _look(self, evaluator: Evaluator) -> None:
+        """Evaluates and judges; then saves, or goes back."""
+        progress, gens = self.progress, dict(self._gens())
+        look = self._evaluate(evaluator, gens)
+        health = guard.Health(look.kid, look.diversity, progress.accuracy)
+        reason = guard.judged(progress, health)
+        progress.accuracy = 1.0
+        if improved(progress, look):
+            self.best_gen = gens[look.average]
+        self._draw()
+        if reason:
+            self._go_back(reason)
+            return
+        progress.next_evaluation = next_look(progress)
+        self._save()
+        why = converged(progress)
+        if why:
+            self._finish(why, "converged")
+
+    def _evaluate(self, evaluator: Evaluator, gens: dict[str, Pytree]) -> Best:
+        """Scores every average of this moment; the best of them."""
+        began = time.monotonic()
+        looks: list[Best] = []
+        for name, gen in gens.items():
+            scores = evaluator(gen)
+            figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
+            look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence)
+            best = self.progress.best is None or look.kid < self.progress.best.kid
+            self.tell("evaluation", average=name, **scores, best=best)
+            looks.append(look)
+        spent = time.monotonic() - began
+        self.progress.evaluation_seconds += spent
+        self.progress.look_seconds = spent
+        return min(looks, key=lambda look: look.kid)
+
+    def _gens(self) -> list[tuple[str, Pytree]]:
+        """The generators that a run is judged by: its averages, or the last iterate where it keeps none."""
+        averages = self.game.averager.value(self.state.averages)
+        return list(averages.items()) or [("last", self.state.gen)]
+
+    def _draw(self) -> None:
+        latents = self.sampler.latents(GRID_COLUMNS * GRID_ROWS, GRID_SEED)
+        name = f"samples/{self.progress.nimg:012d}.png"
+        save_grid(self.folder.path / name, self.sampler(self._gens()[0][1], latents), GRID_COLUMNS)
+        self.tell("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
+
+    # --- saving, going back, ending
+
+    def _save(self) -> None:
+        """Writes a checkpoint, and deletes those that are no longer needed."""
+        progress, folder = self.progress, self.folder.path / "checkpoints"
+        path = checkpoint.path_of(folder, progress.sequence)
+        self.tell("checkpoint", path=str(path.relative_to(self.folder.path)))
+        progress.sequence += 1
+        progress.seconds = self.seconds()
+        progress.events_length = self.folder.events_length()
+        arrays = checkpoint.arrays_of(self.state, "state") | checkpoint.arrays_of(self.best_gen, "best")
+        checkpoint.write(path, arrays, progress.to_json())
+        checkpoint.prune(folder, keep={self._good()})
+
+    def _good(self) -> int:
+        """The checkpoint that the guard goes back to."""
+        return self.progress.best.sequence if self.progress.best else 0
+
+    def _go_back(self, reason: str) -> None:
+        """Returns to the last good checkpoint with gentler hyperparameters, or gives up."""
+        progress = self.progress
+        progress.failures = 0
+        if progress.attempts >= guard.ATTEMPTS:
+            why = f"{reason}, and going back {guard.ATTEMPTS} times did not help; the best generator is kept"
+            self._finish(why, "guard")
+            return
+        progress.attempts += 1
+        good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", self._good()))
+        state: GanState = checkpoint.restored(self.state, good.arrays, "state")
+        # Each attempt doubles the change, and draws other batches than the one that failed.
+        strategy = state.strategy
+        for _ in range(progress.attempts):
+            strategy = guard.gentler(strategy)
+        self.state = state._replace(strategy=strategy, key=jax.random.fold_in(state.key, progress.attempts))
+        progress.nimg = good.progress["nimg"]
+        progress.next_evaluation = max(next_look(progress), progress.spent_nimg + 1)
+        action = guard.sentence(strategy)
+        self.tell("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
+        self._save()
+
+    def _finish(self, reason: str, code: str) -> None:
+        if self.progress.finished:
+            return
+        self.progress.finished, self.progress.code = reason, code
+        self.tell("stop", reason=reason, code=code)
+        self._save()
+
+    def seconds(self) -> float:
+        """Spent in this run so far, over all sessions."""
+        return self._seconds_before + time.monotonic() - self.assignment.started
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """The first Ctrl-C ends the chunk and saves; the second one does not wait."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(_signal: int, _frame: Any) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

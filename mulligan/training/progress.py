@@ -1,0 +1,82 @@
+"""What the loop knows besides the state on the device: saved in every checkpoint, so that a run resumes exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Best:
+    """The best evaluation so far; `sequence` is the checkpoint that was written with it."""
+
+    kid: float
+    kid_low: float
+    kid_high: float
+    diversity: float
+    nimg: int
+    average: str
+    sequence: int
+
+
+@dataclass
+class Progress:
+    """Where the loop stands. Plain JSON values only.
+
+    Attributes:
+      sequence: number of the next checkpoint.
+      nimg: images that the state has seen.
+      spent_nimg: images trained on, those of abandoned attempts too.
+      fed: buffers of streamed images drawn.
+      seconds: spent so far, over all sessions; `training_seconds` and `evaluation_seconds` are parts of it.
+      flops_per_image: of training, as the compiler counts.
+      horizon_nimg: images that the whole run is expected to take.
+      chunk_steps: steps of the next chunk.
+      planned: whether a time budget has been turned into images.
+      look_seconds: what the last evaluation took.
+      interval_nimg: images between evaluations, at least.
+      next_evaluation: images spent at which the next is due.
+      best: the best evaluation.
+      anchor: the last evaluation that was better beyond its interval.
+      since_anchor: evaluations after it.
+      failures: evaluations in a row that look bad.
+      attempts: times in a row that the guard went back without a new best.
+      accuracy: of the chunks since the last evaluation, the lowest.
+      events_length: bytes of the event file that belong to the checkpoint.
+      finished: why the run ended, or None while it has not; `code` is the same in one word.
+    """
+
+    sequence: int = 0
+    nimg: int = 0
+    spent_nimg: int = 0
+    fed: int = 0
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    flops_per_image: float = 0.0
+    horizon_nimg: float = 0.0
+    chunk_steps: int = 1
+    planned: bool = False
+    look_seconds: float = 0.7
+    interval_nimg: int = 1
+    next_evaluation: int = 0
+    best: Best | None = None
+    anchor: Best | None = None
+    since_anchor: int = 0
+    failures: int = 0
+    attempts: int = 0
+    accuracy: float = 1.0
+    events_length: int = 0
+    finished: str | None = None
+    code: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Progress:
+        fields = dict(document)
+        for name in ("best", "anchor"):
+            fields[name] = fields[name] and Best(**fields[name])
+        return Progress(**fields)
