@@ -21,6 +21,7 @@ from mulligan.networks.layers import (
     LatentAndClass,
     Layer,
     Shape,
+    randomised,
     refuse,
     required,
     styles,
@@ -37,13 +38,13 @@ CHANNELS = (1, 3, 4)
 class Family(NamedTuple):
     """How a family's layers are made.
 
-    `generator(architecture, inputs, shape, key) -> layers` from `[n, inputs]` to `[n, *shape]`, unbounded;
-    `discriminator(architecture, shape, key) -> (layers, features)` from `[n, *shape]` to `[n, *features]`;
+    `generator(architecture, inputs, shape) -> layers` from `[n, inputs]` to `[n, *shape]`, unbounded;
+    `discriminator(architecture, shape) -> (layers, features)` from `[n, *shape]` to `[n, *features]`;
     `least_depth` is the depth below which a network would be linear.
     """
 
-    generator: Callable[[Architecture, int, ImageShape, Key], list[Layer]]
-    discriminator: Callable[[Architecture, ImageShape, Key], tuple[list[Layer], Shape]]
+    generator: Callable[[Architecture, int, ImageShape], list[Layer]]
+    discriminator: Callable[[Architecture, ImageShape], tuple[list[Layer], Shape]]
     least_depth: int
 
 
@@ -123,16 +124,14 @@ def parameter_count(module: Pytree) -> int:
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _initialise(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:
-    """Compiled whole: drawn one by one, every shape of weights would be compiled by itself."""
     family = FAMILIES[architecture.family]
-    class_key, gen_key, disc_key, head_key = jax.random.split(key, 4)
     latent = architecture.latent
-    vectors = LatentAndClass(class_key, classes, latent) if classes else None
+    vectors = LatentAndClass(classes, latent) if classes else None
     inputs = 2 * latent if classes else latent
-    gen = Generator(vectors, tuple(family.generator(architecture, inputs, shape, gen_key)))
-    layers, features = family.discriminator(architecture, shape, disc_key)
+    gen = Generator(vectors, tuple(family.generator(architecture, inputs, shape)))
+    layers, features = family.discriminator(architecture, shape)
     _, _, last = styles(architecture.activation, architecture.disc_normalisation)
-    return Networks(gen, Discriminator(tuple(layers), Head(head_key, features, classes, last)))
+    return randomised(Networks(gen, Discriminator(tuple(layers), Head(features, classes, last))), key)
 
 
 def _through(layers: tuple[Layer, ...], x: Array) -> Array:

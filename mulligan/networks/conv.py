@@ -19,40 +19,38 @@ from mulligan.networks.layers import (
     SelfAttention,
     Shape,
     Style,
-    key_stream,
     styles,
 )
 from mulligan.networks.resampling import Down, Size, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
-from mulligan.types import Key
 
 
-def generator(architecture: Architecture, inputs: int, shape: ImageShape, key: Key) -> list[Layer]:
+def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> list[Layer]:
     """Layers from `[n, inputs]` to `[n, *shape]`."""
-    keys, activate = key_stream(key), Activate(architecture.activation)
+    activate = Activate(architecture.activation)
     _, inner, last = styles(architecture.activation, architecture.gen_normalisation)
     sizes = halvings(shape[:2])
     channels = [shape[2], *doublings(architecture.gen_width, len(sizes) - 1)]
     attended = 1 + nearest_to_8(sizes[1:])
     layers: list[Layer] = [
-        Dense(next(keys), (inputs,), (*sizes[-1], channels[-1]), Style(1.0, inner.normalisation)),
+        Dense((inputs,), (*sizes[-1], channels[-1]), Style(1.0, inner.normalisation)),
         activate,
     ]
     for level in range(len(sizes) - 1, 0, -1):
         for _ in range(architecture.gen_depth):
-            layers += [Conv(next(keys), (3, 3, channels[level], channels[level]), 1, inner), activate]
+            layers += [Conv((3, 3, channels[level], channels[level]), 1, inner), activate]
         if architecture.attention and level == attended:
-            layers += [SelfAttention(next(keys), channels[level])]
+            layers += [SelfAttention(channels[level])]
         kernel = (architecture.kernel, architecture.kernel, channels[level], channels[level - 1])
         style = inner if level > 1 else last
-        layers += _enlarge(architecture.resampling, next(keys), kernel, sizes[level - 1], style)
+        layers += _enlarge(architecture.resampling, kernel, sizes[level - 1], style)
         layers += [activate] if level > 1 else []
     return layers
 
 
-def discriminator(architecture: Architecture, shape: ImageShape, key: Key) -> tuple[list[Layer], Shape]:
+def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[Layer], Shape]:
     """Layers from `[n, *shape]` to features, and the features' shape."""
-    keys, activate = key_stream(key), Activate(architecture.activation)
+    activate = Activate(architecture.activation)
     first, inner, _ = styles(architecture.activation, architecture.disc_normalisation)
     sizes = halvings(shape[:2])
     channels = [shape[2], *doublings(architecture.disc_width, len(sizes) - 1)]
@@ -60,24 +58,24 @@ def discriminator(architecture: Architecture, shape: ImageShape, key: Key) -> tu
     layers: list[Layer] = []
     for level in range(1, len(sizes)):
         kernel = (architecture.kernel, architecture.kernel, channels[level - 1], channels[level])
-        layers += _reduce(architecture, next(keys), kernel, inner if level > 1 else first)
+        layers += _reduce(architecture, kernel, inner if level > 1 else first)
         if architecture.attention and level == attended:
-            layers += [SelfAttention(next(keys), channels[level])]
+            layers += [SelfAttention(channels[level])]
         for _ in range(architecture.disc_depth):
-            layers += [Conv(next(keys), (3, 3, channels[level], channels[level]), 1, inner), activate]
+            layers += [Conv((3, 3, channels[level], channels[level]), 1, inner), activate]
     features = channels[-1] + architecture.minibatch_std
     layers += [MinibatchStd()] if architecture.minibatch_std else []
     return layers, (*sizes[-1], features)
 
 
-def _enlarge(resampling: str, key: Key, kernel: Shape, out_hw: Size, style: Style) -> list[Layer]:
+def _enlarge(resampling: str, kernel: Shape, out_hw: Size, style: Style) -> list[Layer]:
     if resampling == "strided":
-        return [ConvTranspose(key, kernel, out_hw, style)]
-    return [Up(resampling, out_hw), Conv(key, kernel, 1, style)]
+        return [ConvTranspose(kernel, out_hw, style)]
+    return [Up(resampling, out_hw), Conv(kernel, 1, style)]
 
 
-def _reduce(architecture: Architecture, key: Key, kernel: Shape, style: Style) -> list[Layer]:
+def _reduce(architecture: Architecture, kernel: Shape, style: Style) -> list[Layer]:
     activate = Activate(architecture.activation)
     if architecture.resampling == "strided":
-        return [Conv(key, kernel, 2, style), activate]
-    return [Conv(key, kernel, 1, style), activate, Down(architecture.resampling)]
+        return [Conv(kernel, 2, style), activate]
+    return [Conv(kernel, 1, style), activate, Down(architecture.resampling)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from mulligan.errors import MulliganError
 from mulligan.networks.convolution import conv2d, conv2d_transpose
 from mulligan.networks.normalisation import NORMALISATIONS, at_edge
-from mulligan.types import Key
+from mulligan.types import Key, Pytree
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]  # rows, columns, channels
@@ -48,18 +48,25 @@ ACTIVATIONS = {
 }
 
 
-def key_stream(key: Key) -> Iterator[Key]:
-    """As many independent keys as are asked for."""
-    return (jax.random.fold_in(key, count) for count in itertools.count())
+def deviation(shape: Shape, fan_in: float, gain: float = 1.0) -> Float[Array, "..."]:
+    """The standard deviation `gain / sqrt(fan_in)` for each weight of an array."""
+    return jnp.full(shape, gain / math.sqrt(fan_in), jnp.float32)
 
 
-def initial(key: Key, shape: Shape, fan_in: float, gain: float = 1.0) -> Float[Array, "..."]:
-    """Normal weights of standard deviation `gain / sqrt(fan_in)`."""
-    return jax.random.normal(key, shape, jnp.float32) * (gain / math.sqrt(fan_in))
+def randomised(module: Pytree, key: Key) -> Pytree:
+    """Draws every parameter from the normal distribution whose standard deviation it holds.
+
+    One draw for the whole pytree: compiling a draw for each shape of weights takes many seconds.
+    """
+    deviations, structure = jax.tree.flatten(module)
+    ends = list(itertools.accumulate(leaf.size for leaf in deviations))
+    noise = jnp.split(jax.random.normal(key, (ends[-1],), jnp.float32), ends[:-1])
+    drawn = [leaf * part.reshape(leaf.shape) for leaf, part in zip(deviations, noise, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
 
 
 class Style(NamedTuple):
-    """How a layer's weights start (see `initial`), and a name in `NORMALISATIONS`."""
+    """How a layer's weights start (see `deviation`), and a name in `NORMALISATIONS`."""
 
     gain: float = 1.0
     normalisation: str = "none"
@@ -81,9 +88,9 @@ class Dense(eqx.Module):
     bias: Float[Array, "..."]
     normalisation: str = eqx.field(static=True)
 
-    def __init__(self, key: Key, inputs: Shape, outputs: Shape, style: Style = PLAIN) -> None:
+    def __init__(self, inputs: Shape, outputs: Shape, style: Style = PLAIN) -> None:
         fan_in = math.prod(inputs)
-        self.weight = initial(key, (fan_in, math.prod(outputs)), fan_in, style.gain)
+        self.weight = deviation((fan_in, math.prod(outputs)), fan_in, style.gain)
         self.bias = jnp.zeros(outputs, jnp.float32)
         self.normalisation = style.normalisation
 
@@ -101,9 +108,9 @@ class Conv(eqx.Module):
     stride: int = eqx.field(static=True)
     normalisation: str = eqx.field(static=True)
 
-    def __init__(self, key: Key, shape: Shape, stride: int = 1, style: Style = PLAIN) -> None:
+    def __init__(self, shape: Shape, stride: int = 1, style: Style = PLAIN) -> None:
         """`shape` is that of the kernel, `(k, k, ci, co)`."""
-        self.kernel = initial(key, shape, math.prod(shape[:3]), style.gain)
+        self.kernel = deviation(shape, math.prod(shape[:3]), style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.stride = stride
         self.normalisation = style.normalisation
@@ -121,9 +128,9 @@ class ConvTranspose(eqx.Module):
     out_hw: tuple[int, int] = eqx.field(static=True)
     normalisation: str = eqx.field(static=True)
 
-    def __init__(self, key: Key, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN) -> None:
+    def __init__(self, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN) -> None:
         """`shape` is that of the kernel, `(k, k, ci, co)`; an output pixel sees a quarter of its taps."""
-        self.kernel = initial(key, shape, math.prod(shape[:3]) / 4, style.gain)
+        self.kernel = deviation(shape, math.prod(shape[:3]) / 4, style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.out_hw = out_hw
         self.normalisation = style.normalisation
@@ -155,8 +162,8 @@ class MinibatchStd(eqx.Module):
         n = x.shape[0]
         size = math.gcd(n, 4)
         groups = x.reshape(n // size, size, -1)
-        deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(axis=1)
-        channel = jnp.repeat(deviation, size).reshape(n, *[1] * (x.ndim - 1))
+        spread = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(axis=1)
+        channel = jnp.repeat(spread, size).reshape(n, *[1] * (x.ndim - 1))
         return jnp.concatenate([x, jnp.broadcast_to(channel, (*x.shape[:-1], 1))], axis=-1)
 
 
@@ -168,12 +175,11 @@ class SelfAttention(eqx.Module):
     value: Float[Array, "c v"]
     output: Float[Array, "v c"]
 
-    def __init__(self, key: Key, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         inner, values = max(1, channels // 8), max(1, channels // 2)
-        keys = key_stream(key)
-        self.query = initial(next(keys), (channels, inner), channels)
-        self.key = initial(next(keys), (channels, inner), channels)
-        self.value = initial(next(keys), (channels, values), channels)
+        self.query = deviation((channels, inner), channels)
+        self.key = deviation((channels, inner), channels)
+        self.value = deviation((channels, values), channels)
         self.output = jnp.zeros((values, channels), jnp.float32)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
@@ -188,8 +194,8 @@ class LatentAndClass(eqx.Module):
 
     vectors: Float[Array, "classes d"]
 
-    def __init__(self, key: Key, classes: int, latent: int) -> None:
-        self.vectors = initial(key, (classes, latent), 1)
+    def __init__(self, classes: int, latent: int) -> None:
+        self.vectors = deviation((classes, latent), 1)
 
     def __call__(self, z: Float[Array, "n d"], labels: Int[Array, " n"]) -> Float[Array, "n 2*d"]:
         return jnp.concatenate([z, jnp.take(self.vectors, labels, axis=0)], axis=1)
@@ -204,10 +210,10 @@ class Head(eqx.Module):
     dense: Dense
     vectors: Float[Array, "classes f"] | None
 
-    def __init__(self, key: Key, features: Shape, classes: int, style: Style = PLAIN) -> None:
-        keys, count = key_stream(key), math.prod(features)
-        self.dense = Dense(next(keys), features, (), style)
-        self.vectors = initial(next(keys), (classes, count), count, style.gain) if classes else None
+    def __init__(self, features: Shape, classes: int, style: Style = PLAIN) -> None:
+        count = math.prod(features)
+        self.dense = Dense(features, (), style)
+        self.vectors = deviation((classes, count), count, style.gain) if classes else None
 
     def __call__(self, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None) -> Float[Array, " n"]:
         if self.vectors is None:

@@ -10,30 +10,28 @@ from mulligan.networks.layers import (
     MinibatchStd,
     Shape,
     Style,
-    key_stream,
     styles,
 )
 from mulligan.recipe import Architecture
-from mulligan.types import Key
 
 
-def generator(architecture: Architecture, inputs: int, shape: ImageShape, key: Key) -> list[Layer]:
+def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> list[Layer]:
     """Layers from `[n, inputs]` to `[n, *shape]`."""
-    keys, hidden = key_stream(key), (architecture.gen_width,)
+    hidden = (architecture.gen_width,)
     _, inner, last = styles(architecture.activation, architecture.gen_normalisation)
-    layers: list[Layer] = [Dense(next(keys), (inputs,), hidden, Style(1.0, inner.normalisation))]
+    layers: list[Layer] = [Dense((inputs,), hidden, Style(1.0, inner.normalisation))]
     for _ in range(architecture.gen_depth - 1):
-        layers += [Activate(architecture.activation), Dense(next(keys), hidden, hidden, inner)]
-    return [*layers, Activate(architecture.activation), Dense(next(keys), hidden, shape, last)]
+        layers += [Activate(architecture.activation), Dense(hidden, hidden, inner)]
+    return [*layers, Activate(architecture.activation), Dense(hidden, shape, last)]
 
 
-def discriminator(architecture: Architecture, shape: ImageShape, key: Key) -> tuple[list[Layer], Shape]:
+def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[Layer], Shape]:
     """Layers from `[n, *shape]` to features, and the features' shape."""
-    keys, hidden = key_stream(key), (architecture.disc_width,)
+    hidden = (architecture.disc_width,)
     first, inner, _ = styles(architecture.activation, architecture.disc_normalisation)
-    layers: list[Layer] = [Dense(next(keys), shape, hidden, first), Activate(architecture.activation)]
+    layers: list[Layer] = [Dense(shape, hidden, first), Activate(architecture.activation)]
     for _ in range(architecture.disc_depth - 1):
-        layers += [Dense(next(keys), hidden, hidden, inner), Activate(architecture.activation)]
+        layers += [Dense(hidden, hidden, inner), Activate(architecture.activation)]
     if architecture.minibatch_std:
         return [*layers, MinibatchStd()], (architecture.disc_width + 1,)
     return layers, hidden

@@ -25,13 +25,11 @@ from mulligan.networks.layers import (
     SelfAttention,
     Shape,
     Style,
-    initial,
-    key_stream,
+    deviation,
     styles,
 )
 from mulligan.networks.resampling import Down, Size, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
-from mulligan.types import Key
 
 
 class Block(eqx.Module):
@@ -42,14 +40,14 @@ class Block(eqx.Module):
     merge: Conv
     activation: str = eqx.field(static=True)
 
-    def __init__(self, key: Key, shape: Shape, style: Style, activation: str) -> None:
+    def __init__(self, shape: Shape, style: Style, activation: str) -> None:
         """`shape`: of the middle kernel, `(k, k, c, c)`; `style`: of all but the last convolution."""
-        keys, side_1 = key_stream(key), (1, 1, *shape[2:])
+        side_1 = (1, 1, *shape[2:])
         # A weight divided by its norm cannot start at zero: it would have no direction to grow in.
         last = style if style.normalisation == "spectral" else Style(0.0)
-        self.expand = Conv(next(keys), side_1, 1, style)
-        self.mix = Conv(next(keys), shape, 1, style)
-        self.merge = Conv(next(keys), side_1, 1, last)
+        self.expand = Conv(side_1, 1, style)
+        self.mix = Conv(shape, 1, style)
+        self.merge = Conv(side_1, 1, last)
         self.activation = activation
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
@@ -63,10 +61,9 @@ class Unfold(eqx.Module):
     amplitudes: Dense
     maps: Float[Array, "h w c"]
 
-    def __init__(self, key: Key, inputs: int, shape: Shape) -> None:
-        keys = key_stream(key)
-        self.amplitudes = Dense(next(keys), (inputs,), shape[2:])
-        self.maps = initial(next(keys), shape, 1)
+    def __init__(self, inputs: int, shape: Shape) -> None:
+        self.amplitudes = Dense((inputs,), shape[2:])
+        self.maps = deviation(shape, 1)
 
     def __call__(self, x: Float[Array, "n d"]) -> Float[Array, "n h w c"]:
         return self.amplitudes(x)[:, None, None, :] * self.maps
@@ -77,54 +74,54 @@ class Fold(eqx.Module):
 
     maps: Float[Array, "h w c"]
 
-    def __init__(self, key: Key, shape: Shape) -> None:
-        self.maps = initial(key, shape, shape[0] * shape[1])
+    def __init__(self, shape: Shape) -> None:
+        self.maps = deviation(shape, shape[0] * shape[1])
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
         return jnp.sum(x * self.maps, axis=(1, 2))
 
 
-def generator(architecture: Architecture, inputs: int, shape: ImageShape, key: Key) -> list[Layer]:
+def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> list[Layer]:
     """Layers from `[n, inputs]` to `[n, *shape]`."""
-    keys, sizes = key_stream(key), halvings(shape[:2])
+    sizes = halvings(shape[:2])
     channels = doublings(architecture.gen_width, len(sizes))
     style = fixup(
         architecture.activation, architecture.gen_normalisation, architecture.gen_depth * len(sizes)
     )
-    layers: list[Layer] = [Unfold(next(keys), inputs, (*sizes[-1], channels[-1]))]
+    layers: list[Layer] = [Unfold(inputs, (*sizes[-1], channels[-1]))]
     for level in reversed(range(len(sizes))):
         square = (architecture.kernel, architecture.kernel, channels[level], channels[level])
         for _ in range(architecture.gen_depth):
-            layers += [Block(next(keys), square, style, architecture.activation)]
+            layers += [Block(square, style, architecture.activation)]
         if architecture.attention and level == nearest_to_8(sizes):
-            layers += [SelfAttention(next(keys), channels[level])]
+            layers += [SelfAttention(channels[level])]
         if level:
             change = (channels[level], channels[level - 1])
-            layers += _enlarge(architecture.resampling, next(keys), change, sizes[level - 1])
-    return [*layers, Conv(next(keys), (1, 1, channels[0], shape[2]))]
+            layers += _enlarge(architecture.resampling, change, sizes[level - 1])
+    return [*layers, Conv((1, 1, channels[0], shape[2]))]
 
 
-def discriminator(architecture: Architecture, shape: ImageShape, key: Key) -> tuple[list[Layer], Shape]:
+def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[Layer], Shape]:
     """Layers from `[n, *shape]` to features, and the features' shape."""
-    keys, sizes = key_stream(key), halvings(shape[:2])
+    sizes = halvings(shape[:2])
     channels = doublings(architecture.disc_width, len(sizes))
     linear, _, _ = styles(architecture.activation, architecture.disc_normalisation)
     style = fixup(
         architecture.activation, architecture.disc_normalisation, architecture.disc_depth * len(sizes)
     )
-    layers: list[Layer] = [Conv(next(keys), (1, 1, shape[2], channels[0]), 1, linear)]
+    layers: list[Layer] = [Conv((1, 1, shape[2], channels[0]), 1, linear)]
     for level in range(len(sizes)):
         if level:
             change = (channels[level - 1], channels[level])
-            layers += _reduce(architecture.resampling, next(keys), change, linear)
+            layers += _reduce(architecture.resampling, change, linear)
         if architecture.attention and level == nearest_to_8(sizes):
-            layers += [SelfAttention(next(keys), channels[level])]
+            layers += [SelfAttention(channels[level])]
         square = (architecture.kernel, architecture.kernel, channels[level], channels[level])
         for _ in range(architecture.disc_depth):
-            layers += [Block(next(keys), square, style, architecture.activation)]
+            layers += [Block(square, style, architecture.activation)]
     features = channels[-1] + architecture.minibatch_std
     layers += [MinibatchStd()] if architecture.minibatch_std else []
-    return [*layers, Fold(next(keys), (*sizes[-1], features))], (features,)
+    return [*layers, Fold((*sizes[-1], features))], (features,)
 
 
 def fixup(activation: str, normalisation: str, blocks: int) -> Style:
@@ -136,13 +133,13 @@ def fixup(activation: str, normalisation: str, blocks: int) -> Style:
     return Style(ACTIVATIONS[activation].gain * blocks**-0.25, normalisation)
 
 
-def _enlarge(resampling: str, key: Key, change: tuple[int, int], out_hw: Size) -> list[Layer]:
+def _enlarge(resampling: str, change: tuple[int, int], out_hw: Size) -> list[Layer]:
     if resampling == "strided":
-        return [ConvTranspose(key, (2, 2, *change), out_hw)]
-    return [Conv(key, (1, 1, *change)), Up(resampling, out_hw)]
+        return [ConvTranspose((2, 2, *change), out_hw)]
+    return [Conv((1, 1, *change)), Up(resampling, out_hw)]
 
 
-def _reduce(resampling: str, key: Key, change: tuple[int, int], style: Style) -> list[Layer]:
+def _reduce(resampling: str, change: tuple[int, int], style: Style) -> list[Layer]:
     if resampling == "strided":
-        return [Conv(key, (2, 2, *change), 2, style)]
-    return [Down(resampling), Conv(key, (1, 1, *change), 1, style)]
+        return [Conv((2, 2, *change), 2, style)]
+    return [Down(resampling), Conv((1, 1, *change), 1, style)]
