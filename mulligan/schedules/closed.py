@@ -122,7 +122,7 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -
 
     Example:
       >>> halving = schedule([("gen_lr", Form(kind="linear", final=0.5))], horizon_nimg=1e6)
-      >>> info = StepInfo(nimg=1e6, gen_loss=0, disc_loss=0, real_logit=0, fake_logit=0, penalty=0, accuracy=0)
+      >>> info = StepInfo(*[0.0] * len(StepInfo._fields))._replace(nimg=1e6)
       >>> hyperparameters, _ = halving.update(halving.init(Hyperparameters(gen_lr=2.0)), info)
       >>> float(hyperparameters.gen_lr)
       1.0

@@ -19,7 +19,7 @@ HORIZON = 100_000.0
 
 
 def info(nimg):
-    return StepInfo(nimg, *[jnp.float32(0)] * 6)
+    return StepInfo(*[jnp.float32(0)] * len(StepInfo._fields))._replace(nimg=nimg)
 
 
 def reference(form, nimg):
