@@ -1,26 +1,46 @@
-# Everything runs in .venv, which the first target makes.
-PYTHON ?= python3
+# Everything runs in .venv, which the first target makes: Python 3.11 or newer with pip, venv and make is enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := benchmarks/peers/.venv
+PIP := pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: demo test check bench peers clean
+.PHONY: demo test slow lint check bench peers clean
 
-$(VENV)/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
-
-demo: $(VENV)/ready
+demo: $(VENV)/ready  ## train on handwritten digits for about a minute
 	$(BIN)/mulligan demo
 
-test: $(VENV)/ready
-	$(BIN)/pytest -n 2
+test: $(VENV)/ready  ## the fast tests, with doctests and documentation
+	$(PYTEST) -m 'not slow'
 
-check: $(VENV)/ready
+slow: $(VENV)/ready  ## the other tests
+	$(PYTEST) -m slow
+
+lint: $(VENV)/ready  ## layout, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/pytest -n 2
+
+check: lint test slow
+
+bench: $(VENV)/ready $(PEERS)/ready  ## against PyTorch and Keras: takes hours on two cores
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/quality.py
+
+peers: $(PEERS)/ready  ## what the benchmarks compare with, in an environment of its own
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(PEERS)/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/$(PIP) -r $<
+	touch $@
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) $(PEERS) dist build .pytest_cache .ruff_cache .hypothesis
