@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mulligan.meta.fit import Generator, fit, load, resume, score
+    from mulligan.api import Generator, fit, load, resume, score
 
     __version__: str
 
@@ -17,9 +17,9 @@ def __getattr__(name: str) -> Any:
 
         return version("mulligan")
     if name in __all__:
-        from mulligan.meta import fit as home
+        from mulligan import api
 
-        return getattr(home, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'mulligan' has no attribute {name!r}")
 
 

@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 DATA_HELP = "A folder, zip, tar, .npz, .npy, MNIST or CIFAR-10 file, Hugging Face data set, or built-in name."
-TIME_HELP = "Budget, such as 90s, 10m or 1h30m."
+TIME_HELP = "Budget of time, such as 90s, 10m or 1h30m."
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit made it.", show_default=False)]
@@ -48,15 +48,11 @@ TensorBoard = Annotated[
 def fit(
     data: Data,
     *,
-    time: Annotated[str | None, typer.Option(metavar="TIME", help=TIME_HELP)] = None,
-    images: Annotated[
-        str | None, typer.Option(metavar="N", help="Budget in images seen, such as 500k or 2M.")
-    ] = None,
+    time: Annotated[str | None, typer.Option(metavar="TIME", help=f"{TIME_HELP}  [default: 10m]")] = None,
+    images: Annotated[str | None, typer.Option(metavar="N", help="Budget of images instead: 500k, 2M.")] = None,
     out: Out = None,
     seed: Seed = 0,
-    recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")
-    ] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")] = None,
     size: Size = None,
     labels: Annotated[bool, typer.Option("--labels", help="Condition on the classes.")] = False,
     tensorboard: TensorBoard = None,
@@ -64,7 +60,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train a GAN on your images within a budget."""
-    from mulligan.meta.fit import fit as train
+    from mulligan.api import fit as train
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
@@ -75,7 +71,7 @@ def fit(
 @app.command()
 def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with a run that was interrupted, to the same end."""
-    from mulligan.meta.fit import resume as train
+    from mulligan.api import resume as train
 
     _train(partial(train, run), tensorboard, quiet, as_json, run)
 
@@ -89,14 +85,12 @@ def sample(
         typer.Option("--out", "-o", metavar="FILE", help="A .png for a grid, else a folder for a file each."),
     ] = Path("samples.png"),
     seed: Seed = 0,
-    label: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")
-    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")] = None,
 ) -> None:
     """Draw new images from a trained generator."""
+    from mulligan.api import load
     from mulligan.files import make_folder, replace_file
     from mulligan.grid import png, save_grid
-    from mulligan.meta.fit import load
 
     gan = load(run)
     labels = None if label is None else _class_number(label, gan.classes)
@@ -113,14 +107,15 @@ def sample(
 @app.command()
 def report(run: Run, tensorboard: TensorBoard = None) -> None:
     """Draw the report of a run again, as one HTML page."""
-    print(_report(run, tensorboard))
+    from mulligan.report.page import write_report
+
+    print(write_report(run))
+    _tensorboard(run, tensorboard)
 
 
 @app.command()
 def score(
-    source: Annotated[
-        str, typer.Argument(metavar="RUN|IMAGES", help="A run folder or images.", show_default=False)
-    ],
+    source: Annotated[str, typer.Argument(metavar="RUN|IMAGES", help="A run folder or images.", show_default=False)],
     data: Data,
     size: Size = None,
     number: Annotated[
@@ -129,7 +124,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Measure how close a run or images come to a data set."""
-    from mulligan.meta.fit import score as measure
+    from mulligan.api import score as measure
     from mulligan.progress import result_lines
 
     scores = measure(source, data, size=size, n=number)
@@ -138,9 +133,7 @@ def score(
 
 @app.command()
 def demo(
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")
-    ] = None,
+    out: Out = None,
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "60s",
     quiet: Quiet = False,
 ) -> None:
@@ -151,9 +144,10 @@ def demo(
 @app.command()
 def recipe() -> None:
     """Print the default recipe as JSON, to edit for `fit --recipe`."""
-    from mulligan.recipe import Recipe
+    from mulligan.meta.default import default_recipe
+    from mulligan.training.budget import Budget
 
-    print(json.dumps(Recipe().to_json(), indent=2))
+    print(json.dumps(default_recipe((32, 32, 3), 50_000, Budget(None, 600.0)).to_json(), indent=2))
 
 
 def _print_version(wanted: bool) -> bool:
@@ -187,13 +181,11 @@ def _train(
     except Interrupted as stop:
         print(f"mulligan: {stop}", file=sys.stderr)
         raise typer.Exit(130) from None
-    page = _report(gan.run, tensorboard)
+    _tensorboard(gan.run, tensorboard)
     if not as_json:
-        places = {"pictures": gan.run / "final" / "samples.png", "report": page}
+        places = {"pictures": gan.run / "final" / "samples.png", "report": gan.run / "report.html"}
         places["more"] = f"mulligan sample {gan.run} -n 64 -o grid.png"
-        print(
-            "\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())])
-        )
+        print("\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())]))
 
 
 def _class_number(label: str, classes: Sequence[str] | None) -> int:
@@ -204,15 +196,12 @@ def _class_number(label: str, classes: Sequence[str] | None) -> int:
     return list(classes or ()).index(label)
 
 
-def _report(run: Path, tensorboard: Path | None) -> Path:
-    """Draws the report, and TensorBoard's event files if asked for; returns where the page is."""
-    from mulligan.report.page import write_report
-
-    if tensorboard is not None:
+def _tensorboard(run: Path, folder: Path | None) -> None:
+    """Writes the run's curves for TensorBoard, if a folder for them was given."""
+    if folder is not None:
         from mulligan.report.tensorboard import write_tensorboard
 
-        write_tensorboard(run, tensorboard)
-    return write_report(run)
+        write_tensorboard(run, folder)
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -230,9 +219,7 @@ def main() -> None:
         if error.errno in FULL:
             _fail(f"no space left to write {place}: make some and try again.", 1)
         if error.errno in LOCKED:
-            _fail(
-                f"not allowed to use {place}: {error.strerror}; choose another place or change its rights.", 1
-            )
+            _fail(f"not allowed to use {place}: {error.strerror}; choose another place or change its rights.", 1)
         raise
 
 

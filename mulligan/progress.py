@@ -171,7 +171,8 @@ def result_lines(scores: Event) -> list[str]:
     rows = [("KID", metric(scores)), ("Frechet", number(scores["frechet"]))]
     rows += [(name, number(scores[name])) for name in ("precision", "recall", "density", "coverage") if name in scores]
     if "memorisation" in scores:
-        rows.append(("copied", f"{scores['memorisation']['share']:.1%} nearer to a training image than real ones are"))
+        close = f"{scores['memorisation']['share']:.1%} of samples lie close to a training image"
+        rows.append(("copies", f"{close}, of unseen real images 5% do"))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
     rows.append(("protocol", protocol + (f" of the {scores['split']} split" if "split" in scores else "")))
     if "best_nimg" in scores:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("mulligan", "typechecker.checked")
@@ -15,13 +16,14 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+settings.register_profile("mulligan", deadline=None, derandomize="CI" in os.environ)  # compiling takes its time
+settings.load_profile("mulligan")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gives each parallel worker its own cores, for XLA and BLAS size their thread pools by what they may use."""
-    worker, workers = (
-        os.environ.get("PYTEST_XDIST_WORKER"),
-        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-    )
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker is None or not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
