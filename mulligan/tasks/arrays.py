@@ -43,9 +43,9 @@ def collect(
     scaled, scale_notes = _scaled(arranged)
     opaque, alpha_notes = _composited(scaled, background)
     numbered, names = (None, None) if labels is None else number_classes(labels, len(opaque), classes)
-    if split is not None and np.shape(split) != (len(opaque),):
+    if split is not None and (split.shape != (len(opaque),) or not np.issubdtype(split.dtype, np.integer)):
         raise MulliganError(
-            f"there are {len(opaque):,} images but a 'split' of shape {list(np.shape(split))}."
+            f"there are {len(opaque):,} images but a 'split' of {split.dtype} {list(split.shape)}: give a code for each."
         )
     notes = (*layout_notes, *scale_notes, *alpha_notes)
     return Collection(np.ascontiguousarray(opaque), numbered, split, names, notes)
@@ -73,9 +73,7 @@ def read_npz(path: Path, memory: int, background: Colour) -> Collection:
             names = arrays.files
             key = names[0] if len(names) == 1 else "images"
             if key not in names:
-                raise MulliganError(
-                    f"{path} holds {', '.join(names) or 'nothing'}, but no array called 'images'."
-                )
+                raise MulliganError(f"{path} holds {', '.join(names) or 'nothing'}, but no array called 'images'.")
             labels, split, classes = (arrays.get(name) for name in ("labels", "split", "label_names"))
             images = arrays[key]
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
@@ -92,10 +90,8 @@ def _refuse_large(path: Path, size: int, memory: int) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> MulliganError:
-    if "allow_pickle" in str(error):
-        return MulliganError(
-            f"{path} holds Python objects, which are never loaded: save an array of numbers instead."
-        )
+    if "allow_pickle" in str(error) or "Python objects" in str(error):  # numpy's words, loading and mapping
+        return MulliganError(f"{path} holds Python objects, which are never loaded: save an array of numbers instead.")
     return MulliganError(f"{path} cannot be read as numpy arrays: {error}.")
 
 
@@ -109,8 +105,7 @@ def _arranged(images: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if images.ndim == 4 and images.shape[1] in channels:
         return images.transpose(0, 2, 3, 1), ("the channels came first and were moved last.",)
     raise MulliganError(
-        f"images have the shape {list(images.shape)}; they must be [n, h, w] or [n, h, w, c] with 1, 3 or 4 "
-        "channels."
+        f"images have the shape {list(images.shape)}; they must be [n, h, w] or [n, h, w, c] with 1, 3 or 4 channels."
     )
 
 
@@ -121,9 +116,7 @@ def _scaled(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str
     if images.dtype == bool:
         return images * np.uint8(255), ("booleans became 0 and 255.",)
     if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
-        raise MulliganError(
-            f"images are {images.dtype}; they must be numbers: uint8, or floats in [0, 1] or [-1, 1]."
-        )
+        raise MulliganError(f"images are {images.dtype}; they must be numbers: uint8, or floats in [0, 1] or [-1, 1].")
     low, high = images.min(), images.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise MulliganError("images hold values that are not finite (NaN or infinity): clean them first.")
@@ -133,14 +126,10 @@ def _scaled(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str
         return images.astype(np.uint8), ()
     if low >= 0 and high <= 65535:
         return np.round(images / 257.0).astype(np.uint8), ("16-bit values were scaled to 8 bits.",)
-    raise MulliganError(
-        f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535."
-    )
+    raise MulliganError(f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535.")
 
 
-def _scaled_floats(
-    images: np.ndarray, low: float, high: float
-) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str, ...]]:
+def _scaled_floats(images: np.ndarray, low: float, high: float) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str, ...]]:
     if low >= 0 and high <= 1:
         return np.round(images * 255.0).astype(np.uint8), ("floats in [0, 1] became 0..255.",)
     if low >= -1 and high <= 1:

@@ -37,7 +37,7 @@ def digits(member: str | None = None) -> Collection:
 BUILTIN: dict[str, Builtin] = {
     "digits": Builtin(DIGITS, digits),
     "glyphs": Builtin(CHARACTERS, glyphs),
-    "textures": Builtin(REGIONS, textures),
+    "textures": Builtin(tuple(REGIONS), textures),
 }
 
 

@@ -56,14 +56,11 @@ def read_cifar(files: Sequence[StoredFile]) -> Collection:
 
 def _batch(file: StoredFile) -> dict[bytes, Any]:
     content = _unpickle(file)
-    data, labels = content.get(b"data"), content.get(b"labels")
-    rows = (
-        isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == 3072
-    )
-    if not rows or not isinstance(labels, list) or len(labels) != data.shape[0]:
-        raise MulliganError(
-            f"{file.name} is no CIFAR-10 batch: it needs 'data' of 3072 bytes a row, and a label each."
-        )
+    data: Any = content.get(b"data")
+    labels: Any = content.get(b"labels")
+    numbers = isinstance(data, np.ndarray) and data.dtype == np.uint8 and isinstance(labels, list)
+    if not numbers or data.shape != (len(labels), 3072):
+        raise MulliganError(f"{file.name} is no CIFAR-10 batch: it needs rows of 3072 bytes, with labels.")
     return content
 
 

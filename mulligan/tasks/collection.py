@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt8, UInt64
+from jaxtyping import Int32, Int64, Integer, UInt8, UInt64
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.splits import digests_of
@@ -27,7 +27,7 @@ class Collection:
 
     images: UInt8[np.ndarray, "n h w c"] | StreamedImages
     labels: Int32[np.ndarray, " n"] | None = None
-    split: Int[np.ndarray, " n"] | None = None
+    split: Integer[np.ndarray, " n"] | None = None
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
@@ -66,7 +66,5 @@ def number_classes(
     if names is None:
         return numbered.astype(np.int32), tuple(str(value) for value in values)
     if n and not 0 <= values[0] <= values[-1] < len(names):
-        raise MulliganError(
-            f"labels run from {values[0]} to {values[-1]}, but there are {len(names)} class names."
-        )
+        raise MulliganError(f"labels run from {values[0]} to {values[-1]}, but there are {len(names)} class names.")
     return numbered.astype(np.int32), tuple(names[value] for value in values)

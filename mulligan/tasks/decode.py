@@ -15,7 +15,7 @@ from mulligan.tasks.framing import Colour, Frame
 from mulligan.tasks.stored import UnreadableError
 
 # The formats of photographs and drawings. Others that Pillow knows run programs (EPS) or are rarely meant.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "QOI", "MPO")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
 MOST_PIXELS = 2**26  # of one file, before decoding: 67 megapixels, 256 MiB as RGBA
 MARGIN = 2  # a JPEG is decoded at a reduced scale that is still this many times larger than the frame
 ORIENTATION = 0x0112  # EXIF tag

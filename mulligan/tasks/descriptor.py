@@ -58,7 +58,7 @@ def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict
         "edges": (np.abs(np.diff(grey, axis=1)).mean() + np.abs(np.diff(grey, axis=2)).mean()) / 2,
         "spectrum": _spectral_slope(grey),
         "dimension": _effective_dimension(_pooled(pixels)),
-        "alignment": _ratio(pixels.mean(axis=0).var(), pixels.var(axis=(1, 2, 3)).mean()),
+        "alignment": _ratio(float(pixels.mean(axis=0).var()), float(pixels.var(axis=(1, 2, 3)).mean())),
         "mirror": _mirror_correlation(grey),
     }
     return {name: round(float(number), 6) for name, number in numbers.items()}
@@ -80,7 +80,7 @@ def _pooled(pixels: Float32[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"
     """Block means on a grid of at most COARSE x COARSE, flattened."""
     for axis in (1, 2):
         edges = np.linspace(0, pixels.shape[axis], min(COARSE, pixels.shape[axis]) + 1).astype(int)
-        lengths = np.diff(edges).reshape([-1 if position == axis else 1 for position in range(4)])
+        lengths = np.diff(edges).astype(np.float32).reshape([-1 if position == axis else 1 for position in range(4)])
         pixels = np.add.reduceat(pixels, edges[:-1], axis=axis) / lengths
     return pixels.reshape(len(pixels), -1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -14,7 +13,6 @@ from mulligan.tasks.splits import count_sentence
 from mulligan.tasks.task import LARGEST, SMALLEST
 
 Colour = tuple[int, int, int]
-Fit = Literal["crop", "pad"]
 
 WHITE: Colour = (255, 255, 255)
 MIXED_LARGEST = 64  # side that images of mixed or too large sizes get without being asked
@@ -27,7 +25,7 @@ class Request:
     """What a person asks of the shape; None leaves it to the images."""
 
     size: int | None = None  # side of the square images that come out
-    fit: Fit | None = None
+    fit: str | None = None  # crop | pad
     background: Colour = WHITE  # behind transparent pixels, and around padded images
 
     def __post_init__(self) -> None:
@@ -38,9 +36,7 @@ class Request:
         if self.fit not in (None, "crop", "pad"):
             raise UsageError(f"fit is {self.fit!r}; it must be 'crop' or 'pad'.")
         if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
-            raise UsageError(
-                f"background is {self.background}; it must be red, green and blue from 0 to 255."
-            )
+            raise UsageError(f"background is {self.background}; it must be red, green and blue from 0 to 255.")
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Frame:
 
     height: int
     width: int
-    fit: Fit
+    fit: str  # crop | pad
     background: Colour
 
     def place(self, image: Image.Image) -> Image.Image:
@@ -82,7 +78,7 @@ def choose_frame(sizes: Int[np.ndarray, "n 2"], request: Request) -> tuple[Frame
         width, height = (int(side) for side in largest)
     aspect = sizes[:, 0] / sizes[:, 1] * (height / width)
     mild = (np.maximum(aspect, 1 / aspect) <= MILD_ASPECT).mean() >= 0.9
-    fit: Fit = request.fit or ("crop" if mild else "pad")
+    fit = request.fit or ("crop" if mild else "pad")
     frame = Frame(height, width, fit, request.background)
     if (smallest == largest).all() and tuple(largest) == (width, height):
         return frame, ()

@@ -58,9 +58,7 @@ def _drawn(character: str, n: int) -> UInt8[np.ndarray, "n h w 1"]:
 
 def _one(character: str, rng: np.random.Generator) -> UInt8[np.ndarray, "h w"]:
     fine = _upright(character, FONTS[rng.integers(len(FONTS))], int(rng.integers(0, 3)))
-    placed = fine.transform(
-        fine.size, Image.Transform.AFFINE, tuple(_jitter(rng).ravel()), Image.Resampling.BILINEAR
-    )
+    placed = fine.transform(fine.size, Image.Transform.AFFINE, tuple(_jitter(rng).ravel()), Image.Resampling.BILINEAR)
     return np.asarray(placed.reduce(FINE))
 
 
@@ -85,7 +83,5 @@ def _upright(character: str, font: str, weight: int) -> Image.Image:
     ImageDraw.Draw(canvas).text((side / 2, side / 2), character, 255, drawn, anchor="mm", stroke_width=weight)
     left, top, right, bottom = canvas.getbbox() or (0, 0, side, side)
     centred = Image.new("L", (side, side), 0)
-    centred.paste(
-        canvas.crop((left, top, right, bottom)), ((side - right + left) // 2, (side - bottom + top) // 2)
-    )
+    centred.paste(canvas.crop((left, top, right, bottom)), ((side - right + left) // 2, (side - bottom + top) // 2))
     return centred

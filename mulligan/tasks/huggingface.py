@@ -54,17 +54,14 @@ def read_hub(name: str) -> list[ImageFile]:
     try:
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MulliganError(
-            f"reading {name} from the hub needs datasets: pip install 'mulligan[datasets]'."
-        ) from error
+        raise MulliganError(f"reading {name} from the hub needs datasets: pip install 'mulligan[datasets]'.") from error
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, permissions, scripts: whatever the library raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MulliganError(f"the data set {name!r} cannot be loaded from the hub: {reason}") from error
     found = [
-        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split))
-        for split, part in splits.items()
+        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split)) for split, part in splits.items()
     ]
     return [image for images in found for image in images]
 
@@ -107,9 +104,7 @@ def _encoded_column(table: Any, name: str) -> Any:
             return compute.struct_field(table[field.name], "bytes")  # pyright: ignore[reportAttributeAccessIssue]
         if arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
             return table[field.name]
-    raise MulliganError(
-        f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}."
-    )
+    raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
 
 
 def _content(contents: Any, row: int) -> bytes:
@@ -122,9 +117,7 @@ def _content(contents: Any, row: int) -> bytes:
 def _label_column(table: Any, features: dict[str, Any]) -> list[str] | None:
     import pyarrow as arrow
 
-    named = [
-        column for column, feature in features.items() if isinstance(feature, dict) and "names" in feature
-    ]
+    named = [column for column, feature in features.items() if isinstance(feature, dict) and "names" in feature]
     plain = [column for column in ("label", "labels") if column in table.column_names]
     column = next(iter([*named, *plain]), None)
     if column is None or not arrow.types.is_integer(table.schema.field(column).type):

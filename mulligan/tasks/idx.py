@@ -48,19 +48,14 @@ def read_idx(files: Sequence[StoredFile]) -> Collection:
     named = {file.name: file for file in files if is_idx(file.name)}
     parts = [name for name in sorted(named) if "labels" not in name and "idx1" not in name]
     if not parts:
-        raise MulliganError(
-            f"{next(iter(named))} holds labels, and the images that belong to it are not beside it."
-        )
+        raise MulliganError(f"{next(iter(named))} holds labels, and the images that belong to it are not beside it.")
     images = [_parse(named[name]) for name in parts]
     if len({part.shape[1:] for part in images}) > 1:
-        raise MulliganError(
-            f"the idx files {', '.join(parts)} hold images of different sizes: give one of the files."
-        )
+        raise MulliganError(f"the idx files {', '.join(parts)} hold images of different sizes: give one of the files.")
     label_names = [name.replace("images", "labels").replace("idx3", "idx1") for name in parts]
     labels = [_parse(named[name]) for name in label_names if name in named]
     codes = [
-        np.full(len(part), TRAIN if not _is_test(name) else TEST)
-        for name, part in zip(parts, images, strict=True)
+        np.full(len(part), TRAIN if not _is_test(name) else TEST) for name, part in zip(parts, images, strict=True)
     ]
     return collect(
         np.concatenate(images),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Integer, UInt8
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.collection import Collection, number_classes
@@ -56,9 +56,7 @@ def by_folder(files: Sequence[StoredFile]) -> list[ImageFile]:
             )
             for file, part in zip(files, parts, strict=True)
         ]
-    return [
-        ImageFile(file, part[0] if len(part) > 1 else None) for file, part in zip(files, parts, strict=True)
-    ]
+    return [ImageFile(file, part[0] if len(part) > 1 else None) for file, part in zip(files, parts, strict=True)]
 
 
 def read_image_files(images: Sequence[ImageFile], request: Request, memory: int, where: str) -> Collection:
@@ -81,9 +79,7 @@ def read_image_files(images: Sequence[ImageFile], request: Request, memory: int,
     skipped = _skipped(images, sizes)
     _refuse_many(skipped, len(sizes), where)
     images = _readable(images, sizes)
-    frame, notes = choose_frame(
-        np.array([size for size in sizes if not isinstance(size, UnreadableError)]), request
-    )
+    frame, notes = choose_frame(np.array([size for size in sizes if not isinstance(size, UnreadableError)]), request)
     streamed = len(images) * frame.height * frame.width * 3 > memory
     pixels, outcomes = (_stream if streamed else _load)(images, frame)
     skipped += _skipped(images, outcomes)
@@ -94,9 +90,7 @@ def read_image_files(images: Sequence[ImageFile], request: Request, memory: int,
     return Collection(pixels, labels, _splits(images), classes, notes)
 
 
-def _in_threads(
-    work: Callable[[bytes], Read], images: Sequence[ImageFile]
-) -> Iterator[Read | UnreadableError]:
+def _in_threads(work: Callable[[bytes], Read], images: Sequence[ImageFile]) -> Iterator[Read | UnreadableError]:
     """`work` on the content of every file, in order; the error in place of a file that cannot be read."""
 
     def attempt(image: ImageFile) -> Read | UnreadableError:
@@ -186,16 +180,12 @@ def _skip_notes(skipped: list[tuple[str, str]], files: int) -> tuple[str, ...]:
 
 
 def _stream_notes(streamed: bool) -> tuple[str, ...]:
-    return (
-        ("the images are larger than the memory allowed, so they stream from their files.",)
-        if streamed
-        else ()
-    )
+    return ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
 
 
 def _classes(
     images: Sequence[ImageFile],
-) -> tuple[Int[np.ndarray, " n"] | None, tuple[str, ...] | None, tuple[str, ...]]:
+) -> tuple[Integer[np.ndarray, " n"] | None, tuple[str, ...] | None, tuple[str, ...]]:
     """Labels and class names, when every image has one; class names that are numbers sort as numbers."""
     names = [image.label for image in images if image.label is not None]
     if not names:
@@ -203,15 +193,13 @@ def _classes(
     if len(names) < len(images):
         outside = count_sentence(len(images) - len(names), "image")
         return None, None, (f"{outside} outside of the class folders, so there are no labels.",)
-    ordered = tuple(
-        sorted(set(names), key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name))
-    )
+    ordered = tuple(sorted(set(names), key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
     position = {name: label for label, name in enumerate(ordered)}
     labels, classes = number_classes(np.array([position[name] for name in names]), len(images), ordered)
     return labels, classes, ()
 
 
-def _splits(images: Sequence[ImageFile]) -> Int[np.ndarray, " n"] | None:
+def _splits(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:
     """Split codes; an image outside of the split folders trains."""
     if all(image.split is None for image in images):
         return None

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mulligan.errors import UsageError
 from mulligan.tasks.arrays import collect, read_npy, read_npz
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.cifar import is_cifar, read_cifar
 from mulligan.tasks.collection import Collection
-from mulligan.tasks.framing import WHITE, Colour, Fit, Request, choose_frame, resample
+from mulligan.tasks.framing import WHITE, Colour, Request, choose_frame, resample
 from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, is_parquet, read_hub, read_parquet
 from mulligan.tasks.idx import is_idx, read_idx, siblings
 from mulligan.tasks.image_files import by_folder, read_image_files
@@ -31,12 +32,12 @@ SUFFIXES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip", ".npz", ".npy", ".parq
 
 
 def read_task(
-    source: str | os.PathLike[str] | np.ndarray,
+    source: str | os.PathLike[str] | ArrayLike,
     *,
     size: int | None = None,
     labels: bool = False,
     background: Colour = WHITE,
-    fit: Fit | None = None,
+    fit: str | None = None,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> Task:

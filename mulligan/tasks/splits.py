@@ -6,7 +6,7 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int8, Int64, UInt8, UInt64
+from jaxtyping import Int8, Int64, Integer, UInt8, UInt64
 
 from mulligan.errors import MulliganError
 
@@ -52,7 +52,7 @@ def digests_of(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]
 
 
 def content_hash(
-    shape: tuple[int, int, int], digests: UInt64[np.ndarray, " n"], labels: Int[np.ndarray, " n"] | None
+    shape: tuple[int, int, int], digests: UInt64[np.ndarray, " n"], labels: Integer[np.ndarray, " n"] | None
 ) -> str:
     """A stable name for a set of images with labels, whatever their order: 16 hexadecimal digits."""
     labels = np.zeros(len(digests), np.int32) if labels is None else labels
@@ -65,8 +65,8 @@ def content_hash(
 
 def split(
     images: UInt8[np.ndarray, "n h w c"],
-    labels: Int[np.ndarray, " n"] | None = None,
-    given: Int[np.ndarray, " n"] | None = None,
+    labels: Integer[np.ndarray, " n"] | None = None,
+    given: Integer[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Parts:
     """Splits images into train, validation and test that share no image.
@@ -97,8 +97,8 @@ def split(
 
 def assign(
     digests: UInt64[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"] | None = None,
-    given: Int[np.ndarray, " n"] | None = None,
+    labels: Integer[np.ndarray, " n"] | None = None,
+    given: Integer[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> Assignment:
     """As `split`, from the images' digests alone."""
@@ -112,23 +112,19 @@ def assign(
     if training < LEAST:
         missing = " or ".join(NAMES[code] for code in wanted)
         images = count_sentence(training, "training image")
-        return Assignment(
-            codes, (*notes, f"{images}, too few to split: all of them train, with no {missing} split.")
-        )
+        return Assignment(codes, (*notes, f"{images}, too few to split: all of them train, with no {missing} split."))
     codes = _carve(codes, digests, labels, wanted, seed)
     taken = " and ".join(NAMES[code] for code in wanted)
     return Assignment(codes, (*notes, f"{taken} taken from train at random (seed {seed}): {_counts(codes)}."))
 
 
 def _without_leaks(
-    given: Int[np.ndarray, " n"], digests: UInt64[np.ndarray, " n"]
+    given: Integer[np.ndarray, " n"], digests: UInt64[np.ndarray, " n"]
 ) -> tuple[Int8[np.ndarray, " n"], tuple[str, ...]]:
     """The given codes, less the images that would leak from one split into another."""
     unknown = sorted(set(np.unique(given).tolist()) - set(NAMES))
     if unknown:
-        raise MulliganError(
-            f"'split' holds {unknown[0]}; it takes 0 for train, 1 for test and 2 for validation."
-        )
+        raise MulliganError(f"'split' holds {unknown[0]}; it takes 0 for train, 1 for test and 2 for validation.")
     codes = given.astype(np.int8)
     in_test = np.isin(digests, digests[codes == TEST])
     codes[(codes != TEST) & in_test] = DROPPED
@@ -144,15 +140,13 @@ def _without_leaks(
 def _carve(
     codes: Int8[np.ndarray, " n"],
     digests: UInt64[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"] | None,
+    labels: Integer[np.ndarray, " n"] | None,
     wanted: list[int],
     seed: int,
 ) -> Int8[np.ndarray, " n"]:
     """Moves a tenth of the training images, at most CAP, into each wanted split; copies move together."""
     train = np.flatnonzero(codes == TRAIN)
-    _, first, group, sizes = np.unique(
-        digests[train], return_index=True, return_inverse=True, return_counts=True
-    )
+    _, first, group, sizes = np.unique(digests[train], return_index=True, return_inverse=True, return_counts=True)
     group_labels = np.zeros(len(first), np.int64) if labels is None else labels[train][first]
     room = dict.fromkeys(wanted, min(CAP, len(train) // 10))
     group_codes = np.full(len(first), TRAIN, np.int8)
@@ -168,7 +162,7 @@ def _carve(
     return carved
 
 
-def _stratified_order(labels: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
+def _stratified_order(labels: Integer[np.ndarray, " n"], rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
     """A random order of which every stretch has about the classes' shares.
 
     It sorts by `(rank in class + u) / class size`, with `u` uniform in [0, 1) for each.

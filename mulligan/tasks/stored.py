@@ -40,9 +40,7 @@ def list_folder(root: Path) -> list[StoredFile]:
     for folder, _, names in os.walk(root, onerror=_unreadable):
         paths = [Path(folder) / name for name in names]
         found += [
-            StoredFile(path.relative_to(root).as_posix(), partial(_read, path))
-            for path in paths
-            if path.is_file()
+            StoredFile(path.relative_to(root).as_posix(), partial(_read, path)) for path in paths if path.is_file()
         ]
     return _tidy(found)
 
@@ -82,9 +80,7 @@ def list_tar(path: Path, memory: int) -> list[StoredFile]:
                 unpacked += member.size
                 refuse_bomb(path, member.name, unpacked, path.stat().st_size)
                 if unpacked > memory:
-                    raise MulliganError(
-                        f"{path} holds more than {memory:,} bytes: unpack it and give the folder."
-                    )
+                    raise MulliganError(f"{path} holds more than {memory:,} bytes: unpack it and give the folder.")
                 content = archive.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
                 found.append(StoredFile(member.name, partial(bytes, content)))
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
@@ -134,9 +130,7 @@ def _clutter(name: PurePosixPath) -> bool:
 def _refuse_outside(path: Path, name: str) -> None:
     unified = name.replace("\\", "/")
     if ".." in unified.split("/") or unified.startswith("/") or unified[1:3] == ":/":
-        raise MulliganError(
-            f"{path} is refused: it holds the path {name!r}, which leads outside of the archive."
-        )
+        raise MulliganError(f"{path} is refused: it holds the path {name!r}, which leads outside of the archive.")
 
 
 def refuse_bomb(path: Path | str, name: str, unpacked: int, packed: int) -> None:

@@ -50,7 +50,7 @@ class StreamedImages:
     def stream(
         self, index_at: Callable[[int], int], start: int, batch: int
     ) -> Iterator[UInt8[np.ndarray, "batch h w c"]]:
-        """Endless batches of the images at `index_at(position)`, position by position, read ahead by grain."""
+        """Endless batches of the images at `index_at(position)`, one after the other, read ahead."""
         import grain
 
         positions = grain.MapDataset.range(start, LAST_POSITION)

@@ -4,68 +4,78 @@ from __future__ import annotations
 
 import zlib
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from mulligan.tasks.collection import Collection, number_classes
 from mulligan.tasks.splits import TEST, TRAIN, VALIDATION
 
-PHOTOGRAPHS = ("china", "flower")
-ROWS, COLUMNS = 2, 2  # regions of each photograph
-REGIONS = tuple(f"{photograph}-{region}" for photograph in PHOTOGRAPHS for region in range(ROWS * COLUMNS))
 SIDE = 32
-STRIP = 64  # width of the validation and of the test strip of a region
 CROPS = {TRAIN: 2000, VALIDATION: 250, TEST: 250}
+STRIPES = (  # of a region along its longer side, in fractions of it: split, start, end
+    (TRAIN, 0.0, 0.2),
+    (VALIDATION, 0.2, 0.36),
+    (TRAIN, 0.36, 0.64),
+    (TEST, 0.64, 0.8),
+    (TRAIN, 0.8, 1.0),
+)
+
+
+class Region(NamedTuple):
+    """A rectangle of a photograph, in pixels. Its longer side is 200 or more, so that all stripes hold crops."""
+
+    photograph: str
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+REGIONS = {
+    "pagoda": Region("china.jpg", 90, 85, 240, 240),
+    "bushes": Region("china.jpg", 300, 390, 127, 250),
+    "petals": Region("flower.jpg", 100, 185, 250, 250),
+    "leaves": Region("flower.jpg", 0, 0, 427, 170),
+}
 
 
 def textures(member: str | None = None) -> Collection:
-    """Random 32x32 crops of one region of a photograph, or of all eight as classes; RGB.
+    """Different 32x32 crops of one region of a photograph, or of all four as classes; RGB.
 
-    A region's right edge is cut into two strips, from which the validation and the test crops come, so that
-    no pixel of the photograph is in two splits. Crops of one split overlap.
+    Stripes of a region belong to different splits, and no crop crosses their borders, so that no pixel of the
+    photograph is in two splits. Crops of one stripe overlap.
     """
-    regions = REGIONS if member is None else (member,)
-    images = np.concatenate([_crops(_region(region), code, region) for region in regions for code in CROPS])
-    codes = np.tile(np.repeat(list(CROPS), list(CROPS.values())), len(regions))
-    labels, classes = number_classes(
-        np.repeat(np.arange(len(regions)), sum(CROPS.values())), len(images), regions
-    )
+    chosen = tuple(REGIONS) if member is None else (member,)
+    images = np.concatenate([_crops(name, code) for name in chosen for code in CROPS])
+    codes = np.tile(np.repeat(list(CROPS), list(CROPS.values())), len(chosen))
+    numbers = np.repeat(np.arange(len(chosen)), sum(CROPS.values()))
+    labels, classes = number_classes(numbers, len(images), chosen)
     return Collection(images, labels, codes, classes)
 
 
-def _crops(region: UInt8[np.ndarray, "h w 3"], code: int, name: str) -> UInt8[np.ndarray, "n side side 3"]:
-    strip = _strip(region, code)
+def _crops(name: str, code: int) -> UInt8[np.ndarray, "n side side 3"]:
+    region = REGIONS[name]
+    corners = np.concatenate([_corners(region, start, end) for split, start, end in STRIPES if split == code])
     rng = np.random.default_rng((zlib.crc32(name.encode()), code))
-    tops = rng.integers(0, strip.shape[0] - SIDE + 1, CROPS[code])
-    lefts = rng.integers(0, strip.shape[1] - SIDE + 1, CROPS[code])
-    return np.stack(
-        [strip[top : top + SIDE, left : left + SIDE] for top, left in zip(tops, lefts, strict=True)]
-    )
+    drawn = corners[rng.permutation(len(corners))[: CROPS[code]]]
+    photograph = _photograph(region.photograph)
+    return np.stack([photograph[top : top + SIDE, left : left + SIDE] for top, left in drawn])
 
 
-def _strip(region: UInt8[np.ndarray, "h w 3"], code: int) -> UInt8[np.ndarray, "h w2 3"]:
-    """The part of a region that belongs to a split."""
-    width = region.shape[1]
-    edges = {
-        TRAIN: (0, width - 2 * STRIP),
-        VALIDATION: (width - 2 * STRIP, width - STRIP),
-        TEST: (width - STRIP, width),
-    }
-    left, right = edges[code]
-    return region[:, left:right]
+def _corners(region: Region, start: float, end: float) -> Int64[np.ndarray, "k 2"]:
+    """Top left corners of all crops that lie in a stripe."""
+    spans = np.array([[0, region.height], [0, region.width]])
+    longer = int(region.width >= region.height)
+    spans[longer] = np.round(spans[longer, 1] * np.array([start, end]))
+    offset = (region.top, region.left)
+    tops, lefts = (np.arange(low, high - SIDE + 1) + first for (low, high), first in zip(spans, offset, strict=True))
+    return np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _region(name: str) -> UInt8[np.ndarray, "h w 3"]:
-    photograph, _, number = name.rpartition("-")
-    row, column = divmod(int(number), COLUMNS)
-    whole = _photograph(photograph)
-    height, width = whole.shape[0] // ROWS, whole.shape[1] // COLUMNS
-    return whole[row * height : (row + 1) * height, column * width : (column + 1) * width]
-
-
-@lru_cache(maxsize=len(PHOTOGRAPHS))
+@lru_cache(maxsize=2)
 def _photograph(name: str) -> UInt8[np.ndarray, "h w 3"]:
     from sklearn.datasets import load_sample_image
 
-    return load_sample_image(f"{name}.jpg")
+    return load_sample_image(name)

@@ -1,0 +1,172 @@
+"""Decoding agrees with Pillow's plain route, or with arithmetic on the pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from pictures import encoded, noise, png, png_claiming
+from PIL import Image, ImageOps
+
+from mulligan.errors import UsageError
+from mulligan.tasks.decode import MOST_PIXELS, decode, opaque, upright_size
+from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, resample
+from mulligan.tasks.stored import UnreadableError
+
+PINK = (250, 100, 150)
+
+
+def frame(height, width, fit="crop", background=WHITE):
+    return Frame(height, width, fit, background)
+
+
+def smooth(h, w, seed=0):
+    """A photograph-like image, on which resampling methods agree better than on noise."""
+    coarse = Image.fromarray(noise(1, 4, 4, seed=seed)[0])
+    return coarse.resize((w, h), Image.Resampling.BICUBIC)
+
+
+def test_rgb_and_grey_come_out_as_they_are():
+    colour, grey = noise(1, 9, 12)[0], noise(1, 9, 12, 1)[0]
+    np.testing.assert_array_equal(decode(png(colour), frame(9, 12)), colour)
+    np.testing.assert_array_equal(decode(png(grey), frame(9, 12)), np.repeat(grey, 3, axis=2))
+
+
+def test_opacity_is_composited_on_the_background():
+    rgba = noise(1, 9, 12, 4)[0]
+    alpha = rgba[..., 3:] / 255
+    expected = rgba[..., :3] * alpha + np.array(PINK) * (1 - alpha)
+    found = decode(png(rgba), frame(9, 12, background=PINK))
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_palette_with_a_transparent_colour():
+    picture = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8).repeat(4, 0).repeat(4, 1), "P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    found = decode(encoded(picture, transparency=1), frame(8, 8, background=PINK))
+    assert [found[0, 0].tolist(), found[0, 7].tolist(), found[7, 0].tolist()] == [[255, 0, 0], list(PINK), [0, 0, 255]]
+
+
+def test_sixteen_bit_grey_is_scaled_not_cut():
+    values = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        found = decode(encoded(Image.fromarray(values), kind), frame(8, 8))
+        np.testing.assert_array_equal(found[..., 0], np.round(values / 257))
+
+
+def test_float_images_must_lie_between_zero_and_one():
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    np.testing.assert_array_equal(np.asarray(opaque(Image.fromarray(values), WHITE)), np.round(values * 255))
+    with pytest.raises(UnreadableError, match="grey levels outside 0 to 1"):
+        opaque(Image.fromarray(values * 7), WHITE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(orientation):
+    picture = smooth(16, 24)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encoded(picture, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(stored)))
+    assert upright_size(stored) == expected.size == ((24, 16) if orientation < 5 else (16, 24))
+    np.testing.assert_array_equal(decode(stored, frame(*expected.size[::-1])), np.asarray(expected))
+
+
+def test_cmyk_and_bilevel():
+    cmyk = smooth(16, 16).convert("CMYK")
+    np.testing.assert_array_equal(decode(encoded(cmyk, "TIFF"), frame(16, 16)), np.asarray(cmyk.convert("RGB")))
+    bits = noise(1, 8, 8, 1)[0, ..., 0] > 127
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(bits)), frame(8, 8))[..., 0], bits * 255)
+
+
+def test_shrinking_antialiases():
+    """A fine checkerboard becomes even grey; picking every n-th pixel would keep it black and white."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert np.abs(decode(png(board), frame(8, 8)).astype(int) - 127).max() <= 3
+
+
+def test_a_large_jpeg_agrees_with_decoding_it_whole():
+    """Decoding at a reduced scale first saves most of the time, and may change little."""
+    stored = encoded(smooth(600, 800), "JPEG", quality=95)
+    plain = ImageOps.fit(Image.open(io.BytesIO(stored)), (32, 32), Image.Resampling.BICUBIC)
+    assert np.abs(decode(stored, frame(32, 32)).astype(int) - np.asarray(plain)).mean() < 1
+
+
+def test_crop_keeps_the_centre_and_pad_keeps_all():
+    picture = np.zeros((8, 24, 3), np.uint8)
+    picture[:, 8:16] = 200
+    np.testing.assert_array_equal(decode(png(picture), frame(8, 8)), picture[:, 8:16])
+    padded = decode(png(picture), frame(24, 24, "pad", PINK))
+    np.testing.assert_array_equal(padded[8:16], picture)
+    np.testing.assert_array_equal(padded[:8], np.broadcast_to(PINK, (8, 24, 3)))
+
+
+def test_arrays_are_resampled_as_pillow_does():
+    images = noise(3, 20, 20)
+    found = resample(images, frame(8, 8))
+    expected = [np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BICUBIC)) for image in images]
+    np.testing.assert_array_equal(found, expected)
+    assert resample(images[..., :1], frame(8, 8)).shape == (3, 8, 8, 1)
+    assert resample(images[:, :10, :, :1], frame(8, 8, "pad", PINK)).shape == (3, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello", "not an image in a known format"),
+        (b"", "not an image in a known format"),
+        (png(noise(1, 32, 32)[0])[:300], "damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a known format"),
+    ],
+)
+def test_what_is_no_image(content, reason):
+    with pytest.raises(UnreadableError, match=reason):
+        decode(content, frame(8, 8))
+
+
+def test_a_decompression_bomb_is_refused_by_its_header():
+    side = int(MOST_PIXELS**0.5) + 1
+    bomb = png_claiming(side)
+    for read in (upright_size, lambda content: decode(content, frame(8, 8))):
+        with pytest.raises(UnreadableError, match="suspiciously large"):
+            read(bomb)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "request_", "shape", "fit"),
+    [
+        ([(28, 20)] * 3, Request(), (20, 28), "crop"),
+        ([(28, 20)] * 3, Request(16), (16, 16), "crop"),
+        ([(512, 512)] * 3, Request(), (64, 64), "crop"),
+        ([(4, 4)] * 3, Request(), (8, 8), "crop"),
+        ([(30, 40), (50, 60), (45, 47)], Request(), (40, 40), "crop"),
+        ([(30, 100), (90, 20), (45, 47)], Request(), (24, 24), "pad"),
+        ([(30, 100), (90, 20), (45, 47)], Request(fit="crop"), (24, 24), "crop"),
+        ([(30, 30)] * 9 + [(30, 90)], Request(16), (16, 16), "crop"),
+    ],
+)
+def test_the_frame_follows_the_sizes(sizes, request_, shape, fit):
+    found, notes = choose_frame(np.array(sizes), request_)
+    assert ((found.height, found.width), found.fit) == (shape, fit)
+    assert len(notes) == (0 if sizes[0][::-1] == shape else 1)
+
+
+def test_the_sentence_says_which():
+    cropped = choose_frame(np.array([(30, 40), (60, 60)]), Request(16))[1]
+    assert cropped == ("2 images of 30x40 to 60x60: cropped to the centre and resampled to 16x16.",)
+    padded = choose_frame(np.array([(30, 40), (60, 60)]), Request(16, "pad", PINK))[1]
+    assert "padded with the colour (250, 100, 150) and resampled to 16x16" in padded[0]
+    assert choose_frame(np.array([(60, 60), (60, 60)]), Request(16))[1] == ("2 images of 60x60: resampled to 16x16.",)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"size": 7}, "--size 7 is out of range"),
+        ({"size": 257}, "--size 257 is out of range"),
+        ({"fit": "stretch"}, "it must be 'crop' or 'pad'"),
+        ({"background": (0, 0, 300)}, "red, green and blue from 0 to 255"),
+    ],
+)
+def test_requests_out_of_range(options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        Request(**options)
