@@ -1,0 +1,185 @@
+"""The sections of plain facts: the recipe, how the data was read, the cost and the machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from mulligan.recipe import Form, Recipe
+from mulligan.report.markup import Child, Html, element
+from mulligan.report.run import RunRecord, finite
+from mulligan.report.words import TIMES, UNKNOWN, count, duration, flop, number, short
+
+CHANNELS = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
+MOST_CLASSES = 24
+
+
+class Row(NamedTuple):
+    """A name and its value; `usual` is the default's where the value differs from it."""
+
+    name: str
+    value: Child
+    usual: str | None = None
+
+
+def recipe(record: RunRecord) -> Html | None:
+    """Every choice that defines the run; those that differ from the default are marked."""
+    used, default = _choices(record.recipe), _choices(Recipe())
+    cards = [
+        _card(title, [Row(name, value, default[title][name]) for name, value in rows.items()])
+        for title, rows in used.items()
+    ]
+    words = "The default recipe, " if used == default else "What differs from the default recipe is marked: "
+    lead = element("p", words, element("code", record.recipe.hash()), class_="lead")
+    return element("section", element("h2", "Recipe"), lead, element("div", cards, class_="cards"), id="recipe")
+
+
+def data(record: RunRecord) -> Html | None:
+    """What was trained on and how it was read."""
+    notes = record.task.get("notes")
+    notes = [element("li", str(note)) for note in notes] if isinstance(notes, list) else []
+    described = [Row(name, number(finite(value))) for name, value in _object(record.task, "descriptor").items()]
+    cards = [_card("How it was read", _read(record)), _card("Descriptor", described) if described else None]
+    return element(
+        "section",
+        element("h2", "Data"),
+        element("ul", notes, class_="lead") if notes else None,
+        element("div", cards, class_="cards"),
+        id="data",
+    )
+
+
+def cost(record: RunRecord) -> Html | None:
+    """What the run spent, and on what machine."""
+    cards = [_card("Cost", _spent(record)), _card("Machine", _machine(record)), _card("Run", _order(record))]
+    return element("section", element("h2", "Cost"), element("div", cards, class_="cards"), id="cost")
+
+
+def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """A recipe as three tables of words."""
+    forms = dict(recipe.schedules)
+    nested = ("architecture", "hyperparameters", "schedules")
+    game = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(Recipe)}
+    return {
+        "Game": {name: _words(value) for name, value in game.items() if name not in nested},
+        "Architecture": {name: _words(value) for name, value in vars(recipe.architecture).items()},
+        "Hyperparameters": {
+            name: _words(value) + (f", {_form(forms[name])}" if name in forms else "")
+            for name, value in recipe.hyperparameters._asdict().items()
+        },
+    }
+
+
+def _form(form: Form) -> str:
+    """How a hyperparameter changes, in words."""
+    over = f" over {short(form.over_nimg)} images" if form.over_nimg else ""
+    words = {
+        "constant": "constant",
+        "exponential": f"decaying by {number(form.rate)} an image",
+        "cosine": f"cosine to {number(form.final)}{TIMES}{over}",
+        "linear": f"linear to {number(form.final)}{TIMES}{over}",
+    }
+    rising = f", from 0 over {short(form.warmup_nimg)} images" if form.warmup_nimg else ""
+    return words.get(form.kind, form.kind) + rising
+
+
+def _read(record: RunRecord) -> list[Row]:
+    task = record.task
+    options = {name: value for name, value in _object(record.run, "options").items() if value not in (None, False)}
+    return [
+        Row("source", _words(record.run.get("source"))),
+        Row("images", _shape(task.get("shape"))),
+        *(Row(name, count(finite(value))) for name, value in _object(task, "counts").items()),
+        Row("classes", _classes(task.get("classes"))),
+        *(Row(name, _words(value)) for name, value in options.items()),
+        Row("content hash", element("code", _words(task.get("hash"))[:16])),
+    ]
+
+
+def _spent(record: RunRecord) -> list[Row]:
+    """The final event's account when there is one, else what the newest event tells."""
+    final, start = record.last("final"), record.last("start")
+    account = final.within("cost") if final else None
+    rows = [
+        Row("time", duration(account.number("seconds") if account else record.seconds)),
+        Row("images seen", count(account.number("images") if account else record.nimg)),
+    ]
+    if account:
+        rows += [
+            Row("training", duration(account.number("training_seconds"))),
+            Row("evaluation", duration(account.number("evaluation_seconds"))),
+            Row("computation", flop(account.number("flops"))),
+        ]
+    if start:
+        rows += [
+            Row("an image", flop(start.number("flops_per_image"))),
+            Row("compilation", duration(start.number("compile_seconds"))),
+            Row("generator", f"{count(start.number('gen_parameters'))} parameters"),
+            Row("discriminator", f"{count(start.number('disc_parameters'))} parameters"),
+        ]
+    return rows
+
+
+def _machine(record: RunRecord) -> list[Row]:
+    machine = _object(record.run, "machine")
+    return [
+        Row("memory", f"{_words(value)} GiB") if name == "memory_gib" else Row(name, _words(value))
+        for name, value in machine.items()
+    ]
+
+
+def _order(record: RunRecord) -> list[Row]:
+    """What was asked for, and when."""
+    run = record.run
+    budget = {unit: finite(value) for unit, value in _object(run, "budget").items()}
+    limits = [duration(limit) if unit == "seconds" else f"{count(limit)} {unit}" for unit, limit in budget.items()]
+    return [
+        Row("budget", ", ".join(limits) or UNKNOWN),
+        Row("seed", _words(run.get("seed"))),
+        Row("started", _words(run.get("created")).replace("T", " ")),
+        Row("mulligan", _words(run.get("version"))),
+    ]
+
+
+def _card(title: str, rows: Iterable[Row]) -> Html:
+    return element("div", element("h3", title), element("table", map(_line, rows)), class_="card")
+
+
+def _line(row: Row) -> Html:
+    changed = row.usual is not None and row.value != row.usual
+    name = element("th", row.name.replace("_", " "), scope="row")
+    value = element("td", row.value, element("small", f"default {row.usual}") if changed else None)
+    return element("tr", name, value, class_="changed" if changed else None)
+
+
+def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object under `name`, empty when there is none."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _words(value: Any) -> str:
+    """A value of JSON or of a recipe as people write it."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value)) or "none"
+    amount = finite(value)
+    return str(value) if amount is None else number(amount, 6)
+
+
+def _shape(shape: Any) -> str:
+    if not isinstance(shape, list) or len(shape) != 3:
+        return _words(shape)
+    height, width, channels = shape
+    return f"{_words(width)} {TIMES} {_words(height)}, {CHANNELS.get(channels, f'{_words(channels)} channels')}"
+
+
+def _classes(classes: Any) -> str:
+    if not isinstance(classes, list) or not classes:
+        return "none"
+    more = f" and {count(len(classes) - MOST_CLASSES)} more" if len(classes) > MOST_CLASSES else ""
+    return f"{count(len(classes))}: " + ", ".join(map(str, classes[:MOST_CLASSES])) + more

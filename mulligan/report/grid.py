@@ -1,0 +1,102 @@
+"""Grids of images that people can look at: as arrays, PNG files and characters in a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from mulligan.report.files import replace_file
+
+VISIBLE = 64  # pixels of the longer side below which an image is enlarged
+
+
+def grid(
+    images: UInt8[np.ndarray, "n h w c"], columns: int | None = None, scale: int | None = None, gap: int = 2
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Lays images out row by row, with transparent gaps, so that it looks right on paper of any colour.
+
+    Args:
+      images: grey (c = 1), RGB (3) or RGBA (4), at least one.
+      columns: images in a row; None makes the grid about square.
+      scale: each pixel becomes `scale` x `scale`; None enlarges images until their longer side has 64 pixels.
+      gap: pixels between neighbours, not enlarged.
+
+    Returns:
+      Grey and alpha (2 channels) for grey images, else RGBA (4). Alpha is 0 in gaps and in places of
+      the last row without an image.
+
+    Example:
+      >>> grid(np.full((3, 2, 2, 1), 7, np.uint8), columns=2, scale=1, gap=1)[..., 0]
+      array([[7, 7, 0, 7, 7],
+             [7, 7, 0, 7, 7],
+             [0, 0, 0, 0, 0],
+             [7, 7, 0, 0, 0],
+             [7, 7, 0, 0, 0]], dtype=uint8)
+    """
+    n, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(n * height / width))
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    scale = scale or math.ceil(VISIBLE / max(height, width))
+    if channels != 4:
+        images = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
+    cells = np.zeros((rows * columns, height * scale + gap, width * scale + gap, images.shape[-1]), np.uint8)
+    cells[:n, : height * scale, : width * scale] = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    sheet = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * cells.shape[1], columns * cells.shape[2], -1)
+    return sheet[: sheet.shape[0] - gap, : sheet.shape[1] - gap]
+
+
+def save_grid(
+    path: Path,
+    images: UInt8[np.ndarray, "n h w c"],
+    columns: int | None = None,
+    scale: int | None = None,
+    gap: int = 2,
+) -> None:
+    """Writes `grid(...)` as a PNG file, whole or not at all.
+
+    Raises:
+      MulliganError: the file cannot be written.
+    """
+    replace_file(path, png(grid(images, columns, scale, gap)))
+
+
+def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """An image with 1 (grey), 2 (grey, alpha), 3 or 4 channels as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    return file.getvalue()
+
+
+def terminal_thumbnail(image: UInt8[np.ndarray, "h w c"], width: int) -> str:
+    """An image for a terminal with 24-bit colour; each character shows two pixels, one over the other.
+
+    Args:
+      image: 1 to 4 channels as in `png`; transparent parts become black.
+      width: characters in a line, at least 1.
+
+    Example:
+      >>> terminal_thumbnail(np.full((2, 1, 1), 9, np.uint8), 1)
+      '\\x1b[38;2;9;9;9;48;2;9;9;9m▀\\x1b[0m'
+    """
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGBA")
+    lines = max(1, round(width * picture.height / picture.width / 2))
+    picture = picture.resize((width, 2 * lines), Image.Resampling.BOX)
+    black = Image.new("RGBA", picture.size, "black")
+    pixels = np.asarray(Image.alpha_composite(black, picture))[..., :3]
+    return "\n".join(
+        "".join(_half_block(upper, lower) for upper, lower in zip(above, below, strict=True)) + "\x1b[0m"
+        for above, below in zip(pixels[0::2], pixels[1::2], strict=True)
+    )
+
+
+def _half_block(upper: UInt8[np.ndarray, "3"], lower: UInt8[np.ndarray, "3"]) -> str:
+    """The upper half of the character is its foreground colour, the lower half its background."""
+    foreground, background = ";".join(map(str, upper)), ";".join(map(str, lower))
+    return f"\x1b[38;2;{foreground};48;2;{background}m▀"

@@ -1,0 +1,170 @@
+"""A run folder, parsed (`docs/run-folder.md`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mulligan.errors import MulliganError
+from mulligan.recipe import Recipe
+
+FORMAT = 1
+LARGEST = 1e100  # no figure that was measured is larger, and squares of it are still finite
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of `events.jsonl`."""
+
+    kind: str
+    nimg: float  # images seen
+    seconds: float  # spent in this run so far
+    values: dict[str, Any]  # all further keys
+    abandoned: bool = False  # a later `guard` or `resume` went back to before this event
+
+    def number(self, name: str) -> float | None:
+        """The value under `name` if it is a finite number, else None."""
+        return finite(self.values.get(name))
+
+    def text(self, name: str) -> str:
+        """The value under `name` as text, empty when there is none."""
+        value = self.values.get(name)
+        return "" if value is None else str(value)
+
+    def within(self, name: str) -> Event:
+        """This event with the keys of the object under `name`, none if it is no object."""
+        value = self.values.get(name)
+        return replace(self, values=value if isinstance(value, dict) else {})
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that a run folder says, but its pictures and weights."""
+
+    folder: Path
+    run: dict[str, Any]
+    recipe: Recipe
+    task: dict[str, Any]
+    events: tuple[Event, ...] = field(repr=False)
+    unreadable: int = 0  # lines of events.jsonl that were skipped, such as a torn last one
+
+    def of(self, kind: str) -> list[Event]:
+        """Events of one kind in the order they were written."""
+        return [event for event in self.events if event.kind == kind]
+
+    def kept(self, kind: str) -> list[Event]:
+        """Events of one kind, but those that the run went back to before."""
+        return [event for event in self.of(kind) if not event.abandoned]
+
+    def last(self, *kinds: str) -> Event | None:
+        """The newest event of these kinds."""
+        return next((event for event in reversed(self.events) if event.kind in kinds), None)
+
+    def path(self, relative: str) -> Path | None:
+        """A file named inside the folder; None when it is not there or the name leads out of the folder."""
+        try:
+            path = (self.folder / relative).resolve()
+            return path if path.is_relative_to(self.folder.resolve()) and path.is_file() else None
+        except (OSError, ValueError):  # a name that no file can have
+            return None
+
+    @property
+    def nimg(self) -> float:
+        """Images seen, the most that any event tells of."""
+        return max((event.nimg for event in self.events), default=0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far."""
+        return max((event.seconds for event in self.events), default=0.0)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Reads a run folder, finished or not.
+
+    Raises:
+      MulliganError: it is not a run folder, a newer version wrote it, or a file in it is damaged.
+    """
+    if not (folder / "run.json").is_file():
+        raise MulliganError(
+            f"{folder} is not a run folder: it has no run.json. Give the folder that `mulligan fit` wrote."
+        )
+    run = _document(folder / "run.json")
+    written = run.get("format")
+    if not isinstance(written, int):
+        raise MulliganError(f"{folder / 'run.json'} is damaged: it does not say its format.")
+    if written > FORMAT:
+        raise MulliganError(
+            f"{folder} has format {written}, written by a newer mulligan; this one reads up to {FORMAT}: upgrade it."
+        )
+    try:
+        recipe = Recipe.from_json(_document(folder / "recipe.json"))
+    except (TypeError, AttributeError, ValueError) as error:
+        raise MulliganError(f"{folder / 'recipe.json'} is damaged: it does not hold a recipe.") from error
+    task = _document(folder / "task.json")
+    events, unreadable = _events(folder / "events.jsonl")
+    return RunRecord(folder, run, recipe, task, _with_abandoned(events), unreadable)
+
+
+def finite(value: Any) -> float | None:
+    """A number read from JSON as a float; None for anything else, and for what is not finite or beyond 1e100."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= LARGEST else None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MulliganError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise MulliganError(f"{path} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise MulliganError(f"{path} is damaged: it holds no JSON object.")
+    return document
+
+
+def _events(path: Path) -> tuple[list[Event], int]:
+    """All lines that are events, and how many are not."""
+    if not path.exists():
+        return [], 0
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise MulliganError(f"{path} cannot be read: {error.strerror or error}.") from error
+    lines = [line for line in lines if line.strip()]
+    events = [event for event in map(_event, lines) if event]
+    if len(lines) > 1 and not events:
+        raise MulliganError(f"{path} is damaged: none of its {len(lines)} lines is an event.")
+    return events, len(lines) - len(events)
+
+
+def _event(line: str) -> Event | None:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+        return None
+    nimg, seconds = finite(values.pop("nimg", None)), finite(values.pop("seconds", None))
+    if nimg is None or seconds is None:
+        return None
+    return Event(values.pop("kind"), nimg, seconds, values)
+
+
+def _with_abandoned(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Marks what was measured on a stretch of training that the run later went back to before."""
+    marked: list[Event] = []
+    limit = math.inf  # of images seen: what later events leave standing
+    for event in reversed(list(events)):
+        marked.append(replace(event, abandoned=event.nimg > limit))
+        back = event.number("back_to_nimg" if event.kind == "guard" else "from_nimg")
+        if event.kind in ("guard", "resume") and back is not None:
+            limit = min(limit, back)
+    return tuple(reversed(marked))
