@@ -109,9 +109,14 @@ def times(weights: Arms, values: Arms) -> Arms:
 
 
 def _behind(objective: Objective) -> Arms:
-    """How far each arm is behind the leader, over the strength; where that is 0 it is 0 or infinity."""
+    """How far each arm is behind the leader, over the strength. At strength 0 that is 0 or very much.
+
+    Not infinite: when the leader cannot be played, the order of the others still counts.
+    """
     behind = objective.losses - least(objective.log_prior, objective.losses)
-    return jnp.where(behind > 0, behind / objective.strength, 0.0)
+    most = jnp.max(behind)
+    most = jnp.where(most > 0, most, 1.0)
+    return behind / most / jnp.maximum(objective.strength / most, 1e-30)
 
 
 def _scaled_prior(log_prior: Arms) -> Arms:
