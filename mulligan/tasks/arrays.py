@@ -45,7 +45,7 @@ def collect(
     numbered, names = (None, None) if labels is None else number_classes(labels, len(opaque), classes)
     if split is not None and (split.shape != (len(opaque),) or not np.issubdtype(split.dtype, np.integer)):
         raise MulliganError(
-            f"there are {len(opaque):,} images but a 'split' of {split.dtype} {list(split.shape)}: give a code for each."
+            f"there are {len(opaque):,} images but a 'split' of {split.dtype} {list(split.shape)}: give a code each."
         )
     notes = (*layout_notes, *scale_notes, *alpha_notes)
     return Collection(np.ascontiguousarray(opaque), numbered, split, names, notes)

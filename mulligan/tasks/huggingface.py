@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.image_files import SPLIT_FOLDERS, ImageFile
-from mulligan.tasks.stored import StoredFile, UnreadableError
+from mulligan.tasks.stored import StoredFile, UnreadableError, one_file
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_PREFIX = "hf:"
@@ -41,7 +42,7 @@ def read_parquet(files: Sequence[StoredFile]) -> list[ImageFile]:
             table = parquet.read_table(io.BytesIO(file.read()))
         except (arrow.ArrowException, UnreadableError, OSError) as error:
             raise MulliganError(f"{file.name} cannot be read as parquet: {error}.") from error
-        images += _images_of_table(table, file.name, _split_of_name(file.name))
+        images += _images_of_table(table, file.name, _split_of_name(file.name), _embedded)
     return images
 
 
@@ -61,7 +62,8 @@ def read_hub(name: str) -> list[ImageFile]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MulliganError(f"the data set {name!r} cannot be loaded from the hub: {reason}") from error
     found = [
-        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split)) for split, part in splits.items()
+        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split), _embedded_or_cached)
+        for split, part in splits.items()
     ]
     return [image for images in found for image in images]
 
@@ -72,18 +74,21 @@ def _split_of_name(name: str) -> int | None:
     return next((SPLIT_FOLDERS[part] for part in parts if part in SPLIT_FOLDERS), None)
 
 
-def _images_of_table(table: Any, name: str, split: int | None) -> list[ImageFile]:
-    """An image for each row, labelled by the first ClassLabel, else by an integer column `label`."""
+def _images_of_table(table: Any, name: str, split: int | None, content: Callable[[Any], bytes]) -> list[ImageFile]:
+    """An image for each row, labelled by the first ClassLabel, else by an integer column `label`.
+
+    `content` takes a cell of the image column to the encoded bytes.
+    """
     features = _features(table.schema)
-    contents = _encoded_column(table, name)
+    cells = _encoded_column(table, name)
     labels = _label_column(table, features)
     return [
         ImageFile(
-            StoredFile(f"{name}#{row}", partial(_content, contents, row)),
+            StoredFile(f"{name}#{row}", partial(_read_cell, content, cells, row)),
             None if labels is None else labels[row],
             split,
         )
-        for row in range(len(contents))
+        for row in range(len(cells))
     ]
 
 
@@ -97,21 +102,31 @@ def _features(schema: Any) -> dict[str, Any]:
 
 def _encoded_column(table: Any, name: str) -> Any:
     import pyarrow as arrow
-    from pyarrow import compute
 
     for field in table.schema:
-        if arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return compute.struct_field(table[field.name], "bytes")  # pyright: ignore[reportAttributeAccessIssue]
-        if arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
+        encoded = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+        if encoded or arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
             return table[field.name]
     raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
 
 
-def _content(contents: Any, row: int) -> bytes:
-    encoded = contents[row].as_py()
+def _read_cell(content: Callable[[Any], bytes], cells: Any, row: int) -> bytes:
+    return content(cells[row].as_py())
+
+
+def _embedded(cell: Any) -> bytes:
+    """The bytes in a cell, which is bytes, or has the fields `bytes` and `path`; the path is never followed."""
+    encoded = cell["bytes"] if isinstance(cell, dict) else cell
     if encoded is None:
         raise UnreadableError("the row holds no bytes")
     return encoded
+
+
+def _embedded_or_cached(cell: Any) -> bytes:
+    """As `_embedded`, or the file that the datasets library downloaded and left outside of its table."""
+    if isinstance(cell, dict) and cell["bytes"] is None and cell.get("path"):
+        return one_file(Path(cell["path"])).read()
+    return _embedded(cell)
 
 
 def _label_column(table: Any, features: dict[str, Any]) -> list[str] | None:

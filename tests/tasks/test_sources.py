@@ -224,11 +224,15 @@ def test_cifar_batches(tmp_path, protocol, where):
     np.testing.assert_array_equal(task.test.labels, labels[20:])
 
 
-def write_parquet(path, images, labels, names=None):
+def write_parquet(path, images, labels, names=None, outside=None):
+    """Encoded images as the datasets library keeps them: in the table, or outside of it in a folder."""
     arrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
     cells = [{"bytes": png(image), "path": None} for image in images]
+    if outside:
+        write_folder(outside, images)
+        cells = [{"bytes": None, "path": str(file)} for file in sorted(outside.iterdir())]
     table = arrow.table({"image": cells, "label": list(labels)})
     if names:
         features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
@@ -258,10 +262,11 @@ def test_a_plain_parquet_file(tmp_path):
     assert read_task(tmp_path / "some.parquet", labels=True).classes == ("0", "1")
 
 
-def test_the_hub_goes_through_datasets(tmp_path, monkeypatch):
+@pytest.mark.parametrize("outside", [None, "cache"])
+def test_the_hub_goes_through_datasets(tmp_path, monkeypatch, outside):
     """With a stand-in for the library, which keeps each split as an arrow table of encoded images."""
     images = noise(30)
-    write_parquet(tmp_path / "train.parquet", images, np.arange(30) % 2, ["x", "y"])
+    write_parquet(tmp_path / "train.parquet", images, np.arange(30) % 2, ["x", "y"], outside and tmp_path / outside)
     from pyarrow import parquet
 
     class Part:
