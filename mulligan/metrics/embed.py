@@ -61,9 +61,7 @@ class Embedding:
             chunk = images[start : start + self.batch]
             padding = [(0, self.batch - len(chunk)), (0, 0), (0, 0), (0, 0)]
             chunks.append(self.features(jnp.pad(chunk, padding))[: len(chunk)])
-        return np.concatenate(
-            [np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)]
-        )
+        return np.concatenate([np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)])
 
 
 def load_embedding(name: str = "m1") -> Embedding:
@@ -98,9 +96,7 @@ def network_embedding(name: str, weights: Weights) -> Embedding:
 def check_images(images: np.ndarray) -> None:
     """Raises `MulliganError` unless `images` is uint8 `[n, h, w, c]` with c in 1, 3, 4."""
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.dtype != np.uint8:
-        raise MulliganError(
-            f"metrics take uint8 images [n, h, w, 1, 3 or 4], not {images.dtype} {list(images.shape)}."
-        )
+        raise MulliganError(f"metrics take uint8 images [n, h, w, 1, 3 or 4], not {images.dtype} {list(images.shape)}.")
 
 
 def check_features(features: np.ndarray) -> None:
@@ -116,9 +112,7 @@ def check_pair(a: np.ndarray, b: np.ndarray) -> None:
     for features in (a, b):
         check_features(features)
     if a.shape[1] != b.shape[1]:
-        raise MulliganError(
-            f"features of {a.shape[1]} and {b.shape[1]} numbers come from different embeddings."
-        )
+        raise MulliganError(f"features of {a.shape[1]} and {b.shape[1]} numbers come from different embeddings.")
 
 
 def preprocess(images: Images) -> Prepared:

@@ -46,9 +46,7 @@ def modes(predicted: Int[np.ndarray, " n"], real_share: Float[np.ndarray, " k"])
     return Modes(int(seen.sum()), total, float(max(0.0, divergence)))
 
 
-def stacked_digits(
-    classify: Callable[[AnyImages], Int[np.ndarray, " n"]], images: AnyImages
-) -> Int[np.ndarray, " n"]:
+def stacked_digits(classify: Callable[[AnyImages], Int[np.ndarray, " n"]], images: AnyImages) -> Int[np.ndarray, " n"]:
     """The three-digit number each stacked-digit image shows: the class of red, green and blue, in this order.
 
     `classify` takes uint8 `[n, h, w, 1]` and gives digits, int `[n]`; it is called once with `3n` images.

@@ -69,9 +69,7 @@ def quick(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[s
     return _quick(reference, reference.embedding(fake_images), seed)
 
 
-def full(
-    reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0
-) -> dict[str, Any]:
+def full(reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
     """What `quick` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
     `share`).
 

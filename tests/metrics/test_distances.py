@@ -25,7 +25,7 @@ def test_neighbours_are_those_of_scikit_learn(monkeypatch, entries):
 
 
 def test_copies_are_at_distance_zero_however_far_from_the_origin():
-    train = normal(0, 40) + 1000
+    train = np.random.default_rng(0).normal(size=(40, 256)) + 1000
     indices, found = neighbours(train[::-1], train)
     np.testing.assert_array_equal(indices[:, 0], np.arange(40)[::-1])
     assert (found == 0).all()

@@ -30,9 +30,7 @@ def test_resizing_is_that_of_pillow(h, w):
     """Pillow's bicubic filter in floating point, which antialiases."""
     image = pictures(0, 1, h, w, 3)
     planes = [Image.fromarray(image[0, :, :, c].astype(np.float32)) for c in range(3)]
-    resized = np.stack(
-        [np.asarray(plane.resize((32, 32), Image.Resampling.BICUBIC)) for plane in planes], axis=-1
-    )
+    resized = np.stack([np.asarray(plane.resize((32, 32), Image.Resampling.BICUBIC)) for plane in planes], axis=-1)
     expected = np.clip(resized / 127.5 - 1, -1, 1)
     # Pillow's cubic has a = -0.5, as Keys (1981) does; both divide the weights by their sum at the border
     np.testing.assert_allclose(preprocess(jnp.asarray(image))[0], expected, atol=2e-5)
@@ -40,9 +38,7 @@ def test_resizing_is_that_of_pillow(h, w):
 
 def test_grey_is_repeated_and_alpha_composited_on_white():
     grey = pictures(0, 2, 32, 32, 1)
-    np.testing.assert_array_equal(
-        preprocess(jnp.asarray(grey)), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1)))
-    )
+    np.testing.assert_array_equal(preprocess(jnp.asarray(grey)), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1))))
     transparent = pictures(1, 1, 32, 32, 4)
     over = Image.alpha_composite(Image.new("RGBA", (32, 32), "white"), Image.fromarray(transparent[0]))
     expected = np.asarray(over.convert("RGB")) / 127.5 - 1
@@ -53,8 +49,7 @@ def test_features_agree_with_loops():
     """The first and the last layer computed from their definitions."""
     rng = np.random.default_rng(0)
     weights = {
-        name: jnp.asarray(rng.normal(size=shape), jnp.float32) / 9
-        for name, shape in embed.weight_shapes().items()
+        name: jnp.asarray(rng.normal(size=shape), jnp.float32) / 9 for name, shape in embed.weight_shapes().items()
     }
     pixels = rng.uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     first, *_, before, last = embed.activations(weights, jnp.asarray(pixels))
@@ -64,9 +59,7 @@ def test_features_agree_with_loops():
     for row, column in ((0, 0), (7, 15), (15, 3)):
         patch = padded[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
         linear = np.einsum("nijc,ijco->no", patch, kernel) + weights["conv0.bias"]
-        np.testing.assert_allclose(
-            first[:, row, column], np.where(linear > 0, linear, 0.1 * linear), atol=1e-5
-        )
+        np.testing.assert_allclose(first[:, row, column], np.where(linear > 0, linear, 0.1 * linear), atol=1e-5)
     linear = np.asarray(before).reshape(2, -1) @ weights["dense.kernel"] + weights["dense.bias"]
     np.testing.assert_allclose(last, np.where(linear > 0, linear, 0.1 * linear), rtol=1e-4, atol=1e-5)
     features = embed.features(weights, jnp.asarray(pixels))

@@ -32,9 +32,7 @@ def looped_mmd2(real, fake, unbiased):
 def test_agrees_with_loops(n, m, d):
     real, fake = normal(0, n, d), normal(1, m, d, 0.3)
     assert float(mmd2_biased(real, fake)) == pytest.approx(looped_mmd2(real, fake, False), rel=1e-4, abs=1e-5)
-    assert float(mmd2_unbiased(real, fake)) == pytest.approx(
-        looped_mmd2(real, fake, True), rel=1e-4, abs=1e-5
-    )
+    assert float(mmd2_unbiased(real, fake)) == pytest.approx(looped_mmd2(real, fake, True), rel=1e-4, abs=1e-5)
     assert kid(real, fake, KEY).value == pytest.approx(looped_mmd2(real, fake, True), rel=1e-4, abs=1e-5)
 
 
@@ -61,9 +59,7 @@ def test_interval_covers_the_truth(shift):
     """About 95% of 300 intervals hold it, and they are as wide as the spread of the values asks for."""
     n, d, trials = 60, 8, 300
     truth = moments_mmd2(d, shift)
-    found = [
-        kid(normal(3 * t, n, d), normal(3 * t + 1, n, d, shift), jax.random.key(t)) for t in range(trials)
-    ]
+    found = [kid(normal(3 * t, n, d), normal(3 * t + 1, n, d, shift), jax.random.key(t)) for t in range(trials)]
     covered = np.mean([each.low <= truth <= each.high for each in found])
     assert 0.90 <= covered <= 0.99
     width, deviation = (
@@ -71,6 +67,12 @@ def test_interval_covers_the_truth(shift):
         np.std([each.value for each in found]),
     )
     assert 0.85 < width / (2 * 1.96 * deviation) < 1.25
+
+
+def test_interval_reaches_further_up():
+    """The value is skewed to the right where real and fake agree, and so is its interval."""
+    found = [kid(normal(2 * t, 50, 1), normal(2 * t + 1, 50, 1), jax.random.key(t)) for t in range(20)]
+    assert np.mean([each.high - each.value for each in found]) > np.mean([each.value - each.low for each in found])
 
 
 def moments_mmd2(d, shift):

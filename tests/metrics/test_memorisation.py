@@ -12,10 +12,7 @@ def normal(seed, n, d=8):
 
 @pytest.mark.parametrize("held_out", [19, 99, 400])
 def test_unseen_real_images_are_close_one_time_in_twenty(held_out):
-    found = [
-        memorisation(normal(3 * t, 200), normal(3 * t + 1, 300), normal(3 * t + 2, held_out))
-        for t in range(200)
-    ]
+    found = [memorisation(normal(3 * t, 200), normal(3 * t + 1, 300), normal(3 * t + 2, held_out)) for t in range(200)]
     share = np.array([each.share for each in found])
     assert share.mean() == pytest.approx(0.05, abs=4 * share.std() / np.sqrt(len(share)))
     assert np.median([each.ratio for each in found]) == pytest.approx(1, abs=0.05)

@@ -88,9 +88,7 @@ def test_reference_draws_its_limit(embedding, digits):
     first, second = (make_reference(embedding, digits, limit=50, seed=seed) for seed in (0, 1))
     assert len(first.features) == 50
     assert not np.array_equal(first.features, second.features)
-    np.testing.assert_array_equal(
-        first.features, make_reference(embedding, digits, limit=50, seed=0).features
-    )
+    np.testing.assert_array_equal(first.features, make_reference(embedding, digits, limit=50, seed=0).features)
 
 
 def test_unusable(reference, embedding, digits):
