@@ -1,5 +1,6 @@
 """Follow-the-regularised-leader: over arms (`simplex`) and over parameters (`parameters`)."""
 
+from mulligan.online.parameters import adaptive_ftrl, ftrl, ftrl_proximal, optimistic_ftrl
 from mulligan.online.quadratic import minimise_quadratic
 from mulligan.online.simplex import (
     SimplexState,
@@ -20,13 +21,17 @@ __all__ = [
     "SimplexState",
     "adahedge",
     "adaptive",
+    "adaptive_ftrl",
     "decaying",
     "entropic",
     "fixed",
+    "ftrl",
+    "ftrl_proximal",
     "importance_weighted",
     "join",
     "leave",
     "minimise_quadratic",
+    "optimistic_ftrl",
     "player",
     "tsallis",
     "wake",
