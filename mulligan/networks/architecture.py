@@ -77,9 +77,7 @@ class Discriminator(eqx.Module):
     layers: tuple[Layer, ...]
     head: Head
 
-    def __call__(
-        self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None
-    ) -> Logits:
+    def __call__(self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None) -> Logits:
         return self.head(_through(self.layers, x), labels)
 
 
@@ -146,9 +144,7 @@ def check(architecture: Architecture, shape: tuple[int, ...], classes: int) -> N
     _one_of("family", architecture.family, FAMILIES)
     _one_of("activation", architecture.activation, ACTIVATIONS)
     _one_of("resampling", architecture.resampling, ("strided", *RESAMPLINGS))
-    _one_of(
-        "gen_normalisation", architecture.gen_normalisation, [n for n in NORMALISATIONS if n != "spectral"]
-    )
+    _one_of("gen_normalisation", architecture.gen_normalisation, [n for n in NORMALISATIONS if n != "spectral"])
     _one_of("disc_normalisation", architecture.disc_normalisation, NORMALISATIONS)
     least_depth = FAMILIES[architecture.family].least_depth
     for name, least in (("width", 1), ("depth", least_depth)):
@@ -158,16 +154,12 @@ def check(architecture: Architecture, shape: tuple[int, ...], classes: int) -> N
     if architecture.kernel not in (3, 4, 5):
         raise MulliganError(f"the architecture's kernel is {architecture.kernel}; choose 3, 4 or 5.")
     if architecture.attention and architecture.family == "mlp":
-        raise MulliganError(
-            "the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off."
-        )
+        raise MulliganError("the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off.")
 
 
 def _check_shape(shape: tuple[int, ...], classes: int) -> None:
     if len(shape) != 3 or shape[2] not in CHANNELS:
-        raise MulliganError(
-            f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}."
-        )
+        raise MulliganError(f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}.")
     if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
         raise MulliganError(
             f"images of {shape[0]}x{shape[1]} pixels are too small or too large; "
@@ -182,13 +174,9 @@ def _one_of(field: str, name: str, choices: Iterable[str]) -> None:
     if name not in known:
         near = get_close_matches(str(name), known, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise MulliganError(
-            f"the architecture's {field} is {name!r}; {hint}choose one of {', '.join(known)}."
-        )
+        raise MulliganError(f"the architecture's {field} is {name!r}; {hint}choose one of {', '.join(known)}.")
 
 
 def _at_least(field: str, value: int, least: int, family: str) -> None:
     if not isinstance(value, int) or value < least:
-        raise MulliganError(
-            f"the architecture's {field} is {value!r}; the family {family!r} needs {least} or more."
-        )
+        raise MulliganError(f"the architecture's {field} is {value!r}; the family {family!r} needs {least} or more.")

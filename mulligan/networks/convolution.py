@@ -20,18 +20,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Maps = Float[Array, "n h w c"]
+Maps = Float[Array, "n h w ci"]
+Out = Float[Array, "n oh ow co"]
 Kernel = Float[Array, "kh kw ci co"]
 
 
 class Lowering(NamedTuple):
     """One way to compute both maps: `(x, kernel, stride)` and `(x, kernel, stride, out_hw)`."""
 
-    conv2d: Callable[[Maps, Kernel, int], Maps]
-    conv2d_transpose: Callable[[Maps, Kernel, int, tuple[int, int]], Maps]
+    conv2d: Callable[[Maps, Kernel, int], Out]
+    conv2d_transpose: Callable[[Maps, Kernel, int, tuple[int, int]], Out]
 
 
-def conv2d(x: Maps, kernel: Kernel, stride: int, lowering: str | None = None) -> Maps:
+def conv2d(x: Maps, kernel: Kernel, stride: int, lowering: str | None = None) -> Out:
     """Convolution with zero padding: `[n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), co]`.
 
     Args:
@@ -47,9 +48,7 @@ def conv2d(x: Maps, kernel: Kernel, stride: int, lowering: str | None = None) ->
     return LOWERINGS[lowering or default_lowering()].conv2d(x, kernel, stride)
 
 
-def conv2d_transpose(
-    x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int], lowering: str | None = None
-) -> Maps:
+def conv2d_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int], lowering: str | None = None) -> Out:
     """The adjoint of `conv2d` with `kernel.swapaxes(2, 3)`: `[n, h, w, ci] -> [n, *out_hw, co]`.
 
     Args:
@@ -76,12 +75,12 @@ def default_lowering() -> str:
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def _conv(x: Maps, kernel: Kernel, stride: int) -> Maps:
+def _conv(x: Maps, kernel: Kernel, stride: int) -> Out:
     padding = [_padding(size, side, stride) for size, side in zip(x.shape[1:3], kernel.shape, strict=False)]
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
-def _conv_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Maps:
+def _conv_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Out:
     padding = []
     for size, out, side in zip(x.shape[1:3], out_hw, kernel.shape, strict=False):
         low = _low(side)
@@ -104,7 +103,7 @@ def _padding(size: int, side: int, stride: int) -> tuple[int, int]:
 # --- sums of shifted matrix products --------------------------------------------------------------
 
 
-def _matmul(x: Maps, kernel: Kernel, stride: int) -> Maps:
+def _matmul(x: Maps, kernel: Kernel, stride: int) -> Out:
     """Space to depth, then `ceil(k / stride)` taps a side, one matrix product a tap."""
     th, tw, _, _, _, co = (cells := _cells(kernel, stride)).shape
     taps = cells.reshape(th, tw, -1, co)
@@ -116,7 +115,7 @@ def _matmul(x: Maps, kernel: Kernel, stride: int) -> Maps:
     return _shifted_products(blocks, taps, out)
 
 
-def _matmul_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Maps:
+def _matmul_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Out:
     """The mirror of `_matmul`: one matrix product a tap, then depth to space, then a crop."""
     th, tw, _, _, ci, _ = (cells := _cells(kernel, stride)[::-1, ::-1]).shape
     taps = jnp.moveaxis(cells, 4, 2).reshape(th, tw, ci, -1)
@@ -137,11 +136,11 @@ def _cells(kernel: Kernel, stride: int) -> Float[Array, "th tw s s ci co"]:
     return kernel.reshape(kh // stride, stride, kw // stride, stride, ci, co).swapaxes(1, 2)
 
 
-def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Maps:
+def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Float[Array, "n oh ow ci"]:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *padding, (0, 0, 0)])  # negative padding crops
 
 
-def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Maps:
+def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Out:
     rows, columns = out_hw
     total = None
     for i in range(taps.shape[0]):
@@ -152,7 +151,7 @@ def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[i
     return total
 
 
-def _space_to_depth(x: Maps, stride: int) -> Maps:
+def _space_to_depth(x: Maps, stride: int) -> Out:
     """`[n, h, w, c] -> [n, h/s, w/s, s*s*c]`; channels ordered by row, column, channel."""
     if stride == 1:
         return x
@@ -161,7 +160,7 @@ def _space_to_depth(x: Maps, stride: int) -> Maps:
     return x.swapaxes(2, 3).reshape(n, h // stride, w // stride, stride * stride * c)
 
 
-def _depth_to_space(x: Maps, stride: int) -> Maps:
+def _depth_to_space(x: Maps, stride: int) -> Out:
     """The inverse of `_space_to_depth`."""
     if stride == 1:
         return x

@@ -234,6 +234,4 @@ def required(labels: Int[Array, " n"] | None) -> Int[Array, " n"]:
 def refuse(labels: Int[Array, " n"] | None) -> None:
     """Raises when there are labels."""
     if labels is not None:
-        raise MulliganError(
-            "this network was made without classes: leave the labels out, or train with labels."
-        )
+        raise MulliganError("this network was made without classes: leave the labels out, or train with labels.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from mulligan.errors import MulliganError
@@ -23,7 +24,7 @@ def named_parameters(module: Pytree) -> dict[str, Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def with_parameters(module: Pytree, parameters: Mapping[str, Array]) -> Pytree:
+def with_parameters(module: Pytree, parameters: Mapping[str, Array | np.ndarray]) -> Pytree:
     """The same network with other parameters, named as by `named_parameters`; NumPy's arrays will do.
 
     Raises:

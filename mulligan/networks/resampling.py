@@ -14,26 +14,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Maps = Float[Array, "n h w c"]
+Resized = Float[Array, "n oh ow c"]
 Size = tuple[int, int]
 
-COARSEST = (
-    7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns
-)
+COARSEST = 7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns
 
 
 class Resampling(NamedTuple):
     """Along one axis (1 or 2): `down(x, axis)` halves, `up(x, axis)` doubles."""
 
-    down: Callable[[Maps, int], Maps]
-    up: Callable[[Maps, int], Maps]
+    down: Callable[[Maps, int], Resized]
+    up: Callable[[Maps, int], Resized]
 
 
-def mean_of_two(x: Maps, axis: int) -> Maps:
+def mean_of_two(x: Maps, axis: int) -> Resized:
     x = _extend(x, axis, 0, x.shape[axis] % 2)
     return 0.5 * (_every_second(x, axis, 0) + _every_second(x, axis, 1))
 
 
-def triangle(x: Maps, axis: int) -> Maps:
+def triangle(x: Maps, axis: int) -> Resized:
     """Bilinear halving without aliasing: weights 1, 3, 3, 1 over 8; the border is repeated."""
     x = _extend(x, axis, 1, 1 + x.shape[axis] % 2)
     outer = _every_second(x, axis, 0)[_until(axis, -1)] + _every_second(x, axis, 1)[_from(axis, 1)]
@@ -41,11 +40,11 @@ def triangle(x: Maps, axis: int) -> Maps:
     return 0.125 * outer + 0.375 * inner
 
 
-def repeated(x: Maps, axis: int) -> Maps:
+def repeated(x: Maps, axis: int) -> Resized:
     return _interleave(x, x, axis)
 
 
-def bilinear(x: Maps, axis: int) -> Maps:
+def bilinear(x: Maps, axis: int) -> Resized:
     """Doubling with weights 3/4 and 1/4, pixel centres at halves; the border is repeated."""
     wide = _extend(x, axis, 1, 1)
     before, after = wide[_until(axis, -2)], wide[_from(axis, 2)]
@@ -60,7 +59,7 @@ class Down(eqx.Module):
 
     name: str = eqx.field(static=True)
 
-    def __call__(self, x: Maps) -> Maps:
+    def __call__(self, x: Maps) -> Resized:
         down = RESAMPLINGS[self.name].down
         return down(down(x, 1), 2)
 
@@ -71,7 +70,7 @@ class Up(eqx.Module):
     name: str = eqx.field(static=True)
     out_hw: Size = eqx.field(static=True)
 
-    def __call__(self, x: Maps) -> Maps:
+    def __call__(self, x: Maps) -> Resized:
         up = RESAMPLINGS[self.name].up
         return up(up(x, 1), 2)[:, : self.out_hw[0], : self.out_hw[1]]
 
@@ -112,7 +111,7 @@ def nearest_to_8(sizes: list[Size]) -> int:
     )
 
 
-def _extend(x: Maps, axis: int, before: int, after: int) -> Maps:
+def _extend(x: Maps, axis: int, before: int, after: int) -> Resized:
     padding = [(0, 0)] * x.ndim
     padding[axis] = (before, after)
     return jnp.pad(x, padding, mode="edge")
@@ -126,11 +125,11 @@ def _from(axis: int, start: int) -> tuple[slice, ...]:
     return (*[slice(None)] * axis, slice(start, None))
 
 
-def _every_second(x: Maps, axis: int, start: int) -> Maps:
+def _every_second(x: Maps, axis: int, start: int) -> Resized:
     return x[(*[slice(None)] * axis, slice(start, None, 2))]
 
 
-def _interleave(even: Maps, odd: Maps, axis: int) -> Maps:
+def _interleave(even: Maps, odd: Maps, axis: int) -> Resized:
     shape = list(even.shape)
     shape[axis] *= 2
     return jnp.stack([even, odd], axis=axis + 1).reshape(shape)

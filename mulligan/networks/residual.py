@@ -85,9 +85,7 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
     """Layers from `[n, inputs]` to `[n, *shape]`."""
     sizes = halvings(shape[:2])
     channels = doublings(architecture.gen_width, len(sizes))
-    style = fixup(
-        architecture.activation, architecture.gen_normalisation, architecture.gen_depth * len(sizes)
-    )
+    style = fixup(architecture.activation, architecture.gen_normalisation, architecture.gen_depth * len(sizes))
     layers: list[Layer] = [Unfold(inputs, (*sizes[-1], channels[-1]))]
     for level in reversed(range(len(sizes))):
         square = (architecture.kernel, architecture.kernel, channels[level], channels[level])
@@ -106,9 +104,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     sizes = halvings(shape[:2])
     channels = doublings(architecture.disc_width, len(sizes))
     linear, _, _ = styles(architecture.activation, architecture.disc_normalisation)
-    style = fixup(
-        architecture.activation, architecture.disc_normalisation, architecture.disc_depth * len(sizes)
-    )
+    style = fixup(architecture.activation, architecture.disc_normalisation, architecture.disc_depth * len(sizes))
     layers: list[Layer] = [Conv((1, 1, shape[2], channels[0]), 1, linear)]
     for level in range(len(sizes)):
         if level:

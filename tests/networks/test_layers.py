@@ -1,0 +1,138 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mulligan.networks.layers import (
+    ACTIVATIONS,
+    Conv,
+    ConvTranspose,
+    Dense,
+    MinibatchStd,
+    SelfAttention,
+    Style,
+    randomised,
+)
+from mulligan.networks.normalisation import group, pixel, spectral
+from mulligan.networks.residual import Block, fixup
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_gains_keep_the_mean_square(name):
+    activation = ACTIVATIONS[name]
+    points = np.linspace(-10, 10, 200_001, dtype=np.float32)
+    density = np.exp(-(points**2) / 2) / np.sqrt(2 * np.pi)
+    mean_square = np.trapezoid(np.asarray(activation.function(jnp.asarray(points))) ** 2 * density, points)
+    np.testing.assert_allclose(activation.gain, mean_square**-0.5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Dense((40,), (5, 5, 4)), (200, 40)),
+        (Conv((4, 4, 24, 24), 2), (16, 20, 20, 24)),
+        (ConvTranspose((4, 4, 24, 24), (40, 40)), (16, 20, 20, 24)),
+    ],
+)
+def test_fresh_layers_keep_unit_variance(layer, shape):
+    out = randomised(layer, jax.random.key(1))(normal(*shape))
+    inner = out if out.shape[1] < 10 else out[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(jnp.var(inner), 1, atol=0.1)
+
+
+def test_randomised_leaves_biases_at_zero():
+    assert not np.any(randomised(Conv((3, 3, 2, 4)), jax.random.key(0)).bias)
+
+
+def test_randomised_draws_differ_between_arrays():
+    first, second = randomised([jnp.ones(100), jnp.ones(100)], jax.random.key(0))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3, 5), (3, 3, 8, 16), (40, 1)])
+def test_spectral_norm_is_one(shape):
+    for weight in jax.jit(jax.vmap(spectral))(normal(10, *shape)):
+        largest = np.linalg.svd(np.reshape(weight, (-1, shape[-1])), compute_uv=False)[0]
+        assert 1 - 1e-3 < largest < 1.1  # power iterations find the norm from below
+
+
+def test_spectral_is_exact_where_one_direction_leads():
+    left, right = normal(30), normal(8, seed=1)
+    weight = 7.0 * jnp.outer(left, right) + 0.1 * normal(30, 8, seed=2)
+    largest = np.linalg.svd(spectral(weight), compute_uv=False)[0]
+    np.testing.assert_allclose(largest, 1, atol=1e-4)
+
+
+def test_spectral_passes_no_gradient_along_the_weight():
+    """The normalised weight does not change when the weight is scaled."""
+    weight = normal(6, 5)
+    direction = jax.grad(lambda w: jnp.sum(spectral(w) * normal(6, 5, seed=1)))(weight)
+    assert abs(jnp.vdot(direction, weight)) < 1e-4
+    assert jnp.linalg.norm(direction) > 0.1
+
+
+def test_pixel_and_group_against_numpy():
+    x = 3 + 2 * normal(2, 4, 5, 12)
+    np.testing.assert_allclose(pixel(x), x / np.sqrt(np.mean(np.square(x), -1, keepdims=True)), rtol=1e-4)
+    groups = np.reshape(x, (2, 20, 4, 3))  # gcd(12, 8) = 4
+    deviation = np.std(groups, axis=(1, 3), keepdims=True)
+    expected = (groups - np.mean(groups, axis=(1, 3), keepdims=True)) / deviation
+    np.testing.assert_allclose(group(x), expected.reshape(x.shape), atol=1e-4)
+
+
+def test_normalisation_comes_before_the_bias():
+    layer = randomised(Dense((4,), (6,), Style(1.0, "pixel")), jax.random.key(0))
+    shifted = eqx.tree_at(lambda layer: layer.bias, layer, layer.bias + 5)
+    x = normal(3, 4)
+    np.testing.assert_allclose(shifted(x), pixel(x @ layer.weight) + 5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 8])
+def test_minibatch_std_is_the_deviation_within_groups(n):
+    x = normal(n, 3, 2, 5)
+    size = {1: 1, 2: 2, 6: 2, 8: 4}[n]
+    spread = np.std(np.reshape(x, (n // size, size, -1)), axis=1).mean(axis=1).repeat(size)
+    out = MinibatchStd()(x)
+    assert out.shape == (n, 3, 2, 6)
+    np.testing.assert_array_equal(out[..., :5], x)
+    np.testing.assert_allclose(out[..., 5], np.broadcast_to(spread[:, None, None], (n, 3, 2)), atol=2e-4)
+
+
+def test_minibatch_std_tells_a_collapsed_batch():
+    varied = normal(8, 20)
+    collapsed = jnp.repeat(varied[:1], 8, axis=0)
+    assert np.all(MinibatchStd()(varied)[:, -1] > 0.5)
+    assert np.all(MinibatchStd()(collapsed)[:, -1] < 1e-3)
+    slope = jax.grad(lambda x: jnp.sum(MinibatchStd()(x)[:, -1]))(collapsed)
+    assert np.all(np.isfinite(slope))
+
+
+def test_attention_starts_as_the_identity():
+    x = normal(2, 3, 4, 16)
+    np.testing.assert_array_equal(randomised(SelfAttention(16), jax.random.key(0))(x), x)
+
+
+def test_attention_against_jax():
+    layer = randomised(SelfAttention(16), jax.random.key(0))
+    layer = eqx.tree_at(lambda layer: layer.output, layer, normal(8, 16, seed=1))
+    x = normal(2, 3, 4, 16)
+    pixels = x.reshape(2, 12, 1, 16)
+    # jax wants queries, keys and values of one width: zeros do not change the scores.
+    padded = [jnp.pad(pixels @ weight, [(0, 0)] * 3 + [(0, 6)]) for weight in (layer.query, layer.key)]
+    found = jax.nn.dot_product_attention(*padded, pixels @ layer.value, scale=2**-0.5)
+    np.testing.assert_allclose(layer(x), x + (found[:, :, 0] @ layer.output).reshape(x.shape), rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_start_as_the_identity_but_not_under_spectral_normalisation():
+    x = normal(2, 4, 4, 6)
+    plain, divided = (
+        randomised(Block((3, 3, 6, 6), fixup("relu", name, 4), "relu"), jax.random.key(0))
+        for name in ("none", "spectral")
+    )
+    np.testing.assert_array_equal(plain(x), x)
+    assert not np.allclose(divided(x), x)
