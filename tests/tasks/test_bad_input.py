@@ -1,5 +1,6 @@
 """Each mistake meets one sentence that says what was wrong and what to do."""
 
+import gzip
 import os
 import pickle
 import struct
@@ -237,6 +238,8 @@ def test_damaged_idx_files(tmp_path):
     ):
         path.write_bytes(content)
         assert sentence in refused(path)
+    path.write_bytes(gzip.compress(header + bytes(20_000_000)))
+    assert "as only a decompression bomb does" in refused(path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5))
     path.unlink()
     assert "the images that belong to it are not beside it" in refused(tmp_path)

@@ -52,7 +52,7 @@ def test_grey_files_stay_grey_however_they_are_stored(tmp_path):
     images = noise(4, 8, 8, 1)
     write_folder(tmp_path, np.repeat(images, 3, axis=3))
     same_images(read_task(tmp_path), images)
-    (tmp_path / "one.png").write_bytes(png(noise(1, 8, 8)[0]))
+    (tmp_path / "000a.png").write_bytes(png(noise(1, 8, 8)[0]))
     assert read_task(tmp_path).shape == (8, 8, 3)
 
 
