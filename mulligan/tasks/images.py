@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mulligan.errors import UsageError
+from mulligan.errors import MulliganError, UsageError
 from mulligan.tasks.arrays import collect, read_npy, read_npz
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.cifar import is_cifar, read_cifar
@@ -78,9 +78,9 @@ def _read(source: Any, request: Request, memory: int) -> tuple[str, Collection]:
     if not isinstance(source, str | os.PathLike):
         return "array", collect(np.asarray(source), background=request.background)
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike pathlib's, no error for a name that no file system takes
         return path.resolve().name, _read_files(list_folder(path), request, memory, str(source))
-    if path.exists():
+    if os.path.exists(path):
         return _stem(path), _read_file(path, request, memory)
     name = str(source)
     family, _, member = name.partition("/")
@@ -94,6 +94,7 @@ def _read(source: Any, request: Request, memory: int) -> tuple[str, Collection]:
 
 def _read_file(path: Path, request: Request, memory: int) -> Collection:
     where = str(path)
+    _refuse_unreadable(path)
     if path.suffix in ARRAY_FILES:
         return ARRAY_FILES[path.suffix](path, memory, request.background)
     if is_idx(path.name):
@@ -104,6 +105,15 @@ def _read_file(path: Path, request: Request, memory: int) -> Collection:
     if tarfile.is_tarfile(path):
         return _read_files(list_tar(path, memory), request, memory, where)
     return _read_files([one_file(path)], request, memory, where)
+
+
+def _refuse_unreadable(path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"{path} is neither a file nor a folder: give one that holds images.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _read_files(files: Sequence[StoredFile], request: Request, memory: int, where: str) -> Collection:

@@ -7,6 +7,7 @@ import struct
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,6 +253,8 @@ def test_damaged_idx_files(tmp_path):
         ("glyphs/AA", "did you mean 'glyphs/A'?"),
         ("texture", "did you mean 'textures'?"),
         ("no/such", "say hf:no/such"),
+        ("x" * 5000, "there is no file or folder"),
+        ("a\0b", "there is no file or folder"),
         ("/nowhere/at/all", "there is no file or folder '/nowhere/at/all'"),
     ],
 )
@@ -304,3 +307,19 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert "cannot be read: Permission denied" in refused(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def forbidden(path, mode):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.tar").write_bytes(b"x")
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert "a.tar cannot be read: Permission denied" in refused(tmp_path / "a.tar")
+
+
+def test_what_is_neither_a_file_nor_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "is neither a file nor a folder" in refused(tmp_path / "pipe", UsageError)
+    write_folder(tmp_path, noise(3))
+    assert len(read_task(tmp_path).train) == 3
