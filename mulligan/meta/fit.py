@@ -62,6 +62,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     task = read_task(data, size=options.size, labels=options.labels)
     if options.labels and task.classes is None:
         raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
+    if len(task.train) < 2:
+        raise MulliganError(f"{task.name} holds a single image, and nothing can be compared with it: give at least 2.")
     recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
     folder = _begin(data, task, recipe, budget, options)
     return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))

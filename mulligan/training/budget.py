@@ -10,6 +10,8 @@ from mulligan.training.progress import Progress
 
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
 LOOKS = 60  # evaluations a run, about
+FEWEST_LOOKS = 5  # even where they cost more than their share
+FEWEST_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
     "cpu": 4e10,
@@ -35,6 +37,8 @@ def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops:
     progress.chunk_steps = max(1, int(NOMINAL_FLOPS[jax.default_backend()] * CHUNK_SECONDS / step_flops))
     progress.interval_nimg = int(look_flops / EVALUATION_SHARE / step_flops * step_nimg)
     progress.horizon_nimg = float(budget.images or 0)
+    if budget.images is not None:
+        progress.chunk_steps = min(progress.chunk_steps, max(1, budget.images // FEWEST_CHUNKS // step_nimg))
 
 
 def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
@@ -49,7 +53,8 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
 def next_look(progress: Progress) -> int:
     """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
     spent = progress.spent_nimg
-    return spent + max(progress.interval_nimg, min(int(progress.horizon_nimg / LOOKS), spent), 1)
+    affordable = min(progress.interval_nimg, int(progress.horizon_nimg / FEWEST_LOOKS))
+    return spent + max(affordable, min(int(progress.horizon_nimg / LOOKS), spent), 1)
 
 
 def reserve(budget: Budget) -> float:
@@ -62,5 +67,6 @@ def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
     if budget.images is not None:
         return -(-(budget.images - progress.spent_nimg) // step_nimg)
     left = (budget.seconds or 0) - reserve(budget) - progress.seconds
-    speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
-    return int(left * speed / step_nimg) if progress.spent_nimg else int(left > 0)
+    if not progress.spent_nimg:  # the speed is not known yet; every run gets its first chunk
+        return progress.chunk_steps
+    return int(left * progress.spent_nimg / max(progress.training_seconds, 1e-3) / step_nimg)

@@ -36,7 +36,8 @@ def write(path: Path, arrays: dict[str, Any], progress: dict[str, Any]) -> None:
       OSError: no space, or no permission; what was there before is left as it was.
     """
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    metadata = {"progress": json.dumps(progress, sort_keys=True), "sha256": _digest(arrays)}
+    document = json.dumps(progress, sort_keys=True)
+    metadata = {"progress": document, "sha256": _digest(arrays, document)}
     replace_file(path, save(arrays, metadata))
 
 
@@ -50,15 +51,15 @@ def read(path: Path) -> Checkpoint:
         arrays = load_file(path)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
-        if metadata["sha256"] != _digest(arrays):
+        if metadata["sha256"] != _digest(arrays, metadata["progress"]):
             raise ValueError("its checksum does not match")
         return Checkpoint(arrays, json.loads(metadata["progress"]))
     except Exception as error:  # safetensors raises its own kind, which is not exported
         raise MulliganError(f"the checkpoint {path.name} cannot be used: {error}.") from error
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(arrays: dict[str, np.ndarray], document: str) -> str:
+    digest = hashlib.sha256(document.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

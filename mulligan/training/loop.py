@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mulligan.errors import Interrupted
 from mulligan.game.state import GanState, scheduled
@@ -71,7 +72,7 @@ class Loop:
         self.progress = Progress()
         self.game = make_game(self.recipe, float(self.budget.images or 1))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
-        self.best_gen = self._gens()[0][1]
+        self.best_gen = _kept(self._gens()[0][1])
         self._interrupted = False
         self._seconds_before = 0.0
         self._begin_or_go_on()
@@ -152,7 +153,8 @@ class Loop:
         if steps > 0 and not self._advance(feed, engine, steps):
             self._go_back(guard.NOT_FINITE)
         elif self._steps_left() <= 0:
-            self._look(evaluator)
+            if self.progress.looked < self.progress.spent_nimg:
+                self._look(evaluator)
             self._finish("the budget is used up", "budget")
         elif self.progress.spent_nimg >= self.progress.next_evaluation:
             self._look(evaluator)
@@ -203,12 +205,13 @@ class Loop:
         health = guard.Health(look.kid, look.diversity, progress.accuracy)
         reason = guard.judged(progress, health)
         progress.accuracy = 1.0
-        if improved(progress, look):
-            self.best_gen = gens[look.average]
+        progress.looked = progress.spent_nimg
         self._draw()
         if reason:
             self._go_back(reason)
             return
+        if improved(progress, look):
+            self.best_gen = _kept(gens[look.average])
         progress.next_evaluation = next_look(progress)
         self._save()
         why = converged(progress)
@@ -310,3 +313,8 @@ class Loop:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _kept(gen: Pytree) -> Pytree:
+    """A copy that outlives the next chunk, which reuses the state's buffers."""
+    return jax.tree.map(jnp.copy, gen)

@@ -37,6 +37,7 @@ class Progress:
       look_seconds: what the last evaluation took.
       interval_nimg: images between evaluations, at least.
       next_evaluation: images spent at which the next is due.
+      looked: images spent at the last evaluation.
       best: the best evaluation.
       anchor: the last evaluation that was better beyond its interval.
       since_anchor: evaluations after it.
@@ -61,6 +62,7 @@ class Progress:
     look_seconds: float = 0.7
     interval_nimg: int = 1
     next_evaluation: int = 0
+    looked: int = 0
     best: Best | None = None
     anchor: Best | None = None
     since_anchor: int = 0

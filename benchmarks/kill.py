@@ -1,0 +1,100 @@
+"""Kills runs at random instants and checks that each resumes to the very bits where an uninterrupted run ends.
+
+python benchmarks/kill.py --kills 50 --folder /tmp/kills
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHILD = """
+import sys
+from pathlib import Path
+from mulligan.meta.fit import Options, fit, resume
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training.budget import Budget
+run = Path(sys.argv[1])
+small = Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=1, disc_depth=1, latent=8)
+recipe = Recipe(architecture=small, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+resume(run) if (run / "run.json").exists() else fit(
+    "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe)
+)
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    whole = arguments.folder / "whole"
+    seconds = _timed(lambda: _start(whole, arguments.images).wait())
+    chance = random.Random(arguments.seed)
+    kills = exact = 0
+    while kills < arguments.kills:
+        run = arguments.folder / "killed"
+        shutil.rmtree(run, ignore_errors=True)
+        killed, moments = _killed(run, arguments.images, chance, seconds, arguments.kills - kills)
+        same = _end(run) == _end(whole)
+        kills, exact = kills + killed, exact + killed * same
+        print(f"killed after {', '.join(f'{moment:.2f} s' for moment in moments)}: {'exact' if same else 'DIFFERENT'}")
+    print(f"{kills} kills, {exact} exact resumes")
+    return 0 if exact == kills else 1
+
+
+def _killed(run: Path, images: int, chance: random.Random, seconds: float, most: int) -> tuple[int, list[float]]:
+    """Lets a run go on from kill to kill until it ends; how often and when it was killed."""
+    moments: list[float] = []
+    while True:
+        child = _start(run, images)
+        moment = chance.uniform(0.0, seconds) if len(moments) < most else float("inf")
+        try:
+            child.wait(timeout=None if moment == float("inf") else moment)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            moments.append(moment)
+            if not (run / "run.json").exists():  # too early for there to be anything to resume
+                shutil.rmtree(run, ignore_errors=True)
+            continue
+        if child.returncode:
+            raise SystemExit(f"the run failed with exit code {child.returncode}")
+        return len(moments), moments
+
+
+def _start(run: Path, images: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(run), str(images)])
+
+
+def _end(run: Path) -> tuple[bytes, list[object]]:
+    """The generator's bytes, and every figure that was measured on the way."""
+    lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    figures = [
+        {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
+        for event in lines
+        if event["kind"] in ("evaluation", "guard", "stop", "final")
+    ]
+    described = json.loads((run / "generator.json").read_text())
+    described["result"].pop("cost")
+    return (run / "generator.safetensors").read_bytes(), [figures, described]
+
+
+def _timed(work: object) -> float:
+    began = time.monotonic()
+    work()  # type: ignore[operator]
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

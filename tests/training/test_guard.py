@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from mulligan.game.state import Strategy
+from mulligan.training import guard
+from mulligan.training.guard import Health
+from mulligan.training.progress import Best, Progress
+from mulligan.training.stop import EVALUATIONS, GROWTH, converged, improved
+
+BEST = Best(kid=0.1, kid_low=0.08, kid_high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
+WELL = Health(kid=0.11, diversity=0.9, accuracy=0.8)
+
+
+def test_a_healthy_run_is_left_alone():
+    assert guard.ailing(WELL, BEST) is None
+    assert guard.ailing(WELL, None) is None
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        (WELL._replace(diversity=0.02), "diversity"),
+        (WELL._replace(kid=0.2, accuracy=0.999), "discriminator has won"),
+        (WELL._replace(kid=0.9), "runs away"),
+    ],
+)
+def test_each_illness_has_its_reason(health, words):
+    assert words in guard.ailing(health, BEST)
+
+
+def test_a_discriminator_that_wins_while_the_metric_improves_is_no_illness():
+    assert guard.ailing(WELL._replace(kid=0.05, accuracy=1.0), BEST) is None
+
+
+def test_only_a_row_of_bad_evaluations_counts():
+    progress, bad = Progress(best=BEST), WELL._replace(kid=5.0)
+    assert [guard.judged(progress, health) is not None for health in (bad, bad, WELL, bad, bad, bad)] == [
+        False, False, False, False, False, True,
+    ]  # fmt: skip
+
+
+def test_gentler_halves_rates_and_doubles_the_penalty():
+    np.testing.assert_allclose(np.array(guard.gentler(guard.gentler(Strategy()))), (0.25, 0.25, 4.0))
+
+
+def look(kid, nimg, width=0.02):
+    return Best(kid, kid - width, kid + width, 0.9, nimg, "ema", 0)
+
+
+def test_the_best_is_the_lowest_and_the_anchor_moves_only_beyond_its_interval():
+    progress = Progress()
+    assert [improved(progress, look(kid, nimg)) for nimg, kid in enumerate((0.5, 0.49, 0.6, 0.3, 0.295))] == [
+        True, True, False, True, True,
+    ]  # fmt: skip
+    assert progress.best.kid == 0.295
+    assert progress.anchor.kid == 0.3
+    assert progress.since_anchor == 1
+
+
+def test_a_run_stops_after_many_evaluations_without_gain_and_not_before():
+    progress = Progress()
+    improved(progress, look(0.3, nimg=1000))
+    for _ in range(EVALUATIONS):
+        assert converged(progress) is None
+        improved(progress, look(0.31, nimg=2000))
+    progress.spent_nimg = int(GROWTH * 1000) - 1
+    assert converged(progress) is None
+    progress.spent_nimg = int(GROWTH * 1000)
+    assert "no better validation KID than 0.3" in converged(progress)
+
+
+def test_slow_progress_is_progress():
+    """Each step is within the interval of the one before, but together they are not."""
+    progress = Progress(spent_nimg=10**9)
+    for index in range(100):
+        improved(progress, look(1 - 0.008 * index, nimg=index))
+        assert converged(progress) is None
+
+
+def test_progress_survives_json():
+    progress = Progress(sequence=3, best=BEST, anchor=BEST, finished="done", code="budget")
+    assert Progress.from_json(progress.to_json()) == progress

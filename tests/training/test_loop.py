@@ -1,0 +1,265 @@
+"""Whole runs on small images: what they write, how they resume, what the guard does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mulligan.errors import Interrupted, MulliganError
+from mulligan.meta.fit import Options, fit, resume
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training import checkpoint, guard
+from mulligan.training.budget import Budget
+from mulligan.training.engine import ChunkInfo
+from mulligan.training.generator import load
+
+SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+RECIPE = Recipe(architecture=SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+IMAGES = Budget(images=40_000, seconds=None)
+
+
+def events(run, kind=None):
+    lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return [event for event in lines if kind is None or event["kind"] == kind]
+
+
+def figures(run):
+    """Everything of a run that must not depend on how often it was interrupted."""
+    kinds = ("evaluation", "guard", "stop", "final")
+    return [
+        {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
+        for event in events(run)
+        if event["kind"] in kinds and event.get("code") != "interrupted"
+    ]
+
+
+def weights(run):
+    return checkpoint.read(run / "generator.safetensors").arrays
+
+
+def assert_same_end(run, other):
+    assert figures(run) == figures(other)
+    for name, array in weights(run).items():
+        np.testing.assert_array_equal(array, weights(other)[name])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    fit("digits", IMAGES, Options(out=run, recipe=RECIPE))
+    return run
+
+
+def test_a_run_leaves_what_its_folder_promises(whole):
+    kinds = [event["kind"] for event in events(whole)]
+    assert kinds[0] == "samples"
+    assert kinds[-1] == "final"
+    assert {"start", "chunk", "evaluation", "checkpoint", "stop"} <= set(kinds)
+    final = events(whole, "final")[0]
+    assert final["split"] == "test"
+    assert final["cost"]["images"] == 40_000
+    for name in ("samples.png", "interpolation.png", "neighbours.npz"):
+        assert (whole / "final" / name).stat().st_size > 100
+    spent = [event["nimg"] for event in events(whole, "chunk")]
+    assert spent == sorted(spent)
+    assert spent[-1] == 40_000
+
+
+def test_the_best_evaluation_is_the_generator_that_is_kept(whole):
+    best = min(events(whole, "evaluation"), key=lambda event: event["kid"])
+    assert load(whole).result["best_nimg"] == best["nimg"]
+
+
+def test_samples_depend_on_the_seed_alone(whole):
+    generator = load(whole)
+    np.testing.assert_array_equal(generator.sample(5, seed=1), generator.sample(9, seed=1)[:5])
+    assert (generator.sample(5, seed=1) != generator.sample(5, seed=2)).any()
+    assert generator.sample(3).shape == (3, 8, 8, 1)
+
+
+def test_a_saved_generator_is_the_same_generator(whole, tmp_path):
+    generator = load(whole)
+    generator.save(tmp_path / "kept")
+    again = load(tmp_path / "kept")
+    np.testing.assert_array_equal(again.sample(4), generator.sample(4))
+    assert again.result == generator.result
+
+
+def test_the_same_arguments_give_the_same_bits(whole, tmp_path):
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_ended(whole, tmp_path):
+    seen = []
+
+    def press(event):
+        seen.append(event["kind"])
+        if seen.count("chunk") == 2 and event["kind"] == "chunk":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as stopped:
+        fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE, listener=press))
+    assert stopped.value.run == tmp_path / "run"
+    assert events(tmp_path / "run")[-1]["code"] == "interrupted"
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_a_lost_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path):
+    seen = []
+
+    def press(event):
+        seen.append(event["kind"])
+        if event["kind"] == "evaluation" and seen.count("evaluation") == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE, listener=press))
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("*.safetensors"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    resume(tmp_path / "run")
+    assert newest.name in events(tmp_path / "run", "resume")[0]["reason"]
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_resuming_a_finished_run_gives_its_generator(whole):
+    before = (whole / "events.jsonl").read_text()
+    np.testing.assert_array_equal(resume(whole).sample(3), load(whole).sample(3))
+    assert (whole / "events.jsonl").read_text() == before
+
+
+def test_changed_images_are_refused(whole, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "images.npy", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE, listener=_interrupt))
+    np.save(tmp_path / "images.npy", images[::-1] // 2)
+    with pytest.raises(MulliganError, match="have changed"):
+        resume(tmp_path / "run")
+
+
+def test_an_array_is_kept_so_that_its_run_can_resume(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+    with pytest.raises(Interrupted):
+        fit(images, Budget(2_000, None), Options(out=tmp_path / "run", recipe=RECIPE, listener=_interrupt))
+    assert resume(tmp_path / "run").sample(2).shape == (2, 8, 8, 1)
+
+
+def test_an_existing_folder_is_left_alone(whole):
+    before = sorted(whole.rglob("*"))
+    with pytest.raises(MulliganError, match="already exists"):
+        fit("digits", IMAGES, Options(out=whole, recipe=RECIPE))
+    assert sorted(whole.rglob("*")) == before
+
+
+def test_time_is_kept(tmp_path):
+    began = time.monotonic()
+    fit("digits", Budget(None, 12.0), Options(out=tmp_path / "run", recipe=RECIPE))
+    assert events(tmp_path / "run", "stop")[0]["code"] == "budget"
+    assert events(tmp_path / "run", "final")[0]["cost"]["images"] > 0
+    assert time.monotonic() - began < 60
+
+
+def test_one_image_is_too_few(tmp_path):
+    with pytest.raises(MulliganError, match="at least 2"):
+        fit(np.zeros((1, 8, 8, 1), np.uint8), Budget(1_000, None), Options(out=tmp_path / "run", recipe=RECIPE))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("few", [2, 5, 25])
+def test_few_images_still_train(tmp_path, few):
+    images = np.random.default_rng(0).integers(0, 256, (few, 8, 8, 3)).astype(np.uint8)
+    generator = fit(images, Budget(1_000, None), Options(out=tmp_path / "run", recipe=RECIPE))
+    assert generator.sample(2).shape == (2, 8, 8, 3)
+
+
+def test_labels_make_a_conditional_generator(tmp_path):
+    options = Options(out=tmp_path / "run", recipe=RECIPE, labels=True)
+    generator = fit("digits", Budget(3_000, None), options)
+    assert generator.classes == tuple("0123456789")
+    one, two = generator.sample(4, labels=1), generator.sample(4, labels=2)
+    assert (one != two).any()
+    with pytest.raises(MulliganError, match="0 to 9"):
+        generator.sample(4, labels=10)
+
+
+# --- the guard
+
+
+def broken_chunks(monkeypatch, breaks):
+    """Makes the chunks numbered in `breaks` end in NaN."""
+    import mulligan.training.loop as module
+
+    compile_engine, count = module.compile_engine, {"chunks": 0}
+
+    def compile_breaking(game, state, data):
+        engine = compile_engine(game, state, data)
+
+        def chunk(state, data, steps):
+            count["chunks"] += 1
+            state, info = engine.chunk(state, data, steps)
+            if count["chunks"] in breaks:
+                state = state._replace(gen=jax.tree.map(lambda leaf: leaf * jnp.nan, state.gen))
+                info = ChunkInfo(info.means, jnp.bool_(False))
+            return state, info
+
+        return engine._replace(chunk=chunk)
+
+    monkeypatch.setattr(module, "compile_engine", compile_breaking)
+
+
+def test_a_number_that_is_not_finite_sends_the_run_back_gentler(monkeypatch, tmp_path):
+    broken_chunks(monkeypatch, breaks={5})
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    event = events(tmp_path / "run", "guard")[0]
+    assert event["reason"] == guard.NOT_FINITE
+    assert event["back_to_nimg"] < 40_000
+    later = [entry for entry in events(tmp_path / "run", "chunk") if entry["seconds"] > event["seconds"]]
+    assert later[0]["hyperparameters"]["gen_lr"] == pytest.approx(1e-3)
+    assert later[0]["hyperparameters"]["gamma"] == pytest.approx(1.0)
+    assert events(tmp_path / "run", "stop")[0]["code"] == "budget"
+    assert all(np.isfinite(array).all() for array in weights(tmp_path / "run").values())
+
+
+def test_a_hopeless_run_stops_with_a_reason_and_keeps_its_best_generator(monkeypatch, tmp_path):
+    broken_chunks(monkeypatch, breaks=set(range(4, 99)))
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    stop = events(tmp_path / "run", "stop")[0]
+    assert stop["code"] == "guard"
+    assert len(events(tmp_path / "run", "guard")) == guard.ATTEMPTS
+    assert all(np.isfinite(array).all() for array in weights(tmp_path / "run").values())
+    assert events(tmp_path / "run", "final")[0]["kid"] is not None
+
+
+def test_a_bad_start_still_leaves_a_generator(monkeypatch, tmp_path):
+    broken_chunks(monkeypatch, breaks=set(range(99)))
+    generator = fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    assert generator.sample(2).shape == (2, 8, 8, 1)
+
+
+# --- killed
+
+
+@pytest.mark.slow
+def test_killed_runs_resume_exactly(tmp_path):
+    script = Path(__file__).parents[2] / "benchmarks" / "kill.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--kills", "5", "--folder", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 kills, 5 exact resumes" in done.stdout
+
+
+def _interrupt(event):
+    if event["kind"] == "chunk":
+        os.kill(os.getpid(), signal.SIGINT)
