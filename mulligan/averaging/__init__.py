@@ -1,15 +1,26 @@
 """Averages over the generators of a run: of their weights, and of their distributions."""
 
-from mulligan.averaging.weights import (
-    AVERAGES,
-    AverageState,
-    ema,
-    exponent,
-    last,
-    power,
-    several,
-    slow,
-    uniform,
-)
+from mulligan.averaging.mixture import Discrepancy, discrepancy, draw_members, mixture_weights
+from mulligan.averaging.posthoc import Snapshot, rebuild
+from mulligan.averaging.soup import Soup, greedy_soup
+from mulligan.averaging.weights import AVERAGES, AverageState, ema, exponent, last, power, several, slow, uniform
 
-__all__ = ["AVERAGES", "AverageState", "ema", "exponent", "last", "power", "several", "slow", "uniform"]
+__all__ = [
+    "AVERAGES",
+    "AverageState",
+    "Discrepancy",
+    "Snapshot",
+    "Soup",
+    "discrepancy",
+    "draw_members",
+    "ema",
+    "exponent",
+    "greedy_soup",
+    "last",
+    "mixture_weights",
+    "power",
+    "rebuild",
+    "several",
+    "slow",
+    "uniform",
+]

@@ -137,10 +137,7 @@ def several(names: Sequence[str]) -> Averager:
         return {name: averager.init(params) for name, averager in averagers.items()}
 
     def update(state: Pytree, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike) -> Pytree:
-        return {
-            name: averager.update(state[name], params, nimg, halflife_nimg)
-            for name, averager in averagers.items()
-        }
+        return {name: averager.update(state[name], params, nimg, halflife_nimg) for name, averager in averagers.items()}
 
     def value(state: Pytree) -> Pytree:
         return {name: averager.value(state[name]) for name, averager in averagers.items()}
@@ -155,9 +152,7 @@ def _running(share: Share) -> Averager:
         # Copies: a buffer that is both parameter and average could not be donated.
         return AverageState(jnp.zeros((), jnp.float32), jax.tree.map(jnp.array, params))
 
-    def update(
-        state: AverageState, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike
-    ) -> AverageState:
+    def update(state: AverageState, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike) -> AverageState:
         now = jnp.asarray(nimg, jnp.float32)
         towards = share(state.nimg, now, jnp.asarray(halflife_nimg, jnp.float32))
 
