@@ -68,6 +68,8 @@ def _sentence(record: RunRecord) -> list[str]:
     sentence = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
     if reason:
         sentence.append(f"It stopped because: {reason}. ")
+    if kind == "open":
+        sentence.append("If it is no longer running, ")
     if kind == "open" or words == "Interrupted":
         sentence += [element("code", f"mulligan resume {record.folder.resolve().name}"), " goes on."]
     return sentence

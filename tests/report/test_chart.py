@@ -17,7 +17,8 @@ numbers = st.floats(-1e12, 1e12, allow_nan=False)
 @given(st.lists(numbers, max_size=20), st.none() | numbers)
 def test_an_axis_shows_all_its_values_and_two_ticks_or_more(values, reference):
     axis = fitted(values, reference)
-    shown = [value for value in values if not axis.log or value >= max(values) * DECADES > 0]
+    largest = max([*values, reference or 0.0])
+    shown = [value for value in values if not axis.log or value >= largest * DECADES]
     assert all(-1e-6 <= axis.place(value) <= 1 + 1e-6 for value in shown)
     ticks = axis.ticks()
     assert all(-1e-6 <= axis.place(tick) <= 1 + 1e-6 for tick in ticks)
@@ -87,10 +88,10 @@ def test_an_abandoned_stretch_is_drawn_faintly_from_where_it_left_and_never_sets
     figure = drawn(points)
     (faint,) = re.findall(r'class="line abandoned one" d="M([^"]*)"', figure)
     assert faint.startswith("200,")
-    assert "1e9" not in figure
-    assert ">1,000,000,000<" not in figure
     (kept,) = re.findall(r'class="line one" d="([^"]*)"', figure)
-    assert kept.count("L") == 2
+    heights = [float(xy.split(",")[1]) for xy in kept[1:].split("L")]
+    assert len(heights) == 3
+    assert heights[0] - heights[2] > 500
 
 
 def test_flags_stand_at_their_time():
