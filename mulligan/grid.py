@@ -23,12 +23,12 @@ def grid(
     Args:
       images: grey (c = 1), RGB (3) or RGBA (4), at least one.
       columns: images in a row; None makes the grid about square.
-      scale: each pixel becomes `scale` x `scale`; None enlarges small images until their longer side has 64 pixels.
+      scale: each pixel becomes `scale` x `scale`; None enlarges images until their longer side has 64 pixels.
       gap: pixels between neighbours, not enlarged.
 
     Returns:
-      Grey and alpha (2 channels) for grey images, else RGBA (4). Alpha is 0 in gaps and in places of the last row
-      without an image.
+      Grey and alpha (2 channels) for grey images, else RGBA (4). Alpha is 0 in gaps and in places of
+      the last row without an image.
 
     Example:
       >>> grid(np.full((3, 2, 2, 1), 7, np.uint8), columns=2, scale=1, gap=1)[..., 0]
@@ -53,7 +53,11 @@ def grid(
 
 
 def save_grid(
-    path: Path, images: UInt8[np.ndarray, "n h w c"], columns: int | None = None, scale: int | None = None, gap: int = 2
+    path: Path,
+    images: UInt8[np.ndarray, "n h w c"],
+    columns: int | None = None,
+    scale: int | None = None,
+    gap: int = 2,
 ) -> None:
     """Writes `grid(...)` as a PNG file, whole or not at all.
 
@@ -66,12 +70,12 @@ def save_grid(
 def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """An image with 1 (grey), 2 (grey, alpha), 3 or 4 channels as the bytes of a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", optimize=True)
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     return file.getvalue()
 
 
 def terminal_thumbnail(image: UInt8[np.ndarray, "h w c"], width: int) -> str:
-    """An image for a terminal with 24-bit colour: `width` characters wide, each character two pixels, one over the other.
+    """An image for a terminal with 24-bit colour; each character shows two pixels, one over the other.
 
     Args:
       image: 1 to 4 channels as in `png`; transparent parts become black.

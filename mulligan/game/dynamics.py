@@ -109,7 +109,7 @@ def disc_gradient(
     steps = state.nimg // game.batch + index
 
     def loss(disc):
-        seen = game.penalty(lambda x: disc(x, labels), real, fake, keys[2], steps)
+        seen = game.penalty(disc, labels, real, fake, keys[2], steps)
         real_logits, fake_logits, penalty = seen
         value = jnp.mean(game.loss.disc(real_logits, fake_logits)) + hyperparameters.gamma / 2 * penalty
         return value, seen

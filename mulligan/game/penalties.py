@@ -1,6 +1,6 @@
 """Gradient penalties: squared slopes of the discriminator, with the logits that the loss needs anyway.
 
-A penalty is `(disc, real, fake, key) -> (real_logits [n], fake_logits [n], penalty [])`, unweighted; the game
+A penalty is `(disc, labels, real, fake, key) -> (real_logits [n], fake_logits [n], penalty [])`, unweighted; the game
 adds `gamma / 2` times it to the discriminator's loss. Real and fake images pass through the discriminator as two
 batches of one call, so that statistics over a batch never mix them, and one vector-Jacobian product serves both.
 """
@@ -11,26 +11,28 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mulligan.types import Key, Logits, Pixels
 
-Discriminator = Callable[[Pixels], Logits]
-Penalty = Callable[[Discriminator, Pixels, Pixels, Key], tuple[Logits, Logits, Float[Array, ""]]]
+Labels = Int[Array, " n"] | None
+Discriminator = Callable[[Pixels, Labels], Logits]  # a pytree, so that it can be differentiated
+Seen = tuple[Logits, Logits, Float[Array, ""]]
+Penalty = Callable[[Discriminator, Labels, Pixels, Pixels, Key], Seen]
+Lifted = Callable[[Discriminator, Pixels, Pixels, Float[Array, " n"], Labels], Logits]
 
 
-def judge(disc: Discriminator, real: Pixels, fake: Pixels) -> tuple[Logits, Logits]:
-    """Logits of both batches from one call."""
-    real_logits, fake_logits = jax.vmap(disc)(jnp.stack([real, fake]))
-    return real_logits, fake_logits
+def judge(disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]) -> Float[Array, "2 n"]:
+    """Logits of real and fake images from one call."""
+    return jax.vmap(lambda x: disc(x, labels))(images)
 
 
 def none() -> Penalty:
     """No penalty."""
 
-    def penalty(disc, real, fake, key):
+    def penalty(disc, labels, real, fake, key):
         del key
-        return *judge(disc, real, fake), jnp.zeros(())
+        return *judge(disc, labels, jnp.stack([real, fake])), jnp.zeros(())
 
     return penalty
 
@@ -38,23 +40,70 @@ def none() -> Penalty:
 def r1r2() -> Penalty:
     """`E |grad D(x)|^2 + E |grad D(G(z))|^2`: R1 and R2 (Roth et al. 2017; Mescheder et al. 2018, arXiv 1801.04406)."""
 
-    def penalty(disc, real, fake, key):
+    def penalty(disc, labels, real, fake, key):
         del key
-        logits, pullback = jax.vjp(jax.vmap(disc), jnp.stack([real, fake]))
-        (slopes,) = pullback(jnp.ones_like(logits))
+        logits, slopes = _slopes(disc, labels, jnp.stack([real, fake]))
         return logits[0], logits[1], jnp.sum(slopes**2) / real.shape[0]
 
     return penalty
 
 
+def r1r2_piecewise(lifted: Lifted) -> Penalty:
+    """`r1r2` for discriminators that are piecewise linear: the same numbers and gradients for two thirds of the work.
+
+    Images and labels are constants: only the discriminator can be differentiated.
+
+    Args:
+      lifted: `(disc, x, inputs [n,h,w,c], scale [n], labels)`, as in `mulligan.networks.piecewise`, which explains why.
+    """
+
+    @jax.custom_vjp
+    def evaluate(disc, labels, images):
+        logits, slopes = _slopes(disc, labels, images)
+        return logits, jnp.sum(slopes**2) / images.shape[1]
+
+    def forward(disc, labels, images):
+        logits, slopes = _slopes(disc, labels, images)
+        return (logits, jnp.sum(slopes**2) / images.shape[1]), (disc, labels, images, slopes)
+
+    def backward(kept, cotangents):
+        disc, labels, images, slopes = kept
+        of_logits, of_penalty = cotangents
+        # The penalty is sum |slope|^2 / n, so its gradient is that of (2 / n) sum slope . grad D, slopes held.
+        inputs = of_logits[..., None, None, None] * images + (2 * of_penalty / images.shape[1]) * slopes
+
+        def total(disc):
+            return jnp.sum(jax.vmap(lambda x, u, s: lifted(disc, x, u, s, labels))(images, inputs, of_logits))
+
+        return jax.grad(total)(disc), None, None
+
+    evaluate.defvjp(forward, backward)
+
+    def penalty(disc, labels, real, fake, key):
+        del key
+        logits, value = evaluate(disc, labels, jnp.stack([real, fake]))
+        return logits[0], logits[1], value
+
+    return penalty
+
+
+def _slopes(
+    disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]
+) -> tuple[Float[Array, "2 n"], Float[Array, "2 n h w c"]]:
+    """Logits of both batches, and their gradients with respect to the images."""
+    logits, pullback = jax.vjp(lambda images: judge(disc, labels, images), images)
+    (slopes,) = pullback(jnp.ones_like(logits))
+    return logits, slopes
+
+
 def r1() -> Penalty:
     """`E |grad D(x)|^2` at real images (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
 
-    def penalty(disc, real, fake, key):
+    def penalty(disc, labels, real, fake, key):
         del key
-        real_logits, pullback = jax.vjp(disc, real)
+        real_logits, pullback = jax.vjp(lambda x: disc(x, labels), real)
         (slopes,) = pullback(jnp.ones_like(real_logits))
-        return real_logits, disc(fake), jnp.sum(slopes**2) / real.shape[0]
+        return real_logits, disc(fake, labels), jnp.sum(slopes**2) / real.shape[0]
 
     return penalty
 
@@ -62,8 +111,8 @@ def r1() -> Penalty:
 def r2() -> Penalty:
     """`E |grad D(G(z))|^2` at generated images: `r1` with the players' images exchanged."""
 
-    def penalty(disc, real, fake, key):
-        fake_logits, real_logits, value = r1()(disc, fake, real, key)
+    def penalty(disc, labels, real, fake, key):
+        fake_logits, real_logits, value = r1()(disc, labels, fake, real, key)
         return real_logits, fake_logits, value
 
     return penalty
@@ -75,34 +124,30 @@ def gradient() -> Penalty:
     That paper's lambda is half of `gamma`.
     """
 
-    def penalty(disc, real, fake, key):
+    def penalty(disc, labels, real, fake, key):
         share = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
-        slopes = jax.grad(lambda x: jnp.sum(disc(x)))(share * real + (1 - share) * fake)
+        slopes = jax.grad(lambda x: jnp.sum(disc(x, labels)))(share * real + (1 - share) * fake)
         # The square root's derivative at zero is infinite: a flat discriminator would turn into NaN.
         norms = jnp.sqrt(jnp.sum(slopes**2, axis=(1, 2, 3)) + 1e-12)
-        return *judge(disc, real, fake), jnp.mean((norms - 1) ** 2)
+        return *judge(disc, labels, jnp.stack([real, fake])), jnp.mean((norms - 1) ** 2)
 
     return penalty
 
 
-def lazy(penalty: Penalty, every: int) -> Callable[..., tuple[Logits, Logits, Float[Array, ""]]]:
+def lazy(penalty: Penalty, every: int) -> Callable[..., Seen]:
     """The penalty in one step of `every`, `every` times as strong there (Karras et al. 2020, arXiv 1912.04958, app. B).
 
     The result takes the number of discriminator steps taken so far as a further argument.
     """
     if every == 1:
-        return lambda disc, real, fake, key, steps: penalty(disc, real, fake, key)
+        return lambda disc, labels, real, fake, key, steps: penalty(disc, labels, real, fake, key)
 
-    def scaled(real, fake, key, disc):
-        real_logits, fake_logits, value = penalty(disc, real, fake, key)
-        return real_logits, fake_logits, value * every
+    def penalty_or_none(disc, labels, real, fake, key, steps):
+        def now():
+            real_logits, fake_logits, value = penalty(disc, labels, real, fake, key)
+            return real_logits, fake_logits, value * every
 
-    def penalty_or_none(disc, real, fake, key, steps):
-        return jax.lax.cond(
-            steps % every == 0,
-            lambda: scaled(real, fake, key, disc),
-            lambda: none()(disc, real, fake, key),
-        )
+        return jax.lax.cond(steps % every == 0, now, lambda: none()(disc, labels, real, fake, key))
 
     return penalty_or_none
 

@@ -141,14 +141,28 @@ def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Float[Array, "n oh ow 
 
 
 def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Out:
-    rows, columns = out_hw
-    total = None
-    for i in range(taps.shape[0]):
-        for j in range(taps.shape[1]):
-            product = x[:, i : i + rows, j : j + columns] @ taps[i, j]
-            total = product if total is None else total + product
-    assert total is not None
-    return total
+    """`sum over i, j of x[:, i:i+rows, j:j+columns] @ taps[i, j]`, as one matrix product.
+
+    What has to be copied for that is memory traffic, which costs as much as the product itself, so the narrower
+    side is: shifted copies of the input beside each other, or the products of all taps before they are shifted.
+    """
+    th, tw, ci, co = taps.shape
+    shifts = [(i, j) for i in range(th) for j in range(tw)]
+
+    def shifted(maps: Array, i: int, j: int) -> Array:
+        return maps[:, i : i + out_hw[0], j : j + out_hw[1]]
+
+    if ci <= co:
+        beside = jnp.concatenate([shifted(x, i, j) for i, j in shifts], axis=-1)
+        return _product(beside, taps.reshape(-1, co))
+    products = _product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1))
+    parts = jnp.split(products, len(shifts), axis=-1)
+    return sum((shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True)), start=jnp.zeros(()))
+
+
+def _product(x: Array, matrix: Float[Array, "ci co"]) -> Array:
+    """`x @ matrix` in two dimensions: with more, the gradient of the matrix would first transpose all of `x`."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def _space_to_depth(x: Maps, stride: int) -> Out:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mulligan.report.embedding import Picture, embed, embed_file
-from mulligan.report.grid import png
+from mulligan.grid import png
 from mulligan.report.markup import Child, Html, element
 from mulligan.report.run import Event, RunRecord
 from mulligan.report.words import count, duration, number

@@ -17,9 +17,10 @@ from mulligan.errors import MulliganError
 from mulligan.game.augment import POLICIES, augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
-from mulligan.game.penalties import PENALTIES, lazy
+from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
 from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import build
+from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.types import Key, Pytree, StepInfo
@@ -50,8 +51,8 @@ class Engine(NamedTuple):
     compile_seconds: float
 
 
-def make_game(recipe: Recipe, horizon_nimg: float) -> Game:
-    """The static choices of a recipe.
+def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon_nimg: float) -> Game:
+    """The static choices of a recipe on images of this shape.
 
     Args:
       horizon_nimg: images of the whole run, where schedules without an end of their own end.
@@ -63,7 +64,7 @@ def make_game(recipe: Recipe, horizon_nimg: float) -> Game:
         raise MulliganError("simultaneous dynamics move both players once a step: set disc_steps to 1.")
     return Game(
         loss=_choose(LOSSES, recipe.loss, "loss")(),
-        penalty=lazy(_choose(PENALTIES, recipe.penalty, "penalty")(), recipe.penalty_every),
+        penalty=lazy(_penalty(recipe, shape, classes), recipe.penalty_every),
         augment=augment([name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]),
         dynamics=_choose(DYNAMICS, recipe.dynamics, "dynamics"),
         schedule=schedule(recipe.schedules, horizon_nimg),
@@ -72,6 +73,15 @@ def make_game(recipe: Recipe, horizon_nimg: float) -> Game:
         disc_steps=recipe.disc_steps,
         latent=recipe.architecture.latent,
     )
+
+
+def _penalty(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Penalty:
+    """The recipe's penalty, in its cheap form where the discriminator allows it."""
+    penalty = _choose(PENALTIES, recipe.penalty, "penalty")()
+    networks = jax.eval_shape(lambda key: build(recipe.architecture, shape, classes, key), jax.random.key(0))
+    if recipe.penalty == "r1r2" and is_piecewise_linear(networks.disc):
+        return r1r2_piecewise(lifted)
+    return penalty
 
 
 def _choose(family: dict[str, Any], name: str, kind: str) -> Any:

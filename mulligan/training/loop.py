@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from mulligan.errors import Interrupted
-from mulligan.game.state import GanState, scheduled
+from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import parameter_count
 from mulligan.recipe import Recipe
@@ -70,7 +70,7 @@ class Loop:
         self.budget = assignment.budget
         self.sampler = Sampler.make(self.recipe.architecture, assignment.classes)
         self.progress = Progress()
-        self.game = make_game(self.recipe, float(self.budget.images or 1))
+        self.game = self._game(float(self.budget.images or 1))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
         self.best_gen = _kept(self._gens()[0][1])
         self._interrupted = False
@@ -103,6 +103,9 @@ class Loop:
         self.assignment.tell(event)
 
     # --- before the first round
+
+    def _game(self, horizon_nimg: float) -> Game:
+        return make_game(self.recipe, self.task.shape, self.assignment.classes, horizon_nimg)
 
     def _begin_or_go_on(self) -> None:
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
@@ -194,7 +197,7 @@ class Loop:
         self.progress.seconds = self.seconds()
         plan_by_clock(self.progress, self.budget, self.assignment.step_nimg)
         if not self.progress.planned:
-            self.game = make_game(self.recipe, self.progress.horizon_nimg)
+            self.game = self._game(self.progress.horizon_nimg)
             self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
             self.progress.planned = True
 

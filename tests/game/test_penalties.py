@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulligan.game.penalties import PENALTIES, judge, lazy
+from mulligan.game.penalties import PENALTIES, judge, lazy, r1r2_piecewise
 from mulligan.networks.architecture import build
+from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.recipe import Architecture
 
 KEY = jax.random.key(0)
@@ -15,12 +16,12 @@ FAKE = jax.random.normal(jax.random.key(2), (5, 4, 3, 2))
 WEIGHT = jax.random.normal(jax.random.key(3), (4, 3, 2))
 
 
-def quadratic(x):
+def quadratic(x, labels=None):
     """D(x) = |x|^2 / 2, whose slope is x."""
     return jnp.sum(x**2, axis=(1, 2, 3)) / 2
 
 
-def linear(x):
+def linear(x, labels=None):
     return jnp.einsum("nhwc,hwc->n", x, WEIGHT)
 
 
@@ -30,7 +31,7 @@ def mean_square(x):
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_logits_are_the_discriminators(name):
-    real, fake, _ = PENALTIES[name]()(quadratic, REAL, FAKE, KEY)
+    real, fake, _ = PENALTIES[name]()(quadratic, None, REAL, FAKE, KEY)
     np.testing.assert_allclose(real, quadratic(REAL), rtol=1e-6)
     np.testing.assert_allclose(fake, quadratic(FAKE), rtol=1e-6)
 
@@ -45,23 +46,23 @@ def test_logits_are_the_discriminators(name):
     ],
 )
 def test_squared_slopes_of_a_quadratic(name, expected):
-    assert float(PENALTIES[name]()(quadratic, REAL, FAKE, KEY)[2]) == pytest.approx(expected, rel=1e-5)
+    assert float(PENALTIES[name]()(quadratic, None, REAL, FAKE, KEY)[2]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_the_same_everywhere():
     norm = float(jnp.sqrt(jnp.sum(WEIGHT**2)))
-    assert float(PENALTIES["gradient"]()(linear, REAL, FAKE, KEY)[2]) == pytest.approx((norm - 1) ** 2, rel=1e-5)
+    assert float(PENALTIES["gradient"]()(linear, None, REAL, FAKE, KEY)[2]) == pytest.approx((norm - 1) ** 2, rel=1e-5)
 
 
 def test_gradient_penalty_is_taken_between_real_and_fake():
     """With real images at 0 and fakes at 1, slopes of the quadratic have norms between 0 and sqrt(24)."""
-    value = float(PENALTIES["gradient"]()(quadratic, jnp.zeros((999, 4, 3, 2)), jnp.ones((999, 4, 3, 2)), KEY)[2])
+    value = float(PENALTIES["gradient"]()(quadratic, None, jnp.zeros((999, 4, 3, 2)), jnp.ones((999, 4, 3, 2)), KEY)[2])
     share = np.linspace(0, 1, 10_001)
     assert value == pytest.approx(float(np.mean((share * np.sqrt(24) - 1) ** 2)), rel=0.1)
 
 
 def test_gradient_penalty_of_a_flat_discriminator_has_a_finite_slope():
-    slope = jax.grad(lambda scale: PENALTIES["gradient"]()(lambda x: scale * linear(x), REAL, FAKE, KEY)[2])(0.0)
+    slope = jax.grad(lambda scale: PENALTIES["gradient"]()(lambda x, labels: scale * linear(x), None, REAL, FAKE, KEY)[2])(0.0)
     assert jnp.isfinite(slope)
 
 
@@ -72,7 +73,7 @@ def test_weight_gradient_matches_finite_differences(name):
 
     def value(scale):
         scaled = jax.tree.map(lambda leaf: leaf * scale, disc)
-        return PENALTIES[name]()(scaled, real, fake, KEY)[2]
+        return PENALTIES[name]()(scaled, None, real, fake, KEY)[2]
 
     width = 1e-2
     difference = (value(1.0 + width) - value(1.0 - width)) / (2 * width)
@@ -80,17 +81,65 @@ def test_weight_gradient_matches_finite_differences(name):
 
 
 def test_real_and_fake_never_share_batch_statistics():
-    def spread(x):
+    def spread(x, labels):
         return jnp.std(x, axis=0).sum() * jnp.ones(len(x))
 
-    real, fake = judge(spread, jnp.zeros_like(FAKE), FAKE)
-    assert float(real[0]) == 0.0
-    assert float(fake[0]) > 0.0
+    real, fake = judge(spread, None, jnp.stack([jnp.zeros_like(FAKE), FAKE]))[:, 0]
+    assert float(real) == 0.0
+    assert float(fake) > 0.0
 
 
 def test_lazy_penalty_is_as_strong_on_average():
     eager, every = PENALTIES["r1r2"](), 4
-    values = [float(lazy(eager, every)(quadratic, REAL, FAKE, KEY, jnp.int32(step))[2]) for step in range(8)]
-    assert values[0] == pytest.approx(every * float(eager(quadratic, REAL, FAKE, KEY)[2]), rel=1e-6)
+    values = [float(lazy(eager, every)(quadratic, None, REAL, FAKE, KEY, jnp.int32(step))[2]) for step in range(8)]
+    assert values[0] == pytest.approx(every * float(eager(quadratic, None, REAL, FAKE, KEY)[2]), rel=1e-6)
     assert values[1:4] == [0.0, 0.0, 0.0]
     assert values[4] == values[0]
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(family="mlp", disc_width=6, disc_depth=2, gen_depth=1),
+        Architecture(family="conv", disc_width=3, disc_depth=1, activation="relu"),
+        Architecture(family="conv", disc_width=3, resampling="bilinear", kernel=3),
+        Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3, resampling="nearest"),
+        Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3),
+    ],
+    ids=lambda architecture: f"{architecture.family}-{architecture.resampling}",
+)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes):
+    disc = build(architecture, (9, 8, 3), classes, KEY).disc
+    assert is_piecewise_linear(disc)
+    # Biases away from zero, and no branch that starts as the identity: nothing may cancel by luck.
+    keys = iter(jax.random.split(jax.random.key(7), 99))
+    disc = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(next(keys), leaf.shape), disc)
+    real, fake = (jax.random.normal(jax.random.key(seed), (4, 9, 8, 3)) for seed in (4, 5))
+    labels = jnp.array([0, 2, 1, 2]) if classes else None
+
+    def loss(disc, penalty):
+        real_logits, fake_logits, value = penalty(disc, labels, real, fake, KEY)
+        return jnp.mean(jax.nn.softplus(fake_logits - real_logits)) + 0.3 * value
+
+    expected, slow = jax.value_and_grad(loss)(disc, PENALTIES["r1r2"]())
+    value, fast = jax.value_and_grad(loss)(disc, r1r2_piecewise(lifted))
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    for left, right in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
+    assert any(float(jnp.abs(leaf).max()) > 1e-2 for leaf in jax.tree.leaves(slow))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(activation="silu"),
+        Architecture(minibatch_std=True),
+        Architecture(attention=True),
+        Architecture(disc_normalisation="spectral"),
+        Architecture(disc_normalisation="group"),
+        Architecture(family="residual", gen_depth=1, disc_depth=1, activation="gelu"),
+    ],
+)
+def test_other_discriminators_are_not_taken_for_piecewise_linear(architecture):
+    assert not is_piecewise_linear(build(architecture, (16, 16, 1), 0, KEY).disc)

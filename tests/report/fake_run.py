@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
-from mulligan.report.grid import save_grid
+from mulligan.grid import save_grid
 
 BATCH, CHUNK, CHUNKS = 64, 6_400, 120
 END = CHUNK * CHUNKS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mulligan.errors import MulliganError
-from mulligan.report.grid import grid, png, save_grid, terminal_thumbnail
+from mulligan.grid import grid, png, save_grid, terminal_thumbnail
 
 
 def test_colour_grid_pixel_by_pixel():
