@@ -50,7 +50,7 @@ class Training:
 
     def __init__(self, workload: Workload):
         self.workload, self.recipe = workload, recipe(workload)
-        self.game = make_game(self.recipe, SHAPE, 0, horizon_nimg=1.0)
+        self.game = make_game(self.recipe, (28, 28, 1), 0, horizon_nimg=1.0)
         images = load_images(workload)
         self.state = start_state(self.game, self.recipe, images.shape[1:], 0, seed=0)
         self.data = Data(jnp.asarray(images))

@@ -107,7 +107,7 @@ def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key)
       ((2, 9, 12, 3), (2,))
     """
     check(architecture, shape, classes)
-    return _initialise(architecture, (shape[0], shape[1], shape[2]), classes, key)
+    return _initialise(architecture, shape, classes, key)
 
 
 def parameter_count(module: Pytree) -> int:
@@ -138,7 +138,7 @@ def _through(layers: tuple[Layer, ...], x: Array) -> Array:
     return x
 
 
-def check(architecture: Architecture, shape: tuple[int, ...], classes: int) -> None:
+def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
     """Raises `MulliganError` with one sentence when no networks can be made of these choices."""
     _check_shape(shape, classes)
     _one_of("family", architecture.family, FAMILIES)
@@ -157,8 +157,8 @@ def check(architecture: Architecture, shape: tuple[int, ...], classes: int) -> N
         raise MulliganError("the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off.")
 
 
-def _check_shape(shape: tuple[int, ...], classes: int) -> None:
-    if len(shape) != 3 or shape[2] not in CHANNELS:
+def _check_shape(shape: ImageShape, classes: int) -> None:
+    if shape[2] not in CHANNELS:
         raise MulliganError(f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}.")
     if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
         raise MulliganError(
@@ -178,5 +178,5 @@ def _one_of(field: str, name: str, choices: Iterable[str]) -> None:
 
 
 def _at_least(field: str, value: int, least: int, family: str) -> None:
-    if not isinstance(value, int) or value < least:
-        raise MulliganError(f"the architecture's {field} is {value!r}; the family {family!r} needs {least} or more.")
+    if value < least:
+        raise MulliganError(f"the architecture's {field} is {value}; the family {family!r} needs {least} or more.")
