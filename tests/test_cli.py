@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -281,6 +282,27 @@ def test_recipe_prints_the_default_one(run_command):
     code, out, _ = run_command("recipe")
     assert code == 0
     assert Recipe.from_json(json.loads(out)) == default_recipe((8, 8, 1), 10_000, Budget(None, 60.0))
+
+
+@pytest.mark.slow
+def test_ctrl_c_then_resume_then_everything_else(tmp_path):
+    """The real thing, in processes of their own."""
+    run = [sys.executable, "-c", "from mulligan.cli import main; main()"]
+    long = [*run, "fit", "digits", "--images", "100k", "--out", "run", "--json"]
+    with subprocess.Popen(long, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        next(line for line in training.stdout if json.loads(line)["kind"] == "chunk")
+        training.send_signal(signal.SIGINT)
+        events = [json.loads(line) for line in training.stdout]
+        assert "mulligan resume run" in training.stderr.read()
+    assert training.returncode == 130
+    assert events[-1]["code"] == "interrupted"
+
+    for command in (["resume", "run"], ["sample", "run", "-n", "4", "-o", "grid.png"], ["score", "run", "digits"]):
+        done = subprocess.run([*run, *command], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "Traceback" not in done.stderr
+    assert "KID@" in done.stdout
+    assert (tmp_path / "grid.png").exists()
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_every_command_is_tested_here():
