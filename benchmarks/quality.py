@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.throughput import RESULTS, ROOT, peers_python, spread
+from benchmarks.throughput import RESULTS, ROOT, peers_python, spread, warn_when_busy
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.frechet import frechet_distance
 from mulligan.metrics.score import make_reference, quick
@@ -76,7 +76,7 @@ def run_mulligan(bench: Bench, name: str, target: Path, seed: int) -> dict[str, 
     source = str(bench.data / f"{name}.npz")
     options = ["--time", f"{bench.seconds:g}s", "--seed", str(seed), "--out", str(folder), "--quiet"]
     command = [str(Path(sys.executable).with_name("mulligan")), "fit", source, *options]
-    subprocess.run(command, check=True, cwd=ROOT)
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     generator = load(folder)
     np.savez(target, images=generator.sample(SAMPLES, seed=SAMPLE_SEED))
     assert generator.result is not None
@@ -119,6 +119,7 @@ def judge_all(bench: Bench, name: str, seeds: list[int]) -> None:
     task = read_task(bench.data / f"{name}.npz", labels=True)
     labelled, real = bench.folder / f"{name}-labelled.npz", bench.folder / f"{name}-test.npz"
     everything = task.train.take(np.arange(len(task.train)))
+    assert everything.labels is not None
     np.savez(labelled, images=everything.images, labels=everything.labels)
     np.savez(real, images=task.test.sample(REALS, seed=0))
     files = [real, *(bench.samples(name, *one) for one in wanted)]
@@ -164,6 +165,7 @@ def main() -> None:
         raise SystemExit(f"the peers are not installed in {peers_python().parents[1]}: run `make peers` first.")
     if not chosen.data.is_dir():
         raise SystemExit(f"there is no folder {chosen.data} with the sets' .npz files: give one with --data.")
+    warn_when_busy()
     bench = Bench(chosen.output.resolve(), chosen.data.resolve(), chosen.seconds)
     for name in chosen.sets:
         task = read_task(bench.data / f"{name}.npz")

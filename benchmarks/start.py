@@ -19,7 +19,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.throughput import DATA, RESULTS, spread
+from benchmarks.throughput import DATA, RESULTS, spread, warn_when_busy
 from mulligan.training.device import machine
 
 MULLIGAN = str(Path(sys.executable).with_name("mulligan"))
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "start.json")
     chosen = parser.parse_args()
+    warn_when_busy()
     seconds: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     for _ in range(chosen.rounds):
         with tempfile.TemporaryDirectory() as cache:

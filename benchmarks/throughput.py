@@ -180,6 +180,12 @@ def table(measured: dict[str, Any], summary: dict[str, Any]) -> str:
     return "\n".join([*lines, f"  against the best peer of each round: {spread(summary['ratio_to_best_peer'])}"])
 
 
+def warn_when_busy() -> None:
+    """Says so on stderr when other programs would spoil the figures."""
+    if os.getloadavg()[0] > 0.5:
+        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): these figures mean little.", file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
@@ -193,6 +199,7 @@ def main() -> None:
     from mulligan.training.device import machine
 
     RESULTS.mkdir(exist_ok=True)
+    warn_when_busy()
     data = str(chosen.data.resolve()) if chosen.data.exists() else ""
     results = []
     for name in chosen.workloads:
