@@ -74,7 +74,7 @@ class Recipe:
     batch: int = 64
     augmentation: tuple[str, ...] = ()  # names in game.augment.POLICIES
     averages: tuple[str, ...] = ("ema",)  # names in averaging.AVERAGES, besides the last iterate
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     schedules: tuple[tuple[str, Form], ...] = ()  # (name of a hyperparameter, form); those not named are constant
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Recipe:
         written = fields.pop("format", FORMAT)
         if written > FORMAT:
             raise MulliganError(
-                f"this recipe has format {written}, written by a newer mulligan; this one reads up to {FORMAT}: upgrade it."
+                f"this recipe has format {written}, of a newer mulligan; this one reads up to {FORMAT}: upgrade it."
             )
         fields["architecture"] = _build(Architecture, fields.get("architecture", {}), "architecture")
         fields["hyperparameters"] = _build(Hyperparameters, fields.get("hyperparameters", {}), "hyperparameters")
@@ -114,7 +114,7 @@ class Recipe:
 
 def _build(kind: Any, fields: dict[str, Any], where: str) -> Any:
     """Makes a `kind` from `fields`, with a sentence for a field it does not have."""
-    known = kind._fields if issubclass(kind, tuple) else [entry.name for entry in dataclasses.fields(kind)]
+    known = kind._fields if kind is Hyperparameters else [entry.name for entry in dataclasses.fields(kind)]
     for name in fields:
         if name not in known:
             raise MulliganError(f"{name!r} is not a field of the {where}; it has {', '.join(known)}.")

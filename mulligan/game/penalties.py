@@ -8,6 +8,7 @@ batches of one call, so that statistics over a batch never mix them, and one vec
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ Labels = Int[Array, " n"] | None
 Discriminator = Callable[[Pixels, Labels], Logits]  # a pytree, so that it can be differentiated
 Seen = tuple[Logits, Logits, Float[Array, ""]]
 Penalty = Callable[[Discriminator, Labels, Pixels, Pixels, Key], Seen]
-Lifted = Callable[[Discriminator, Pixels, Pixels, Float[Array, " n"], Labels], Logits]
+Lifted = Callable[[Any, Pixels, Pixels, Float[Array, " n"], Labels], Logits]
 
 
 def judge(disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]) -> Float[Array, "2 n"]:

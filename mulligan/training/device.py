@@ -28,7 +28,7 @@ def cache_programs() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # training does not depend on the cache
         return
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
