@@ -6,14 +6,17 @@ from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
-SHORT_SECONDS, SHORT_IMAGES = 300.0, 500_000  # budgets below which a narrow, fast network gets further
+SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
     """A recipe for `images` training images of this shape: relativistic loss with R1 and R2, no normalisation."""
-    del shape
     few = images < FEW_IMAGES
-    short = (budget.images or 0) < SHORT_IMAGES if budget.seconds is None else budget.seconds < SHORT_SECONDS
+    pixels = shape[0] * shape[1] / 28**2  # a step's cost grows with them
+    if budget.seconds is None:
+        short = (budget.images or 0) < SHORT_IMAGES
+    else:
+        short = budget.seconds / pixels < SHORT_SECONDS
     width = 16 if short else 32
     return Recipe(
         architecture=Architecture(gen_width=width, disc_width=width),
