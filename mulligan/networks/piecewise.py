@@ -54,8 +54,8 @@ def lifted(
       >>> from mulligan.networks.architecture import build
       >>> from mulligan.recipe import Architecture
       >>> disc = build(Architecture(disc_width=4), (8, 8, 1), 0, jax.random.key(0)).disc
-      >>> x = jnp.ones((2, 8, 8, 1))
-      >>> bool(jnp.allclose(lifted(disc, x, 3 * x, jnp.full(2, 3.0)), 3 * disc(x)))
+      >>> x = jax.numpy.ones((2, 8, 8, 1))
+      >>> bool(jax.numpy.allclose(lifted(disc, x, 3 * x, jax.numpy.full(2, 3.0)), 3 * disc(x)))
       True
     """
     for layer in disc.layers:

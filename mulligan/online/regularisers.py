@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 Arms = Float[Array, " k"]
 Scalar = Float[Array, ""]
 
-NEWTON_STEPS = 8
+NEWTON_STEPS = 6  # five reach float32's precision for 2 to 1000 arms and losses of any spread
 
 
 class Objective(NamedTuple):

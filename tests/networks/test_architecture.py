@@ -1,5 +1,6 @@
 """The contract of a network, held by every family and option."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -236,6 +237,46 @@ def test_classes_add_their_vectors_only():
     class_gen, class_disc = count(Architecture(), classes=10)
     assert class_gen == gen + 10 * 64 + 64 * 7 * 7 * 64  # the vectors, and twice the inputs
     assert class_disc == disc + 10 * 7 * 7 * 64
+
+
+def skeleton(architecture):
+    """What is fixed about both networks: their structure, with static fields, and the shapes of their arrays."""
+    both = jax.eval_shape(lambda key: build(architecture, (32, 20, 3), 0, key), jax.random.key(0))
+    return [(jax.tree.structure(net), [leaf.shape for leaf in jax.tree.leaves(net)]) for net in both]
+
+
+@pytest.mark.parametrize("family", ["conv", "residual"])
+@pytest.mark.parametrize(
+    ("change", "gen_changes", "disc_changes"),
+    [
+        ({"gen_width": 5}, True, False),
+        ({"disc_width": 5}, False, True),
+        ({"gen_depth": 2}, True, False),
+        ({"disc_depth": 2}, False, True),
+        ({"kernel": 3}, True, True),
+        ({"resampling": "nearest"}, True, True),
+        ({"resampling": "bilinear"}, True, True),
+        ({"activation": "silu"}, True, True),
+        ({"latent": 7}, True, False),
+        ({"gen_normalisation": "pixel"}, True, False),
+        ({"disc_normalisation": "spectral"}, False, True),
+        ({"minibatch_std": True}, False, True),
+        ({"attention": True}, True, True),
+    ],
+)
+def test_every_choice_is_taken_by_whom_it_concerns(family, change, gen_changes, disc_changes):
+    plain = Architecture(family, **SMALL | {"gen_depth": 1, "disc_depth": 1})
+    before, after = skeleton(plain), skeleton(replace(plain, **change))
+    assert [a != b for a, b in zip(before, after, strict=True)] == [gen_changes, disc_changes]
+
+
+def test_maps_of_first_and_last_layers_are_not_normalised():
+    """One channel divided by its own size would leave two values in an image."""
+    name = "mlp, everything"
+    assert CASES[name][1][2] == 1
+    fake, _ = play(networks(name), *inputs(name))
+    assert len(np.unique(fake)) > 100
+    assert networks("conv, group").disc.layers[0].normalisation == "none"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ def test_attention_against_jax():
     np.testing.assert_allclose(layer(x), x + (found[:, :, 0] @ layer.output).reshape(x.shape), rtol=1e-4, atol=1e-5)
 
 
+def test_fixup_scales_by_depth():
+    assert fixup("relu", "none", 16).gain == pytest.approx(2**0.5 / 2)
+
+
 def test_blocks_start_as_the_identity_but_not_under_spectral_normalisation():
     x = normal(2, 4, 4, 6)
     plain, divided = (

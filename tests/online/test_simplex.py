@@ -129,21 +129,34 @@ def test_adahedge_agrees_with_the_paper(seed):
 
 
 @settled
-@given(
-    losses=hnp.arrays(np.float32, ARMS, elements=st.floats(-100, 100, width=32)),
-    prior=priors,
-    strength=st.floats(0.015625, 100, width=32),
-)
-def test_tsallis_leader_meets_its_condition_of_optimality(losses, prior, strength):
-    """On the simplex the gradient `losses - 2 strength sqrt(k prior / w)` is the same for all arms."""
-    prior = prior / prior.sum()
-    objective = Objective(jnp.log(prior), jnp.asarray(losses), jnp.asarray(strength))
-    w = np.exp(np.asarray(leaders_and_excess(TSALLIS, objective, losses)[0], np.float64))
-    gradient = losses - 2 * strength * np.sqrt(ARMS * prior / w)
-    assert w.sum() == pytest.approx(1, abs=1e-5)
-    scale = np.abs(losses - losses.min()).max() + strength * np.sqrt(ARMS)
-    np.testing.assert_allclose(gradient, np.full(ARMS, gradient.mean()), atol=1e-4 * scale)
+@given(seed=seeds, strength=st.sampled_from([0.03125, 1.0, 32.0]), skew=st.sampled_from([0.3, 1.0, 4.0]))
+def test_tsallis_leader_agrees_with_bisection(seed, strength, skew):
+    random = np.random.default_rng(seed)
+    losses, prior = 30 * random.random(32) ** skew - 10, random.dirichlet(np.ones(32)) + 1e-6
+    q, y = 32 * prior / prior.sum(), (losses - losses.min()) / (2 * strength)
+    low, high = 0.0, 32.0
+    for _ in range(80):
+        x = (low + high) / 2
+        low, high = (x, high) if np.sum(q / (y + x) ** 2) > 1 else (low, x)
+    objective = Objective(jnp.log(jnp.float32(prior / prior.sum())), jnp.float32(losses), jnp.float32(strength))
+    log_w = leaders_and_excess(TSALLIS, objective, jnp.zeros(32))[0]
+    np.testing.assert_allclose(np.exp(log_w), q / (y + x) ** 2, rtol=2e-4)
 
+
+@settled
+@given(seed=seeds, size=st.sampled_from([1e-4, 1e-2, 0.1, 2.0]))
+def test_divergence_keeps_its_digits_however_near_the_weights(seed, size):
+    """`KL(w, v) + sum v - sum w`, summed in float64 from the same float32 logarithms."""
+    random = np.random.default_rng(seed)
+    log_v = jax.nn.log_softmax(jnp.asarray(3 * random.normal(size=8), jnp.float32))
+    log_w = log_v + jnp.asarray(size * random.normal(size=8), jnp.float32)
+    w, v = (np.exp(np.asarray(log, np.longdouble)) for log in (log_w, log_v))
+    expected = np.sum(w * (np.asarray(log_w, np.longdouble) - np.asarray(log_v)) - w + v)
+    got = divergence(log_v, log_w, log_v).sum()
+    assert float(got) == pytest.approx(float(expected), rel=1e-3)
+
+
+divergence = jax.jit(ENTROPY.divergence)
 
 PSI = {
     "entropy": (ENTROPY, lambda w, prior: np.sum(w * np.log(w / prior))),
