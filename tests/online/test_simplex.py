@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import logsumexp, softmax
 
 from mulligan.online import simplex
 from mulligan.online.regularisers import ENTROPY, TSALLIS, Objective, excess
@@ -404,6 +405,41 @@ def delayed(prior, losses, delay):
     late = jnp.concatenate([jnp.zeros((delay, losses.shape[1])), losses])
     carry, weights = jax.lax.scan(step, (start, queue), (late, jnp.arange(late.shape[0])))
     return weights[: losses.shape[0]], carry[0]
+
+
+def delayed_reference(prior, losses, delay):
+    """AdaHedge with delay (Flaspohler et al. 2021) by its definition, in float64: weights, sum of gaps."""
+    log_prior, span = np.log(prior / prior.sum()), math.log(ARMS)
+    least = lambda total, strength: -strength * logsumexp(log_prior - (total - total.min()) / strength) + total.min()  # noqa: E731
+    leader = lambda total, strength: softmax(log_prior - (total - total.min()) / strength)  # noqa: E731
+    gap, weights, strengths = 0.0, [], []
+    for t in range(len(losses) + delay):
+        strengths.append(max(gap / span, 1e-30))
+        weights.append(leader(losses[: max(t - delay, 0)].sum(0), strengths[-1]))
+        if t >= delay:
+            w, strength, loss, total = (
+                weights[t - delay],
+                strengths[t - delay],
+                losses[t - delay],
+                losses[: t - delay + 1].sum(0),
+            )
+            objective = w @ total + strength * np.sum(
+                np.where(w > 0, w * (np.log(np.maximum(w, 1e-300)) - log_prior), 0)
+            )
+            linear = (w - leader(total, strength)) @ loss
+            gap += max(min(objective - least(total, strength), linear), 0.0)
+    return np.array(weights[: len(losses)]), gap
+
+
+@settled
+@given(seed=seeds, delay=st.sampled_from([1, 7]))
+def test_late_feedback_follows_the_definition(seed, delay):
+    random = np.random.default_rng(seed)
+    losses, prior = random.integers(0, 9, (ROUNDS, ARMS)) / 8, random.random(ARMS) + 0.1
+    expected, gap = delayed_reference(prior, losses, delay)
+    weights, state = delayed(prior.astype(np.float32), losses.astype(np.float32), delay)
+    np.testing.assert_allclose(weights, expected, rtol=2e-3, atol=1e-5)
+    assert float(state.gap) == pytest.approx(gap, rel=1e-3)
 
 
 @settled
