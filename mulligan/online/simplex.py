@@ -169,15 +169,15 @@ def player(prior: GivenArms, regulariser: Regulariser, rate: Rate) -> Ftrl:
         log_w = lead(played, hint)
         seen = played.awake & ~jnp.isnan(loss)
         heard = seen.any()
-        mean = jnp.sum(times(jax.nn.softmax(jnp.where(seen, log_w, -jnp.inf)), loss))
-        own = jnp.where(heard, mean, 0.0)
+        share = jax.nn.softmax(jnp.where(seen, log_w, -jnp.inf))
+        own = jnp.where(heard, jnp.sum(times(share, loss)), 0.0)
         loss = jnp.where(seen, loss, own)
         after = Objective(state.log_prior, state.losses + loss, rate(played))
         base = least(*after[:2])
         return state._replace(
             losses=after.losses - base,
             regret=state.regret + own - base,
-            gap=state.gap + jnp.where(heard, _gap(regulariser, after, loss, log_w), 0.0),
+            gap=state.gap + _gap(regulariser, after, loss, log_w),
             rounds=state.rounds + heard,
         )
 
