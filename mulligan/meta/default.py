@@ -13,10 +13,8 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     """A recipe for `images` training images of this shape: relativistic loss with R1 and R2, no normalisation."""
     few = images < FEW_IMAGES
     pixels = shape[0] * shape[1] / 28**2  # a step's cost grows with them
-    if budget.seconds is None:
-        short = (budget.images or 0) < SHORT_IMAGES
-    else:
-        short = budget.seconds / pixels < SHORT_SECONDS
+    enough = (budget.images or 0) / SHORT_IMAGES if budget.seconds is None else budget.seconds / pixels / SHORT_SECONDS
+    short = enough < 1
     width = 16 if short else 32
     return Recipe(
         architecture=Architecture(gen_width=width, disc_width=width),

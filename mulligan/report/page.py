@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from mulligan.files import replace_file
 from mulligan.report.curves import quality, training
 from mulligan.report.facts import cost, data, recipe
-from mulligan.files import replace_file
 from mulligan.report.markup import Html, element, join
 from mulligan.report.pictures import interpolation, neighbours, samples
 from mulligan.report.result import happened, summary

@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mulligan.report.embedding import Picture, embed, embed_file
 from mulligan.grid import png
+from mulligan.report.embedding import Picture, embed, embed_file
 from mulligan.report.markup import Child, Html, element
 from mulligan.report.run import Event, RunRecord
 from mulligan.report.words import count, duration, number

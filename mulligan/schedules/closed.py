@@ -201,9 +201,7 @@ def _check(name: str, form: Form, horizon_nimg: float | int) -> None:
         known = ", ".join(Hyperparameters._fields)
         raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")
     if form.kind not in FORMS:
-        raise MulliganError(
-            f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}."
-        )
+        raise MulliganError(f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}.")
     if form.kind in ("cosine", "linear") and form.over_nimg <= 0 and horizon_nimg <= 0:
         raise MulliganError(f"the {form.kind} schedule of {name} has no end: give its over_nimg, in images.")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.grid import save_grid
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 
 BATCH, CHUNK, CHUNKS = 64, 6_400, 120
 END = CHUNK * CHUNKS
