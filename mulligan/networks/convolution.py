@@ -12,7 +12,8 @@ adjoint of this map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -140,11 +141,14 @@ def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Float[Array, "n oh ow 
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *padding, (0, 0, 0)])  # negative padding crops
 
 
-def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Out:
-    """`sum over i, j of x[:, i:i+rows, j:j+columns] @ taps[i, j]`, as one matrix product.
+NARROW = 16  # channels below which a matrix product of one tap is too thin to run at speed
 
-    What has to be copied for that is memory traffic, which costs as much as the product itself, so the narrower
-    side is: shifted copies of the input beside each other, or the products of all taps before they are shifted.
+
+def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Out:
+    """`sum over i, j of x[:, i:i+rows, j:j+columns] @ taps[i, j]`.
+
+    One product a tap where both sides are wide. Where one is narrow (next to the image), a single product: of the
+    shifted inputs beside each other, or of the input with all taps, whose parts are shifted afterwards.
     """
     th, tw, ci, co = taps.shape
     shifts = [(i, j) for i in range(th) for j in range(tw)]
@@ -152,12 +156,17 @@ def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[i
     def shifted(maps: Array, i: int, j: int) -> Array:
         return maps[:, i : i + out_hw[0], j : j + out_hw[1]]
 
+    if min(ci, co) >= NARROW:
+        return _sum(_product(shifted(x, i, j), taps[i, j]) for i, j in shifts)
     if ci <= co:
         beside = jnp.concatenate([shifted(x, i, j) for i, j in shifts], axis=-1)
         return _product(beside, taps.reshape(-1, co))
-    products = _product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1))
-    parts = jnp.split(products, len(shifts), axis=-1)
-    return sum((shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True)), start=jnp.zeros(()))
+    parts = jnp.split(_product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1)), len(shifts), axis=-1)
+    return _sum(shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True))
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    return functools.reduce(jnp.add, terms)
 
 
 def _product(x: Array, matrix: Float[Array, "ci co"]) -> Array:
