@@ -1,6 +1,6 @@
 """Images to feature vectors: the space in which every other metric of this room measures.
 
-`m1` is a small convolutional network (6 MFLOP an image) that ships with the package; `docs/metrics.md` says
+`m1` is a small convolutional network (5 MFLOP an image) that ships with the package; `docs/metrics.md` says
 what it was trained on and how it compares with random weights. Features of different embeddings must never be
 compared, so every figure carries the embedding's name.
 """
@@ -25,8 +25,7 @@ from mulligan.types import Images
 
 SIDE = 32  # the network's input, pixels a side
 WIDTHS = (16, 48, 96)  # channels after each 4x4 stride-2 convolution: 16x16, 8x8, 4x4
-DENSE = 96  # units of the last layer, which sees the whole image
-DIMENSION = sum(WIDTHS) + DENSE
+DIMENSION = 96  # units of the last layer, which sees the whole image
 EMBEDDINGS = ("m1",)
 
 AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
@@ -74,7 +73,7 @@ def load_embedding(name: str = "m1") -> Embedding:
     Example:
       >>> embedding = load_embedding("m1")
       >>> embedding(np.zeros((2, 28, 28, 1), np.uint8)).shape
-      (2, 256)
+      (2, 96)
     """
     if name not in EMBEDDINGS:
         raise UsageError(f"no embedding is called {name!r}; there is {', '.join(EMBEDDINGS)}.")
@@ -88,7 +87,7 @@ def load_embedding(name: str = "m1") -> Embedding:
 
 
 def network_embedding(name: str, weights: Weights) -> Embedding:
-    """The embedding with these weights of the network below: standardised features, `[n, 256]`."""
+    """The embedding with these weights of the network below: its standardised features, `[n, 96]`."""
     apply = jax.jit(lambda images, weights: standardised(weights, preprocess(images)))
     return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)))
 
@@ -141,7 +140,7 @@ def weight_shapes() -> dict[str, tuple[int, ...]]:
         shapes[f"conv{layer}.kernel"] = (4, 4, before, after)
         shapes[f"conv{layer}.bias"] = (after,)
     last = (SIDE >> len(WIDTHS)) ** 2 * WIDTHS[-1]
-    return {**shapes, "dense.kernel": (last, DENSE), "dense.bias": (DENSE,)}
+    return {**shapes, "dense.kernel": (last, DIMENSION), "dense.bias": (DIMENSION,)}
 
 
 def activations(weights: Weights, pixels: Prepared) -> list[Array]:
@@ -163,15 +162,6 @@ def activations(weights: Weights, pixels: Prepared) -> list[Array]:
     return [*outputs, jax.nn.leaky_relu(dense + weights["dense.bias"], 0.1)]
 
 
-def features(weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
-    """Features before scaling, `[n, 256]`: the mean of each channel of each convolution, then the last layer.
-
-    Early layers see texture, noise and blur; the last sees the whole image.
-    """
-    *maps, dense = activations(weights, pixels)
-    return jnp.concatenate([*(each.mean((1, 2)) for each in maps), dense], axis=1)
-
-
 def standardised(weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
-    """Features less `mean`, over `deviation`: constants kept with the weights, the same for every task."""
-    return (features(weights, pixels) - weights["mean"]) / weights["deviation"]
+    """The last layer less `mean`, over `deviation`: constants kept with the weights, the same for all tasks."""
+    return (activations(weights, pixels)[-1] - weights["mean"]) / weights["deviation"]

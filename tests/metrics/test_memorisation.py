@@ -10,7 +10,7 @@ def normal(seed, n, d=8):
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-@pytest.mark.parametrize("held_out", [19, 99, 400])
+@pytest.mark.parametrize("held_out", [19, 150])
 def test_unseen_real_images_are_close_one_time_in_twenty(held_out):
     found = [memorisation(normal(3 * t, 200), normal(3 * t + 1, 300), normal(3 * t + 2, held_out)) for t in range(200)]
     share = np.array([each.share for each in found])
