@@ -102,7 +102,7 @@ def parameter_shapes(workload: Workload) -> tuple[list[tuple[int, ...]], list[tu
 def initial_parameters(workload: Workload, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Small random weights that two contenders can both start from, in the layouts of `parameter_shapes`."""
     rng = np.random.default_rng(seed)
-    draw = lambda shape: rng.normal(0.0, 0.05, shape).astype(np.float32)  # noqa: E731
+    draw = lambda shape: rng.normal(0.0, 0.1, shape).astype(np.float32)  # noqa: E731
     gen, disc = parameter_shapes(workload)
     return [draw(shape) for shape in gen], [draw(shape) for shape in disc]
 

@@ -69,9 +69,15 @@ class Training:
         average = averager.init(gen)._replace(nimg=jnp.float32(nimg))
         values = self.recipe.hyperparameters
         state: GanState = initial_state(self.game, Replayed(gen, source), disc, values, jax.random.key(0))
-        for images, source.value in zip(batches, latents, strict=True):
-            batch = Batch(pixels(jnp.asarray(images))[None], None)
-            state, _ = self.game.dynamics(self.game, state, batch, values, state.key)
+
+        @jax.jit
+        def step(state: GanState, images: jax.Array, latent: jax.Array) -> GanState:
+            source.value = latent
+            state, _ = self.game.dynamics(self.game, state, Batch(pixels(images)[None], None), values, state.key)
+            return state
+
+        for images, latent in zip(batches, latents, strict=True):
+            state = step(state, images, latent)
             nimg += self.workload.batch
             average = averager.update(average, state.gen.gen, nimg, values.ema_nimg)
         arrays = Weights(*map(_arrays, (state.gen, state.disc, averager.value(average))))
@@ -82,7 +88,7 @@ LATE_NIMG = 2**20
 
 
 class Latents:
-    value: np.ndarray
+    value: jax.Array
 
 
 class Replayed(eqx.Module):
@@ -92,7 +98,7 @@ class Replayed(eqx.Module):
     source: Latents = eqx.field(static=True)
 
     def __call__(self, z: Any, labels: Any = None, *, key: Any = None) -> Any:
-        return self.gen(jnp.asarray(self.source.value), labels)
+        return self.gen(self.source.value, labels)
 
 
 def _arrays(network: Any) -> list[np.ndarray]:

@@ -136,10 +136,10 @@ class Eager(Training):
             torch._foreach_lerp_(self.average, self.gen_weights, 1 - self.workload.ema_decay)
 
     def _disc_objective(self, real: Tensor, fake: Tensor) -> Tensor:
+        both = torch.cat([real, fake])
         if self.workload.gamma == 0:
-            return disc_loss(self.workload, self.disc(real), self.disc(fake))
-        both = torch.cat([real, fake]).requires_grad_()
-        logits = self.disc(both)
+            return disc_loss(self.workload, *self.disc(both).chunk(2))
+        logits = self.disc(both.requires_grad_())
         (slopes,) = torch.autograd.grad(logits.sum(), both, create_graph=True)
         penalty = slopes.square().sum() / len(real)
         return disc_loss(self.workload, *logits.chunk(2)) + self.workload.gamma / 2 * penalty

@@ -60,7 +60,8 @@ def test_peers_take_the_steps_that_mulligan_takes(name, peer, tmp_path):
     ours = Training(workload).replay(start, batches, latents)
     theirs = replayed(workload, tmp_path, *PEERS[peer])
     for net in Weights._fields:
-        assert difference(ours, theirs, start, net) < 0.02
+        # Keras adds epsilon before it corrects the bias, which makes 0.003; a gamma 10% off would make 0.03.
+        assert difference(ours, theirs, start, net) < 0.005
 
 
 COUNT = """
