@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -77,8 +79,11 @@ def _start(run: Path, images: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", CHILD, str(run), str(images)])
 
 
-def _end(run: Path) -> tuple[bytes, list[object]]:
-    """The generator's bytes, and every figure that was measured on the way."""
+def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
+    """The generator's weights, and every figure that was measured on the way.
+
+    Weights by name, not the file: safetensors writes its metadata in a different order from process to process.
+    """
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     figures = [
         {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
@@ -87,7 +92,8 @@ def _end(run: Path) -> tuple[bytes, list[object]]:
     ]
     described = json.loads((run / "generator.json").read_text())
     described["result"].pop("cost")
-    return (run / "generator.safetensors").read_bytes(), [figures, described]
+    weights = load_file(run / "generator.safetensors")
+    return {name: array.tobytes() for name, array in weights.items()}, [figures, described]
 
 
 def _timed(work: object) -> float:

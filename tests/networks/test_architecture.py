@@ -62,7 +62,13 @@ CASES = {  # name: (architecture, image shape, classes)
 }
 
 every_case = pytest.mark.parametrize("name", CASES)
-every_layer = pytest.mark.parametrize("name", [name for name in CASES if "," in name])
+
+
+def cases_quick_for(*quick):
+    """Every case; those not named are slow to compile, and have nothing that the named ones lack."""
+    return pytest.mark.parametrize(
+        "name", [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+    )
 
 
 @cache
@@ -102,7 +108,7 @@ def test_shapes_types_and_range(name):
         assert leaf.dtype == jnp.float32
 
 
-@every_layer
+@cases_quick_for("mlp, everything", "conv, group", "residual, everything")
 def test_jit_equals_eager(name):
     with jax.disable_jit():
         eager = play(networks(name), *inputs(name))
@@ -110,7 +116,7 @@ def test_jit_equals_eager(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), eager, compiled)
 
 
-@every_layer
+@cases_quick_for("mlp, everything", "conv, group", "residual, everything")
 def test_a_population_equals_its_members(name):
     one = networks(name)
     other = jax.tree.map(lambda leaf: 0.9 * leaf, one)
@@ -128,7 +134,7 @@ def moves_everything(gradient):
         assert np.any(leaf != 0), path
 
 
-@every_case
+@cases_quick_for("mlp, everything", "conv", "conv, group", "residual, everything")
 def test_every_parameter_moves_the_game(name):
     @jax.jit
     @jax.grad
@@ -139,10 +145,7 @@ def test_every_parameter_moves_the_game(name):
     moves_everything(gradient(networks(name), z, labels))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["mlp", "conv", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in ("mlp", "conv"))],
-)
+@cases_quick_for("mlp", "conv")
 def test_a_gradient_penalty_has_gradients(name):
     @jax.jit
     @jax.grad
@@ -312,10 +315,10 @@ def test_negative_classes():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fresh_networks_start_at_a_sane_scale(family):
     """Neither saturated nor flat, even where deep; the tanh of a standard normal has deviation 0.63."""
-    architecture = Architecture(family, gen_width=16, disc_width=16, gen_depth=3, disc_depth=3)
-    both = build(architecture, (16, 16, 3), 0, jax.random.key(0))
+    architecture = Architecture(family, gen_width=8, disc_width=8, gen_depth=2, disc_depth=2, kernel=3)
+    both = build(architecture, (8, 8, 3), 0, jax.random.key(0))
     rng = np.random.default_rng(0)
-    z, x = (jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in ((64, 64), (64, 16, 16, 3)))
+    z, x = (jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in ((64, 64), (64, 8, 8, 3)))
     fake, logits = play(both, z, x, None)
     assert 0.3 < float(jnp.std(fake)) < 0.8
     assert 0.02 < float(jnp.std(logits)) < 3

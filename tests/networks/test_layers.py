@@ -35,8 +35,8 @@ def test_gains_keep_the_mean_square(name):
     ("layer", "shape"),
     [
         (Dense((40,), (5, 5, 4)), (200, 40)),
-        (Conv((4, 4, 24, 24), 2), (16, 20, 20, 24)),
-        (ConvTranspose((4, 4, 24, 24), (40, 40)), (16, 20, 20, 24)),
+        (Conv((4, 4, 16, 16), 2), (16, 20, 20, 16)),
+        (ConvTranspose((4, 4, 16, 16), (40, 40)), (16, 20, 20, 16)),
     ],
 )
 def test_fresh_layers_keep_unit_variance(layer, shape):
