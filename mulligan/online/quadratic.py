@@ -25,12 +25,12 @@ def minimise_quadratic(quadratic: GivenMatrix, linear: GivenArms) -> Arms:
     `8 * smoothness * KL(w, start) / rounds**2` of the least. Then it starts again from that mean.
 
     Args:
-      quadratic: symmetric, without negative curvature along the simplex.
+      quadratic: symmetric and positive semi-definite.
       linear: of the same size as its side.
 
     Returns:
-      float32 weights, >= 0, summing to 1. The objective is within about 1e-7 of the least, relative to the range
-      of the quadratic's entries; a comparison with single arms that must not fail is the caller's.
+      float32 weights, >= 0, summing to 1, never worse than all weight on one arm. The objective is within about
+      1e-7 of the least, relative to the range of the quadratic's entries.
 
     Example:
       >>> [round(float(w), 3) for w in minimise_quadratic(jnp.diag(jnp.array([1.0, 3.0])), jnp.zeros(2))]
@@ -51,7 +51,10 @@ def _minimise(quadratic: Matrix, linear: Arms) -> Arms:
         return (1 - REVIVAL) * mean + REVIVAL * uniform, None
 
     start, _ = jax.lax.scan(attempt, uniform, None, length=RESTARTS - 1)
-    return _accelerated(start, quadratic, linear, smoothness)
+    mean = _accelerated(start, quadratic, linear, smoothness)
+    candidates = jnp.concatenate([mean[None], jnp.eye(linear.shape[0])])
+    objectives = jnp.sum(candidates * (candidates @ quadratic / 2 - linear), axis=1)
+    return candidates[jnp.argmin(objectives)]
 
 
 def _accelerated(start: Arms, quadratic: Matrix, linear: Arms, smoothness: Scalar) -> Arms:

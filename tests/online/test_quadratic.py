@@ -57,7 +57,7 @@ def test_agrees_with_slsqp(seed, offset):
 
 @settings(deadline=None, max_examples=60)
 @given(seed=seeds)
-def test_is_never_worse_than_one_arm_beyond_rounding(seed):
+def test_is_never_worse_than_one_arm(seed):
     quadratic, linear = problem(seed, ARMS)
     best = min(objective(vertex, quadratic, linear) for vertex in np.eye(ARMS))
     scale = np.ptp(quadratic) + np.ptp(linear)
