@@ -71,11 +71,13 @@ class Recipe:
     penalty_every: int = 1  # discriminator steps between penalties (lazy when above 1)
     dynamics: str = "alternating"  # a name in game.dynamics.DYNAMICS
     disc_steps: int = 1  # discriminator steps for each generator step
+    opponents: int = 0  # past players that the present ones face as well (Chekhov GAN); each costs as much as a step
     batch: int = 64
     augmentation: tuple[str, ...] = ()  # names in game.augment.POLICIES
     averages: tuple[str, ...] = ("ema",)  # names in averaging.AVERAGES, besides the last iterate
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     schedules: tuple[tuple[str, Form], ...] = ()  # (name of a hyperparameter, form); those not named are constant
+    gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""

@@ -17,21 +17,60 @@ Logits = Float[Array, " n"]
 class Loss(NamedTuple):
     """A game: what each player minimises, one value an example, not averaged.
 
-    Both take `(real_logits [n], fake_logits [n])`; a loss that looks at one kind only ignores the other.
+    Both take `(real_logits [n], fake_logits [n])`; a loss that looks at one kind only ignores the other. `ideal` is
+    the discriminator's loss at the end of the game, where it can tell nothing: `min_c disc(c, c)`.
     """
 
     gen: Callable[[Logits, Logits], Logits]
     disc: Callable[[Logits, Logits], Logits]
+    ideal: float
+
+
+class Dynamics(NamedTuple):
+    """How the two players move.
+
+    `init(gen, disc) -> memory`, what the dynamics needs to remember, () where that is nothing; `step(game, state,
+    batch, hyperparameters, key) -> (state, info)` moves both networks, their optimisers and the memory,
+    `state.dynamics`, and leaves everything else alone. Where `together`, both players move once a step, so that several
+    discriminator steps have no meaning.
+    """
+
+    init: Callable[[Pytree, Pytree], Pytree]
+    step: Callable[..., tuple[Any, Any]]
+    together: bool
+
+
+class Opponents(NamedTuple):
+    """Past players that the present ones are trained against as well.
+
+    `init(gen, disc) -> state`; `past(state) -> Past`; `observe(state, gen, disc) -> state` after each round. All are
+    jit clean; the size of the state never changes.
+    """
+
+    init: Callable[[Pytree, Pytree], Pytree]
+    past: Callable[[Pytree], Any]
+    observe: Callable[[Pytree, Pytree, Pytree], Pytree]
+
+
+class Past(NamedTuple):
+    """The past players of one round: pytrees like the networks, with a leading axis of `k`."""
+
+    gens: Pytree
+    discs: Pytree
+    share: Float[Array, " k"]  # of each in the average that a player minimises; the rest is the present opponent's
+    pull: Float[Array, ""]  # weight of the squared norm of the player's own parameters in what it minimises
 
 
 class Schedule(NamedTuple):
     """Hyperparameters as they change while training.
 
-    `init(hyperparameters) -> state`; `update(state, info) -> (Hyperparameters, state)`, where `info` is a `StepInfo`.
+    `init(hyperparameters) -> state`; `value(state, nimg) -> Hyperparameters` of the step that begins after `nimg`
+    images; `observe(state, info) -> state` after that step, where `info` is its `StepInfo`.
     """
 
     init: Callable[[Any], Pytree]
-    update: Callable[[Pytree, Any], tuple[Any, Pytree]]
+    value: Callable[[Pytree, Any], Any]
+    observe: Callable[[Pytree, Any], Pytree]
 
 
 class StepInfo(NamedTuple):
@@ -39,7 +78,7 @@ class StepInfo(NamedTuple):
 
     nimg: Any
     gen_loss: Any
-    disc_loss: Any
+    disc_loss: Any  # without the penalty
     real_logit: Any  # mean
     fake_logit: Any  # mean
     penalty: Any  # unweighted; 0 in a step without penalty

@@ -1,7 +1,7 @@
 """How the two players move: each dynamics turns a state and a batch into the next state.
 
-`dynamics(game, state, batch, hyperparameters, key) -> (state, info)` moves both networks and their optimisers and
-leaves everything else alone.
+With `F(w)` the gradients of both players' losses at `w`, each with respect to its own parameters, and `eta F` short for
+what the optimisers make of them, the formulas below hold word for word under plain gradient descent.
 """
 
 from __future__ import annotations
@@ -14,9 +14,25 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from mulligan.game.lookahead import lookahead
 from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
 from mulligan.recipe import Hyperparameters
-from mulligan.types import Key, Pixels, Pytree, StepInfo
+from mulligan.types import Dynamics, Key, Past, Pixels, Pytree, StepInfo
+
+
+class Players(NamedTuple):
+    """Something of both players: parameters, gradients, moves."""
+
+    gen: Pytree
+    disc: Pytree
+
+
+class Made(NamedTuple):
+    """Generated images."""
+
+    labels: Any  # or None
+    fake: Pixels
+    pullback: Callable[[Pixels], tuple[Pytree]]  # from the images' slopes to the generator's gradient
 
 
 class Verdict(NamedTuple):
@@ -38,37 +54,119 @@ def alternating(
     """
     keys = jax.random.split(key, game.disc_steps)
     for index in range(game.disc_steps - 1):
-        _, fake, _ = generate(game, state.gen, batch, index, keys[index])
+        fake = generate(game, state.gen, batch, index, keys[index]).fake
         state, _ = _disc_step(game, state, fake, batch, index, hyperparameters, keys[index])
     last = game.disc_steps - 1
-    labels, fake, pullback = generate(game, state.gen, batch, last, keys[last])
-    state, verdict = _disc_step(game, state, fake, batch, last, hyperparameters, keys[last])
-    loss, slope = gen_slope(game, state.disc, batch.real[last], fake, labels, hyperparameters, keys[last])
-    state = _move_gen(state, pullback(slope)[0], hyperparameters)
-    return state, _info(state, loss, verdict)
+    made = generate(game, state.gen, batch, last, keys[last])
+    state, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])
+    gradient, loss = _gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
+    return _move_gen(game, state, gradient, hyperparameters), _info(state, loss, verdict)
 
 
 def simultaneous(
     game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
 ) -> tuple[GanState, StepInfo]:
-    """Both players move at once, each against the other as it was; needs `disc_steps` of 1."""
-    labels, fake, pullback = generate(game, state.gen, batch, 0, key)
-    loss, slope = gen_slope(game, state.disc, batch.real[0], fake, labels, hyperparameters, key)
-    moved, verdict = _disc_step(game, state, fake, batch, 0, hyperparameters, key)
-    return _move_gen(moved, pullback(slope)[0], hyperparameters), _info(state, loss, verdict)
+    """Both players move at once, each against the other as it was: `w - eta F(w)`."""
+    gradients, loss, verdict = _gradients(game, state, batch, hyperparameters, key)
+    return _moved(game, state, gradients, hyperparameters), _info(state, loss, verdict)
 
 
-DYNAMICS = {"alternating": alternating, "simultaneous": simultaneous}
+def extragradient(
+    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
+) -> tuple[GanState, StepInfo]:
+    """Looks one step ahead and moves by what it finds there: `w - eta F(w - eta F(w))`; twice the work.
+
+    Both gradients are taken on the same images and latents: with independent ones extragradient can diverge where it
+    should not (Mishchenko et al. 2020, arXiv 1905.11373). Both update the optimisers' moments (Korpelevich 1976; Gidel
+    et al. 2019, arXiv 1802.10551, algorithm 4).
+    """
+    gradients, _, _ = _gradients(game, state, batch, hyperparameters, key)
+    state, _, info = _corrected(game, state, gradients, batch, hyperparameters, key)
+    return state, info
 
 
-def generate(
-    game: Game, gen: Pytree, batch: Batch, index: int, key: Key
-) -> tuple[Any, Pixels, Callable[[Pixels], tuple[Pytree]]]:
-    """Labels (or None), fakes for one batch, and the map from their slopes to the generator's gradient."""
+def past_extragradient(
+    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
+) -> tuple[GanState, StepInfo]:
+    """Extragradient that looks ahead along the gradients found ahead last time, so that a step needs only one.
+
+    `v = w - eta F(v_before)`, then `w - eta F(v)` (Popov 1980; Gidel et al. 2019, equation 14, "from the past").
+    """
+    state, gradients, info = _corrected(game, state, state.dynamics, batch, hyperparameters, key)
+    return state._replace(dynamics=gradients), info
+
+
+def optimistic(
+    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
+) -> tuple[GanState, StepInfo]:
+    """Takes the last move as a hint of the next: `w - 2 eta F(w) + eta F(w_before)`.
+
+    With Adam the optimistic Adam of Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1. Where rates change, the past
+    move counts at the rate it was made with, so that hints cancel and only the last remains.
+    """
+    gradients, loss, verdict = _gradients(game, state, batch, hyperparameters, key)
+    moved = _moved(game, state, gradients, hyperparameters)
+    moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))
+    gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), _players(moved), moves, state.dynamics)
+    return moved._replace(gen=gen, disc=disc, dynamics=moves), _info(state, loss, verdict)
+
+
+def consensus(weight: float = 10.0) -> Dynamics:
+    """Both players also descend `weight / 2 |F(w)|^2`, so that they agree to end the game: `w - eta (F + weight J'F)`.
+
+    `J` is the Jacobian of `F`, so a step differentiates twice. On a batch the squared norm is larger than that of the
+    mean gradient, by the variance (Mescheder et al. 2017, arXiv 1705.10461, algorithm 2).
+
+    Args:
+      weight: >= 0; the paper's gamma.
+    """
+
+    def step(
+        game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
+    ) -> tuple[GanState, StepInfo]:
+        def field(players: Players) -> tuple[Players, tuple[Any, Verdict]]:
+            at = state._replace(gen=players.gen, disc=players.disc)
+            gradients, loss, verdict = _gradients(game, at, batch, hyperparameters, key)
+            return gradients, (loss, verdict)
+
+        gradients, pullback, (loss, verdict) = jax.vjp(field, _players(state), has_aux=True)
+        (agreement,) = pullback(gradients)
+        total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
+        return _moved(game, state, total, hyperparameters), _info(state, loss, verdict)
+
+    return Dynamics(_nothing, step, together=True)
+
+
+def _nothing(gen: Pytree, disc: Pytree) -> tuple[()]:
+    """The memory of dynamics that look at the present alone."""
+    del gen, disc
+    return ()
+
+
+def _zeros(gen: Pytree, disc: Pytree) -> Players:
+    return jax.tree.map(jnp.zeros_like, Players(gen, disc))
+
+
+_ALTERNATING = Dynamics(_nothing, alternating, together=False)
+
+DYNAMICS = {
+    "alternating": _ALTERNATING,
+    "simultaneous": Dynamics(_nothing, simultaneous, together=True),
+    "extragradient": Dynamics(_nothing, extragradient, together=True),
+    "past_extragradient": Dynamics(_zeros, past_extragradient, together=True),
+    "optimistic": Dynamics(_zeros, optimistic, together=True),
+    "consensus": consensus(),
+    "lookahead": lookahead(_ALTERNATING, every=5),
+    "nested_lookahead": lookahead(lookahead(_ALTERNATING, every=5), every=1000),
+}
+
+
+def generate(game: Game, gen: Pytree, batch: Batch, index: int, key: Key) -> Made:
+    """Fakes for one batch."""
     labels = None if batch.labels is None else batch.labels[index]
     latents = jax.random.normal(jax.random.fold_in(key, 0), (game.batch, game.latent))
     fake, pullback = jax.vjp(lambda gen: gen(latents, labels), gen)
-    return labels, fake, pullback
+    return Made(labels, fake, pullback)
 
 
 def gen_slope(
@@ -111,12 +209,72 @@ def disc_gradient(
     def loss(disc):
         seen = game.penalty(disc, labels, real, fake, keys[2], steps)
         real_logits, fake_logits, penalty = seen
-        value = jnp.mean(game.loss.disc(real_logits, fake_logits)) + hyperparameters.gamma / 2 * penalty
-        return value, seen
+        value = jnp.mean(game.loss.disc(real_logits, fake_logits))
+        return value + hyperparameters.gamma / 2 * penalty, (value, *seen)
 
-    (value, (real_logits, fake_logits, penalty)), gradient = jax.value_and_grad(loss, has_aux=True)(state.disc)
+    gradient, (value, real_logits, fake_logits, penalty) = jax.grad(loss, has_aux=True)(state.disc)
     accuracy = jnp.mean((real_logits > fake_logits).astype(jnp.float32))
     return gradient, Verdict(value, jnp.mean(real_logits), jnp.mean(fake_logits), penalty, accuracy)
+
+
+def _gradients(
+    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
+) -> tuple[Players, Float[Array, ""], Verdict]:
+    """`F(w)`: both players' gradients, each against the other as it is."""
+    made = generate(game, state.gen, batch, 0, key)
+    gen, loss = _gen_gradient(game, state, made, batch.real[0], hyperparameters, key)
+    disc, verdict = _disc_gradient(game, state, made.fake, batch, 0, hyperparameters, key)
+    return Players(gen, disc), loss, verdict
+
+
+def _gen_gradient(
+    game: Game, state: GanState, made: Made, real: Pixels, hyperparameters: Hyperparameters, key: Key
+) -> tuple[Pytree, Float[Array, ""]]:
+    """The generator's gradient, from past discriminators as well where the game has them; the loss against this one."""
+
+    def meet(disc: Pytree) -> tuple[Float[Array, ""], Pixels]:
+        return gen_slope(game, disc, real, made.fake, made.labels, hyperparameters, key)
+
+    loss, slope = meet(state.disc)
+    if game.opponents is None:
+        return made.pullback(slope)[0], loss
+    past = game.opponents.past(state.opponents)
+    slope = _shared(past, slope, jax.vmap(lambda disc: meet(disc)[1])(past.discs))
+    return _pulled(past, made.pullback(slope)[0], state.gen), loss
+
+
+def _disc_gradient(
+    game: Game,
+    state: GanState,
+    fake: Pixels,
+    batch: Batch,
+    index: int,
+    hyperparameters: Hyperparameters,
+    key: Key,
+) -> tuple[Pytree, Verdict]:
+    """`disc_gradient`, from past generators as well where the game has them; the verdict on this one."""
+    gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
+    if game.opponents is None:
+        return gradient, verdict
+    past = game.opponents.past(state.opponents)
+
+    def meet(gen: Pytree) -> Pytree:
+        fake = generate(game, gen, batch, index, key).fake
+        return disc_gradient(game, state, fake, batch, index, hyperparameters, key)[0]
+
+    gradient = _shared(past, gradient, jax.vmap(meet)(past.gens))
+    return _pulled(past, gradient, state.disc), verdict
+
+
+def _shared(past: Past, present: Pytree, then: Pytree) -> Pytree:
+    """The average of what came of meeting the present opponent and the past ones."""
+    alone = 1 - jnp.sum(past.share)
+    return jax.tree.map(lambda now, was: alone * now + jnp.tensordot(past.share, was, 1), present, then)
+
+
+def _pulled(past: Past, gradient: Pytree, player: Pytree) -> Pytree:
+    """The gradient with that of `pull |w|^2` added."""
+    return jax.tree.map(lambda slope, w: slope + 2 * past.pull * w, gradient, player)
 
 
 def _disc_step(
@@ -128,14 +286,38 @@ def _disc_step(
     hyperparameters: Hyperparameters,
     key: Key,
 ) -> tuple[GanState, Verdict]:
-    gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
-    move, disc_opt = disc_optimiser(hyperparameters).update(gradient, state.disc_opt)
-    return state._replace(disc=optax.apply_updates(state.disc, move), disc_opt=disc_opt), verdict
+    gradient, verdict = _disc_gradient(game, state, fake, batch, index, hyperparameters, key)
+    return _move_disc(game, state, gradient, hyperparameters), verdict
 
 
-def _move_gen(state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
-    move, gen_opt = gen_optimiser(hyperparameters).update(gradient, state.gen_opt)
+def _move_disc(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
+    move, disc_opt = disc_optimiser(game, hyperparameters).update(gradient, state.disc_opt)
+    return state._replace(disc=optax.apply_updates(state.disc, move), disc_opt=disc_opt)
+
+
+def _move_gen(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
+    move, gen_opt = gen_optimiser(game, hyperparameters).update(gradient, state.gen_opt)
     return state._replace(gen=optax.apply_updates(state.gen, move), gen_opt=gen_opt)
+
+
+def _moved(game: Game, state: GanState, gradients: Players, hyperparameters: Hyperparameters) -> GanState:
+    """Both players moved by their optimisers."""
+    state = _move_disc(game, state, gradients.disc, hyperparameters)
+    return _move_gen(game, state, gradients.gen, hyperparameters)
+
+
+def _corrected(
+    game: Game, state: GanState, ahead: Players, batch: Batch, hyperparameters: Hyperparameters, key: Key
+) -> tuple[GanState, Players, StepInfo]:
+    """Moves by the gradients at the point that the gradients `ahead` lead to; these gradients as well."""
+    there = _moved(game, state, ahead, hyperparameters)
+    gradients, loss, verdict = _gradients(game, there, batch, hyperparameters, key)
+    back = there._replace(gen=state.gen, disc=state.disc)
+    return _moved(game, back, gradients, hyperparameters), gradients, _info(state, loss, verdict)
+
+
+def _players(state: GanState) -> Players:
+    return Players(state.gen, state.disc)
 
 
 def _shown(game: Game, images: Pixels, hyperparameters: Hyperparameters, key: Key) -> Pixels:

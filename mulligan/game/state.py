@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.augment import Policy
 from mulligan.recipe import Hyperparameters
-from mulligan.types import Averager, Key, Loss, Pixels, Pytree, Schedule, StepInfo
+from mulligan.types import Averager, Dynamics, Key, Loss, Opponents, Pixels, Pytree, Schedule, StepInfo
 
 
 class Strategy(NamedTuple):
@@ -32,6 +32,8 @@ class GanState(NamedTuple):
     disc: Pytree
     gen_opt: Pytree
     disc_opt: Pytree
+    dynamics: Pytree  # what the dynamics remember
+    opponents: Pytree  # past players; () where there are none
     averages: Pytree
     schedule: Pytree
     strategy: Strategy
@@ -52,6 +54,11 @@ class Batch(NamedTuple):
     labels: Int[Array, "steps n"] | None
 
 
+def adam(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
+    """Adam; its numbers may be traced, its state does not depend on them."""
+    return optax.chain(optax.scale_by_adam(beta1, beta2), optax.scale(-rate))
+
+
 @dataclass(frozen=True)
 class Game:
     """The static choices of a run; what may change while it trains is in `GanState`."""
@@ -59,26 +66,24 @@ class Game:
     loss: Loss
     penalty: Callable  # of game.penalties.lazy
     augment: Policy
-    dynamics: Callable[[Game, GanState, Batch, Hyperparameters, Key], tuple[GanState, StepInfo]]
+    dynamics: Dynamics
     schedule: Schedule
     averager: Averager
     batch: int
     disc_steps: int
     latent: int
+    opponents: Opponents | None = None  # None: the present players face each other alone
+    optimiser: Callable[[Any, Any, Any], optax.GradientTransformation] = adam  # of rate, beta1 and beta2
 
 
-def gen_optimiser(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-    """Adam for the generator; its numbers are traced, its state does not depend on them."""
-    return _adam(hyperparameters.gen_lr, hyperparameters.gen_beta1, hyperparameters.gen_beta2)
+def gen_optimiser(game: Game, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """The generator's optimiser."""
+    return game.optimiser(hyperparameters.gen_lr, hyperparameters.gen_beta1, hyperparameters.gen_beta2)
 
 
-def disc_optimiser(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-    """Adam for the discriminator."""
-    return _adam(hyperparameters.disc_lr, hyperparameters.disc_beta1, hyperparameters.disc_beta2)
-
-
-def _adam(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
-    return optax.chain(optax.scale_by_adam(beta1, beta2), optax.scale(-rate))
+def disc_optimiser(game: Game, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """The discriminator's optimiser."""
+    return game.optimiser(hyperparameters.disc_lr, hyperparameters.disc_beta1, hyperparameters.disc_beta2)
 
 
 def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperparameters, key: Key) -> GanState:
@@ -87,8 +92,10 @@ def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperp
         nimg=jnp.zeros((), jnp.int32),
         gen=gen,
         disc=disc,
-        gen_opt=gen_optimiser(hyperparameters).init(gen),
-        disc_opt=disc_optimiser(hyperparameters).init(disc),
+        gen_opt=gen_optimiser(game, hyperparameters).init(gen),
+        disc_opt=disc_optimiser(game, hyperparameters).init(disc),
+        dynamics=game.dynamics.init(gen, disc),
+        opponents=game.opponents.init(gen, disc) if game.opponents else (),
         averages=game.averager.init(gen),
         schedule=game.schedule.init(hyperparameters),
         strategy=Strategy(*(jnp.ones((), jnp.float32) for _ in Strategy._fields)),
@@ -97,22 +104,24 @@ def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperp
 
 
 def step(game: Game, state: GanState, data: Data) -> tuple[GanState, StepInfo]:
-    """One generator step with its discriminator steps, then the averages. Pure; jit, scan and vmap clean."""
+    """One generator step with its discriminator steps, then whatever looks on. Pure; jit, scan and vmap clean."""
     key, batch_key, game_key = jax.random.split(state.key, 3)
-    hyperparameters, schedule = scheduled(game, state)
+    hyperparameters = scheduled(game, state)
     batch = draw(data, game.disc_steps, game.batch, batch_key)
-    state, info = game.dynamics(game, state, batch, hyperparameters, game_key)
+    state, info = game.dynamics.step(game, state, batch, hyperparameters, game_key)
     nimg = state.nimg + game.batch * game.disc_steps
     averages = game.averager.update(state.averages, state.gen, nimg, hyperparameters.ema_nimg)
+    schedule = game.schedule.observe(state.schedule, info)
+    if game.opponents:
+        state = state._replace(opponents=game.opponents.observe(state.opponents, state.gen, state.disc))
     return state._replace(nimg=nimg, averages=averages, schedule=schedule, key=key), info
 
 
-def scheduled(game: Game, state: GanState) -> tuple[Hyperparameters, Pytree]:
-    """The hyperparameters in force, and the schedule's next state."""
-    now = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(nimg=state.nimg.astype(jnp.float32))
-    values, schedule = game.schedule.update(state.schedule, now)
+def scheduled(game: Game, state: GanState) -> Hyperparameters:
+    """The hyperparameters in force."""
+    values = game.schedule.value(state.schedule, state.nimg.astype(jnp.float32))
     factors = {name: getattr(values, name) * factor for name, factor in state.strategy._asdict().items()}
-    return values._replace(**factors), schedule
+    return values._replace(**factors)
 
 
 def draw(data: Data, steps: int, n: int, key: Key) -> Batch:

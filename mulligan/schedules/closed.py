@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
 from mulligan.recipe import Form, Hyperparameters
-from mulligan.types import Schedule, StepInfo
+from mulligan.types import Schedule
 
 Curve = Callable[[Any], Array]  # nimg (float32 scalar or [k]) -> value of the same shape
 
@@ -114,17 +115,15 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -
         forms whose `over_nimg` is 0.
 
     Returns:
-      `init(hyperparameters)` gives a `ScheduleState`; `update(state, info)` reads `info.nimg` alone and gives
-      `Hyperparameters` of float32 scalars. The state does not change.
+      `init(hyperparameters)` gives a `ScheduleState`, which does not change; `value(state, nimg)` gives
+      `Hyperparameters` of float32 scalars.
 
     Raises:
       MulliganError: an unknown hyperparameter or kind, or a form without an end and no horizon (<= 0).
 
     Example:
       >>> halving = schedule([("gen_lr", Form(kind="linear", final=0.5))], horizon_nimg=1e6)
-      >>> info = StepInfo(*[0.0] * len(StepInfo._fields))._replace(nimg=1e6)
-      >>> hyperparameters, _ = halving.update(halving.init(Hyperparameters(gen_lr=2.0)), info)
-      >>> float(hyperparameters.gen_lr)
+      >>> float(halving.value(halving.init(Hyperparameters(gen_lr=2.0)), 1e6).gen_lr)
       1.0
     """
     forms = _forms(dict(schedules), horizon_nimg)
@@ -132,11 +131,11 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -
     def init(hyperparameters: Hyperparameters) -> ScheduleState:
         return ScheduleState(Hyperparameters(*map(_float, hyperparameters)), jax.tree.map(jnp.copy, forms))
 
-    def update(state: ScheduleState, info: StepInfo) -> tuple[Hyperparameters, ScheduleState]:
-        initial, scales = state.initial, factors(_float(info.nimg), state.forms)
-        return Hyperparameters(*(value * scale for value, scale in zip(initial, scales, strict=True))), state
+    def value(state: ScheduleState, nimg: ArrayLike) -> Hyperparameters:
+        initial, scales = state.initial, factors(_float(nimg), state.forms)
+        return Hyperparameters(*(value * scale for value, scale in zip(initial, scales, strict=True)))
 
-    return Schedule(init, update)
+    return Schedule(init, value, observe=lambda state, info: state)
 
 
 def factors(nimg: Float[Array, ""], forms: Forms) -> Float[Array, " k"]:

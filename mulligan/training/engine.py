@@ -21,8 +21,10 @@ from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
 from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import build
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
+from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
+from mulligan.schedules.gap import gap_aware
 from mulligan.types import Key, Pytree, StepInfo
 
 SAMPLE_BATCH = 100
@@ -60,18 +62,22 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
     Raises:
       MulliganError: a name that no family has, or a choice that contradicts another.
     """
-    if recipe.dynamics == "simultaneous" and recipe.disc_steps != 1:
-        raise MulliganError("simultaneous dynamics move both players once a step: set disc_steps to 1.")
+    dynamics = _choose(DYNAMICS, recipe.dynamics, "dynamics")
+    if dynamics.together and recipe.disc_steps != 1:
+        raise MulliganError(f"{recipe.dynamics} dynamics move both players once a step: set disc_steps to 1.")
+    loss = _choose(LOSSES, recipe.loss, "loss")()
+    rates = schedule(recipe.schedules, horizon_nimg)
     return Game(
-        loss=_choose(LOSSES, recipe.loss, "loss")(),
+        loss=loss,
         penalty=lazy(_penalty(recipe, shape, classes), recipe.penalty_every),
         augment=augment([name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]),
-        dynamics=_choose(DYNAMICS, recipe.dynamics, "dynamics"),
-        schedule=schedule(recipe.schedules, horizon_nimg),
+        dynamics=dynamics,
+        schedule=gap_aware(rates, loss.ideal) if recipe.gap_aware else rates,
         averager=several(recipe.averages),
         batch=recipe.batch,
         disc_steps=recipe.disc_steps,
         latent=recipe.architecture.latent,
+        opponents=queue(recipe.opponents) if recipe.opponents else None,
     )
 
 

@@ -188,7 +188,7 @@ class Loop:
 
     def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
         means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
-        values, _ = scheduled(self.game, self.state)
+        values = scheduled(self.game, self.state)
         hyperparameters = {name: float(value) for name, value in values._asdict().items()}
         self.tell("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
 

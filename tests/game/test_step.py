@@ -20,7 +20,11 @@ NUMBERS = Hyperparameters(gen_lr=0.01, disc_lr=0.02, gen_beta1=0.5, disc_beta1=0
 IMAGES = jax.random.randint(jax.random.key(9), (20, 8, 8, 1), 0, 256).astype(jnp.uint8)
 BATCH = 4
 
-constant = Schedule(init=lambda numbers: jax.tree.map(jnp.float32, numbers), update=lambda state, info: (state, state))
+constant = Schedule(
+    init=lambda numbers: jax.tree.map(jnp.float32, numbers),
+    value=lambda state, nimg: state,
+    observe=lambda state, info: state,
+)
 last = Averager(init=lambda params: params, update=lambda state, params, nimg, half: params, value=lambda state: state)
 
 
@@ -142,7 +146,7 @@ def test_same_key_same_step_and_another_key_another():
 def test_strategy_multiplies_the_schedule():
     of = game()
     state = start(of)._replace(strategy=Strategy(*map(jnp.float32, (0.5, 0.25, 3.0))))
-    numbers, _ = scheduled(of, state)
+    numbers = scheduled(of, state)
     expected = NUMBERS._replace(gen_lr=0.005, disc_lr=0.005, gamma=2.1)
     np.testing.assert_allclose(np.array(numbers), np.array(expected), rtol=1e-6)
 

@@ -52,7 +52,7 @@ def compiled():
     @jax.jit
     def update(state, nimg):
         traces.append(1)
-        return schedules.schedule((), HORIZON).update(state, info(nimg))[0]
+        return schedules.schedule((), HORIZON).value(state, nimg)
 
     return update, traces
 
@@ -87,8 +87,8 @@ def test_state_and_hyperparameters_are_arrays_that_survive_a_scan():
     rule = schedules.schedule((("gen_lr", Form("exponential", rate=1e-4)),), HORIZON)
 
     def step(state, nimg):
-        hyperparameters, state = rule.update(state, info(nimg))
-        return state, hyperparameters
+        hyperparameters = rule.value(state, nimg)
+        return rule.observe(state, info(nimg)), hyperparameters
 
     start = rule.init(Hyperparameters())
     end, path = jax.lax.scan(step, start, jnp.arange(5) * 64)
@@ -101,7 +101,7 @@ def test_initial_values_can_be_changed_between_steps():
     rule = schedules.schedule((("gen_lr", Form("cosine", final=0.0)),), HORIZON)
     state = rule.init(Hyperparameters())
     gentler = state._replace(initial=state.initial._replace(gen_lr=state.initial.gen_lr / 2))
-    before, after = (rule.update(s, info(jnp.float32(3e4)))[0] for s in (state, gentler))
+    before, after = (rule.value(s, jnp.float32(3e4)) for s in (state, gentler))
     assert float(after.gen_lr) == pytest.approx(float(before.gen_lr) / 2)
 
 
