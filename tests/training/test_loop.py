@@ -1,5 +1,6 @@
 """Whole runs on small images: what they write, how they resume, what the guard does."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -113,6 +114,20 @@ def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_ended(whole, tmp_path)
     assert events(tmp_path / "run")[-1]["code"] == "interrupted"
     resume(tmp_path / "run")
     assert_same_end(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"opponents": 2}, {"dynamics": "past_extragradient"}, {"dynamics": "nested_lookahead"}, {"gap_aware": True}],
+    ids=["opponents", "past_extragradient", "nested_lookahead", "gap_aware"],
+)
+def test_what_looks_back_resumes_exactly(changes, tmp_path):
+    recipe, images = dataclasses.replace(RECIPE, **changes), Budget(images=4_000, seconds=None)
+    fit("digits", images, Options(out=tmp_path / "whole", recipe=recipe))
+    with pytest.raises(Interrupted):
+        fit("digits", images, Options(out=tmp_path / "run", recipe=recipe, listener=_interrupt))
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
 def test_a_lost_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path):

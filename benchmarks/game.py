@@ -1,0 +1,207 @@
+"""What each dynamics and each opponent brings: toy games against theory, 25 modes, and 1000 modes of stacked digits.
+
+    .venv/bin/python benchmarks/game.py --only toys mixture
+    .venv/bin/python benchmarks/game.py --only digits --images 1M --seeds 0 1 2 3 4
+
+Stacked digits are three digits of `mnist.npz` as red, green and blue. 26,000 samples of a run are named by a
+classifier trained on the digits, whose accuracy on digits that it has not seen is told; modes are the three-digit
+numbers that occur, and KL is that of their shares to those of the training images. Results are kept one a line; what
+is done already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import embedding_training as classifier
+from benchmarks.mixture_game import Choice, cover
+from benchmarks.throughput import RESULTS, ROOT, spread, warn_when_busy
+from benchmarks.toy_games import EVERY, OUTER, bilinear, rate, theory
+from mulligan.budget import parse_images
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.state import Data
+from mulligan.metrics import embed
+from mulligan.metrics.modes import modes, stacked_digits
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training.device import machine
+from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
+
+DATA = ROOT / "../shared/data"
+SAMPLES, STACKED = 26_000, 50_000
+CHUNKS = 10  # of a run, for the progress line
+SMALL = Architecture(gen_width=16, disc_width=16)
+TEXTBOOK = Hyperparameters(gen_lr=2e-4, disc_lr=2e-4, gen_beta1=0.5, disc_beta1=0.5, gen_beta2=0.999, disc_beta2=0.999)
+PLAIN = Recipe(architecture=SMALL, loss="nonsaturating", penalty="none", hyperparameters=TEXTBOOK)
+CONTENDERS = {
+    "K = 0": PLAIN,
+    "K = 5": dataclasses.replace(PLAIN, opponents=5),
+    "K = 10": dataclasses.replace(PLAIN, opponents=10),
+    "relativistic + R1 + R2": Recipe(architecture=SMALL),
+    "gap-aware": dataclasses.replace(PLAIN, gap_aware=True),
+    **{name: dataclasses.replace(PLAIN, dynamics=name) for name in DYNAMICS if name != "alternating"},
+}
+MIXTURE = {
+    "alternating": Choice(),
+    "relativistic + R1 + R2": Choice("relativistic", "r1r2"),
+    "5 opponents": Choice(opponents=5),
+    **{name: Choice(dynamics=name) for name in DYNAMICS if name != "alternating"},
+}
+PERIOD = {"lookahead": EVERY, "nested_lookahead": OUTER}
+
+
+class Bench:
+    """What is known so far, and where it is kept."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.path = folder, folder / "results.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.results: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def once(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of this key; works it out where it is not there."""
+        for result in self.results:
+            if all(result.get(name) == value for name, value in key.items()):
+                return result
+        began = time.monotonic()
+        result = {**key, **work(), "seconds": round(time.monotonic() - began, 1), "machine": machine()}
+        self.results.append(result)
+        with self.path.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+        print(json.dumps({name: value for name, value in result.items() if name != "machine"}), flush=True)
+        return result
+
+
+def toys(bench: Bench, chosen: argparse.Namespace) -> str:
+    """Distance to the equilibrium of the bilinear game after so many steps, and its rate against theory."""
+    del chosen
+    lines = ["| dynamics | after 100 | after 1000 | factor a step | theory |", "|---|---|---|---|---|"]
+    for name in DYNAMICS:
+        found = bench.once({"kind": "toy", "dynamics": name}, lambda name=name: toy(name))
+        cells = [f"{found[key]:.3g}" for key in ("after_100", "after_1000")]
+        cells += [f"{found[key]:.5f}" for key in ("rate", "theory")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def toy(name: str) -> dict[str, Any]:
+    distances = bilinear(name, 8000 if name == "nested_lookahead" else 2000)
+    fitted = rate(distances[distances > 1e-30], PERIOD.get(name, 1))
+    after = {f"after_{steps}": float(distances[steps]) for steps in (100, 1000)}
+    return {**after, "rate": fitted, "theory": theory(name)}
+
+
+def mixture(bench: Bench, chosen: argparse.Namespace) -> str:
+    """Modes of 25 that each game covers."""
+    steps = chosen.images // 128
+    lines = ["| game | modes of 25 | share of samples near a mode |", "|---|---|---|"]
+    for name, choice in MIXTURE.items():
+        found = []
+        for seed in chosen.seeds:
+            key = {"kind": "mixture", "game": name, "steps": steps, "seed": seed}
+            found.append(bench.once(key, lambda choice=choice, seed=seed: cover(choice, steps, seed)._asdict()))
+        covered, quality = ([result[key] for result in found] for key in ("modes", "quality"))
+        lines.append(f"| {name} | {spread(covered, 0)} | {spread(quality, 2)} |")
+    return "\n".join(lines)
+
+
+def digits(bench: Bench, chosen: argparse.Namespace) -> str:
+    """Modes of 1000 that each contender covers, and the divergence of their shares."""
+    classify, accuracy = judge(bench, chosen.data, chosen.judge_steps)
+    lines = [f"A classifier with accuracy {accuracy:.4f} names the digits.", ""]
+    lines += ["| contender | modes of 1000 | KL | seconds |", "|---|---|---|---|"]
+    for name in chosen.contenders:
+        recipe = CONTENDERS[name]
+        found = []
+        for seed in chosen.seeds:
+            key = {"kind": "digits", "contender": name, "images": chosen.images, "seed": seed}
+            key |= {"samples": chosen.samples, "recipe": recipe.hash(), "judge": accuracy}
+            found.append(bench.once(key, lambda recipe=recipe, seed=seed: stack_run(recipe, seed, chosen, classify)))
+        cells = [spread([result[key] for result in found], places) for key, places in (("modes", 0), ("kl", 3))]
+        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(r['seconds'] for r in found):.0f} |")
+    return "\n".join(lines)
+
+
+Classify = Callable[[Any], np.ndarray]
+
+
+def judge(bench: Bench, data: Path, steps: int) -> tuple[Classify, float]:
+    """A classifier of digits, trained once, and its accuracy on digits that it has not seen."""
+    split = classifier.read(data, "mnist")
+    weights = classifier.train_own("mnist", split, 0, steps, bench.folder)
+
+    @jax.jit
+    def name(images):
+        return jnp.argmax(classifier.own_features(weights, embed.preprocess(images)) @ weights["head.mnist"], axis=1)
+
+    def classify(images: Any) -> np.ndarray:
+        size = 1000
+        padded = np.concatenate([images, np.zeros((-len(images) % size, *images.shape[1:]), np.uint8)])
+        named = [np.asarray(name(padded[start : start + size])) for start in range(0, len(padded), size)]
+        return np.concatenate(named)[: len(images)]
+
+    return classify, float((classify(split.source.images) == split.source.labels).mean())
+
+
+def stacked(data: Path, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`n` images of three digits drawn independently, uint8 `[n, 28, 28, 3]`, and the number each shows."""
+    with np.load(data / "mnist.npz") as file:
+        images, labels = file["images"][file["split"] == 0], file["labels"][file["split"] == 0]
+    rows = np.random.default_rng(seed).integers(len(images), size=(3, n))
+    return np.stack(images[rows], axis=-1), labels[rows[0]] * 100 + labels[rows[1]] * 10 + labels[rows[2]]
+
+
+def stack_run(recipe: Recipe, seed: int, chosen: argparse.Namespace, classify: Classify) -> dict[str, Any]:
+    """One run: modes and divergence of the generator's moving average, and of its last iterate."""
+    images, numbers = stacked(chosen.data, STACKED, seed)
+    shape = images.shape[1:]
+    game = make_game(recipe, shape, 0, chosen.images)
+    state, data = start_state(game, recipe, shape, 0, seed), Data(jnp.asarray(images))
+    engine = compile_engine(game, state, data)
+    for _ in range(CHUNKS):
+        state, info = engine.chunk(state, data, chosen.images // CHUNKS // recipe.batch)
+    sampler = Sampler.make(recipe.architecture, 0)
+    latents = sampler.latents(chosen.samples, seed)
+    share = np.bincount(numbers, minlength=1000) + 1.0  # no mode without a share, even among few images
+    figures: dict[str, Any] = {"finite": bool(info.finite), "flops": engine.flops_per_step}
+    for suffix, gen in (("", game.averager.value(state.averages)["ema"]), ("_last", state.gen)):
+        found = modes(stacked_digits(classify, sampler(gen, latents)), share)
+        figures |= {f"modes{suffix}": found.covered, f"kl{suffix}": found.kl}
+    return figures
+
+
+PARTS = {"toys": toys, "mixture": mixture, "digits": digits}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--images", default="500k", help="images a run sees")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--judge-steps", type=int, default=2000, help="training steps of the classifier")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with mnist.npz")
+    parser.add_argument("--output", type=Path, default=RESULTS / "game")
+    chosen = parser.parse_args()
+    chosen.images = parse_images(chosen.images)
+    if "digits" in chosen.only and not (chosen.data / "mnist.npz").is_file():
+        raise SystemExit(f"there is no mnist.npz in {chosen.data}: give its folder with --data.")
+    warn_when_busy()
+    bench = Bench(chosen.output.resolve())
+    print("\n\n".join(PARTS[part](bench, chosen) for part in chosen.only))
+
+
+if __name__ == "__main__":
+    main()
