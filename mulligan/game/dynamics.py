@@ -6,43 +6,18 @@ what the optimisers make of them, the formulas below hold word for word under pl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from mulligan.game.gradients import Players, Verdict, both_gradients, disc_gradient, gen_gradient, generate
 from mulligan.game.lookahead import lookahead
 from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
 from mulligan.recipe import Hyperparameters
-from mulligan.types import Dynamics, Key, Past, Pixels, Pytree, StepInfo
-
-
-class Players(NamedTuple):
-    """Something of both players: parameters, gradients, moves."""
-
-    gen: Pytree
-    disc: Pytree
-
-
-class Made(NamedTuple):
-    """Generated images."""
-
-    labels: Any  # or None
-    fake: Pixels
-    pullback: Callable[[Pixels], tuple[Pytree]]  # from the images' slopes to the generator's gradient
-
-
-class Verdict(NamedTuple):
-    """What a discriminator step saw: means over its batch."""
-
-    loss: Float[Array, ""]
-    real_logit: Float[Array, ""]
-    fake_logit: Float[Array, ""]
-    penalty: Float[Array, ""]
-    accuracy: Float[Array, ""]
+from mulligan.types import Dynamics, Key, Pixels, Pytree, StepInfo
 
 
 def alternating(
@@ -59,7 +34,7 @@ def alternating(
     last = game.disc_steps - 1
     made = generate(game, state.gen, batch, last, keys[last])
     state, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])
-    gradient, loss = _gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
+    gradient, loss = gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
     return _move_gen(game, state, gradient, hyperparameters), _info(state, loss, verdict)
 
 
@@ -67,7 +42,7 @@ def simultaneous(
     game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
 ) -> tuple[GanState, StepInfo]:
     """Both players move at once, each against the other as it was: `w - eta F(w)`."""
-    gradients, loss, verdict = _gradients(game, state, batch, hyperparameters, key)
+    gradients, loss, verdict = both_gradients(game, state, batch, hyperparameters, key)
     return _moved(game, state, gradients, hyperparameters), _info(state, loss, verdict)
 
 
@@ -80,7 +55,7 @@ def extragradient(
     should not (Mishchenko et al. 2020, arXiv 1905.11373). Both update the optimisers' moments (Korpelevich 1976; Gidel
     et al. 2019, arXiv 1802.10551, algorithm 4).
     """
-    gradients, _, _ = _gradients(game, state, batch, hyperparameters, key)
+    gradients, _, _ = both_gradients(game, state, batch, hyperparameters, key)
     state, _, info = _corrected(game, state, gradients, batch, hyperparameters, key)
     return state, info
 
@@ -104,7 +79,7 @@ def optimistic(
     With Adam the optimistic Adam of Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1. Where rates change, the past
     move counts at the rate it was made with, so that hints cancel and only the last remains.
     """
-    gradients, loss, verdict = _gradients(game, state, batch, hyperparameters, key)
+    gradients, loss, verdict = both_gradients(game, state, batch, hyperparameters, key)
     moved = _moved(game, state, gradients, hyperparameters)
     moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))
     gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), _players(moved), moves, state.dynamics)
@@ -126,7 +101,7 @@ def consensus(weight: float = 10.0) -> Dynamics:
     ) -> tuple[GanState, StepInfo]:
         def field(players: Players) -> tuple[Players, tuple[Any, Verdict]]:
             at = state._replace(gen=players.gen, disc=players.disc)
-            gradients, loss, verdict = _gradients(game, at, batch, hyperparameters, key)
+            gradients, loss, verdict = both_gradients(game, at, batch, hyperparameters, key)
             return gradients, (loss, verdict)
 
         gradients, pullback, (loss, verdict) = jax.vjp(field, _players(state), has_aux=True)
@@ -161,122 +136,6 @@ DYNAMICS = {
 }
 
 
-def generate(game: Game, gen: Pytree, batch: Batch, index: int, key: Key) -> Made:
-    """Fakes for one batch."""
-    labels = None if batch.labels is None else batch.labels[index]
-    latents = jax.random.normal(jax.random.fold_in(key, 0), (game.batch, game.latent))
-    fake, pullback = jax.vjp(lambda gen: gen(latents, labels), gen)
-    return Made(labels, fake, pullback)
-
-
-def gen_slope(
-    game: Game,
-    disc: Pytree,
-    real: Pixels,
-    fake: Pixels,
-    labels: Any,
-    hyperparameters: Hyperparameters,
-    key: Key,
-) -> tuple[Float[Array, ""], Pixels]:
-    """The generator's loss and its gradient with respect to the fakes."""
-    disc_key = jax.random.fold_in(key, 1)
-    # In a call of its own: a loss that ignores the real logits never pays for them.
-    real_logits = disc(_shown(game, real, hyperparameters, jax.random.fold_in(disc_key, 0)), labels)
-
-    def loss(fake):
-        fake = _shown(game, fake, hyperparameters, jax.random.fold_in(disc_key, 1))
-        return jnp.mean(game.loss.gen(real_logits, disc(fake, labels)))
-
-    return jax.value_and_grad(loss)(fake)
-
-
-def disc_gradient(
-    game: Game,
-    state: GanState,
-    fake: Pixels,
-    batch: Batch,
-    index: int,
-    hyperparameters: Hyperparameters,
-    key: Key,
-) -> tuple[Pytree, Verdict]:
-    """Gradient of the discriminator's loss and penalty; the fakes are constants here."""
-    labels = None if batch.labels is None else batch.labels[index]
-    keys = jax.random.split(jax.random.fold_in(key, 2), 3)
-    real = _shown(game, batch.real[index], hyperparameters, keys[0])
-    fake = _shown(game, fake, hyperparameters, keys[1])
-    steps = state.nimg // game.batch + index
-
-    def loss(disc):
-        seen = game.penalty(disc, labels, real, fake, keys[2], steps)
-        real_logits, fake_logits, penalty = seen
-        value = jnp.mean(game.loss.disc(real_logits, fake_logits))
-        return value + hyperparameters.gamma / 2 * penalty, (value, *seen)
-
-    gradient, (value, real_logits, fake_logits, penalty) = jax.grad(loss, has_aux=True)(state.disc)
-    accuracy = jnp.mean((real_logits > fake_logits).astype(jnp.float32))
-    return gradient, Verdict(value, jnp.mean(real_logits), jnp.mean(fake_logits), penalty, accuracy)
-
-
-def _gradients(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[Players, Float[Array, ""], Verdict]:
-    """`F(w)`: both players' gradients, each against the other as it is."""
-    made = generate(game, state.gen, batch, 0, key)
-    gen, loss = _gen_gradient(game, state, made, batch.real[0], hyperparameters, key)
-    disc, verdict = _disc_gradient(game, state, made.fake, batch, 0, hyperparameters, key)
-    return Players(gen, disc), loss, verdict
-
-
-def _gen_gradient(
-    game: Game, state: GanState, made: Made, real: Pixels, hyperparameters: Hyperparameters, key: Key
-) -> tuple[Pytree, Float[Array, ""]]:
-    """The generator's gradient, from past discriminators as well where the game has them; the loss against this one."""
-
-    def meet(disc: Pytree) -> tuple[Float[Array, ""], Pixels]:
-        return gen_slope(game, disc, real, made.fake, made.labels, hyperparameters, key)
-
-    loss, slope = meet(state.disc)
-    if game.opponents is None:
-        return made.pullback(slope)[0], loss
-    past = game.opponents.past(state.opponents)
-    slope = _shared(past, slope, jax.vmap(lambda disc: meet(disc)[1])(past.discs))
-    return _pulled(past, made.pullback(slope)[0], state.gen), loss
-
-
-def _disc_gradient(
-    game: Game,
-    state: GanState,
-    fake: Pixels,
-    batch: Batch,
-    index: int,
-    hyperparameters: Hyperparameters,
-    key: Key,
-) -> tuple[Pytree, Verdict]:
-    """`disc_gradient`, from past generators as well where the game has them; the verdict on this one."""
-    gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
-    if game.opponents is None:
-        return gradient, verdict
-    past = game.opponents.past(state.opponents)
-
-    def meet(gen: Pytree) -> Pytree:
-        fake = generate(game, gen, batch, index, key).fake
-        return disc_gradient(game, state, fake, batch, index, hyperparameters, key)[0]
-
-    gradient = _shared(past, gradient, jax.vmap(meet)(past.gens))
-    return _pulled(past, gradient, state.disc), verdict
-
-
-def _shared(past: Past, present: Pytree, then: Pytree) -> Pytree:
-    """The average of what came of meeting the present opponent and the past ones."""
-    alone = 1 - jnp.sum(past.share)
-    return jax.tree.map(lambda now, was: alone * now + jnp.tensordot(past.share, was, 1), present, then)
-
-
-def _pulled(past: Past, gradient: Pytree, player: Pytree) -> Pytree:
-    """The gradient with that of `pull |w|^2` added."""
-    return jax.tree.map(lambda slope, w: slope + 2 * past.pull * w, gradient, player)
-
-
 def _disc_step(
     game: Game,
     state: GanState,
@@ -286,7 +145,7 @@ def _disc_step(
     hyperparameters: Hyperparameters,
     key: Key,
 ) -> tuple[GanState, Verdict]:
-    gradient, verdict = _disc_gradient(game, state, fake, batch, index, hyperparameters, key)
+    gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
     return _move_disc(game, state, gradient, hyperparameters), verdict
 
 
@@ -311,17 +170,13 @@ def _corrected(
 ) -> tuple[GanState, Players, StepInfo]:
     """Moves by the gradients at the point that the gradients `ahead` lead to; these gradients as well."""
     there = _moved(game, state, ahead, hyperparameters)
-    gradients, loss, verdict = _gradients(game, there, batch, hyperparameters, key)
+    gradients, loss, verdict = both_gradients(game, there, batch, hyperparameters, key)
     back = there._replace(gen=state.gen, disc=state.disc)
     return _moved(game, back, gradients, hyperparameters), gradients, _info(state, loss, verdict)
 
 
 def _players(state: GanState) -> Players:
     return Players(state.gen, state.disc)
-
-
-def _shown(game: Game, images: Pixels, hyperparameters: Hyperparameters, key: Key) -> Pixels:
-    return game.augment(images, hyperparameters.augment, key)
 
 
 def _info(state: GanState, gen_loss: Float[Array, ""], verdict: Verdict) -> StepInfo:

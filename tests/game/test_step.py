@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from mulligan.game.augment import augment
-from mulligan.game.dynamics import DYNAMICS, gen_slope
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.gradients import gen_slope
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.game.state import Data, Game, Strategy, draw, initial_state, pixels, scheduled, step, to_bytes
