@@ -32,6 +32,7 @@ def fit(
     recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
     size: int | None = None,
     labels: bool = False,
+    strategy: str | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
@@ -46,6 +47,8 @@ def fit(
       recipe: a `Recipe`, its JSON value, or a file of it; None for the default.
       size: resample the images to squares of this side.
       labels: make the generator class-conditional.
+      strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
+        and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
       listener: called with every event (docs/run-folder.md) as it happens.
 
     Raises:
@@ -59,6 +62,7 @@ def fit(
         recipe=_recipe(recipe),
         size=size,
         labels=labels,
+        strategy=strategy,
         listener=listener or _ignore,
     )
     return _reported(fit_task(data, _budget(time, images), options))

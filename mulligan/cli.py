@@ -55,6 +55,9 @@ def fit(
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")] = None,
     size: Size = None,
     labels: Annotated[bool, typer.Option("--labels", help="Condition on the classes.")] = False,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
+    ] = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -64,7 +67,7 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
-    start = partial(train, data, **budget, **reading, out=out, seed=seed, recipe=recipe)
+    start = partial(train, data, **budget, **reading, out=out, seed=seed, recipe=recipe, strategy=strategy)
     _train(start, tensorboard, quiet, as_json)
 
 

@@ -77,6 +77,8 @@ class Recipe:
     averages: tuple[str, ...] = ("ema",)  # names in averaging.AVERAGES, besides the last iterate
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     schedules: tuple[tuple[str, Form], ...] = ()  # (name of a hyperparameter, form); those not named are constant
+    strategy: str = "none"  # none | fork | switch: see training.strategist
+    strategy_prior: tuple[tuple[str, float], ...] = ()  # (name of a strategy, weight), where not the usual weight
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
 
     def to_json(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Recipe:
         fields = dataclasses.asdict(self)
         fields["hyperparameters"] = self.hyperparameters._asdict()
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
+        fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))
 
     @staticmethod
@@ -103,6 +106,7 @@ class Recipe:
         fields["hyperparameters"] = _build(Hyperparameters, fields.get("hyperparameters", {}), "hyperparameters")
         forms = fields.get("schedules", {})
         fields["schedules"] = tuple((name, _build(Form, forms[name], f"schedule of {name}")) for name in sorted(forms))
+        fields["strategy_prior"] = tuple(sorted(fields.get("strategy_prior", {}).items()))
         for name in ("augmentation", "averages"):
             if name in fields:
                 fields[name] = tuple(fields[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time as clock
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from mulligan.training.finish import finish
 from mulligan.training.generator import Generator, load
 from mulligan.training.loop import Assignment, Listener, Loop
 from mulligan.training.run import FORMAT, RunFolder
+from mulligan.training.strategist import Strategist
 
 KEPT = "data.npy"  # images given as an array
 
@@ -40,6 +42,7 @@ class Options:
       recipe: None for the default one.
       size: side to resample the images to.
       labels: train a class-conditional generator.
+      strategy: `none`, `fork` or `switch` in place of the recipe's own.
       listener: receives every event as it happens.
     """
 
@@ -48,6 +51,7 @@ class Options:
     recipe: Recipe | None = None
     size: int | None = None
     labels: bool = False
+    strategy: str | None = None
     listener: Listener = lambda event: None
 
 
@@ -65,6 +69,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     if len(task.train) < 2:
         raise MulliganError(f"{task.name} holds a single image, and nothing can be compared with it: give at least 2.")
     recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
+    if options.strategy is not None:
+        recipe = dataclasses.replace(recipe, strategy=options.strategy)
     folder = _begin(data, task, recipe, budget, options)
     return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))
 
@@ -73,6 +79,7 @@ def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Optio
     """The run folder, with all that `resume` needs: images that came as an array are kept in it."""
     array = isinstance(data, np.ndarray)
     check(recipe.architecture, task.shape, len(task.classes or ()))
+    Strategist(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_path(task.name)
     run = {
         "format": FORMAT,

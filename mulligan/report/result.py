@@ -10,6 +10,7 @@ from mulligan.report.run import Event, RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal, duration, figure, number, short
 
 ROUTINE = frozenset({"chunk", "samples", "evaluation", "checkpoint"})  # drawn elsewhere or too many to list
+SHOWN = 3  # strategies with their weights
 
 
 def summary(record: RunRecord) -> Html | None:
@@ -132,22 +133,34 @@ def _row(event: Event, guard: int | None) -> Html:
 
 def _told(event: Event) -> str:
     """An event's own keys as a sentence."""
-    if event.kind == "start":
-        gen, disc = short(event.number("gen_parameters")), short(event.number("disc_parameters"))
-        compiled = duration(event.number("compile_seconds"))
-        return f"{gen} parameters in the generator, {disc} in the discriminator; compiled in {compiled}"
-    if event.kind == "guard":
-        attempt, back = count(event.number("attempt")), count(event.number("back_to_nimg"))
-        return f"{event.text('reason')} → {event.text('action')}; back to {back} images, attempt {attempt}"
-    if event.kind == "resume":
-        return f"from {count(event.number('from_nimg'))} images" + (
-            event.text("reason") and f": {event.text('reason')}"
-        )
-    if event.kind == "stop":
-        return event.text("reason") or event.text("code")
-    if event.kind == "final":
-        return f"the best generator, scored once on the {event.text('split')} split"
-    return json.dumps(event.values, ensure_ascii=False)
+    match event.kind:
+        case "start":
+            gen, disc = short(event.number("gen_parameters")), short(event.number("disc_parameters"))
+            compiled = duration(event.number("compile_seconds"))
+            told = f"{gen} parameters in the generator, {disc} in the discriminator; compiled in {compiled}"
+        case "guard":
+            attempt, back = count(event.number("attempt")), count(event.number("back_to_nimg"))
+            told = f"{event.text('reason')} → {event.text('action')}; back to {back} images, attempt {attempt}"
+        case "strategy":
+            chosen = event.text("strategy") or "none of the strategies lasted: back to where they began"
+            weights = ", ".join(f"{name} {decimal(value)}" for name, value in _weights(event))
+            told = f"{chosen}; weights after the {event.text('mode')}: {weights}"
+        case "resume":
+            reason = event.text("reason")
+            told = f"from {count(event.number('from_nimg'))} images" + (reason and f": {reason}")
+        case "stop":
+            told = event.text("reason") or event.text("code")
+        case "final":
+            told = f"the best generator, scored once on the {event.text('split')} split"
+        case _:
+            told = json.dumps(event.values, ensure_ascii=False)
+    return told
+
+
+def _weights(event: Event) -> list[tuple[str, float]]:
+    """The strategies with the largest weights."""
+    weights = event.values.get("weights") or {}
+    return sorted(weights.items(), key=lambda entry: -entry[1])[:SHOWN]
 
 
 def _times(value: int) -> str:

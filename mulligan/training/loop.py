@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from mulligan.errors import Interrupted
-from mulligan.game.state import Game, GanState, scheduled
+from mulligan.game.state import Game, GanState, Strategy, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import parameter_count
 from mulligan.recipe import Recipe
@@ -28,6 +28,7 @@ from mulligan.training.evaluation import Evaluator
 from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
 from mulligan.training.stop import converged, improved
+from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Strategist, due, fork_nimg
 from mulligan.types import Pytree
 
 Listener = Callable[[dict[str, Any]], None]
@@ -70,6 +71,7 @@ class Loop:
         self.budget = assignment.budget
         self.sampler = Sampler.make(self.recipe.architecture, assignment.classes)
         self.progress = Progress()
+        self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or 1))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
         self.best_gen = _kept(self._gens()[0][1])
@@ -117,6 +119,7 @@ class Loop:
         self._seconds_before = self.progress.seconds
         self.state = checkpoint.restored(self.state, saved.arrays, "state")
         self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
+        self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
         self.folder.truncate_events(self.progress.events_length)
         if not self.progress.finished:
             self.tell("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
@@ -152,8 +155,10 @@ class Loop:
 
     def _round(self, feed: Feed, engine: Engine, evaluator: Evaluator) -> None:
         """A chunk, then whatever is due."""
+        if self._fork_due():
+            self._fork(feed, engine, evaluator)
         steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
-        if steps > 0 and not self._advance(feed, engine, steps):
+        if steps > 0 and not self._train_on(feed, engine, steps):
             self._go_back(guard.NOT_FINITE)
         elif self._steps_left() <= 0:
             if self.progress.looked < self.progress.spent_nimg:
@@ -169,22 +174,27 @@ class Loop:
         self.progress.seconds = self.seconds()
         return steps_left(self.progress, self.budget, self.assignment.step_nimg)
 
-    def _advance(self, feed: Feed, engine: Engine, steps: int) -> bool:
-        """Trains `steps` steps; false when a number is no longer finite."""
+    def _train_on(self, feed: Feed, engine: Engine, steps: int) -> bool:
+        """Trains `steps` steps, and says how it went; false when a number is no longer finite."""
+        info, spent = self._advance(feed, engine, steps)
+        self.progress.accuracy = min(self.progress.accuracy, float(info.means.accuracy))
+        self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
+        if self.budget.images is None:
+            self._plan()
+        return bool(info.finite)
+
+    def _advance(self, feed: Feed, engine: Engine, steps: int) -> tuple[ChunkInfo, float]:
+        """Trains `steps` steps; what they tell, and the seconds that they took."""
         progress, began = self.progress, time.monotonic()
         data = feed.data()
         self.state, info = engine.chunk(self.state, data, steps)
-        finite = bool(info.finite)  # waits for the chunk
+        jax.block_until_ready(info)
         spent = time.monotonic() - began
         progress.fed = feed.drawn
         progress.nimg += steps * self.assignment.step_nimg
         progress.spent_nimg += steps * self.assignment.step_nimg
         progress.training_seconds += spent
-        progress.accuracy = min(progress.accuracy, float(info.means.accuracy))
-        self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
-        if self.budget.images is None:
-            self._plan()
-        return finite
+        return info, spent
 
     def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
         means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
@@ -215,6 +225,8 @@ class Loop:
             return
         if improved(progress, look):
             self.best_gen = _kept(gens[look.average])
+        if self.strategist.mode == "switch":
+            self._switch(look)
         progress.next_evaluation = next_look(progress)
         self._save()
         why = converged(progress)
@@ -248,6 +260,70 @@ class Loop:
         save_grid(self.folder.path / name, self.sampler(self._gens()[0][1], latents), GRID_COLUMNS)
         self.tell("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
 
+    # --- strategies
+
+    def _fork_due(self) -> bool:
+        progress = self.progress
+        known = progress.planned or self.budget.images is not None
+        return (
+            self.strategist.mode == "fork" and known and due(progress.forks, progress.spent_nimg, progress.horizon_nimg)
+        )
+
+    def _fork(self, feed: Feed, engine: Engine, evaluator: Evaluator) -> None:
+        """Each strategy trains on from here for a while; the leader's continuation is adopted."""
+        progress, names = self.progress, self.strategist.awake()
+        progress.forks += 1
+        part = max(1, fork_nimg(progress.horizon_nimg, len(names)) // self.assignment.step_nimg // FORK_PARTS)
+        if part * FORK_PARTS * len(names) > self._steps_left():
+            return
+        origin, nimg = self.state, progress.nimg
+        ends: dict[str, GanState] = {}
+        looks: dict[str, Best | None] = {}
+        for name in names:
+            self.state, progress.nimg = _kept(origin)._replace(strategy=_factors(name)), nimg
+            looks[name] = self._continued(feed, engine, evaluator, part)
+            ends[name] = self.state
+        losses = self.strategist.compare(looks)
+        for name, look in looks.items():
+            if look is None:
+                self.strategist.fail(name)
+        leader = max((name for name in names if looks[name]), key=self.strategist.weights().__getitem__, default=None)
+        self.state = ends[leader] if leader else origin
+        progress.nimg = nimg + part * FORK_PARTS * self.assignment.step_nimg * bool(leader)
+        progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
+        self.tell("strategy", mode="fork", strategy=leader, losses=losses, weights=self.strategist.weights())
+
+    def _continued(self, feed: Feed, engine: Engine, evaluator: Evaluator, part: int) -> Best | None:
+        """Trains on for a few parts of so many steps; how good the generator then is, or None when it failed.
+
+        The run's own averages would hardly have moved, and the last iterate alone is left to chance.
+        """
+        gens = []
+        for _ in range(FORK_PARTS):
+            info, _ = self._advance(feed, engine, part)
+            gens.append(_kept(self.state.gen))
+        if not bool(info.finite):
+            return None
+        began = time.monotonic()
+        scores = evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens[1:]))
+        self.progress.evaluation_seconds += time.monotonic() - began
+        figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
+        return Best(**figures, nimg=self.progress.nimg, average="fork", sequence=self.progress.sequence)
+
+    def _switch(self, look: Best) -> None:
+        """Judges the strategy that was played since the last evaluation, and draws the next."""
+        progress, strategist = self.progress, self.strategist
+        loss = None
+        if progress.strategy and progress.before:
+            loss = strategist.judge(progress.strategy, progress.before, look)
+        progress.before = look
+        self._play(strategist.drawn(self.assignment.seed, progress.sequence))
+        self.tell("strategy", mode="switch", strategy=progress.strategy, loss=loss, weights=strategist.weights())
+
+    def _play(self, name: str) -> None:
+        self.progress.strategy = name
+        self.state = self.state._replace(strategy=_factors(name))
+
     # --- saving, going back, ending
 
     def _save(self) -> None:
@@ -258,7 +334,10 @@ class Loop:
         progress.sequence += 1
         progress.seconds = self.seconds()
         progress.events_length = self.folder.events_length()
-        arrays = checkpoint.arrays_of(self.state, "state") | checkpoint.arrays_of(self.best_gen, "best")
+        kept = {"state": self.state, "best": self.best_gen, "strategist": self.strategist.state}
+        arrays = {
+            name: array for part, tree in kept.items() for name, array in checkpoint.arrays_of(tree, part).items()
+        }
         checkpoint.write(path, arrays, progress.to_json())
         checkpoint.prune(folder, keep={self._good()})
 
@@ -277,16 +356,27 @@ class Loop:
         progress.attempts += 1
         good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", self._good()))
         state: GanState = checkpoint.restored(self.state, good.arrays, "state")
-        # Each attempt doubles the change, and draws other batches than the one that failed.
-        strategy = state.strategy
-        for _ in range(progress.attempts):
-            strategy = guard.gentler(strategy)
-        self.state = state._replace(strategy=strategy, key=jax.random.fold_in(state.key, progress.attempts))
+        # Other batches than those that failed.
+        self.state = state._replace(key=jax.random.fold_in(state.key, progress.attempts))
+        self._change_strategy()
         progress.nimg = good.progress["nimg"]
         progress.next_evaluation = max(next_look(progress), progress.spent_nimg + 1)
-        action = guard.sentence(strategy)
+        action = guard.sentence(self.state.strategy)
         self.tell("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
         self._save()
+
+    def _change_strategy(self) -> None:
+        """Where strategies are chosen a failure ends the one that was followed; else each attempt doubles a change."""
+        strategist, progress = self.strategist, self.progress
+        if len(strategist.awake()) > 1:
+            strategist.fail(progress.strategy or strategist.names[0])
+            progress.before = None
+            self._play(strategist.leader())
+            return
+        strategy = self.state.strategy
+        for _ in range(progress.attempts):
+            strategy = guard.gentler(strategy)
+        self.state = self.state._replace(strategy=strategy)
 
     def _finish(self, reason: str, code: str) -> None:
         if self.progress.finished:
@@ -318,6 +408,10 @@ class Loop:
             signal.signal(signal.SIGINT, before)
 
 
-def _kept(gen: Pytree) -> Pytree:
+def _kept(tree: Pytree) -> Pytree:
     """A copy that outlives the next chunk, which reuses the state's buffers."""
-    return jax.tree.map(jnp.copy, gen)
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _factors(name: str) -> Strategy:
+    return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))

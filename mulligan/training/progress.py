@@ -43,6 +43,9 @@ class Progress:
       since_anchor: evaluations after it.
       failures: evaluations in a row that look bad.
       attempts: times in a row that the guard went back without a new best.
+      strategy: the name of the strategy that is followed, where one is chosen.
+      forks: how often the run has forked.
+      before: the evaluation after which this strategy began, when strategies are switched.
       accuracy: of the chunks since the last evaluation, the lowest.
       events_length: bytes of the event file that belong to the checkpoint.
       finished: why the run ended, or None while it has not; `code` is the same in one word.
@@ -68,6 +71,9 @@ class Progress:
     since_anchor: int = 0
     failures: int = 0
     attempts: int = 0
+    strategy: str | None = None
+    forks: int = 0
+    before: Best | None = None
     accuracy: float = 1.0
     events_length: int = 0
     finished: str | None = None
@@ -79,6 +85,6 @@ class Progress:
     @staticmethod
     def from_json(document: dict[str, Any]) -> Progress:
         fields = dict(document)
-        for name in ("best", "anchor"):
+        for name in ("best", "anchor", "before"):
             fields[name] = fields[name] and Best(**fields[name])
         return Progress(**fields)

@@ -1,0 +1,139 @@
+"""The training strategy inside one run: follow-the-regularised-leader over a few ways to change the recipe's numbers.
+
+Two kinds of feedback. In `fork` mode each strategy trains on from the same state for a while, all are judged, and the
+leader's continuation is adopted: all losses are seen, at the price of the continuations that are thrown away. In
+`switch` mode one continuation plays a strategy drawn from the leader's weights between two evaluations, and only that
+one's loss is seen. A failure is a loss in both, and ends the strategy that brought it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.errors import MulliganError
+from mulligan.game.state import Strategy
+from mulligan.online.simplex import SimplexState, adahedge, leave, tsallis
+from mulligan.training.progress import Best
+from mulligan.types import Ftrl
+
+FORK_AT = (0.05, 0.2, 0.5)  # of the run, where it forks
+FORK_SHARE = 0.25  # of the run's images, for all forks together
+FORK_PARTS = 4  # a continuation is judged by the mean of its generators at the ends of all its parts but the first
+FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in units of log KID
+
+
+class Arm(NamedTuple):
+    """Factors on the recipe's hyperparameters, and the weight that they have before anything is known."""
+
+    factors: Strategy
+    prior: float
+
+
+STRATEGIES = {
+    "as the recipe says": Arm(Strategy(), 4.0),
+    "rates / 10": Arm(Strategy(0.1, 0.1, 1.0), 1.0),
+    "rates / 3": Arm(Strategy(1 / 3, 1 / 3, 1.0), 1.0),
+    "rates x 3": Arm(Strategy(3.0, 3.0, 1.0), 1.0),
+    "disc rate / 3": Arm(Strategy(1.0, 1 / 3, 1.0), 1.0),
+    "gamma x 5": Arm(Strategy(1.0, 1.0, 5.0), 1.0),
+    "gamma / 5": Arm(Strategy(1.0, 1.0, 0.2), 1.0),
+}
+MODES = ("none", "fork", "switch")
+
+
+class Strategist:
+    """Follows the leader among `STRATEGIES`. `state` is all that it remembers, and belongs into the checkpoint."""
+
+    def __init__(self, mode: str, prior: Sequence[tuple[str, float]] = ()):
+        """With weights given in `prior` in place of those in `STRATEGIES`; 0 leaves a strategy out.
+
+        Raises:
+          MulliganError: an unknown mode or strategy, or a prior without weight.
+        """
+        if mode not in MODES:
+            raise MulliganError(f"{mode!r} is not a way to choose strategies; choose {', '.join(MODES)}.")
+        weights = {name: arm.prior for name, arm in STRATEGIES.items()}
+        for name, weight in prior:
+            if name not in weights or not (math.isfinite(weight) and weight >= 0):
+                raise MulliganError(
+                    f"a strategy's weight must be 0 or more and its name one of {', '.join(map(repr, weights))}; "
+                    f"{name!r}: {weight} is not such a pair."
+                )
+            weights[name] = weight
+        self.names = [name for name, weight in weights.items() if weight > 0]
+        if not self.names:
+            raise MulliganError("all strategies have weight 0: give one of them more.")
+        self.mode = mode
+        chosen = np.array([weights[name] for name in self.names], np.float32)
+        player = tsallis(chosen) if mode == "switch" else adahedge(chosen)
+        self._player = Ftrl(player.init, jax.jit(player.play), jax.jit(player.observe))
+        self.state: SimplexState | tuple[()] = () if mode == "none" else player.init()
+
+    def weights(self) -> dict[str, float]:
+        """What the leader gives each strategy."""
+        return dict(zip(self.names, np.asarray(self._player.play(self.state)).tolist(), strict=True))
+
+    def leader(self) -> str:
+        """The strategy with the largest weight."""
+        weights = self.weights()
+        return max(weights, key=weights.__getitem__)
+
+    def drawn(self, seed: int, turn: int) -> str:
+        """A strategy drawn from the weights: the same for the same turn of a run."""
+        weights = np.array(list(self.weights().values()))
+        return self.names[np.random.default_rng([seed, turn]).choice(len(weights), p=weights / weights.sum())]
+
+    def awake(self) -> list[str]:
+        """The strategies that have not failed."""
+        if isinstance(self.state, SimplexState):
+            return [name for name, awake in zip(self.names, np.asarray(self.state.awake), strict=True) if awake]
+        return []
+
+    def compare(self, looks: dict[str, Best | None]) -> dict[str, float]:
+        """Takes what the continuation of each strategy came to, None where it failed; the losses that this means.
+
+        The loss is the logarithm of KID, so that only ratios count, softened by the width of its interval.
+        """
+        judged = {name: look for name, look in looks.items() if look is not None}
+        like = next(iter(judged.values()), None)
+        seen = {name: _log(look, like) for name, look in judged.items()}
+        worst = max(seen.values(), default=0.0) + FAILED
+        losses = {name: seen.get(name, worst) for name in looks}
+        self.state = self._player.observe(self.state, np.array([losses.get(name, np.nan) for name in self.names]))
+        return losses
+
+    def judge(self, name: str, before: Best, after: Best) -> float:
+        """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change."""
+        loss = float(np.clip(0.5 + (_log(after, before) - _log(before, before)) / 2, 0, 1))
+        weights = self.weights()
+        estimate = [loss / weights[name] if arm == name else 0.0 for arm in self.names]
+        self.state = self._player.observe(self.state, np.array(estimate, np.float32))
+        return loss
+
+    def fail(self, name: str) -> None:
+        """Gives a strategy up for the rest of the run, unless it is the last one."""
+        if len(self.awake()) > 1:
+            self.state = leave(self.state, jnp.array([arm == name for arm in self.names]))
+
+
+def due(forks: int, spent_nimg: int, horizon_nimg: float) -> bool:
+    """Whether a run that has forked so often should do so again."""
+    return forks < len(FORK_AT) and spent_nimg >= FORK_AT[forks] * horizon_nimg > 0
+
+
+def fork_nimg(horizon_nimg: float, arms: int) -> int:
+    """Images that each of so many continuations trains on."""
+    return int(FORK_SHARE * horizon_nimg / len(FORK_AT) / arms)
+
+
+def _log(look: Best, like: Best | None) -> float:
+    """Logarithm of KID, which may be zero or negative, raised by half the width of the interval of `like`."""
+    like = like or look
+    blur = max((like.kid_high - like.kid_low) / 2, 1e-6)
+    return math.log(max(look.kid, 0.0) + blur)

@@ -1,0 +1,116 @@
+"""The leader among strategies: what it learns from forks, switches and failures."""
+
+import numpy as np
+import pytest
+
+from mulligan.errors import MulliganError
+from mulligan.training.progress import Best
+from mulligan.training.strategist import FAILED, FORK_AT, STRATEGIES, Strategist, due, fork_nimg
+
+PLAIN = "as the recipe says"
+
+
+def look(kid, blur=0.01):
+    return Best(kid, kid - blur, kid + blur, diversity=1.0, nimg=1000, average="ema", sequence=1)
+
+
+def test_the_prior_is_played_before_anything_is_known():
+    total = sum(arm.prior for arm in STRATEGIES.values())
+    for mode in ("fork", "switch"):
+        weights = Strategist(mode).weights()
+        np.testing.assert_allclose(
+            [weights[name] for name in STRATEGIES], [a.prior / total for a in STRATEGIES.values()], atol=1e-4
+        )
+        assert Strategist(mode).leader() == PLAIN
+
+
+def test_forks_lead_to_the_strategy_that_does_best_again_and_again():
+    strategist = Strategist("fork")
+    for _ in range(4):
+        strategist.compare({name: look(0.05 if name == "gamma x 5" else 0.1) for name in STRATEGIES})
+    assert strategist.leader() == "gamma x 5"
+    assert strategist.weights()["gamma x 5"] > 0.8
+
+
+def test_only_ratios_of_kid_count():
+    one, other = Strategist("fork"), Strategist("fork")
+    kids = dict(zip(STRATEGIES, np.linspace(0.1, 0.2, len(STRATEGIES)), strict=True))
+    one.compare({name: look(kid, 0.01) for name, kid in kids.items()})
+    other.compare({name: look(10 * kid, 0.1) for name, kid in kids.items()})
+    np.testing.assert_allclose(list(one.weights().values()), list(other.weights().values()), rtol=1e-4)
+
+
+def test_a_failed_continuation_is_worse_than_the_worst():
+    strategist = Strategist("fork")
+    looks = {name: look(0.1) for name in STRATEGIES} | {"rates x 3": None, "gamma / 5": look(0.4)}
+    losses = strategist.compare(looks)
+    assert losses["rates x 3"] == pytest.approx(losses["gamma / 5"] + FAILED)
+
+
+def test_kids_of_zero_and_below_are_compared_too():
+    losses = Strategist("fork").compare({PLAIN: look(-0.002), "gamma x 5": look(0.0), "gamma / 5": look(0.02)})
+    assert losses[PLAIN] == losses["gamma x 5"] < losses["gamma / 5"]
+
+
+def test_a_switch_learns_of_the_strategy_that_was_played_alone():
+    strategist = Strategist("switch")
+    before = strategist.weights()
+    loss = strategist.judge("rates x 3", look(0.1), look(0.3))
+    after = strategist.weights()
+    assert 0.5 < loss <= 1
+    assert after["rates x 3"] < before["rates x 3"]
+    assert all(after[name] > before[name] for name in STRATEGIES if name != "rates x 3")
+    assert strategist.judge(PLAIN, look(0.1), look(0.1)) == pytest.approx(0.5)
+
+
+def test_switches_come_to_prefer_what_helps():
+    strategist = Strategist("switch")
+    for turn in range(300):
+        name = strategist.drawn(0, turn)
+        strategist.judge(name, look(0.1), look(0.07 if name == "disc rate / 3" else 0.12))
+    assert strategist.leader() == "disc rate / 3"
+
+
+def test_draws_are_those_of_the_seed_and_follow_the_weights():
+    strategist = Strategist("switch")
+    names = [strategist.drawn(3, turn) for turn in range(400)]
+    assert names == [strategist.drawn(3, turn) for turn in range(400)]
+    assert names != [strategist.drawn(4, turn) for turn in range(400)]
+    assert names.count(PLAIN) / 400 == pytest.approx(strategist.weights()[PLAIN], abs=0.08)
+
+
+def test_what_failed_is_not_played_again_but_one_strategy_stays():
+    strategist = Strategist("fork", prior=[("gamma / 5", 0.0)])
+    assert "gamma / 5" not in strategist.names
+    for name in list(strategist.names):
+        strategist.fail(name)
+    assert strategist.awake() == [strategist.names[-1]]
+    assert strategist.weights()[strategist.names[-1]] == pytest.approx(1.0)
+
+
+def test_none_has_nothing_to_choose_from_and_nothing_to_keep():
+    strategist = Strategist("none")
+    assert strategist.state == ()
+    assert strategist.awake() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "prior", "words"),
+    [
+        ("forks", [], "choose none, fork, switch"),
+        ("fork", [("rates", 1.0)], "name one of"),
+        ("fork", [("rates x 3", -1.0)], "0 or more"),
+        ("fork", [(name, 0.0) for name in STRATEGIES], "weight 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(mode, prior, words):
+    with pytest.raises(MulliganError, match=words):
+        Strategist(mode, prior)
+
+
+def test_forks_take_their_share_of_the_run_at_their_times():
+    assert not due(0, 100, 1e6)
+    assert due(0, int(FORK_AT[0] * 1e6), 1e6)
+    assert not due(len(FORK_AT), 10**6, 1e6)
+    assert not due(0, 100, 0.0)
+    assert fork_nimg(840_000, 7) * 7 * len(FORK_AT) == pytest.approx(0.25 * 840_000)
