@@ -317,7 +317,7 @@ class Loop:
         if progress.strategy and progress.before:
             loss = strategist.judge(progress.strategy, progress.before, look)
         progress.before = look
-        self._play(strategist.drawn(self.assignment.seed, progress.sequence))
+        self._play(strategist.drawn(self.assignment.seed, progress.spent_nimg))
         self.tell("strategy", mode="switch", strategy=progress.strategy, loss=loss, weights=strategist.weights())
 
     def _play(self, name: str) -> None:
