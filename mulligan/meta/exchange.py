@@ -35,9 +35,7 @@ class Records(NamedTuple):
 
 def records(experience: Experience) -> Records:
     """All that an experience holds."""
-    return Records(
-        {task.id: task for task in experience.tasks()}, {trial.id: trial for trial in experience.trials()}
-    )
+    return Records({task.id: task for task in experience.tasks()}, {trial.id: trial for trial in experience.trials()})
 
 
 def remembered(place: str | None = None) -> Records:
@@ -48,9 +46,7 @@ def remembered(place: str | None = None) -> Records:
     """
     shipped, own = shipped_file(), place or own_place()
     known = Records({}, {}) if shipped is None else read_file(shipped)
-    if "://" in own or Path(own).exists():
-        return known.union(records(Experience(own)))
-    return known
+    return known.union(read(own)) if "://" in own or Path(own).exists() else known
 
 
 def shipped_file() -> Path | None:
@@ -60,9 +56,22 @@ def shipped_file() -> Path | None:
 
 def read(place: str | Path) -> Records:
     """What an exported file or an experience that exists holds."""
-    if "://" not in str(place) and not Path(place).is_file():
+    return read_file(Path(place)) if str(place).endswith(SUFFIX) else records(_existing(str(place)))
+
+
+def damage(place: str | None = None) -> list[str]:
+    """A sentence for everything that is damaged in an exported file or an experience (the user's own if None)."""
+    where = place or own_place()
+    if where.endswith(SUFFIX):
+        return list(problems(Path(where)))
+    return list(_existing(where).problems())
+
+
+def _existing(place: str) -> Experience:
+    """The experience at a place where there is one."""
+    if "://" not in place and not Path(place).is_file():
         raise MulliganError(f"there is no experience {place}: give a file, or the URL of a database.")
-    return read_file(Path(place)) if str(place).endswith(SUFFIX) else records(Experience(place))
+    return Experience(place)
 
 
 def merge(experience: Experience, added: Records) -> int:
@@ -113,7 +122,7 @@ def problems(path: Path) -> Iterator[str]:
     try:
         lines = list(_lines(path))
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        yield f"it is damaged or no exported experience ({error})."
+        yield f"it is missing, damaged or no exported experience ({error})."
         return
     if not lines or "format" not in lines[0]:
         yield "it does not begin as an exported experience does."

@@ -87,7 +87,9 @@ class Experience:
         """Of each task's id, how many trials have each status; `running` are those with a claim that holds."""
         with self._reading() as connection:
             ended = select(trials.c.task, trials.c.status, func.count()).group_by(trials.c.task, trials.c.status)
-            running = select(claims.c.task, func.count()).where(claims.c.expires > self._clock()).group_by(claims.c.task)
+            running = (
+                select(claims.c.task, func.count()).where(claims.c.expires > self._clock()).group_by(claims.c.task)
+            )
             found: dict[str, dict[str, int]] = {}
             for task, status, number in connection.execute(ended):
                 found.setdefault(task, {})[status] = number
@@ -124,10 +126,10 @@ class Experience:
             changed = claims.update().where(claims.c.assignment == assignment, claims.c.worker == worker)
             return connection.execute(changed.values(expires=self._clock() + lease)).rowcount == 1
 
-    def release(self, assignment: str, worker: str) -> None:
-        """Gives an assignment back undone."""
+    def release(self, worker: str) -> None:
+        """Gives back all that `worker` holds, undone."""
         with self._writing() as connection:
-            connection.execute(_held(assignment, worker))
+            connection.execute(claims.delete().where(claims.c.worker == worker))
 
     def finish(self, trial: Trial, assignment: str, worker: str) -> bool:
         """Writes a claimed trial and ends its claim; false, and nothing written, when the claim is lost."""
@@ -153,14 +155,13 @@ class Experience:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with sentences(self.place), self._engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
-            with connection.begin():
-                yield connection
+        engine = self._engine.execution_options(writes=True)
+        with sentences(self.place), engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with sentences(self.place), self._engine.connect() as connection, connection.begin():
+        with sentences(self.place), self._engine.begin() as connection:
             yield connection
 
 
@@ -180,7 +181,9 @@ def sentences(place: str) -> Iterator[None]:
         raise
     except (SQLAlchemyError, ImportError) as error:
         why = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
-        raise MulliganError(f"the experience {place} cannot be used: {why}; see `mulligan experience verify`.") from error
+        raise MulliganError(
+            f"the experience {place} cannot be used: {why}; see `mulligan experience verify`."
+        ) from error
 
 
 def _engine(place: str) -> Engine:
@@ -261,8 +264,7 @@ def _trials(connection: Connection, ids: Sequence[str]) -> Iterator[Trial]:
     joined: Select = select(trials, recipes.c.document).join(recipes, trials.c.recipe == recipes.c.digest)
     points = select(curves).where(curves.c.trial.in_(ids)).order_by(curves.c.trial, curves.c.nimg)
     by_trial = {
-        trial: tuple(_points(rows))
-        for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
+        trial: tuple(_points(rows)) for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
     }
     for row in connection.execute(joined.where(trials.c.id.in_(ids)).order_by(trials.c.id)):
         yield trial_of(row._asdict(), by_trial.get(row.id, ()))

@@ -90,7 +90,9 @@ def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> 
         return str(error)
     seen = limits.flops / needed.flops_per_image
     if seen < limits.nimg:
-        return f"it would see only {seen:,.0f} images for {limits.flops:.3g} operations, and {limits.nimg:,} are needed."
+        return (
+            f"it would see only {seen:,.0f} images for {limits.flops:.3g} operations, and {limits.nimg:,} are needed."
+        )
     if needed.bytes > limits.bytes:
         return f"it needs about {needed.bytes / 2**30:.2g} GiB of memory; there are {limits.bytes / 2**30:.2g}."
     return None
@@ -108,8 +110,7 @@ def _disc_passes(recipe: Recipe, piecewise: bool) -> float:
 def passes(architecture: Architecture, shape: ImageShape, classes: int) -> tuple[Pass, Pass, bool]:
     """One forward pass of the generator and of the discriminator, and whether the latter is piecewise linear."""
     networks = jax.eval_shape(lambda key: build(architecture, shape, classes, key), jax.random.key(0))
-    coarsest = next((layer.maps.shape[:2] for layer in networks.gen.layers if isinstance(layer, Unfold)), None)
-    gen = _through(networks.gen.layers, coarsest or (1, 1))
+    gen = _through(networks.gen.layers, (1, 1))
     disc = _through([*networks.disc.layers, networks.disc.head.dense], shape[:2])
     piecewise = is_piecewise_linear(networks.disc)
     return _with_size(gen, networks.gen), _with_size(disc, networks.disc), piecewise
@@ -138,8 +139,8 @@ Counted = tuple[float, Size, int]  # operations on one image, rows and columns o
 
 def _dense(layer: Dense, size: Size, channels: int) -> Counted:
     outputs = layer.bias.shape
-    made = outputs if len(outputs) == 3 else (1, 1, math.prod(outputs))
-    return 2.0 * math.prod(layer.weight.shape), made[:2], made[2]
+    rows, columns, features = outputs if len(outputs) == 3 else (1, 1, math.prod(outputs))
+    return 2.0 * math.prod(layer.weight.shape), (rows, columns), features
 
 
 def _conv(layer: Conv, size: Size, channels: int) -> Counted:
@@ -163,7 +164,8 @@ def _attention(layer: SelfAttention, size: Size, channels: int) -> Counted:
 
 
 def _unfold(layer: Unfold, size: Size, channels: int) -> Counted:
-    return 2.0 * math.prod(layer.amplitudes.weight.shape), layer.maps.shape[:2], layer.maps.shape[2]
+    rows, columns, features = layer.maps.shape
+    return 2.0 * math.prod(layer.amplitudes.weight.shape), (rows, columns), features
 
 
 def _fold(layer: Fold, size: Size, channels: int) -> Counted:
