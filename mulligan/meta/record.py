@@ -72,7 +72,9 @@ class Trial:
       seed: of weights and batches.
       budget: operations that it was given (`meta.footprint` counts them).
       status: DONE, or FAILED with the `reason`; a done trial may have one too, such as a limit of time.
-      cost: `images`, `flops`, `seconds` in all, and of these `compile_seconds` and `evaluation_seconds`.
+      cost: `images`, `flops`, `seconds` in all; of these `training_seconds`, `evaluation_seconds`, and
+        `compile_seconds` (little where the program was kept on disk); and `training_cpu_seconds`, for machines that do
+        other work as well.
       curve: by ascending images.
       code: version of mulligan.
       space: version of the space that it was drawn from, 0 when from none.

@@ -117,7 +117,7 @@ class _Course:
         self.curve: list[Point] = []
         self.flops_per_image = 0.0
         self.nimg = 0
-        self.seconds = self.compile_seconds = self.evaluation_seconds = 0.0
+        self.seconds = self.cpu_seconds = self.compile_seconds = self.evaluation_seconds = 0.0
 
     def run(self) -> str | None:
         """Trains to the end; why it ended before, or None."""
@@ -149,10 +149,11 @@ class _Course:
         """Trains on until so many images were seen."""
         steps = max(1, round((until - self.nimg) / self.assignment.step_nimg))
         for part in _parts(steps, CHUNKS):
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.process_time()
             state, info = engine.chunk(state, data, part)
             finite = bool(info.finite)  # waits for the chunk
             self.seconds += time.monotonic() - began
+            self.cpu_seconds += time.process_time() - busy
             self.nimg += part * self.assignment.step_nimg
             if not finite:
                 return state, f"a loss or a weight was no longer finite after {self.nimg:,} images"
@@ -171,6 +172,8 @@ class _Course:
         return {
             "images": self.nimg,
             "flops": self.nimg * self.flops_per_image,
+            "training_seconds": round(self.seconds, 3),
+            "training_cpu_seconds": round(self.cpu_seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "evaluation_seconds": round(self.evaluation_seconds, 3),
         }
