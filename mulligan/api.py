@@ -17,7 +17,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator, load
 from mulligan.training.run import read_json
 
-__all__ = ["Generator", "fit", "load", "resume", "score"]
+__all__ = ["Generator", "fit", "learn", "load", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
@@ -71,6 +71,36 @@ def fit(
 def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
     """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator."""
     return _reported(resume_run(run, listener or _ignore))
+
+
+def learn(
+    *tasks: str,
+    time: float | str = "2h",
+    experience: str | None = None,
+    workers: int = 1,
+    images: int | str = "32k",
+    size: int | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Tries recipes on many tasks and remembers how they did, for runs to come.
+
+    Args:
+      tasks: as `fit` takes data; with `@labels` behind it, each class is a task of its own (docs/experience.md).
+      time: in seconds or as text, after which no trial begins.
+      experience: file or database URL; None for the user's own.
+      workers: processes that share the cores.
+      images: length of a short trial, in images that a narrow default recipe would see for the same operations.
+      size: resample the images to squares of this side.
+      listener: called with an event for every task read and every trial ended.
+
+    Returns:
+      `tasks`, `trials` and `failed` of this call, `place` of the experience, and `seconds`.
+    """
+    from mulligan.meta.learn import Lessons
+    from mulligan.meta.learn import learn as gather
+
+    lessons = Lessons(tasks, parse_seconds(time), experience, workers, parse_images(images), size)
+    return gather(lessons, listener or _ignore)
 
 
 def score(source: Any, data: Any, *, size: int | None = None, n: int | None = None) -> dict[str, Any]:

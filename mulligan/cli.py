@@ -153,6 +153,112 @@ def recipe() -> None:
     print(json.dumps(default_recipe((32, 32, 3), 50_000, Budget(None, 600.0)).to_json(), indent=2))
 
 
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--experience", metavar="FILE|URL", help="Where trials are remembered; your own data folder if not given."
+    ),
+]
+
+
+@app.command()
+def learn(
+    tasks: Annotated[
+        list[str],
+        typer.Argument(metavar="TASKS", help="DATA as for fit, or DATA@labels: each class a task.", show_default=False),
+    ],
+    *,
+    time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "2h",
+    experience: Place = None,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the cores.")] = 1,
+    images: Annotated[str, typer.Option(metavar="N", help="Length of a short trial.")] = "32k",
+    size: Size = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Try recipes on many tasks and remember how they did."""
+    from mulligan.api import learn as gather
+    from mulligan.progress import lesson_lines
+
+    done = gather(
+        *tasks,
+        time=time,
+        experience=experience,
+        workers=workers,
+        images=images,
+        size=size,
+        listener=lesson_lines(quiet, as_json),
+    )
+    print(json.dumps(done) if as_json else "{trials} trials on {tasks} tasks, {failed} failed: {place}".format(**done))
+
+
+experience_app = typer.Typer(help="List, share and check what was remembered.", no_args_is_help=True)
+app.add_typer(experience_app, name="experience")
+
+
+@experience_app.command("list")
+def experience_list(experience: Place = None, as_json: Json = False) -> None:
+    """List the tasks, with what was tried on each and what did best."""
+    from mulligan.meta.overview import overview, overview_lines
+
+    found = overview(experience)
+    print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
+
+
+@experience_app.command("export")
+def experience_export(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="To write; ends in .jsonl.gz.", show_default=False)],
+    experience: Place = None,
+) -> None:
+    """Write everything into one portable file."""
+    from mulligan.meta.exchange import read, write_file
+    from mulligan.meta.experience import own_place
+
+    write_file(out, read(experience or own_place()))
+    print(out)
+
+
+@experience_app.command("import")
+def experience_import(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Exported files.", show_default=False)],
+    experience: Place = None,
+) -> None:
+    """Add what exported files hold."""
+    experience_merge([str(path) for path in files], experience)
+
+
+@experience_app.command("merge")
+def experience_merge(
+    places: Annotated[
+        list[str], typer.Argument(metavar="PLACES", help="Experiences, or exported files.", show_default=False)
+    ],
+    experience: Place = None,
+) -> None:
+    """Add what other experiences hold; what is known stays as it is."""
+    from mulligan.meta.exchange import merge, read
+    from mulligan.meta.experience import Experience
+
+    added = [read(place) for place in places]  # before anything is written
+    target = Experience(experience)
+    for place, found in zip(places, added, strict=True):
+        print(f"{merge(target, found)} new of {len(found.trials)} trials in {place}")
+
+
+@experience_app.command("verify")
+def experience_verify(
+    place: Annotated[
+        str | None, typer.Argument(metavar="PLACE", help="An experience or exported file; your own if not given.")
+    ] = None,
+) -> None:
+    """Check that nothing is damaged."""
+    from mulligan.meta.exchange import damage
+
+    found = damage(place)
+    print("\n".join(found) or "nothing is damaged")
+    if found:
+        raise typer.Exit(1)
+
+
 def _print_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version

@@ -200,3 +200,26 @@ def listener(quiet: bool, as_json: bool, run: Path | None = None) -> Iterator[Li
         view = LiveView(standing, console)
         with Live(view, console=console, refresh_per_second=2, transient=True):
             yield view
+
+
+def lesson_lines(quiet: bool, as_json: bool) -> Listener:
+    """A listener for `mulligan learn`: a line an event."""
+
+    def tell(event: Event) -> None:
+        if as_json:
+            print(json.dumps(event), flush=True)
+        elif not quiet:
+            print(_task_line(event) if event["kind"] == "task" else _trial_line(event), file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _task_line(event: Event) -> str:
+    return f"{event['name']}: {event['counts']['train']:,} training images"
+
+
+def _trial_line(event: Event) -> str:
+    outcome = f"KID {number(event['kid'])}" if event["status"] == "done" else "failed"
+    seen = f"{short(event['images'])} images in {duration(event['seconds'])}"
+    why = f" ({event['reason']})" if event["reason"] else ""
+    return f"{event['task']}: {outcome} with {event['recipe'][:6]}, {seen}{why}"

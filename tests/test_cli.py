@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from trials import some
 
 import mulligan
 from mulligan import cli
@@ -29,6 +30,8 @@ OPTIONS = {
     "score": "--size -n --json",
     "demo": "--out --time --quiet",
     "recipe": "",
+    "learn": "--time --experience --workers --images --size --quiet --json",
+    "experience": "",
 }
 SCORES = {"embedding": "m1", "kid": 0.0123, "kid_low": 0.0111, "kid_high": 0.0135, "frechet": 1.5}
 SCORES |= {"n_real": 100, "n_fake": 200, "precision": 0.9, "recall": 0.5, "split": "test"}
@@ -282,6 +285,63 @@ def test_recipe_prints_the_default_one(run_command):
     code, out, _ = run_command("recipe")
     assert code == 0
     assert Recipe.from_json(json.loads(out)) == default_recipe((8, 8, 1), 10_000, Budget(None, 60.0))
+
+
+def test_learn_passes_what_was_asked(run_command, monkeypatch):
+    asked = []
+
+    def learn(*tasks, listener, **options):
+        asked.append((tasks, options))
+        listener({"kind": "task", "name": "digits", "counts": {"train": 1439}})
+        cost = {"images": 32_000, "seconds": 20.0}
+        listener(
+            {
+                "kind": "trial",
+                "task": "digits",
+                "recipe": "abcdef12",
+                "status": "done",
+                "reason": None,
+                "kid": 0.5,
+                **cost,
+            }
+        )
+        return {"tasks": 1, "trials": 1, "failed": 0, "place": "x.db"}
+
+    monkeypatch.setitem(sys.modules, "mulligan.api", SimpleNamespace(learn=learn))
+    code, out, err = run_command("learn", "digits", "a@labels", "--time", "1h", "--workers", 2, "--experience", "x.db")
+    options = {"time": "1h", "experience": "x.db", "workers": 2, "images": "32k", "size": None}
+    assert asked == [(("digits", "a@labels"), options)]
+    assert (code, out) == (0, "1 trials on 1 tasks, 0 failed: x.db\n")
+    assert err == "digits: 1,439 training images\ndigits: KID 0.5 with abcdef, 32k images in 20.0 s\n"
+    assert json.loads(run_command("learn", "digits", "--json")[1].splitlines()[1])["kid"] == 0.5
+
+
+def test_experience_is_listed_exported_imported_merged_and_verified(run_command, tmp_path):
+    from mulligan.meta.exchange import merge
+    from mulligan.meta.experience import Experience
+
+    own, other, file = (tmp_path / name for name in ("own.db", "other.db", "x.jsonl.gz"))
+    merge(Experience(own), some([0, 1]))
+    merge(Experience(other), some([1, 2]))
+    place = ["--experience", own]
+    code, out, _ = run_command("experience", "list", *place)
+    assert (code, out.splitlines()[1].split()[:3]) == (0, ["family/a", "2", "0"])
+    assert json.loads(run_command("experience", "list", "--json", *place)[1])[0]["best_kid"] == 0.125
+    assert run_command("experience", "export", file, *place) == (0, f"{file}\n", "")
+    assert run_command("experience", "verify", file)[:2] == (0, "nothing is damaged\n")
+    assert run_command("experience", "merge", other, *place)[1] == f"1 new of 2 trials in {other}\n"
+    assert run_command("experience", "merge", own, *place)[1] == f"0 new of 3 trials in {own}\n"
+    assert run_command("experience", "import", file, "--experience", other)[1] == f"1 new of 2 trials in {file}\n"
+    file.write_bytes(file.read_bytes()[:-50])
+    code, out, _ = run_command("experience", "verify", file)
+    assert (code, "damaged" in out) == (1, True)
+    code, _, err = run_command("experience", "import", file, *place)
+    assert (code, err.count("\n")) == (1, 1)
+
+
+def test_every_experience_command_is_tested_here():
+    group = typer.main.get_command(cli.app).commands["experience"]
+    assert list(group.commands) == ["list", "export", "import", "merge", "verify"]
 
 
 @pytest.mark.slow

@@ -28,7 +28,10 @@ PYTHON = found(r"^```python\n((?:.*\n)*?)```$")
 @pytest.mark.parametrize(("document", "line"), CALLS)
 def test_commands_and_options_exist(document, line):
     words = shlex.split(line, comments=True)[1:]
-    known = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts} | {"--help", ">"}
+    command = COMMANDS[words[0]]
+    for name in words[1:2] if hasattr(command, "commands") else []:
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", ">"}
     assert {word for word in words[1:] if word.startswith("-")} <= known
 
 

@@ -23,3 +23,22 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
         ),
         augmentation=("translate",) if few else (),
     )
+
+
+def textbook_recipe() -> Recipe:
+    """DCGAN as most copies of it train: Adam at 2e-4 with beta1 0.5, non-saturating, no penalty, the last iterate.
+
+    Radford et al. 2016, arXiv 1511.06434, with groups in place of batches in the normalisation: the yardstick that
+    anything learned must beat by far.
+    """
+    return Recipe(
+        architecture=Architecture(
+            gen_width=64, disc_width=64, latent=100, gen_normalisation="group", disc_normalisation="group"
+        ),
+        loss="nonsaturating",
+        penalty="none",
+        averages=(),
+        hyperparameters=Hyperparameters(
+            gen_lr=2e-4, disc_lr=2e-4, gen_beta1=0.5, disc_beta1=0.5, gen_beta2=0.999, disc_beta2=0.999
+        ),
+    )

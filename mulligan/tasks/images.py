@@ -71,7 +71,7 @@ def read_task(
             f"{name} has no labels: put the images of each class into a folder of their own, or an integer "
             "array 'labels' beside 'images' in an .npz; or leave --labels out."
         )
-    return make_task(name, _resized(collection, request), labels=labels, seed=seed)
+    return make_task(name, resized(collection, request), labels=labels, seed=seed)
 
 
 def _read(source: Any, request: Request, memory: int) -> tuple[str, Collection]:
@@ -126,7 +126,7 @@ def _read_files(files: Sequence[StoredFile], request: Request, memory: int, wher
     return read_image_files(by_folder(files), request, memory, where)
 
 
-def _resized(collection: Collection, request: Request) -> Collection:
+def resized(collection: Collection, request: Request) -> Collection:
     """Arrays of another size than the one asked for, resampled."""
     images = collection.images
     if request.size is None or not isinstance(images, np.ndarray) or not len(images):

@@ -118,7 +118,7 @@ class Strategist:
 
     def fail(self, name: str) -> None:
         """Gives a strategy up for the rest of the run, unless it is the last one."""
-        if len(self.awake()) > 1:
+        if isinstance(self.state, SimplexState) and len(self.awake()) > 1:
             self.state = leave(self.state, jnp.array([arm == name for arm in self.names]))
 
 

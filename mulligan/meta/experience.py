@@ -1,0 +1,300 @@
+"""The experience: every trial on every task, in a SQLite file or a PostgreSQL database, for many writers at once.
+
+Rows are written once and never changed. A trial is claimed before it runs, by a lease that ends when its worker no
+longer renews it; it is written whole, with its curve and in one transaction, when it ends, and only by whoever holds
+the claim. So a worker may be killed at any instant: nothing is lost but the trial it was at, and that is done again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, insert, or_, select
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from mulligan.errors import MulliganError
+from mulligan.files import make_folder
+from mulligan.meta import schema
+from mulligan.meta.record import Point, TaskRecord, Trial, digest
+from mulligan.meta.schema import claims, curves, recipes, tasks, trials
+
+LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
+PATIENCE_SECONDS = 30.0  # for another writer's transaction
+AT_A_TIME = 500  # trials read in one query
+
+
+class Experience:
+    """An experience that can be read and written; made where there is none yet.
+
+    Args:
+      place: a SQLite file or a SQLAlchemy URL; None for `own_place()`.
+      clock: seconds since 1970, by which leases end.
+
+    Raises (every method):
+      MulliganError: it cannot be opened, read or written; the sentence says why.
+    """
+
+    def __init__(self, place: str | Path | None = None, clock: Callable[[], float] = time.time):
+        self.place = str(place or own_place())
+        self._clock = clock
+        self._engine = _engine(self.place)
+        with self._writing() as connection:
+            schema.bring_up_to_date(connection, self.place)
+
+    # --- tasks and trials
+
+    def add_task(self, task: TaskRecord) -> None:
+        """Remembers a task; one that is known stays as it was."""
+        with self._writing() as connection:
+            _add_task(connection, task)
+
+    def tasks(self) -> list[TaskRecord]:
+        """Every task, by name."""
+        with self._reading() as connection:
+            rows = connection.execute(select(tasks).order_by(tasks.c.family, tasks.c.name, tasks.c.id))
+            return [task_of(row._asdict()) for row in rows]
+
+    def trials(self, task: str | None = None) -> Iterator[Trial]:
+        """Every trial that has ended, or those of one task, by id."""
+        with self._reading() as connection:
+            wanted = select(trials.c.id).order_by(trials.c.id)
+            if task is not None:
+                wanted = wanted.where(trials.c.task == task)
+            ids = connection.execute(wanted).scalars().all()
+            for start in range(0, len(ids), AT_A_TIME):
+                yield from _trials(connection, ids[start : start + AT_A_TIME])
+
+    def add(self, added: Iterable[Trial]) -> int:
+        """Adds trials that ended elsewhere, in one transaction; those that are known are passed over.
+
+        Returns:
+          How many were new.
+
+        Raises:
+          MulliganError: a trial of a task that is not known.
+        """
+        with self._writing() as connection:
+            return sum(_add_trial(connection, trial) for trial in added)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Of each task's id, how many trials have each status; `running` are those with a claim that holds."""
+        with self._reading() as connection:
+            ended = select(trials.c.task, trials.c.status, func.count()).group_by(trials.c.task, trials.c.status)
+            running = (
+                select(claims.c.task, func.count()).where(claims.c.expires > self._clock()).group_by(claims.c.task)
+            )
+            found: dict[str, dict[str, int]] = {}
+            for task, status, number in connection.execute(ended):
+                found.setdefault(task, {})[status] = number
+            for task, number in connection.execute(running):
+                found.setdefault(task, {})["running"] = number
+            return found
+
+    # --- claims
+
+    def taken(self) -> set[str]:
+        """Assignments that are done, or that a worker is at."""
+        with self._reading() as connection:
+            running = select(claims.c.assignment).where(claims.c.expires > self._clock())
+            return set(connection.execute(select(trials.c.assignment).union(running)).scalars())
+
+    def claim(self, assignment: str, task: str, worker: str, lease: float = LEASE_SECONDS) -> bool:
+        """Takes an assignment for `worker`; false when it is done, or another worker is at it."""
+        now = self._clock()
+        row = {"assignment": assignment, "task": task, "worker": worker, "expires": now + lease}
+        try:
+            with self._writing() as connection:
+                if connection.execute(select(trials.c.id).where(trials.c.assignment == assignment)).first():
+                    return False
+                mine_or_over = or_(claims.c.expires <= now, claims.c.worker == worker)
+                connection.execute(claims.delete().where(claims.c.assignment == assignment, mine_or_over))
+                connection.execute(claims.insert().values(row))
+        except IntegrityError:
+            return False
+        return True
+
+    def renew(self, assignment: str, worker: str, lease: float = LEASE_SECONDS) -> bool:
+        """Sign of life; false when the claim is lost."""
+        with self._writing() as connection:
+            changed = claims.update().where(claims.c.assignment == assignment, claims.c.worker == worker)
+            return connection.execute(changed.values(expires=self._clock() + lease)).rowcount == 1
+
+    def release(self, worker: str) -> None:
+        """Gives back all that `worker` holds, undone."""
+        with self._writing() as connection:
+            connection.execute(claims.delete().where(claims.c.worker == worker))
+
+    def finish(self, trial: Trial, assignment: str, worker: str) -> bool:
+        """Writes a claimed trial and ends its claim; false, and nothing written, when the claim is lost."""
+        with self._writing() as connection:
+            if connection.execute(_held(assignment, worker)).rowcount != 1:
+                return False
+            return _add_trial(connection, trial, assignment)
+
+    # --- connections
+
+    def problems(self) -> Iterator[str]:
+        """A sentence for everything in it that is damaged."""
+        with self._reading() as connection:
+            if self._engine.dialect.name == "sqlite":
+                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+                yield from (f"the file is damaged: {line}." for line in found if line != "ok")
+            for name in connection.execute(select(tasks.c.id)).scalars().all():
+                if not _whole(lambda name=name: _task_digests(connection, name)):
+                    yield f"the task {name} is not what was written."
+            for name in connection.execute(select(trials.c.id)).scalars().all():
+                if not _whole(lambda name=name: {name, *(trial.id for trial in _trials(connection, [name]))}):
+                    yield f"the trial {name} is not what was written."
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        engine = self._engine.execution_options(writes=True)
+        with sentences(self.place), engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with sentences(self.place), self._engine.begin() as connection:
+            yield connection
+
+
+def own_place() -> str:
+    """`MULLIGAN_EXPERIENCE`, or `experience.db` in the user's data folder."""
+    from platformdirs import user_data_path
+
+    return os.environ.get("MULLIGAN_EXPERIENCE") or str(user_data_path("mulligan") / "experience.db")
+
+
+@contextmanager
+def sentences(place: str) -> Iterator[None]:
+    """Turns a database's errors into one sentence."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (SQLAlchemyError, ImportError) as error:
+        why = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
+        raise MulliganError(
+            f"the experience {place} cannot be used: {why}; see `mulligan experience verify`."
+        ) from error
+
+
+def _engine(place: str) -> Engine:
+    """Connections to a file or URL. Without a pool: processes are forked, and a file opens fast."""
+    if "://" in place:
+        with sentences(place):
+            try:
+                engine = create_engine(place, poolclass=NullPool)
+            except (ArgumentError, NoSuchModuleError) as error:
+                raise MulliganError(f"cannot read {place!r} as the URL of a database: {error}.") from error
+    else:
+        path = Path(place)
+        make_folder(path.absolute().parent)
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": PATIENCE_SECONDS})
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, record: Any) -> None:
+    """Write-ahead log: readers and one writer do not wait for each other, and a killed writer leaves no trace."""
+    del record
+    connection.isolation_level = None  # we begin transactions ourselves
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and then writes could not wait for its turn.
+    immediate = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+# --- rows
+
+
+def _held(assignment: str, worker: str) -> Any:
+    return claims.delete().where(claims.c.assignment == assignment, claims.c.worker == worker)
+
+
+def _known(connection: Connection, column: Any, value: str) -> bool:
+    return connection.execute(select(column).where(column == value)).first() is not None
+
+
+def _add_task(connection: Connection, task: TaskRecord) -> None:
+    if not _known(connection, tasks.c.id, task.id):
+        document = task.to_json()
+        connection.execute(tasks.insert().values(**document, digest=digest(document)))
+
+
+def _add_trial(connection: Connection, trial: Trial, assignment: str | None = None) -> bool:
+    """Adds a trial with its curve; false when it is known."""
+    if _known(connection, trials.c.id, trial.id):
+        return False
+    if not _known(connection, tasks.c.id, trial.task):
+        raise MulliganError(f"the trial {trial.id} is of the task {trial.task}, which this experience does not know.")
+    document = trial.to_json()
+    recipe, points = document.pop("recipe_json"), document.pop("curve")
+    name = digest(recipe)
+    if not _known(connection, recipes.c.digest, name):
+        connection.execute(recipes.insert().values(digest=name, document=recipe))
+    row = document | {"id": trial.id, "assignment": assignment or trial.assignment, "recipe": name}
+    connection.execute(trials.insert().values(row))
+    rows = [
+        {"trial": trial.id, "nimg": nimg, "metric": metric, "flops": flops, "seconds": seconds, "value": value}
+        for nimg, flops, seconds, figures in points
+        for metric, value in figures.items()
+    ]
+    if rows:
+        connection.execute(insert(curves), rows)
+    return True
+
+
+def _trials(connection: Connection, ids: Sequence[str]) -> Iterator[Trial]:
+    """The trials of these ids, which ascend."""
+    joined: Select = select(trials, recipes.c.document).join(recipes, trials.c.recipe == recipes.c.digest)
+    points = select(curves).where(curves.c.trial.in_(ids)).order_by(curves.c.trial, curves.c.nimg)
+    by_trial = {
+        trial: tuple(_points(rows)) for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
+    }
+    for row in connection.execute(joined.where(trials.c.id.in_(ids)).order_by(trials.c.id)):
+        yield trial_of(row._asdict(), by_trial.get(row.id, ()))
+
+
+def _points(rows: Iterable[Any]) -> Iterator[Point]:
+    for nimg, group in groupby(rows, key=lambda row: row.nimg):
+        of_point = list(group)
+        yield Point(nimg, of_point[0].flops, of_point[0].seconds, {row.metric: row.value for row in of_point})
+
+
+def _whole(digests: Callable[[], set[str]]) -> bool:
+    """Whether what was written and what is read have one digest."""
+    try:
+        return len(digests()) == 1
+    except (ValueError, TypeError, KeyError, MulliganError):  # not even JSON, or not of a record
+        return False
+
+
+def _task_digests(connection: Connection, name: str) -> set[str]:
+    row = connection.execute(select(tasks).where(tasks.c.id == name)).one()._asdict()
+    return {row["digest"], digest(task_of(row).to_json())}
+
+
+def task_of(row: dict[str, Any]) -> TaskRecord:
+    """A row of `tasks` as a record."""
+    return TaskRecord.from_json({name: value for name, value in row.items() if name != "digest"})
+
+
+def trial_of(row: dict[str, Any], curve: tuple[Point, ...]) -> Trial:
+    """A row of `trials` with its recipe's document, and its curve, as a record."""
+    document = {name: row[name] for name in row if name not in ("id", "assignment", "recipe", "document")}
+    return Trial(recipe_json=row["document"], curve=curve, **document)

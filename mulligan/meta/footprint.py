@@ -1,0 +1,186 @@
+"""What a recipe costs on images of one shape, counted from its layers before anything is compiled.
+
+The count does not depend on the device or on how it lowers a convolution, so that costs measured on different
+machines can be compared. It is of matrix products and convolutions alone, two operations for a multiplication with
+its addition; activations, normalisations, augmentation and optimisers are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+
+from mulligan.errors import MulliganError
+from mulligan.networks.architecture import build
+from mulligan.networks.layers import Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
+from mulligan.networks.piecewise import is_piecewise_linear
+from mulligan.networks.resampling import Down, Up
+from mulligan.networks.residual import Block, Fold, Unfold
+from mulligan.recipe import Architecture, Recipe
+
+FLOAT_BYTES = 4
+STATE_COPIES = 5  # of the parameters: weights, gradient, two moments, an average
+JUDGED_COPIES = 6  # of the discriminator's maps: real and fake, each with its slopes and what these leave behind
+DISC_PASSES = {"none": 6, "r1": 9, "r2": 9, "r1r2": 12, "gradient": 12}  # forward passes an image in a disc step
+PIECEWISE_PASSES = 8  # r1r2 where every layer is affine or a rectifier: see `networks.piecewise`
+EXTRA_STEPS = {"extragradient": 2}  # gradients a step, for dynamics that take more than one
+
+
+class Footprint(NamedTuple):
+    """What a recipe needs."""
+
+    parameters: int  # of both networks
+    flops_per_image: float  # of training, for each real image that the discriminator sees
+    bytes: int  # of memory while it trains, roughly: the data not counted
+
+
+class Limits(NamedTuple):
+    """What there is to spend on one training."""
+
+    flops: float = math.inf
+    nimg: int = 1  # images that it must see at least
+    bytes: float = math.inf
+
+
+class Pass(NamedTuple):
+    """One network on one image."""
+
+    parameters: int
+    flops: float
+    values: int  # of all maps between layers
+
+
+def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
+    """Counts a recipe's costs on images of `shape`; takes milliseconds.
+
+    The count agrees with the compiler's on a CPU within about a third where products dominate (the tests hold it).
+
+    Raises:
+      MulliganError: no networks can be made of these choices.
+
+    Example:
+      >>> narrow, wide = (footprint(Recipe(Architecture(gen_width=w, disc_width=w)), (28, 28, 1)) for w in (16, 32))
+      >>> 3 < wide.flops_per_image / narrow.flops_per_image < 4
+      True
+    """
+    gen, disc, piecewise = passes(recipe.architecture, shape, classes)
+    judged = _disc_passes(recipe, piecewise) * disc.flops + gen.flops
+    relativistic = recipe.loss == "relativistic"  # the one loss whose generator looks at real images
+    answered = 2 * gen.flops + (2 + relativistic) * disc.flops
+    flops = (judged + answered / recipe.disc_steps) * EXTRA_STEPS.get(recipe.dynamics, 1)
+    maps = recipe.batch * (2 * gen.values + JUDGED_COPIES * disc.values)
+    parameters = gen.parameters + disc.parameters
+    return Footprint(parameters, flops, FLOAT_BYTES * (STATE_COPIES * parameters + maps))
+
+
+def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> str | None:
+    """Why a recipe cannot be trained within `limits` on images of `shape`, in a sentence; None when it can.
+
+    Example:
+      >>> refusal(Recipe(), (28, 28, 1), 0, Limits(flops=1e9, nimg=1000))
+      'it would see only 20 images for 1e+09 operations, and 1,000 are needed.'
+    """
+    try:
+        needed = footprint(recipe, shape, classes)
+    except MulliganError as error:
+        return str(error)
+    seen = limits.flops / needed.flops_per_image
+    if seen < limits.nimg:
+        return (
+            f"it would see only {seen:,.0f} images for {limits.flops:.3g} operations, and {limits.nimg:,} are needed."
+        )
+    if needed.bytes > limits.bytes:
+        return f"it needs about {needed.bytes / 2**30:.2g} GiB of memory; there are {limits.bytes / 2**30:.2g}."
+    return None
+
+
+def _disc_passes(recipe: Recipe, piecewise: bool) -> float:
+    """Forward passes an image that a discriminator step amounts to: a backward pass counts as two."""
+    plain = DISC_PASSES["none"]
+    cheap = recipe.penalty == "r1r2" and piecewise
+    penalised = PIECEWISE_PASSES if cheap else DISC_PASSES[recipe.penalty]
+    return plain + (penalised - plain) / recipe.penalty_every
+
+
+@lru_cache(maxsize=4096)
+def passes(architecture: Architecture, shape: ImageShape, classes: int) -> tuple[Pass, Pass, bool]:
+    """One forward pass of the generator and of the discriminator, and whether the latter is piecewise linear."""
+    networks = jax.eval_shape(lambda key: build(architecture, shape, classes, key), jax.random.key(0))
+    gen = _through(networks.gen.layers, (1, 1))
+    disc = _through([*networks.disc.layers, networks.disc.head.dense], shape[:2])
+    piecewise = is_piecewise_linear(networks.disc)
+    return _with_size(gen, networks.gen), _with_size(disc, networks.disc), piecewise
+
+
+def _with_size(walked: tuple[float, int], network: Any) -> Pass:
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(network))
+    return Pass(parameters, *walked)
+
+
+def _through(layers: Iterable[Any], size: tuple[int, int]) -> tuple[float, int]:
+    """Operations and map values of all layers on one image that enters with `size` rows and columns."""
+    flops, values, channels = 0.0, 0, 1
+    for layer in layers:
+        count = LAYERS.get(type(layer))
+        if count is not None:
+            cost, size, channels = count(layer, size, channels)
+            flops += cost
+        values += math.prod(size) * channels
+    return flops, values
+
+
+Size = tuple[int, int]
+Counted = tuple[float, Size, int]  # operations on one image, rows and columns of the result, its channels
+
+
+def _dense(layer: Dense, size: Size, channels: int) -> Counted:
+    outputs = layer.bias.shape
+    rows, columns, features = outputs if len(outputs) == 3 else (1, 1, math.prod(outputs))
+    return 2.0 * math.prod(layer.weight.shape), (rows, columns), features
+
+
+def _conv(layer: Conv, size: Size, channels: int) -> Counted:
+    result = (-(-size[0] // layer.stride), -(-size[1] // layer.stride))
+    return 2.0 * math.prod(layer.kernel.shape) * math.prod(result), result, layer.kernel.shape[3]
+
+
+def _conv_transpose(layer: ConvTranspose, size: Size, channels: int) -> Counted:
+    return 2.0 * math.prod(layer.kernel.shape) * math.prod(size), layer.out_hw, layer.kernel.shape[3]
+
+
+def _block(layer: Block, size: Size, channels: int) -> Counted:
+    parts = (layer.expand, layer.mix, layer.merge)
+    return sum(_conv(part, size, channels)[0] for part in parts), size, channels
+
+
+def _attention(layer: SelfAttention, size: Size, channels: int) -> Counted:
+    pixels, (_, inner), (_, values) = math.prod(size), layer.key.shape, layer.value.shape
+    products = pixels * channels * (2 * inner + 2 * values) + pixels**2 * (inner + values)
+    return 2.0 * products, size, channels
+
+
+def _unfold(layer: Unfold, size: Size, channels: int) -> Counted:
+    rows, columns, features = layer.maps.shape
+    return 2.0 * math.prod(layer.amplitudes.weight.shape), (rows, columns), features
+
+
+def _fold(layer: Fold, size: Size, channels: int) -> Counted:
+    return 2.0 * math.prod(layer.maps.shape), (1, 1), layer.maps.shape[2]
+
+
+LAYERS: dict[type, Callable[[Any, Size, int], Counted]] = {
+    Dense: _dense,
+    Conv: _conv,
+    ConvTranspose: _conv_transpose,
+    Block: _block,
+    SelfAttention: _attention,
+    Unfold: _unfold,
+    Fold: _fold,
+    Up: lambda layer, size, channels: (0.0, layer.out_hw, channels),
+    Down: lambda layer, size, channels: (0.0, (-(-size[0] // 2), -(-size[1] // 2)), channels),
+    MinibatchStd: lambda layer, size, channels: (0.0, size, channels + 1),
+}

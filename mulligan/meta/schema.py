@@ -1,0 +1,118 @@
+"""The tables of the experience, in SQLite or PostgreSQL, and how older ones are brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+)
+
+from mulligan.errors import MulliganError
+
+VERSION = 1
+# MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+
+metadata = MetaData()
+
+about = Table("about", metadata, Column("version", Integer, nullable=False))
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("shape", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+    Column("classes", Integer, nullable=False),
+    Column("descriptor", JSON, nullable=False),
+    Column("digest", String(32), nullable=False),  # of the row, to find damage
+)
+
+recipes = Table("recipes", metadata, Column("digest", String(32), primary_key=True), Column("document", JSON))
+
+# A row is written once, when its trial has ended; its id is the digest of everything that the trial says.
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("assignment", String(32), nullable=False, index=True),
+    Column("task", String(32), ForeignKey("tasks.id"), nullable=False, index=True),
+    Column("recipe", String(32), ForeignKey("recipes.digest"), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("budget", Double, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+    Column("cost", JSON, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("space", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("finished", String(32), nullable=False),
+)
+
+curves = Table(
+    "curves",
+    metadata,
+    Column("trial", String(32), ForeignKey("trials.id"), primary_key=True),
+    Column("nimg", BigInteger, primary_key=True),
+    Column("metric", String(32), primary_key=True),
+    Column("flops", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("value", Double),  # null where it was not finite
+)
+
+# Trials that run now: whoever holds the claim does the assignment, until the lease ends.
+claims = Table(
+    "claims",
+    metadata,
+    Column("assignment", String(32), primary_key=True),
+    Column("task", String(32), nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("expires", Double, nullable=False),  # seconds since 1970
+)
+
+
+def bring_up_to_date(connection: Connection, place: str) -> None:
+    """Makes the tables, or migrates older ones; `connection` is in a transaction that no other writer shares.
+
+    Raises:
+      MulliganError: they are of a newer version.
+    """
+    if not inspect(connection).has_table(about.name):
+        metadata.create_all(connection)
+        connection.execute(about.insert().values(version=VERSION))
+        return
+    version = check_version(connection, place)
+    for step in range(version + 1, VERSION + 1):
+        MIGRATIONS[step](connection)
+    if version < VERSION:
+        connection.execute(about.update().values(version=VERSION))
+
+
+def check_version(connection: Connection, place: str) -> int:
+    """The version of the tables that are there.
+
+    Raises:
+      MulliganError: newer than this mulligan knows.
+    """
+    version = connection.execute(select(about.c.version)).scalar_one()
+    if version > VERSION:
+        raise MulliganError(
+            f"the experience {place} has version {version}, of a newer mulligan; "
+            f"this one reads up to {VERSION}: upgrade it, or give another --experience."
+        )
+    return version

@@ -1,0 +1,188 @@
+"""Gathering experience: trials, what is tried next, workers that are killed."""
+
+import multiprocessing
+import time
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from mulligan.errors import MulliganError
+from mulligan.meta import trial as trial_module
+from mulligan.meta.curriculum import LONGER_SEED, recipe_at, wanted
+from mulligan.meta.default import default_recipe, textbook_recipe
+from mulligan.meta.experience import Experience
+from mulligan.meta.footprint import footprint
+from mulligan.meta.learn import Lessons, _assignment, learn
+from mulligan.meta.record import DONE, FAILED, Point, Trial
+from mulligan.meta.trial import Assignment, budget_flops, looks, pool, run_trial
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.tasks.collection import Collection
+from mulligan.tasks.images import read_task
+from mulligan.tasks.task import make_task
+from mulligan.training.budget import Budget
+
+SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+TINY = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read_task("digits")
+
+
+@pytest.fixture
+def tiny_recipes(monkeypatch):
+    """A sequence of recipes that compile at once."""
+    sequence = [Recipe(SMALL, batch=batch) for batch in (16, 32, 64)]
+    monkeypatch.setattr("mulligan.meta.curriculum.recipe_at", lambda index, task, images: sequence[index % 3])
+
+
+def fake(assignment: Assignment, kid: float | None, status: str = DONE) -> Trial:
+    curve = (Point(100, 1e9, 1.0, {"kid": kid}),)
+    recipe, task = assignment.recipe.to_json(), assignment.task.hash
+    return Trial(task, recipe, assignment.seed, assignment.budget, status, None, {}, curve, "0", 1, "cpu", "now")
+
+
+def test_a_trial_has_a_curve_at_the_same_operations_for_all_recipes(digits):
+    trials = [run_trial(Assignment(digits, recipe, 0, 4000)) for recipe in (TINY, Recipe(SMALL, batch=16))]
+    for found in trials:
+        assert (found.status, found.reason) == (DONE, None)
+        assert len(found.curve) == len(looks(4000))
+        assert found.cost["flops"] == found.curve[-1].flops
+        assert [point.nimg for point in found.curve] == sorted({point.nimg for point in found.curve})
+        assert all(np.isfinite(list(point.figures.values())).all() for point in found.curve)
+    for one, other in zip(*(found.curve for found in trials), strict=True):
+        assert one.flops == pytest.approx(other.flops, rel=0.05)
+
+
+def test_a_longer_trial_goes_through_the_points_of_a_shorter_one(digits):
+    short, long = (run_trial(Assignment(digits, TINY, 0, images)) for images in (2000, 4000))
+    assert [point.figures for point in short.curve] == [point.figures for point in long.curve[: len(short.curve)]]
+    again = run_trial(Assignment(digits, TINY, 1, 2000))
+    assert again.curve[-1].figures["kid"] != short.curve[-1].figures["kid"]
+
+
+def test_budgets_are_met_up_to_a_step(digits):
+    recipe = Recipe(Architecture(gen_width=8, disc_width=8), batch=16, disc_steps=2)
+    found = run_trial(Assignment(digits, recipe, 0, 1000))
+    step = 32 * footprint(recipe, digits.shape).flops_per_image
+    assert abs(found.cost["flops"] - budget_flops(digits.shape, 1000)) <= step
+
+
+def test_a_cheap_recipe_does_not_see_images_without_end(digits):
+    cheap = Recipe(Architecture("mlp", 4, 4, 1, 1, latent=2), penalty="none", batch=64)
+    found = run_trial(Assignment(digits, cheap, 0, 1000))
+    assert found.cost["images"] <= trial_module.MOST_IMAGES * 1000 + 64
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        (Recipe(SMALL, hyperparameters=Hyperparameters(gen_lr=1e30, disc_lr=1e30)), "no longer finite"),
+        (Recipe(SMALL, dynamics="simultaneous", disc_steps=2), "disc_steps"),
+        (Recipe(SMALL, loss="magic"), "not a loss"),
+    ],
+)
+def test_failures_are_trials(digits, recipe, reason):
+    found = run_trial(Assignment(digits, recipe, 0, 2000))
+    assert found.status == FAILED
+    assert reason in found.reason
+    assert found.id == Trial.from_json(found.to_json()).id
+
+
+def test_a_limit_of_time_ends_a_trial_without_failing_it(digits):
+    found = run_trial(Assignment(digits, TINY, 0, 64_000, seconds=0.0))
+    assert found.status == DONE
+    assert "stopped at the limit" in found.reason
+    assert len(found.curve) < len(looks(64_000))
+
+
+def test_the_pool_has_one_shape_for_all_tasks_and_repeats_evenly():
+    rng = np.random.default_rng(0)
+    tasks = [make_task("t", Collection(rng.integers(0, 256, (n, 8, 8, 1), np.uint8))) for n in (30, 500)]
+    pools = [np.asarray(pool(task, False).images) for task in tasks]
+    assert pools[0].shape == pools[1].shape
+    _, times = np.unique(pools[1].reshape(len(pools[1]), -1), axis=0, return_counts=True)
+    assert len(times) == len(tasks[1].train)
+    assert times.max() - times.min() <= 1
+
+
+def test_all_tasks_get_the_same_recipes_the_fixed_ones_first(digits):
+    other = read_task("digits/3")
+    assert recipe_at(0, digits, 32_000) == default_recipe(digits.shape, len(digits.train), Budget(32_000, None))
+    assert recipe_at(1, digits, 32_000) == textbook_recipe()
+    recipes = [recipe_at(index, digits, 32_000) for index in range(2, 30)]
+    assert recipes == [recipe_at(index, other, 32_000) for index in range(2, 30)]
+    assert len({recipe.hash() for recipe in recipes}) == len(recipes)
+    first = [(each.recipe, each.seed) for each in islice(wanted(digits, 32_000, []), 4)]
+    assert [seed for _, seed in first] == [0, 1, 0, 0]
+
+
+def test_longer_trials_follow_of_the_fixed_recipes_and_then_of_the_best(digits):
+    short = list(islice(wanted(digits, 2000, []), 24))
+    ended = [fake(each, kid=1.0 - index / 100) for index, each in enumerate(short)]
+    ended.append(fake(Assignment(digits, TINY, 0, 2000), None, FAILED))
+    due = [each for each in islice(wanted(digits, 2000, ended), 10) if each.images > 2000]
+    assert [each.images for each in due] == [8000] * 4 + [16_000]
+    assert all(each.seed == LONGER_SEED for each in due)
+    best = list(dict.fromkeys(each.recipe for each in reversed(short)))
+    expected = [recipe_at(0, digits, 2000), recipe_at(1, digits, 2000), *best[:2], recipe_at(0, digits, 2000)]
+    assert [each.recipe for each in due] == expected
+
+
+def test_learning_fills_the_experience_evenly_and_goes_on_where_it_stopped(tmp_path, tiny_recipes):
+    place = str(tmp_path / "x.db")
+    told = []
+    lessons = Lessons(["digits/1", "digits/2"], 600.0, place, images=1000, trials=3)
+    done = learn(lessons, told.append)
+    assert (done["tasks"], done["trials"], done["failed"], done["place"]) == (2, 3, 0, place)
+    assert [event["kind"] for event in told] == ["task"] * 2 + ["trial"] * 3
+    learn(lessons)
+    counts = Experience(place).counts()
+    assert sorted(count["done"] for count in counts.values()) == [3, 3]
+    trials = list(Experience(place).trials())
+    assert len({each.assignment for each in trials}) == 6
+    assert {task.family for task in Experience(place).tasks()} == {"digits"}
+
+
+def test_no_trial_begins_when_the_time_is_up(tmp_path):
+    assert learn(Lessons(["digits/1"], -1.0, str(tmp_path / "x.db")))["trials"] == 0
+
+
+def test_a_source_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(MulliganError, match="did you mean"):
+        learn(Lessons(["digit"], 1.0, str(tmp_path / "x.db")))
+
+
+def _learn_on(place: str) -> None:
+    learn(Lessons(["digits/1"], 600.0, place, images=1000))
+
+
+@pytest.mark.slow
+def test_a_killed_learner_leaves_its_trial_to_the_next(tmp_path, monkeypatch):
+    place = str(tmp_path / "x.db")
+    process = SPAWN.Process(target=_learn_on, args=(place,))
+    process.start()
+    running: set[str] = set()
+    while not running:
+        time.sleep(0.2)
+        running = Experience(place).taken() if (tmp_path / "x.db").exists() else set()
+    process.kill()
+    process.join()
+    experience = Experience(place, clock=lambda: time.time() + 1000)
+    assert not list(experience.problems())
+    assert experience.taken() <= {each.assignment for each in experience.trials()}
+    [first] = islice(wanted(read_task("digits/1"), 1000, []), 1)
+    assert experience.claim(_assignment(first), first.task.hash, "next") == (
+        _assignment(first) not in experience.taken()
+    )
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_work(tmp_path):
+    told = []
+    done = learn(Lessons(["digits/1", "digits/2"], 600.0, str(tmp_path / "x.db"), 2, 1000, trials=1), told.append)
+    assert (done["trials"], done["failed"]) == (2, 0)
+    assert len({event["task"] for event in told if event["kind"] == "trial"}) == 2
