@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import embedding_training as classifier
+from benchmarks.bench import Bench
 from benchmarks.mixture_game import Choice, cover
 from benchmarks.throughput import RESULTS, ROOT, spread, warn_when_busy
 from benchmarks.toy_games import EVERY, OUTER, bilinear, rate, theory
@@ -34,7 +33,6 @@ from mulligan.game.state import Data
 from mulligan.metrics import embed
 from mulligan.metrics.modes import modes, stacked_digits
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.training.device import machine
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 
 DATA = ROOT / "../shared/data"
@@ -58,29 +56,6 @@ MIXTURE = {
     **{name: Choice(dynamics=name) for name in DYNAMICS if name != "alternating"},
 }
 PERIOD = {"lookahead": EVERY, "nested_lookahead": OUTER}
-
-
-class Bench:
-    """What is known so far, and where it is kept."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.path = folder, folder / "results.jsonl"
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.results: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def once(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of this key; works it out where it is not there."""
-        for result in self.results:
-            if all(result.get(name) == value for name, value in key.items()):
-                return result
-        began = time.monotonic()
-        result = {**key, **work(), "seconds": round(time.monotonic() - began, 1), "machine": machine()}
-        self.results.append(result)
-        with self.path.open("a") as file:
-            file.write(json.dumps(result) + "\n")
-        print(json.dumps({name: value for name, value in result.items() if name != "machine"}), flush=True)
-        return result
 
 
 def toys(bench: Bench, chosen: argparse.Namespace) -> str:

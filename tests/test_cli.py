@@ -23,7 +23,7 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --tensorboard --quiet --json",
     "resume": "--tensorboard --quiet --json",
     "sample": "-n --out --seed --label",
     "report": "--tensorboard",
@@ -159,6 +159,7 @@ def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, tr
         "out": None,
         "seed": 3,
         "recipe": None,
+        "strategy": None,
         "size": 32,
         "labels": True,
     }
