@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from mulligan.training.device import cache_programs
 
 IMAGES = 32_000  # of the yardstick, that a short trial lasts: see `meta.trial`
 RESTARTS = 20  # of workers that died
+TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -199,8 +200,9 @@ def _in_processes(duty: Duty, workers: int, tell: Listener) -> None:
                 if process.is_alive():
                     continue
                 del running[index]
-                if process.exitcode != 0 and restarts < RESTARTS and time.time() < duty.until:
-                    restarts += 1
+                restarts += process.exitcode != 0
+                more = process.exitcode != 0 or duty.trials is None
+                if more and restarts <= RESTARTS and time.time() < duty.until:
                     running[index] = start(cores[index])
     finally:
         for process in running.values():
@@ -220,7 +222,7 @@ def _work_on(duty: Duty, cores: list[int], events: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-    work(duty, _name(), events.put)
+    work(replace(duty, trials=duty.trials or TRIALS_A_PROCESS), _name(), events.put)
 
 
 def _orphaned() -> bool:
