@@ -1,5 +1,7 @@
 """One step against the same step written out by hand, and what a step must not do."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -202,3 +204,14 @@ def test_bytes_and_pixels_are_inverse():
     values = jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1)
     np.testing.assert_array_equal(to_bytes(pixels(values)), values)
     np.testing.assert_array_equal(to_bytes(jnp.array([[[[-2.0, 2.0]]]]))[0, 0, 0], [0, 255])
+
+
+def test_the_schedule_is_told_of_each_step():
+    heard = Schedule(
+        init=lambda numbers: jnp.float32(0),
+        value=lambda state, nimg: NUMBERS,
+        observe=lambda state, info: info.disc_loss,
+    )
+    of = dataclasses.replace(game(), schedule=heard)
+    after, info = step(of, start(of), Data(IMAGES))
+    assert float(after.schedule) == float(info.disc_loss) > 0
