@@ -9,6 +9,7 @@ from typing import Any
 from mulligan.budget import parse_images, parse_seconds
 from mulligan.errors import UsageError
 from mulligan.meta.fit import Options
+from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
 from mulligan.recipe import Recipe
@@ -17,7 +18,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator, load
 from mulligan.training.run import read_json
 
-__all__ = ["Generator", "fit", "learn", "load", "resume", "score"]
+__all__ = ["Generator", "average", "fit", "learn", "load", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
@@ -71,6 +72,14 @@ def fit(
 def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
     """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator."""
     return _reported(resume_run(run, listener or _ignore))
+
+
+def average(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
+    """Compares all averages of a run that has ended on its validation images, and keeps the best generator.
+
+    `fit` does so by itself, within its budget; here there is no limit (docs/averaging.md).
+    """
+    return _reported(average_run(run, listener or _ignore))
 
 
 def learn(

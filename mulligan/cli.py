@@ -80,6 +80,14 @@ def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_j
 
 
 @app.command()
+def average(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Compare the averages of a run that has ended, and keep the best."""
+    from mulligan.api import average as compare
+
+    _train(partial(compare, run), tensorboard, quiet, as_json, run)
+
+
+@app.command()
 def sample(
     run: Run,
     number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 64,

@@ -97,9 +97,20 @@ def announcement(event: Event) -> str | None:
         case "resume":
             lost = f" ({event['reason']})" if event.get("reason") else ""
             return f"going on from {short(event['from_nimg'])} images{lost}"
+        case "choice":
+            return chosen(event)
         case "stop":
             return f"stopped at {short(event['nimg'])} images: {event['reason']}"
     return None
+
+
+def chosen(event: Event) -> str:
+    """Which generator is kept, and what that gains; `event` is a `choice`."""
+    gains = [f"{number(-gain['value'])} better than {other}" for other, gain in event["gains"].items()]
+    skipped = f"; no time for {', '.join(event['skipped'])}" if event["skipped"] else ""
+    reason = f" ({event['reason']})" if event["reason"] else ""
+    better = f": KID {', '.join(gains)}" if gains else ""
+    return f"kept {event['average']} of {short(event['at_nimg'])} images{better}{skipped}{reason}"
 
 
 class Lines:

@@ -3,10 +3,22 @@
 from mulligan.averaging.mixture import Discrepancy, discrepancy, draw_members, mixture_weights
 from mulligan.averaging.posthoc import Snapshot, rebuild
 from mulligan.averaging.soup import Soup, greedy_soup
-from mulligan.averaging.weights import AVERAGES, AverageState, ema, exponent, last, power, several, slow, uniform
+from mulligan.averaging.weights import (
+    AVERAGES,
+    POWER_WIDTHS,
+    AverageState,
+    ema,
+    exponent,
+    last,
+    power,
+    several,
+    slow,
+    uniform,
+)
 
 __all__ = [
     "AVERAGES",
+    "POWER_WIDTHS",
     "AverageState",
     "Discrepancy",
     "Snapshot",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -103,12 +104,13 @@ def exponent(width: float) -> float:
     return float(np.roots([1.0, 7.0, 16.0 - inverse, 12.0 - inverse]).real.max())
 
 
+POWER_WIDTHS = {"power_05": 0.05, "power_10": 0.10}
+
 AVERAGES: dict[str, Callable[[], Averager]] = {
     "last": last,
     "ema": ema,
     "uniform": uniform,
-    "power_05": lambda: power(0.05),
-    "power_10": lambda: power(0.10),
+    **{name: partial(power, width) for name, width in POWER_WIDTHS.items()},
     "slow": slow,
 }
 

@@ -22,6 +22,7 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
             gen_lr=2e-3, disc_lr=2e-3, gamma=2.0 if short else 1.0, augment=0.3 if few else 0.0
         ),
         augmentation=("translate",) if few else (),
+        averages=("ema", "power_05", "power_10"),
     )
 
 

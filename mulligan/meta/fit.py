@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import time as clock
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
-from mulligan.training.generator import Generator, load
+from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Assignment, Listener, Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.strategist import Strategist
@@ -119,10 +120,30 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
       MulliganError: not a run folder, or its data is gone or has changed.
       Interrupted: Ctrl-C; the run is saved.
     """
-    started = clock.monotonic()
     folder = RunFolder.open(Path(run))
-    if (folder.path / "generator.json").is_file():
+    if (folder.path / MODEL).is_file():
         return load(folder.path)
+    return _train(_assigned(folder, listener))
+
+
+def average(run: Path | str, listener: Listener = lambda event: None) -> Generator:
+    """Compares the averages of a run that has ended, for as long as it takes, and keeps the best.
+
+    What was chosen before, with its final score, is forgotten.
+
+    Raises:
+      MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
+    """
+    folder = RunFolder.open(Path(run))
+    if not (folder.path / MODEL).is_file():
+        raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
+    cache_programs()
+    return finish(Loop(_assigned(folder, listener)), math.inf)
+
+
+def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
+    """What the run in this folder was asked to do."""
+    started = clock.monotonic()
     document = folder.document("run")
     source = document["source"]
     task = read_task(folder.path / source if source == KEPT else source, **document["options"])
@@ -132,7 +153,7 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
         )
     recipe = Recipe.from_json(folder.document("recipe"))
     budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-    return _train(Assignment(folder, task, recipe, document["seed"], budget, listener, started))
+    return Assignment(folder, task, recipe, document["seed"], budget, listener, started)
 
 
 def _train(assignment: Assignment) -> Generator:

@@ -66,7 +66,7 @@ def quick(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[s
     Raises:
       MulliganError: fewer than two images, or not uint8 images.
     """
-    return _quick(reference, reference.embedding(fake_images), seed)
+    return quick_of_features(reference, reference.embedding(fake_images), seed)
 
 
 def full(reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
@@ -86,13 +86,14 @@ def full(reference: Reference, train_reference: Reference, fake_images: AnyImage
         )
     fake = reference.embedding(fake_images)
     return {
-        **_quick(reference, fake, seed),
+        **quick_of_features(reference, fake, seed),
         **support(reference.features, fake)._asdict(),
         "memorisation": memorisation(fake, train_reference.features, reference.features)._asdict(),
     }
 
 
-def _quick(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int) -> dict[str, Any]:
+def quick_of_features(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int = 0) -> dict[str, Any]:
+    """What `quick` returns, from the features of the generated images."""
     distance = kid(reference.features, fake, jax.random.key(seed))
     return {
         "embedding": reference.embedding.name,

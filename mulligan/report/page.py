@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from mulligan.files import replace_file
+from mulligan.report.averages import averages
 from mulligan.report.curves import quality, training
 from mulligan.report.facts import cost, data, recipe
 from mulligan.report.markup import Html, element, join
@@ -21,6 +22,7 @@ SECTIONS: list[Section] = [
     summary,
     samples,
     quality,
+    averages,
     neighbours,
     interpolation,
     training,

@@ -9,7 +9,7 @@ from mulligan.report.markup import Html, element
 from mulligan.report.run import Event, RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal, duration, figure, number, short
 
-ROUTINE = frozenset({"chunk", "samples", "evaluation", "checkpoint"})  # drawn elsewhere or too many to list
+ROUTINE = frozenset({"chunk", "samples", "evaluation", "checkpoint", "average"})  # drawn elsewhere or too many to list
 SHOWN = 3  # strategies with their weights
 
 
@@ -150,6 +150,9 @@ def _told(event: Event) -> str:
             told = f"from {count(event.number('from_nimg'))} images" + (reason and f": {reason}")
         case "stop":
             told = event.text("reason") or event.text("code")
+        case "choice":
+            reason = event.text("reason")
+            told = f"{event.text('average')} is kept" + (reason and f": {reason}")
         case "final":
             told = f"the best generator, scored once on the {event.text('split')} split"
         case _:

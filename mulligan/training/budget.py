@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,8 @@ NOMINAL_FLOPS = {
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for the final score
+RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for comparing averages and the final score
+CHOICE_SHARE = 0.5  # of that reserve, for comparing averages
 
 
 class Budget(NamedTuple):
@@ -58,8 +60,15 @@ def next_look(progress: Progress) -> int:
 
 
 def reserve(budget: Budget) -> float:
-    """Seconds of a time budget that are kept for the final score."""
+    """Seconds of a time budget that are kept for comparing averages and for the final score."""
     return RESERVE_SECONDS + RESERVE_SHARE * (budget.seconds or 0)
+
+
+def choice_seconds(progress: Progress, budget: Budget) -> float:
+    """Seconds that remain for comparing averages when training has ended; without limit unless time is the budget."""
+    if budget.seconds is None:
+        return math.inf
+    return budget.seconds - (1 - CHOICE_SHARE) * reserve(budget) - progress.seconds
 
 
 def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.score import Reference, full, make_reference, quick
+from mulligan.metrics.score import Reference, full, make_reference, quick, quick_of_features
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Pytree
@@ -30,6 +31,7 @@ class Evaluator:
     reference: Reference
     split: str
     labels: np.ndarray | None  # of the real images, drawn as often as they occur
+    latent_seed: int = LATENT_SEED
 
     @staticmethod
     def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
@@ -45,7 +47,11 @@ class Evaluator:
     def fakes(self, gen: Pytree, n: int) -> np.ndarray:
         """The generator's images for the latents that all evaluations share."""
         labels = None if self.labels is None else self.labels[:n]
-        return self.sampler(gen, self.sampler.latents(n, LATENT_SEED), labels)
+        return self.sampler(gen, self.sampler.latents(n, self.latent_seed), labels)
+
+    def features(self, gen: Pytree) -> Float[np.ndarray, "m d"]:
+        """Features of the images that an evaluation judges."""
+        return self.reference.embedding(self.fakes(gen, FAKES))
 
     def warm(self, gen: Pytree) -> None:
         """Compiles everything that an evaluation runs, so that the first one's time is like the others'."""
@@ -54,7 +60,7 @@ class Evaluator:
     def __call__(self, gen: Pytree) -> dict[str, Any]:
         """The entries of an `evaluation` event that depend on the generator."""
         started = time.monotonic()
-        scores = quick(self.reference, self.fakes(gen, FAKES))
+        scores = quick_of_features(self.reference, self.features(gen))
         return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}
 
     def final(self, task: Task, gen: Pytree) -> dict[str, Any]:

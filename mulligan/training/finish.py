@@ -1,4 +1,4 @@
-"""The end of a run: the test split scored once, the pictures of the final generator, the generator itself."""
+"""The end of a run: the averages compared, the best one scored once on the test split, drawn and saved."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
 from mulligan.tasks.task import Task
+from mulligan.training.budget import choice_seconds
+from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator
 from mulligan.training.generator import Generator
@@ -24,21 +26,23 @@ SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
 SEED = 1
 
 
-def finish(loop: Loop) -> Generator:
-    """Scores, draws and saves the best generator of a run that has ended."""
+def finish(loop: Loop, seconds: float | None = None) -> Generator:
+    """Chooses, scores, draws and saves the generator of a run that has ended.
+
+    Args:
+      loop: the run.
+      seconds: for comparing averages; None for what the run's budget has left.
+    """
+    choice = choose(loop, choice_seconds(loop.progress, loop.budget) if seconds is None else seconds)
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
-    scores = evaluator.final(loop.task, loop.best_gen)
-    _draw(loop.folder.path / "final", loop.sampler, loop.best_gen)
-    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, loop.best_gen)
-    best = loop.progress.best
-    chosen = {
-        "average": best.average if best else "last",
-        "best_nimg": best.nimg if best else loop.progress.nimg,
-    }
+    scores = evaluator.final(loop.task, choice.gen)
+    _draw(loop.folder.path / "final", loop.sampler, choice.gen)
+    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, choice.gen)
+    chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.tell("final", **chosen, **scores, cost=cost(loop))
     result = {**chosen, **scores, "cost": cost(loop)}
     classes = loop.task.classes
-    generator = Generator(loop.recipe, loop.task.shape, classes, loop.best_gen, loop.folder.path, result)
+    generator = Generator(loop.recipe, loop.task.shape, classes, choice.gen, loop.folder.path, result)
     generator.save(loop.folder.path)
     return generator
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
+from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Recipe
 from mulligan.training import checkpoint
 from mulligan.training.engine import Sampler
@@ -47,6 +49,11 @@ class Generator:
         """Dimension of the latent space."""
         return self.recipe.architecture.latent
 
+    @property
+    def members(self) -> int:
+        """Networks that it draws from: 1, or more for a mixture."""
+        return len(self.network.members) if isinstance(self.network, Mixture) else 1
+
     def sample(self, n: int, seed: int = 0, labels: Any = None) -> UInt8[np.ndarray, "n h w c"]:
         """Draws `n` images, uint8 `[n, h, w, c]`; the same for the same seed.
 
@@ -80,13 +87,15 @@ class Generator:
         described = {"format": FORMAT, "recipe": self.recipe.to_json(), "shape": list(self.shape)}
         write_json(
             folder / MODEL,
-            described | {"classes": self.classes and list(self.classes), "result": self.result},
+            described
+            | {"classes": self.classes and list(self.classes), "members": self.members, "result": self.result},
         )
 
 
-def blank(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Pytree:
+def blank(recipe: Recipe, shape: tuple[int, int, int], classes: int, members: int = 1) -> Pytree:
     """A generator network with the right shapes and no training, to load weights into."""
-    return build(recipe.architecture, shape, classes, jax.random.key(0)).gen
+    gen = build(recipe.architecture, shape, classes, jax.random.key(0)).gen
+    return gen if members == 1 else Mixture((gen,) * members, jnp.full(members, 1 / members))
 
 
 def load(path: Path | str) -> Generator:
@@ -129,5 +138,6 @@ def _assembled(
 ) -> Generator:
     recipe = Recipe.from_json(described["recipe"])
     h, w, c = described["shape"]
-    network = checkpoint.restored(blank(recipe, (h, w, c), len(classes or ())), saved.arrays, prefix)
+    empty = blank(recipe, (h, w, c), len(classes or ()), described.get("members", 1))
+    network = checkpoint.restored(empty, saved.arrays, prefix)
     return Generator(recipe, (h, w, c), classes, network, run, result)

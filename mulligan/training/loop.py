@@ -27,6 +27,7 @@ from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine,
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
+from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, improved
 from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Strategist, due, fork_nimg
 from mulligan.types import Pytree
@@ -71,6 +72,7 @@ class Loop:
         self.budget = assignment.budget
         self.sampler = Sampler.make(self.recipe.architecture, assignment.classes)
         self.progress = Progress()
+        self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or 1))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
@@ -113,6 +115,7 @@ class Loop:
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         if saved is None:
             self.folder.truncate_events(0)
+            self.snapshots.forget_after(0)
             self._draw()
             return
         self.progress = Progress.from_json(saved.progress)
@@ -121,6 +124,7 @@ class Loop:
         self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
         self.folder.truncate_events(self.progress.events_length)
+        self.snapshots.forget_after(self.progress.nimg)
         if not self.progress.finished:
             self.tell("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
 
@@ -181,6 +185,8 @@ class Loop:
         self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
         if self.budget.images is None:
             self._plan()
+        if info.finite and self.snapshots.due(self.progress.nimg, self.progress.horizon_nimg):
+            self._snap()
         return bool(info.finite)
 
     def _advance(self, feed: Feed, engine: Engine, steps: int) -> tuple[ChunkInfo, float]:
@@ -250,9 +256,17 @@ class Loop:
         return min(looks, key=lambda look: look.kid)
 
     def _gens(self) -> list[tuple[str, Pytree]]:
-        """The generators that a run is judged by: its averages, or the last iterate where it keeps none."""
-        averages = self.game.averager.value(self.state.averages)
-        return list(averages.items()) or [("last", self.state.gen)]
+        """The generators that a run is judged by: its averages, or the last iterate where it keeps none.
+
+        Those that are kept for snapshots cost an evaluation each, and wait for the end where there are others.
+        """
+        averages = self.averages()
+        judged = [name for name in averages if name not in self.snapshots.names]
+        return [(name, averages[name]) for name in judged or averages] or [("last", self.state.gen)]
+
+    def averages(self) -> dict[str, Pytree]:
+        """Every average that the recipe keeps, as it stands."""
+        return self.game.averager.value(self.state.averages)
 
     def _draw(self) -> None:
         latents = self.sampler.latents(GRID_COLUMNS * GRID_ROWS, GRID_SEED)
@@ -341,6 +355,9 @@ class Loop:
         checkpoint.write(path, arrays, progress.to_json())
         checkpoint.prune(folder, keep={self._good()})
 
+    def _snap(self) -> None:
+        self.snapshots.write(self.progress.nimg, self.averages())
+
     def _good(self) -> int:
         """The checkpoint that the guard goes back to."""
         return self.progress.best.sequence if self.progress.best else 0
@@ -364,6 +381,7 @@ class Loop:
         action = guard.sentence(self.state.strategy)
         self.tell("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
         self._save()
+        self.snapshots.forget_after(progress.nimg)
 
     def _change_strategy(self) -> None:
         """Where strategies are chosen a failure ends the one that was followed; else each attempt doubles a change."""
@@ -381,6 +399,8 @@ class Loop:
     def _finish(self, reason: str, code: str) -> None:
         if self.progress.finished:
             return
+        if self.snapshots.names and code != "guard" and self.progress.nimg > self.snapshots.newest():
+            self._snap()
         self.progress.finished, self.progress.code = reason, code
         self.tell("stop", reason=reason, code=code)
         self._save()
