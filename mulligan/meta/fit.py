@@ -17,12 +17,13 @@ import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
+from mulligan.meta import race
 from mulligan.meta.default import default_recipe
 from mulligan.networks.architecture import check
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.budget import Budget
+from mulligan.training.budget import NOTHING, Budget, Cost
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
@@ -72,11 +73,11 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
     if options.strategy is not None:
         recipe = dataclasses.replace(recipe, strategy=options.strategy)
-    folder = _begin(data, task, recipe, budget, options)
+    folder = begin(data, task, recipe, budget, options)
     return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))
 
 
-def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Options) -> RunFolder:
+def begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Options) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it."""
     array = isinstance(data, np.ndarray)
     check(recipe.architecture, task.shape, len(task.classes or ()))
@@ -152,8 +153,15 @@ def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
             f"the images in {source} have changed since this run began: start a new one with `mulligan fit`."
         )
     recipe = Recipe.from_json(folder.document("recipe"))
-    budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-    return Assignment(folder, task, recipe, document["seed"], budget, listener, started)
+    elsewhere = _raced(folder)
+    budget = Budget(document["budget"].get("images"), document["budget"].get("seconds")).without(elsewhere)
+    return Assignment(folder, task, recipe, document["seed"], budget, listener, started, elsewhere)
+
+
+def _raced(folder: RunFolder) -> Cost:
+    """What the other arms of a race took, where there was one."""
+    path = folder.path / f"{race.DOCUMENT}.json"
+    return Cost(**folder.document(race.DOCUMENT)["elsewhere"]) if path.is_file() else NOTHING
 
 
 def _train(assignment: Assignment) -> Generator:

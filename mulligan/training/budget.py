@@ -23,6 +23,17 @@ RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for compari
 CHOICE_SHARE = 0.5  # of that reserve, for comparing averages
 
 
+class Cost(NamedTuple):
+    """What training took."""
+
+    images: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+
+
+NOTHING = Cost()
+
+
 class Budget(NamedTuple):
     """Images or seconds; one of the two is None."""
 
@@ -31,6 +42,17 @@ class Budget(NamedTuple):
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def without(self, spent: Cost) -> Budget:
+        """What is left of it."""
+        images = None if self.images is None else max(self.images - spent.images, 0)
+        return Budget(images, None if self.seconds is None else max(self.seconds - spent.seconds, 0.0))
+
+    def share(self, spent: Cost) -> float:
+        """How much of it is used up, 0 to 1."""
+        if self.images is not None:
+            return min(spent.images / self.images, 1.0)
+        return min(spent.seconds / (self.seconds or 1.0), 1.0)
 
 
 def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:
