@@ -151,7 +151,8 @@ class Race:
         """Where all arms stand; one of which nothing is known is taken to be as good as the best."""
         done = [move["arm"] for move in self.document["moves"][: self.document["done"]]]
         outlooks = [runner.outlook() for runner in self.runners]
-        best = min((predicted for predicted, _ in outlooks if predicted is not None), default=0.0)
+        known = [predicted for predicted, _ in outlooks if predicted is not None and math.isfinite(predicted)]
+        best = min(known, default=0.0)
         return [
             Standing(done.count(number), best if predicted is None else predicted, alive)
             for number, (predicted, alive) in enumerate(outlooks)
