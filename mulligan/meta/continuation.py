@@ -16,6 +16,7 @@ from jaxtyping import Float
 from mulligan.meta.curves import GRID
 
 PRIOR_SPREAD = 0.7  # standard deviation of the logarithms of the four numbers of a kernel
+LEAST_DEVIATION = 0.02  # of each part of a kernel: what a KID's own error leaves uncertain in any case
 PRIOR_FAMILIES = 2.0  # that a normal distribution counts for, among those whose quantiles were seen
 LEVELS = (0.1, 0.5, 0.9)  # of an 80% interval and its median
 BEGINNINGS = (1 / 3, 2 / 3)  # of its points, after which a curve's end is foretold
@@ -115,7 +116,8 @@ def fit_kernel(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, "
 
     if not groups:
         return Kernel()
-    return Kernel(*np.exp(minimize(loss, usual, method="Nelder-Mead", options={"maxiter": 400}).x).tolist())
+    bounds = [(np.log(LEAST_DEVIATION), None)] * len(usual)
+    return Kernel(*np.exp(minimize(loss, usual, method="Nelder-Mead", bounds=bounds).x).tolist())
 
 
 def _patterns(residuals, weights):
@@ -152,12 +154,17 @@ def _scores(kernel: Kernel, residuals, weights, beginnings):
 
 
 def _quantiles(scores: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> Quantiles:
-    """Quantiles of weighted scores, mixed with a few families' worth of a normal distribution."""
-    from scipy.stats import norm
+    """Quantiles of weighted scores, mixed with a few families' worth of a normal distribution.
+
+    They are moved outwards as Student's are from the normal distribution's, for there are only so many families.
+    """
+    from scipy.stats import norm, t
 
     normal = norm.ppf((np.arange(99) + 0.5) / 99)
     values = np.concatenate([scores, normal])
     shares = np.concatenate([weights, np.full(99, PRIOR_FAMILIES / 99)])
     order = np.argsort(values)
     reached = (np.cumsum(shares[order]) - shares[order] / 2) / shares.sum()
-    return Quantiles(*np.interp(LEVELS, reached, values[order]).tolist())
+    few = t.ppf(LEVELS[-1], shares.sum()) / norm.ppf(LEVELS[-1])
+    low, median, high = np.interp(LEVELS, reached, values[order]).tolist()
+    return Quantiles(median + few * (low - median), median, median + few * (high - median))

@@ -186,10 +186,11 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 
-def name_of(task: TaskRecord, recipe: Recipe) -> str:
-    """DEFAULT, or the hash of what a trial of the recipe depends on."""
+def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
+    """DEFAULT for what is the default on this task, for a short budget or for `images` of the yardstick; or a hash."""
     tried = _tried(recipe)
-    return DEFAULT if tried == _tried(default_for(task, 1.0)) else tried.hash()
+    defaults = (_tried(default_for(task, budget)) for budget in (1.0, images))
+    return DEFAULT if tried in defaults else tried.hash()
 
 
 def _tried(recipe: Recipe) -> Recipe:

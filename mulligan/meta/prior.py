@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -63,6 +63,7 @@ class Proposal(NamedTuple):
     origin: str  # for people
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What is believed before a race, and how a curve's beginning changes it."""
 
@@ -136,7 +137,7 @@ class Learned:
         return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
 
     def forecast(self, question: Question, recipe: Recipe, seen: Sequence[Point] = ()) -> Forecast:
-        name = _name(question, recipe)
+        name = name_of(question.task, recipe, question.images)
         expected = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
         where, values = lowest_so_far(question.task.shape, seen)
         ahead = _ahead(where, question.place)
@@ -191,11 +192,6 @@ def _refused(question: Question, recipe: Recipe) -> bool:
     """Whether it would see too few images for the budget, or needs too much memory."""
     limits = Limits(question.flops, max(int(question.images * LEAST_SHARE), 1), MOST_BYTES)
     return refusal(recipe, question.task.shape, question.task.classes, limits) is not None
-
-
-def _name(question: Question, recipe: Recipe) -> str:
-    """As in a comparison, or DEFAULT for what is the default for this budget."""
-    return DEFAULT if recipe == default_for(question.task, question.images) else name_of(question.task, recipe)
 
 
 # --- priors by name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ FARTHEST = 8  # places that it goes on for: sixteen times the operations
 USUAL_SPREAD = 1.5  # standard deviation between recipes in log KID, where too few were tried to tell
 
 
+@runtime_checkable
 class Worlds(Protocol):
     """Opinions on how far recipes will be from the anchor on a task, in log KID at equal operations."""
 
