@@ -8,6 +8,7 @@ its end is better known than before. Its three quantiles are then moved to where
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ PRIOR_SPREAD = 0.7  # standard deviation of the logarithms of the four numbers o
 LEAST_DEVIATION = 0.02  # of each part of a kernel: what a KID's own error leaves uncertain in any case
 PRIOR_FAMILIES = 2.0  # that a normal distribution counts for, among those whose quantiles were seen
 LEVELS = (0.1, 0.5, 0.9)  # of an 80% interval and its median
-BEGINNINGS = (1 / 3, 2 / 3)  # of its points, after which a curve's end is foretold
+BEGINNINGS = (0.25, 0.5, 0.75)  # of its points, after which a curve's end is foretold
 
 Places = Float[np.ndarray, " k"]
 
@@ -95,11 +96,9 @@ def learn_residuals(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarr
       weights: of the curves; they sum to the number of families.
     """
     kernel = fit_kernel(residuals, weights)
-    return Residuals(
-        kernel,
-        _quantiles(*_scores(kernel, residuals, weights, (0.0,))),
-        _quantiles(*_scores(kernel, residuals, weights, BEGINNINGS)),
-    )
+    fresh = [_fresh_scores(kernel, curve) for curve in residuals]
+    begun = [_end_scores(kernel, curve) for curve in residuals]
+    return Residuals(kernel, _quantiles(fresh, weights), _quantiles(begun, weights))
 
 
 def fit_kernel(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, " n"]) -> Kernel:
@@ -120,7 +119,9 @@ def fit_kernel(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, "
     return Kernel(*np.exp(minimize(loss, usual, method="Nelder-Mead", bounds=bounds).x).tolist())
 
 
-def _patterns(residuals, weights):
+def _patterns(
+    residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, " n"]
+) -> Iterator[tuple[Places, Float[np.ndarray, "m k"], Float[np.ndarray, " m"]]]:
     """Curves that were seen at the same places: those places, the curves there and their weights."""
     seen = ~np.isnan(residuals)
     for pattern in np.unique(seen, axis=0):
@@ -137,34 +138,35 @@ def _misfit(kernel: Kernel, where: Places, values: Float[np.ndarray, "n k"], wei
     return float(weights @ (0.5 * (white**2).sum(axis=0) + np.log(factor.diagonal()).sum()))
 
 
-def _scores(kernel: Kernel, residuals, weights, beginnings):
-    """Residuals in standard deviations after each share of every curve was seen, with the curve's weight for each."""
-    scores, shares = [], []
-    for curve, weight in zip(residuals, weights, strict=True):
-        places, values = GRID[~np.isnan(curve)], curve[~np.isnan(curve)]
-        found = []
-        for share in beginnings:
-            cut = round(share * len(places))
-            ahead = condition(kernel, places[:cut], values[:cut], places[cut:])
-            found.append((values[cut:] - ahead.mean) / ahead.deviation)
-        pooled = np.concatenate(found)
-        scores.append(pooled)
-        shares.append(np.full(len(pooled), weight / max(len(pooled), 1)))
-    return np.concatenate([*scores, []]), np.concatenate([*shares, []])
+def _fresh_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndarray, " k"]:
+    """Residuals of a curve in standard deviations, of which nothing was seen."""
+    return curve[~np.isnan(curve)] / condition(kernel, GRID[:0], GRID[:0], GRID[:1]).deviation
 
 
-def _quantiles(scores: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> Quantiles:
-    """Quantiles of weighted scores, mixed with a few families' worth of a normal distribution.
+def _end_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndarray, " k"]:
+    """A curve's last residual in standard deviations, after parts of the curve were seen."""
+    places, values = GRID[~np.isnan(curve)], curve[~np.isnan(curve)]
+    cuts = [round(share * len(places)) for share in BEGINNINGS]
+    ends = [condition(kernel, places[:cut], values[:cut], places[-1:]) for cut in cuts]
+    return np.array([(values[-1] - end.mean[0]) / end.deviation[0] for end in ends])
+
+
+def _quantiles(scores: Sequence[Float[np.ndarray, " k"]], weights: Float[np.ndarray, " n"]) -> Quantiles:
+    """Quantiles of the scores of weighted curves, mixed with a few families' worth of a normal distribution.
 
     They are moved outwards as Student's are from the normal distribution's, for there are only so many families.
     """
     from scipy.stats import norm, t
 
     normal = norm.ppf((np.arange(99) + 0.5) / 99)
-    values = np.concatenate([scores, normal])
-    shares = np.concatenate([weights, np.full(99, PRIOR_FAMILIES / 99)])
+    values = np.concatenate([normal, *scores])
+    shares = np.concatenate([np.full(99, PRIOR_FAMILIES / 99), *map(_shared, scores, weights)])
     order = np.argsort(values)
     reached = (np.cumsum(shares[order]) - shares[order] / 2) / shares.sum()
-    few = t.ppf(LEVELS[-1], shares.sum()) / norm.ppf(LEVELS[-1])
+    few = float(t.ppf(LEVELS[-1], shares.sum()) / norm.ppf(LEVELS[-1]))
     low, median, high = np.interp(LEVELS, reached, values[order]).tolist()
     return Quantiles(median + few * (low - median), median, median + few * (high - median))
+
+
+def _shared(scores: Float[np.ndarray, " k"], weight: float) -> Float[np.ndarray, " k"]:
+    return np.full(len(scores), weight / max(len(scores), 1))

@@ -138,13 +138,14 @@ def test_alike_tasks_count_no_more_where_it_does_not():
 @pytest.mark.parametrize("name", PRIORS)
 @pytest.mark.parametrize("points", [0, 4])
 def test_intervals_hold_on_new_families(name, points):
-    """80% of the ends on 100 new tasks lie inside, when 40 families have taught."""
+    """80% of the lowest KIDs on 100 new tasks lie inside, when 40 families have taught."""
     effects = {made_up.recipe(rate): lambda of, rate=rate: 300 * rate for rate in np.linspace(1e-3, 9e-3, 9).round(4)}
     tasks, new = made_up.families(40, 1, x=float), made_up.families(100, 1, x=float)
     learned = PRIORS[name](tasks, made_up.trials(tasks, effects, noise=0.2, spread=0.8))
     inside = []
-    for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::11]:
+    for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::7]:
         of = next(each for each in new if each.id == trial.task)
         found = learned.forecast(Question(of, ASKED.flops), trial.recipe, trial.curve[:points])
-        inside.append(found.low[-1] <= np.log(trial.curve[-1].figures["kid"]) <= found.high[-1])
-    assert 0.7 <= np.mean(inside) <= 0.92
+        lowest = min(np.log(point.figures["kid"]) for point in trial.curve)
+        inside.append(found.low[-1] <= lowest <= found.high[-1])
+    assert 0.7 <= np.mean(inside) <= 0.9
