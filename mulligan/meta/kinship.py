@@ -39,27 +39,29 @@ class Kinship:
 
     def distances(self, task: TaskRecord) -> Float[np.ndarray, " t"]:
         """From a task to those remembered."""
+        apart = self._numbers - self.numbers(task)
+        return np.sqrt((apart**2).sum(axis=1) / max(apart.shape[1], 1))
+
+    def numbers(self, task: TaskRecord) -> Float[np.ndarray, " d"]:
+        """A descriptor in standard deviations from the mean of those remembered; a number that it lacks is there."""
         names, centre, scale = self._scale
-        numbers = np.array([task.descriptor.get(name, middle) for name, middle in zip(names, centre, strict=True)])
-        return np.sqrt((((self._numbers - numbers) / scale) ** 2).sum(axis=1) / max(len(names), 1))
+        known = [task.descriptor.get(name, middle) for name, middle in zip(names, centre, strict=True)]
+        return (np.array(known, float) - centre) / scale
 
     @cached_property
     def _numbers(self) -> Float[np.ndarray, "t d"]:
-        """The descriptors; a number that a task lacks is as the others' mean."""
-        names, centre, _ = self._scale
-        rows = [[task.descriptor.get(name, middle) for name, middle in zip(names, centre, strict=True)]
-                for task in self.comparison.tasks]  # fmt: skip
-        return np.array(rows, float).reshape(len(rows), len(names))
+        return np.array([self.numbers(task) for task in self.comparison.tasks], float)
 
     @cached_property
-    def _scale(self) -> tuple[list[str], list[float], Float[np.ndarray, " d"]]:
+    def _scale(self) -> tuple[list[str], Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
         """Names of the numbers that differ between tasks, with their means and standard deviations."""
-        tasks = self.comparison.tasks
-        names = sorted({name for task in tasks for name in task.descriptor})
-        columns = {name: [task.descriptor[name] for task in tasks if name in task.descriptor] for name in names}
-        varied = [name for name in names if np.std(columns[name]) > 0]
-        deviations = np.array([np.std(columns[name]) for name in varied], float)
-        return varied, [float(np.mean(columns[name])) for name in varied], deviations
+        descriptors = [task.descriptor for task in self.comparison.tasks]
+        columns: dict[str, list[float]] = {}
+        for name, number in (pair for descriptor in descriptors for pair in descriptor.items()):
+            columns.setdefault(name, []).append(number)
+        varied = [name for name in sorted(columns) if np.std(columns[name]) > 0]
+        centre, scale = ([measure(columns[name]) for name in varied] for measure in (np.mean, np.std))
+        return varied, np.array(centre, float), np.array(scale, float)
 
 
 def learn_kinship(comparison: Comparison) -> Kinship:

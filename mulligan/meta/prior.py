@@ -4,8 +4,8 @@ A prior is made from tasks and trials, and asked with a task and the operations 
 minutes is not best for two hours: recipes are compared after equal operations, and by the lowest KID until then.
 
 `default` proposes the default recipe and nothing else; `portfolio` the greedy portfolio over all tasks; `nearest` the
-same with weights for the tasks that look alike; `surrogate` the portfolio over the opinions of many regression trees,
-on recipes that were never tried as well. All foretell curves, with intervals that held on held-out families.
+same with weights for the tasks that look alike; `surrogate` the same over the opinions of many regression trees. All
+propose what was tried before, and foretell any recipe's curve, with intervals that held on held-out families.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import Kinship, learn_kinship
 from mulligan.meta.portfolio import chances, greedy, ranks
 from mulligan.meta.record import Point, TaskRecord, Trial
+from mulligan.meta.surrogate import grow
 from mulligan.meta.trial import budget_flops
-from mulligan.meta.worlds import TaskWorlds, Worlds, expectation, left_over, spread
+from mulligan.meta.worlds import TaskWorlds, Worlds, expectation, left_over, spread_of
 from mulligan.recipe import Recipe
 
 
@@ -100,7 +101,7 @@ class Learned:
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
         default = {DEFAULT: default_for(question.task, question.images)}
-        offered = default | self.worlds.candidates(question.task, question.place) | default
+        offered = default | self.kinship.comparison.recipes | default
         weights = self.worlds.weights(question.task)
         losses = at_place(self.worlds.differences(question.task, offered), question.place)
         columns = self._chosen(question, list(offered.values()), losses, number)
@@ -131,8 +132,6 @@ class Learned:
         comparison = self.kinship.comparison
         if name == DEFAULT:
             return "the default"
-        if name not in comparison.recipes:
-            return f"{self.origin}, never tried"
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
         return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
 
@@ -212,13 +211,21 @@ def nearest(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
     return _of_tasks(learn_kinship(compare(tasks, trials)), "nearest tasks")
 
 
+def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
+    """Trees that look at recipe, task and place; the anchor's own curve is as on the nearest tasks."""
+    kinship = learn_kinship(compare(tasks, trials))
+    forest, spread = grow(kinship)
+    return Learned(kinship, forest, learn_residuals(*left_over(kinship, forest)), spread, "surrogate")
+
+
 def _of_tasks(kinship: Kinship, origin: str) -> Learned:
     worlds = TaskWorlds(kinship)
-    return Learned(kinship, worlds, learn_residuals(*left_over(kinship, worlds)), spread(kinship), origin)
+    return Learned(kinship, worlds, learn_residuals(*left_over(kinship, worlds)), spread_of(kinship), origin)
 
 
 PRIORS: dict[str, Callable[[Sequence[TaskRecord], Sequence[Trial]], Prior]] = {
     "default": default,
     "portfolio": portfolio,
     "nearest": nearest,
+    "surrogate": surrogate,
 }

@@ -39,10 +39,6 @@ class Worlds(Protocol):
         """NaN where a world has no opinion; recipes come with their names in the comparison."""
         ...
 
-    def candidates(self, task: TaskRecord, place: float) -> dict[str, Recipe]:
-        """Recipes that may be proposed for a budget that ends at `place`, by name."""
-        ...
-
 
 @dataclass(frozen=True)
 class TaskWorlds:
@@ -61,9 +57,6 @@ class TaskWorlds:
             if name in columns:
                 found[:, index] = comparison.differences[:, columns[name]]
         return found
-
-    def candidates(self, task: TaskRecord, place: float) -> dict[str, Recipe]:
-        return self.kinship.comparison.recipes
 
 
 def expectation(
@@ -104,7 +97,7 @@ def others(kinship: Kinship, weights: Float[np.ndarray, " t"]) -> Curve:
     return weighted_mean(means, np.ones(len(means)))
 
 
-def spread(kinship: Kinship) -> float:
+def spread_of(kinship: Kinship) -> float:
     """Standard deviation between recipes of their mean difference, at the end of what was seen."""
     means = _of_others(kinship, kinship.comparison.even())[:, -1]
     known = means[~np.isnan(means)]
