@@ -10,29 +10,30 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from mulligan.errors import Interrupted, MulliganError
+from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.allocation import ALLOCATIONS, Move, Standing
 from mulligan.meta.footprint import footprint
 from mulligan.meta.outlook import Course, expected_end, lowest
 from mulligan.meta.record import Point
+from mulligan.meta.trial import METRICS
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
-from mulligan.training.budget import NOMINAL_FLOPS, Budget, Cost
+from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost
 from mulligan.training.loop import Assignment, Listener, Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.stopwatch import Stopwatch
 
-DOCUMENT = "race"
+DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
 SLICES = 24
 SHARE = 0.5  # of the budget, at most, before one arm gets all the rest
-METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")
 MOVED = ("checkpoints", "samples", "snapshots")  # folders of the winner that become the run's
 
 
@@ -61,36 +62,74 @@ class Arm(NamedTuple):
 
 @dataclass(frozen=True)
 class Contest:
-    """What a race is about.
+    """What a race is about; its arms and how it stands are in the folder's `race.json`.
 
     Attributes:
       folder: of the run.
-      arms: that race; what `race.json` says is followed when there is one.
       seed: of the weights and batches of every arm.
       budget: of the whole run, what comes after the race included.
-      allocation: a name in `ALLOCATIONS`.
       tell: receives the events of all arms, with their number as `arm`.
       started: `time.monotonic()` when the run's clock started.
     """
 
     folder: RunFolder
     task: Task
-    arms: tuple[Arm, ...]
     seed: int
     budget: Budget
     tell: Listener
     started: float
-    allocation: str = "ftrl"
+
+
+def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
+    """The `race.json` of a race that is about to begin.
+
+    Raises:
+      UsageError: no allocation of that name.
+    """
+    if allocation not in ALLOCATIONS:
+        raise UsageError(f"{allocation!r} is no way to share out a race: choose {', '.join(ALLOCATIONS)}.")
+    entries = [arm.to_json() | {"spent": NOTHING._asdict(), "ended": None} for arm in arms]
+    return {
+        "format": FORMAT,
+        "allocation": allocation,
+        "slices": SLICES,
+        "arms": entries,
+        "moves": [],
+        "done": 0,
+        "winner": None,
+        "elsewhere": None,
+        "adopted": False,
+        "seconds": 0.0,
+    }
+
+
+def elsewhere(folder: RunFolder) -> Cost:
+    """What the arms that lost took of a run's budget; nothing where there was no race."""
+    path = folder.path / f"{DOCUMENT}.json"
+    spent = folder.document(DOCUMENT)["elsewhere"] if path.is_file() else None
+    return Cost(**spent) if spent else NOTHING
+
+
+def counting(tell: Listener, budget: Budget, elsewhere: Cost) -> Listener:
+    """A listener for a run's own events that counts what was spent elsewhere as well: they get the `share` spent."""
+
+    def told(event: dict[str, Any]) -> None:
+        seconds = event["seconds"] + elsewhere.seconds
+        share = budget.share(Cost(event["nimg"] + elsewhere.images, seconds))
+        tell({**event, "seconds": round(seconds, 3), "share": share})
+
+    return told
 
 
 class Race:
-    """A race in this process: begins it, or goes on from its `race.json`."""
+    """A race in this process: begins it, or goes on with it."""
 
     def __init__(self, contest: Contest):
         self.contest = contest
         self.folder = contest.folder
+        self.document = contest.folder.document(DOCUMENT)
         self.clock = Stopwatch(contest.started)
-        self.document = self._begun() if (self.folder.path / f"{DOCUMENT}.json").is_file() else self._begin()
+        self.clock.before = self.document["seconds"]
         self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
         self.runners = [Runner(self, number, arm) for number, arm in enumerate(self.arms)]
         weights = [arm.weight for arm in self.arms]
@@ -201,16 +240,6 @@ class Race:
         seconds = round(self.clock.seconds(), 3)
         self.contest.tell({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
 
-    def _begin(self) -> dict[str, Any]:
-        arms = [arm.to_json() | {"spent": Cost()._asdict(), "ended": None} for arm in self.contest.arms]
-        document = {"format": FORMAT, "allocation": self.contest.allocation, "slices": SLICES, "arms": arms}
-        return document | {"moves": [], "done": 0, "winner": None, "adopted": False, "seconds": 0.0}
-
-    def _begun(self) -> dict[str, Any]:
-        document = self.folder.document(DOCUMENT)
-        self.clock.before = document["seconds"]
-        return document
-
     def _replayed(self) -> Any:
         """The allocation's state after the moves that were made."""
         state, given = self.allocation.init(), [0] * len(self.arms)
@@ -233,7 +262,7 @@ class Runner:
         self.race = race
         self.number = number
         self.arm = arm
-        self.folder = RunFolder(race.folder.path / "trials" / f"{number:02d}")
+        self.folder = RunFolder(race.folder.path / TRIALS / f"{number:02d}")
         entry = race.document["arms"][number]
         self.ended: str | None = entry["ended"]
         self._spent = Cost(**entry["spent"])
@@ -310,12 +339,9 @@ class Runner:
 
     def _tell(self, event: dict[str, Any]) -> None:
         """An event of the arm's, as one of the run's."""
-        elsewhere = self.race.elsewhere(self.number)
-        path = {"path": f"trials/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
-        own = Cost(event["nimg"], event["seconds"])
-        total = Cost(own.images + elsewhere.images, own.seconds + elsewhere.seconds)
-        told = {"arm": self.number, "run": str(self.race.folder.path), "share": self.race.contest.budget.share(total)}
-        self.race.contest.tell({**event, **path, **told, "seconds": round(total.seconds, 3)})
+        path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
+        told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
+        counting(self.race.contest.tell, self.race.contest.budget, self.race.elsewhere(self.number))(told)
 
 
 def _copy_files(source: Path, target: Path) -> None:

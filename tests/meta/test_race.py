@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mulligan.errors import Interrupted, MulliganError
+from mulligan.meta.advice import Advice
 from mulligan.meta.fit import Options, begin, resume
 from mulligan.meta.outlook import Course, expected_end
 from mulligan.meta.race import DOCUMENT, SHARE, Arm, Contest, Race
@@ -36,15 +37,13 @@ def task():
     return read_task("digits")
 
 
-def contest(path, task, arms=ARMS, budget=BUDGET, told=None, **entries):
+def contest(path, task, arms=ARMS, budget=BUDGET, told=None, allocation="ftrl"):
     """A race about to begin in a new run folder, or to go on in one that is there."""
-    folder = (
-        RunFolder(path)
-        if (path / "run.json").is_file()
-        else begin("digits", task, arms[0].recipe, budget, Options(out=path))
-    )
-    tell = (lambda event: None) if told is None else told.append
-    return Contest(folder, task, arms, 0, budget, tell, time.monotonic(), **entries)
+    if (path / "run.json").is_file():
+        folder = RunFolder(path)
+    else:
+        folder = begin("digits", task, Advice(arms), budget, Options(out=path, allocation=allocation))
+    return Contest(folder, task, 0, budget, (lambda event: None) if told is None else told.append, time.monotonic())
 
 
 @pytest.fixture(scope="module")
