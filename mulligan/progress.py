@@ -92,8 +92,8 @@ def announcement(event: Event) -> str | None:
             back = f"back to {short(event['back_to_nimg'])} images"
             return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
         case "strategy" if event["mode"] == "fork":
-            chosen = event["strategy"] or "none of the strategies lasted"
-            return f"fork at {short(event['nimg'])} images: {chosen}"
+            followed = event["strategy"] or "none of the strategies lasted"
+            return f"fork at {short(event['nimg'])} images: {followed}"
         case "resume":
             lost = f" ({event['reason']})" if event.get("reason") else ""
             return f"going on from {short(event['from_nimg'])} images{lost}"

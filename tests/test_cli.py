@@ -25,6 +25,7 @@ from mulligan.training.budget import Budget
 OPTIONS = {
     "fit": "--time --images --out --seed --recipe --size --labels --strategy --tensorboard --quiet --json",
     "resume": "--tensorboard --quiet --json",
+    "average": "--distil --tensorboard --quiet --json",
     "sample": "-n --out --seed --label",
     "report": "--tensorboard",
     "score": "--size -n --json",

@@ -21,6 +21,8 @@ NOMINAL_FLOPS = {
 }  # a second, for planning where nothing may depend on a clock
 RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for comparing averages and the final score
 CHOICE_SHARE = 0.5  # of that reserve, for comparing averages
+CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
+FEWEST_COMPARED = 12  # evaluations for that, even where they cost more
 
 
 class Budget(NamedTuple):
@@ -31,6 +33,13 @@ class Budget(NamedTuple):
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+class Allowance(NamedTuple):
+    """What comparing averages may take; without limit as it stands."""
+
+    seconds: float = math.inf
+    evaluations: float = math.inf
 
 
 def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:
@@ -64,11 +73,15 @@ def reserve(budget: Budget) -> float:
     return RESERVE_SECONDS + RESERVE_SHARE * (budget.seconds or 0)
 
 
-def choice_seconds(progress: Progress, budget: Budget) -> float:
-    """Seconds that remain for comparing averages when training has ended; without limit unless time is the budget."""
-    if budget.seconds is None:
-        return math.inf
-    return budget.seconds - (1 - CHOICE_SHARE) * reserve(budget) - progress.seconds
+def choice_allowance(progress: Progress, budget: Budget) -> Allowance:
+    """What remains for comparing averages when training has ended; no clock decides unless time is the budget.
+
+    An evaluation costs the share `EVALUATION_SHARE` of training on `interval_nimg` images.
+    """
+    if budget.seconds is not None:
+        return Allowance(seconds=budget.seconds - (1 - CHOICE_SHARE) * reserve(budget) - progress.seconds)
+    affordable = CHOICE_OPERATIONS / EVALUATION_SHARE * progress.spent_nimg / max(progress.interval_nimg, 1)
+    return Allowance(evaluations=max(FEWEST_COMPARED, int(affordable)))
 
 
 def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:

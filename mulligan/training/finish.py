@@ -12,7 +12,7 @@ from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
 from mulligan.tasks.task import Task
-from mulligan.training.budget import choice_seconds
+from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator
@@ -26,14 +26,14 @@ SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
 SEED = 1
 
 
-def finish(loop: Loop, seconds: float | None = None) -> Generator:
+def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     """Chooses, scores, draws and saves the generator of a run that has ended.
 
     Args:
       loop: the run.
-      seconds: for comparing averages; None for what the run's budget has left.
+      allowance: for comparing averages; None for what the run's budget has left.
     """
-    choice = choose(loop, choice_seconds(loop.progress, loop.budget) if seconds is None else seconds)
+    choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
     scores = evaluator.final(loop.task, choice.gen)
     _draw(loop.folder.path / "final", loop.sampler, choice.gen)
