@@ -106,11 +106,15 @@ def announcement(event: Event) -> str | None:
 
 def chosen(event: Event) -> str:
     """Which generator is kept, and what that gains; `event` is a `choice`."""
-    gains = [f"{number(-gain['value'])} better than {other}" for other, gain in event["gains"].items()]
+    gains = [f"{_above(gain['value'])} that of {other}" for other, gain in event["gains"].items()]
     skipped = f"; no time for {', '.join(event['skipped'])}" if event["skipped"] else ""
     reason = f" ({event['reason']})" if event["reason"] else ""
     better = f": KID {', '.join(gains)}" if gains else ""
     return f"kept {event['average']} of {short(event['at_nimg'])} images{better}{skipped}{reason}"
+
+
+def _above(difference: float) -> str:
+    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
 
 
 class Lines:
