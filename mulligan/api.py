@@ -55,8 +55,8 @@ def fit(
         and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
       experience: file or database URL of what was learned, asked before and added to after the run, together with
         what is shipped; None for your own, `"none"` to do without any.
-      race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for the
-        likeliest recipe alone (docs/race.md).
+      race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
+        the likeliest recipe alone (docs/race.md).
       listener: called with every event (docs/run-folder.md) as it happens.
 
     Raises:

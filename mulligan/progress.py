@@ -6,6 +6,7 @@ Made from the events of `docs/run-folder.md`. Progress goes to stderr, results a
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,27 +91,27 @@ def metric(scores: Event) -> str:
 
 def announcement(event: Event) -> str | None:
     """The line for an event that a person should see even when quiet; None for all others."""
-    match event["kind"]:
-        case "advice":
-            return advised(event)
-        case "winner":
-            return f"the race is won by recipe {event['arm'] + 1}, {event['origin']}"
-        case "forgotten":
-            return f"this run is not remembered: {event['reason']}"
-        case "guard":
-            back = f"back to {short(event['back_to_nimg'])} images"
-            return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
-        case "strategy" if event["mode"] == "fork":
-            chosen = event["strategy"] or "none of the strategies lasted"
-            return f"fork at {short(event['nimg'])} images: {chosen}"
-        case "resume":
-            lost = f" ({event['reason']})" if event.get("reason") else ""
-            return f"going on from {short(event['from_nimg'])} images{lost}"
-        case "choice":
-            return chosen(event)
-        case "stop":
-            return f"stopped at {short(event['nimg'])} images: {event['reason']}"
-    return None
+    say = ANNOUNCED.get(event["kind"])
+    return say(event) if say else None
+
+
+def guarded(event: Event) -> str:
+    """What the guard saw, and what it did; `event` is a `guard`."""
+    back = f"back to {short(event['back_to_nimg'])} images"
+    return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
+
+
+def forked(event: Event) -> str | None:
+    """Which strategy a fork adopts; `event` is a `strategy`. One that is only switched to is no news."""
+    if event["mode"] != "fork":
+        return None
+    return f"fork at {short(event['nimg'])} images: {event['strategy'] or 'none of the strategies lasted'}"
+
+
+def resumed(event: Event) -> str:
+    """Where a run goes on, and what was lost; `event` is a `resume`."""
+    lost = f" ({event['reason']})" if event.get("reason") else ""
+    return f"going on from {short(event['from_nimg'])} images{lost}"
 
 
 def advised(event: Event) -> str | None:
@@ -140,11 +141,27 @@ def saving(times: float | None) -> str:
 
 def chosen(event: Event) -> str:
     """Which generator is kept, and what that gains; `event` is a `choice`."""
-    gains = [f"{number(-gain['value'])} better than {other}" for other, gain in event["gains"].items()]
+    gains = [f"{_above(gain['value'])} that of {other}" for other, gain in event["gains"].items()]
     skipped = f"; no time for {', '.join(event['skipped'])}" if event["skipped"] else ""
     reason = f" ({event['reason']})" if event["reason"] else ""
     better = f": KID {', '.join(gains)}" if gains else ""
     return f"kept {event['average']} of {short(event['at_nimg'])} images{better}{skipped}{reason}"
+
+
+def _above(difference: float) -> str:
+    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
+
+
+ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
+    "advice": advised,
+    "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
+    "guard": guarded,
+    "strategy": forked,
+    "resume": resumed,
+    "choice": chosen,
+    "stop": lambda event: f"stopped at {short(event['nimg'])} images: {event['reason']}",
+    "forgotten": lambda event: f"this run is not remembered: {event['reason']}",
+}
 
 
 class Lines:

@@ -89,6 +89,20 @@ def test_announcements_are_never_held_back():
     ]
 
 
+CHOICE = {"kind": "choice", "nimg": 64_000, "seconds": 9.0, "average": "ema", "at_nimg": 64_000}
+CHOICE |= {"gains": {}, "skipped": [], "reason": None}
+
+
+def test_the_choice_is_announced_with_what_it_gains():
+    gains = {"ema": {"value": -0.02, "deviation": 0.01}, "last": {"value": 0.004, "deviation": 0.01}}
+    told = announcement(CHOICE | {"average": "soup", "gains": gains, "skipped": ["mixture", "power_20"]})
+    assert told == (
+        "kept soup of 64k images: KID 0.02 below that of ema, 0.004 above that of last; no time for mixture, power_20"
+    )
+    assert announcement(CHOICE) == "kept ema of 64k images"
+    assert announcement(CHOICE | {"average": "best", "reason": "too few"}) == "kept best of 64k images (too few)"
+
+
 def test_ordinary_events_are_no_announcements():
     assert announcement(chunk(1.0)) is None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import time as clock
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from mulligan.networks.architecture import check
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.budget import Budget
+from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
@@ -166,7 +165,7 @@ def average(run: Path | str, listener: Listener = lambda event: None) -> Generat
     if not (folder.path / MODEL).is_file():
         raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
     cache_programs()
-    return finish(Loop(_assignment(folder, _task(folder), listener, clock.monotonic())), math.inf)
+    return finish(Loop(_assignment(folder, _task(folder), listener, clock.monotonic())), Allowance())
 
 
 def _task(folder: RunFolder) -> Task:
