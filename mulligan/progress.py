@@ -87,21 +87,24 @@ def metric(scores: Event) -> str:
 
 def announcement(event: Event) -> str | None:
     """The line for an event that a person should see even when quiet; None for all others."""
+    line = None
     match event["kind"]:
         case "guard":
             back = f"back to {short(event['back_to_nimg'])} images"
-            return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
+            line = f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
         case "strategy" if event["mode"] == "fork":
-            followed = event["strategy"] or "none of the strategies lasted"
-            return f"fork at {short(event['nimg'])} images: {followed}"
+            line = f"fork at {short(event['nimg'])} images: {event['strategy'] or 'none of the strategies lasted'}"
         case "resume":
             lost = f" ({event['reason']})" if event.get("reason") else ""
-            return f"going on from {short(event['from_nimg'])} images{lost}"
+            line = f"going on from {short(event['from_nimg'])} images{lost}"
+        case "average" if "loss" in event:
+            loss = f"{number(event['loss'])}, from {number(event['loss_before'])}"
+            line = f"distilled the mixture: mean squared difference of pixels {loss}; {metric(event)}"
         case "choice":
-            return chosen(event)
+            line = chosen(event)
         case "stop":
-            return f"stopped at {short(event['nimg'])} images: {event['reason']}"
-    return None
+            line = f"stopped at {short(event['nimg'])} images: {event['reason']}"
+    return line
 
 
 def chosen(event: Event) -> str:
