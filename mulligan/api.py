@@ -83,12 +83,20 @@ def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None
     return _reported(resume_run(run, listener or _ignore))
 
 
-def average(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
+def average(
+    run: Path | str, *, distil: bool = False, listener: Callable[[dict[str, Any]], None] | None = None
+) -> Generator:
     """Compares all averages of a run that has ended on its validation images, and keeps the best generator.
 
     `fit` does so by itself, within its budget; here there is no limit (docs/averaging.md).
+
+    Args:
+      run: its folder.
+      distil: where a mixture of generators is best, train one network to draw what it draws, and keep that if it is
+        better than every single generator.
+      listener: called with every event (docs/run-folder.md) as it happens.
     """
-    return _reported(average_run(run, listener or _ignore))
+    return _reported(average_run(run, listener or _ignore, distil))
 
 
 def learn(

@@ -88,11 +88,17 @@ def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_j
 
 
 @app.command()
-def average(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Compare the averages of a run that has ended, and keep the best."""
+def average(
+    run: Run,
+    distil: Annotated[bool, typer.Option("--distil", help="Train one network to draw what a mixture draws.")] = False,
+    tensorboard: TensorBoard = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the averages of a finished run, and keep the best."""
     from mulligan.api import average as compare
 
-    _train(partial(compare, run), tensorboard, quiet, as_json, run)
+    _train(partial(compare, run, distil=distil), tensorboard, quiet, as_json, run)
 
 
 @app.command()

@@ -139,6 +139,14 @@ def saving(times: float | None) -> str:
     return "more than 64 times" if times is None or math.isinf(times) else f"about {number(round(times, 1))} times"
 
 
+def distilled(event: Event) -> str | None:
+    """What distilling a mixture came to; `event` is an `average`, of which the others are no news."""
+    if "loss" not in event:
+        return None
+    loss = f"{number(event['loss'])}, from {number(event['loss_before'])}"
+    return f"distilled the mixture: mean squared difference of pixels {loss}; {metric(event)}"
+
+
 def chosen(event: Event) -> str:
     """Which generator is kept, and what that gains; `event` is a `choice`."""
     gains = [f"{_above(gain['value'])} that of {other}" for other, gain in event["gains"].items()]
@@ -158,6 +166,7 @@ ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
     "guard": guarded,
     "strategy": forked,
     "resume": resumed,
+    "average": distilled,
     "choice": chosen,
     "stop": lambda event: f"stopped at {short(event['nimg'])} images: {event['reason']}",
     "forgotten": lambda event: f"this run is not remembered: {event['reason']}",

@@ -99,6 +99,11 @@ def test_the_choice_is_announced_with_what_it_gains():
     assert told == (
         "kept soup of 64k images: KID 0.02 below that of ema, 0.004 above that of last; no time for mixture, power_20"
     )
+    distilled = EVALUATION | {"kind": "average", "average": "distilled", "loss": 0.03, "loss_before": 0.24}
+    assert announcement(distilled) == (
+        "distilled the mixture: mean squared difference of pixels 0.03, from 0.24; KID@m1 0.0200 (0.0180 to 0.0220)"
+    )
+    assert announcement(EVALUATION | {"kind": "average", "average": "ema"}) is None
     assert announcement(CHOICE) == "kept ema of 64k images"
     assert announcement(CHOICE | {"average": "best", "reason": "too few"}) == "kept best of 64k images (too few)"
 

@@ -153,10 +153,24 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
     return _go_on(folder, _task(folder), listener, started)
 
 
-def average(run: Path | str, listener: Listener = lambda event: None) -> Generator:
+def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
     """Compares the averages of a run that has ended, for as long as it takes, and keeps the best.
 
     What was chosen before, with its final score, is forgotten.
+
+    Args:
+      run: its folder.
+      listener: called with every event.
+      distil: make a mixture into one network (`training.distil`).
+
+    Raises:
+      MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
+    """
+    return finish(ended(run, listener), Allowance(distil=distil))
+
+
+def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
+    """A run that has ended, as it stood when its training did.
 
     Raises:
       MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
@@ -165,7 +179,7 @@ def average(run: Path | str, listener: Listener = lambda event: None) -> Generat
     if not (folder.path / MODEL).is_file():
         raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
     cache_programs()
-    return finish(Loop(_assignment(folder, _task(folder), listener, clock.monotonic())), Allowance())
+    return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 
 
 def _task(folder: RunFolder) -> Task:

@@ -60,10 +60,11 @@ class Budget(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """What comparing averages may take; without limit as it stands."""
+    """What comparing averages may take, without limit as it stands; and whether a mixture is to become one network."""
 
     seconds: float = math.inf
     evaluations: float = math.inf
+    distil: bool = False
 
 
 def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:

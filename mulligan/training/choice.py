@@ -19,6 +19,7 @@ from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
 from mulligan.training.budget import Allowance
 from mulligan.training.comparison import Candidate, Comparison
+from mulligan.training.distil import distil
 from mulligan.training.evaluation import FEWEST
 from mulligan.training.loop import Loop
 from mulligan.training.snapshots import Parameters
@@ -33,14 +34,20 @@ BEYOND = 2.0  # deviations by which a mixture must be better than the one genera
 TOO_FEW = f"fewer than {2 * FEWEST} validation images are too few to choose by"
 NO_TIME = "the budget left no time to compare"
 NOT_FINITE = "no other generator has finite weights"
+NOTHING_TO_DISTIL = "no mixture beats a single generator, so there is nothing to distil"
 
 
 class Choice(NamedTuple):
-    """The generator to keep, the average that it is, and the images seen when it stood so."""
+    """The generator to keep, the average that it is, and the images seen when it stood so.
+
+    `name` is its own among the `candidates` that were compared; "best" is an average too, of an earlier moment.
+    """
 
     gen: Pytree
     average: str
     nimg: int
+    name: str
+    candidates: Mapping[str, Candidate]
 
 
 def choose(loop: Loop, allowance: Allowance) -> Choice:
@@ -61,7 +68,7 @@ def choose(loop: Loop, allowance: Allowance) -> Choice:
     singles = _finite(_singles(loop))
     if not singles:
         return _uncompared(loop, NOT_FINITE)
-    return _compared(loop, comparison, singles)
+    return _compared(loop, comparison, singles, allowance.distil)
 
 
 def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
@@ -100,7 +107,7 @@ def members(comparison: Comparison) -> dict[str, float]:
             return weights
 
 
-def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate]) -> Choice:
+def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], distilling: bool) -> Choice:
     """All stages, the surest first."""
     plain = singles[0].name
     comparison.judge(singles[0])
@@ -110,10 +117,11 @@ def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate]) 
     if snapshots:
         _try_widths(loop, comparison, snapshots)
         _try_soup(loop, comparison, snapshots)
-    chosen = settled(comparison.kids, plain, comparison.difference)
+    single = settled(comparison.kids, plain, comparison.difference)
     mixture = _mixture(comparison)
-    if mixture and worth_its_cost(comparison.difference(mixture, chosen)):
-        chosen = mixture
+    if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
+        return _told(loop, comparison, single, plain, NOTHING_TO_DISTIL if distilling else None)
+    chosen = _distilled(loop, comparison, single) if distilling else mixture
     return _told(loop, comparison, chosen, plain)
 
 
@@ -191,20 +199,34 @@ def _mixture(comparison: Comparison) -> str | None:
     return "mixture"
 
 
-def _told(loop: Loop, comparison: Comparison, name: str, plain: str) -> Choice:
+def _distilled(loop: Loop, comparison: Comparison, single: str) -> str:
+    """The mixture as one network, where that is better than the best single generator; else that one."""
+    mixture = comparison.candidates["mixture"]
+    labels = loop.task.train.labels if loop.assignment.classes else None
+    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.assignment.classes) / len(labels)
+    key = jax.random.key(loop.assignment.seed)
+    distilled = distil(mixture.gen, loop.recipe.architecture.latent, often, key)
+    candidate = Candidate("distilled", distilled.gen, mixture.nimg)
+    comparison.judge(candidate, loss=distilled.after, loss_before=distilled.before)
+    return "distilled" if comparison.difference("distilled", single).value < 0 else single
+
+
+def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str | None = None) -> Choice:
     """Tells the choice, and what it gains over the plain average and the last iterate."""
-    candidate = comparison.candidates[name]
-    others = [other for other in dict.fromkeys((plain, "last")) if other in comparison.candidates and other != name]
+    candidates = comparison.candidates
+    gen, nimg = candidates[name].gen, candidates[name].nimg
+    others = [other for other in dict.fromkeys((plain, "last")) if other in candidates and other != name]
     gains = {other: comparison.difference(name, other)._asdict() for other in others}
-    told = {"gains": gains, "skipped": comparison.skipped, "reason": None, "spent": round(comparison.seconds(), 3)}
-    loop.tell("choice", average=name, at_nimg=candidate.nimg, **told)
-    return _best(loop) if name == "best" else Choice(candidate.gen, name, candidate.nimg)
+    told = {"gains": gains, "skipped": comparison.skipped, "reason": reason, "spent": round(comparison.seconds(), 3)}
+    loop.tell("choice", average=name, at_nimg=nimg, **told)
+    return Choice(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
 
 
 def _best(loop: Loop) -> Choice:
     """The best one of the run's evaluations."""
     best = loop.progress.best
-    return Choice(loop.best_gen, best.average if best else "last", best.nimg if best else loop.progress.nimg)
+    nimg = best.nimg if best else loop.progress.nimg
+    return Choice(loop.best_gen, best.average if best else "last", nimg, "best", {})
 
 
 def _uncompared(loop: Loop, reason: str) -> Choice:

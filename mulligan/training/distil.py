@@ -21,10 +21,12 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, Int
 
 from mulligan.networks.mixture import Mixture
-from mulligan.types import Key, Pixels, Pytree
+from mulligan.training.budget import NOMINAL_FLOPS
+from mulligan.types import Key, Pytree
 
 BATCH = 64
-STEPS = 3000
+SECONDS = 60.0  # that training takes at the nominal speed, at most: counted operations decide, not a clock
+FEWEST_STEPS, MOST_STEPS = 500, 20_000
 RATE = 1e-3  # at the start; it falls to zero along a half cosine
 PROBES = 64  # latents at which a generator's heed of each direction is measured
 HELD_OUT = 1000  # latents that the loss is told of
@@ -39,29 +41,36 @@ class Distilled(NamedTuple):
     after: float
 
 
+class _Lesson(NamedTuple):
+    """What is to be learned: a mixture, the direction along which latents are dealt out, how often labels occur."""
+
+    mixture: Mixture
+    u: Float[Array, " d"]
+    often: Float[Array, " c"] | None
+
+
 class _Student(NamedTuple):
     gen: Pytree
-    opt: Pytree
+    opt: Any
     key: Key
 
 
-def distil(mixture: Mixture, latent: int, classes: Float[Array, " c"] | None, key: Key) -> Distilled:
+def distil(mixture: Mixture, latent: int, often: Float[Array, " c"] | None, key: Key) -> Distilled:
     """Trains a copy of the heaviest member to draw what the whole mixture draws.
 
     Args:
       mixture: of members of one architecture.
       latent: dimension of the latent space.
-      classes: how often each label occurs, for conditional members; None for others.
+      often: how often each label occurs, for conditional members; None for others.
       key: of the latents and labels.
     """
     heaviest = mixture.members[int(mixture.weights.argmax())]
     keys = jax.random.split(key, 3)
-    probes = _drawn(keys[0], PROBES, latent, classes)
-    u = least_heeded(heaviest, *probes)
-    held_out = _drawn(keys[1], HELD_OUT, latent, classes)
-    loss = jax.jit(_loss)
-    student = _trained(mixture, heaviest, u, latent, classes, keys[2])
-    return Distilled(student, *(float(loss(gen, mixture, u, *held_out)) for gen in (heaviest, student)))
+    u = least_heeded(heaviest, *_drawn(keys[0], PROBES, latent, often))
+    lesson = _Lesson(mixture, u, often)
+    student = _trained(lesson, heaviest, keys[1])
+    held_out, loss = _drawn(keys[2], HELD_OUT, latent, often), jax.jit(_loss)
+    return Distilled(student, float(loss(heaviest, lesson, *held_out)), float(loss(student, lesson, *held_out)))
 
 
 def least_heeded(gen: Pytree, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None) -> Float[Array, " d"]:
@@ -97,46 +106,39 @@ def deal(latents: Float[Array, "n d"], weights: Float[Array, " k"], u: Float[Arr
 
 
 def _loss(
-    gen: Pytree,
-    mixture: Mixture,
-    u: Float[Array, " d"],
-    latents: Float[Array, "n d"],
-    labels: Int[Array, " n"] | None,
+    gen: Pytree, lesson: _Lesson, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None
 ) -> Float[Array, ""]:
-    return jnp.mean((gen(latents, labels) - _targets(mixture, u, latents, labels)) ** 2)
-
-
-def _targets(
-    mixture: Mixture, u: Float[Array, " d"], latents: Float[Array, "n d"], labels: Int[Array, " n"] | None
-) -> Pixels:
-    dealt = deal(latents, mixture.weights, u)
+    """Mean squared difference of the pixels."""
+    mixture = lesson.mixture
+    dealt = deal(latents, mixture.weights, lesson.u)
     drawn = jnp.stack([member(dealt.latents, labels) for member in mixture.members])
-    return drawn[dealt.member, jnp.arange(len(latents))]
+    targets = drawn[dealt.member, jnp.arange(len(latents))]
+    return jnp.mean((gen(latents, labels) - targets) ** 2)
 
 
-def _drawn(key: Key, n: int, latent: int, classes: Float[Array, " c"] | None) -> tuple[Array, Array | None]:
+def _drawn(key: Key, n: int, latent: int, often: Float[Array, " c"] | None) -> tuple[Array, Array | None]:
     """Latents, and labels as often as they occur."""
     latent_key, label_key = jax.random.split(key)
     latents = jax.random.normal(latent_key, (n, latent))
-    return latents, None if classes is None else jax.random.categorical(label_key, jnp.log(classes), shape=(n,))
+    return latents, None if often is None else jax.random.categorical(label_key, jnp.log(often), shape=(n,))
 
 
-def _trained(
-    mixture: Mixture,
-    start: Pytree,
-    u: Float[Array, " d"],
-    latent: int,
-    classes: Float[Array, " c"] | None,
-    key: Key,
-) -> Pytree:
-    """The student after `STEPS` steps of Adam, as one compiled program."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+def _trained(lesson: _Lesson, start: Pytree, key: Key) -> Pytree:
+    """The student after as many steps of Adam as there are operations for, in one compiled program."""
+    optimiser = optax.scale_by_adam()
 
-    def step(_: Any, student: _Student) -> _Student:
+    def step(index: Array, student: _Student, steps: Array) -> _Student:
         key, own = jax.random.split(student.key)
-        gradient = jax.grad(_loss)(student.gen, mixture, u, *_drawn(own, BATCH, latent, classes))
+        gradient = jax.grad(_loss)(student.gen, lesson, *_drawn(own, BATCH, len(lesson.u), lesson.often))
         updates, opt = optimiser.update(gradient, student.opt)
-        return _Student(optax.apply_updates(student.gen, updates), opt, key)
+        rate = RATE * (1 + jnp.cos(jnp.pi * index / steps)) / 2
+        return _Student(jax.tree.map(lambda leaf, update: leaf - rate * update, student.gen, updates), opt, key)
 
-    program = jax.jit(lambda student: jax.lax.fori_loop(0, STEPS, step, student))
-    return program(_Student(start, optimiser.init(start), key)).gen
+    def course(student: _Student, steps: Array) -> _Student:
+        return jax.lax.fori_loop(0, steps, lambda index, student: step(index, student, steps), student)
+
+    begin = _Student(start, optimiser.init(start), key)
+    program = jax.jit(course).lower(begin, jnp.int32(1)).compile()
+    cost: Any = program.cost_analysis() or {}  # of one step, since their number is traced
+    affordable = int(NOMINAL_FLOPS[jax.default_backend()] * SECONDS / max(cost.get("flops", 0.0), 1.0))
+    return program(begin, jnp.int32(min(max(affordable, FEWEST_STEPS), MOST_STEPS))).gen

@@ -14,9 +14,10 @@ from small_runs import broken_chunks, events, weights
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, average, fit, resume
 from mulligan.metrics.kernel import Difference
-from mulligan.training import checkpoint, choice
+from mulligan.training import checkpoint, choice, distil
 from mulligan.training.budget import Budget
 from mulligan.training.choice import settled
+from mulligan.training.comparison import Comparison
 from mulligan.training.generator import load
 from mulligan.training.snapshots import PLANNED
 
@@ -156,6 +157,32 @@ def test_each_sample_of_a_mixture_is_one_of_its_members(compared):
     alone = [dataclasses.replace(generator, network=member).sample(50) for member in generator.network.members]
     for index, image in enumerate(generator.sample(50)):
         assert any(np.array_equal(image, samples[index]) for samples in alone)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_distilled_mixture_is_kept_where_it_beats_the_best_single_generator(compared, tmp_path, monkeypatch, better):
+    difference = Comparison.difference
+    told = Difference(-1.0 if better else 1.0, 0.1)
+    monkeypatch.setattr(choice, "members", best_two)
+    monkeypatch.setattr(choice, "worth_its_cost", lambda gain: True)
+    monkeypatch.setattr(distil, "MOST_STEPS", 100)
+    monkeypatch.setattr(
+        Comparison, "difference", lambda self, one, other: told if one == "distilled" else difference(self, one, other)
+    )
+    run = shutil.copytree(compared, tmp_path / "run")
+    generator = average(run, distil=True)
+    [event] = [event for event in events(run, "average") if event["average"] == "distilled"]
+    assert event["loss"] < event["loss_before"]
+    assert generator.members == 1
+    assert (generator.result["average"] == "distilled") == better
+    assert generator.result["average"] != "mixture"
+
+
+def test_without_a_mixture_there_is_nothing_to_distil(compared, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "worth_its_cost", lambda gain: False)
+    run = shutil.copytree(compared, tmp_path / "run")
+    assert average(run, distil=True).members == 1
+    assert events(run, "choice")[0]["reason"] == choice.NOTHING_TO_DISTIL
 
 
 def test_comparing_again_forgets_the_choice_before(compared, tmp_path):
