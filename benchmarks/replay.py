@@ -136,7 +136,7 @@ class Standing(NamedTuple):
 
 Move = tuple[int, bool]  # the arm, and whether it has won
 Allocation = Callable[[Sequence[float], int], Callable[[Sequence[Standing]], Move]]  # weights, slices -> move
-Outlook = Callable[[int, Sequence[Point], float], float]  # arm, its points, operations -> expected log KID
+Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log KID
 
 RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
 
@@ -151,9 +151,9 @@ def race(weights: Sequence[float], budget: float, outlook: Outlook, allocation: 
     while True:
         left = budget - spent
         standings = []
-        for arm, points in enumerate(progress.points):
+        for arm in range(len(weights)):
             ended = arm in progress.over
-            reached = progress.lowest(arm) if ended else outlook(arm, points, progress.spent(arm) + left)
+            reached = progress.lowest(arm) if ended else outlook(arm, progress.points, progress.spent(arm) + left)
             standings.append(Standing(slices[arm], reached, not ended))
         arm, won = move(standings)
         if won:

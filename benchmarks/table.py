@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from mulligan.errors import MulliganError
 from mulligan.meta.curves import DEFAULT, lowest_so_far, name_of
 from mulligan.meta.exchange import Records, read, remembered
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.prior import PRIORS, Prior, Question
+from mulligan.meta.prior import PRIORS, Begun, Prior, Question
 from mulligan.meta.record import FAILED, Point, TaskRecord, Trial
 from mulligan.meta.trial import budget_flops
 from mulligan.recipe import Recipe
@@ -101,9 +102,11 @@ def proposed_race(prior: str, case: Case) -> Callable[[], Moves]:
     proposed = _proposed(prior, case)
     arms = list(proposed)
 
-    def outlook(index: int, points: Sequence[Point], flops: float) -> float:
-        question = Question(case.task, flops)
-        return float(case.priors[prior].forecast(question, case.arms[arms[index]].recipe, points).median[-1])
+    def outlook(index: int, points: Sequence[Sequence[Point]], flops: float) -> float:
+        trials = [Begun(case.arms[arm].recipe, seen) for arm, seen in zip(arms, points, strict=True)]
+        others = [trial for other, trial in enumerate(trials) if other != index and trial.seen]
+        forecast = case.priors[prior].forecast(Question(case.task, flops), *trials[index], others)
+        return float(forecast.median[-1])
 
     def moves() -> Moves:
         played = race(list(proposed.values()), case.budget, outlook, leader)
@@ -119,7 +122,12 @@ def proposed_race(prior: str, case: Case) -> Callable[[], Moves]:
 
 
 def _shuffled(case: Case) -> list[int]:
-    return np.random.default_rng(case.seed).permutation(len(case.arms)).tolist()
+    return _rng(case.task, case.seed).permutation(len(case.arms)).tolist()
+
+
+def _rng(task: TaskRecord, seed: int) -> np.random.Generator:
+    """The same for all contenders, another for each task and seed."""
+    return np.random.default_rng([seed, zlib.crc32(task.id.encode())])
 
 
 def _proposed(prior: str, case: Case) -> dict[int, float]:
@@ -171,7 +179,7 @@ def arms_of(task: TaskRecord, trials: Iterable[Trial], seed: int) -> tuple[Arm, 
     for trial in sorted(trials, key=lambda trial: trial.id):
         if trial.task == task.id:
             by_name.setdefault(name_of(task, trial.recipe), []).append(trial)
-    rng, arms = np.random.default_rng(seed), []
+    rng, arms = _rng(task, seed), []
     for name in sorted(by_name, key=lambda name: (name != DEFAULT, name)):
         longest = max(trial.budget for trial in by_name[name])
         among = [trial for trial in by_name[name] if trial.budget == longest]
