@@ -153,10 +153,20 @@ CONTENDERS: dict[str, Contender] = {
 # --- cases
 
 
-def held_out(records: Records, families: Iterable[str]) -> dict[str, dict[str, Prior]]:
-    """For each family, the priors that all other families teach."""
+Taught = dict[str, dict[str, Prior]]  # by held-out family and name
+
+
+def held_out(records: Records) -> Taught:
+    """For each family that can be judged, the priors that all other families teach.
+
+    Raises:
+      MulliganError: there are too few families.
+    """
+    families = {task.family for task in judged(records)}
+    if len(families) < FEWEST_FAMILIES:
+        raise MulliganError(f"the table needs {FEWEST_FAMILIES} families with two recipes on a task each: learn more.")
     found = {}
-    for family in families:
+    for family in sorted(families):
         tasks = [task for task in records.tasks.values() if task.family != family]
         known = {task.id for task in tasks}
         trials = [trial for trial in records.trials.values() if trial.task in known]
@@ -212,13 +222,12 @@ class Outcome(NamedTuple):
     regret: list[float]  # log KID minus the lowest recorded, at TIMES
 
 
-def outcomes(records: Records, budgets: Sequence[float], seeds: int, contenders: Sequence[str]) -> list[Outcome]:
-    tasks = judged(records)
-    families = sorted({task.family for task in tasks})
-    if len(families) < FEWEST_FAMILIES:
-        raise MulliganError(f"the table needs tasks of {FEWEST_FAMILIES} families with two recipes each: learn more.")
-    priors, found = held_out(records, families), []
-    for task in tasks:
+def outcomes(
+    records: Records, priors: Taught, budgets: Sequence[float], seeds: int, contenders: Sequence[str]
+) -> list[Outcome]:
+    """All contenders on all tasks that can be judged."""
+    found = []
+    for task in judged(records):
         length = budget_flops(task.shape, IMAGES)
         for seed in range(seeds):
             arms = arms_of(task, records.trials.values(), seed)
@@ -269,17 +278,11 @@ def interval(pairs: Sequence[tuple[str, float]]) -> Interval:
     by_family: dict[str, list[float]] = {}
     for family, value in pairs:
         by_family.setdefault(family, []).append(value)
-    groups, rng = [np.array(values) for values in by_family.values()], np.random.default_rng(0)
-    means = [
-        np.mean(
-            [
-                rng.choice(groups[index], len(groups[index])).mean()
-                for index in rng.integers(len(groups), size=len(groups))
-            ]
-        )
-        for _ in range(RESAMPLED)
-    ]
-    low, high = np.quantile(means, (0.025, 0.975))
+    rng = np.random.default_rng(0)
+    groups = [np.array(values) for values in by_family.values()]
+    inner = np.stack([rng.choice(group, (RESAMPLED, len(group))).mean(axis=1) for group in groups])
+    drawn = rng.integers(len(groups), size=(len(groups), RESAMPLED))
+    low, high = np.quantile(inner[drawn, np.arange(RESAMPLED)].mean(axis=0), (0.025, 0.975))
     return Interval(float(np.mean([group.mean() for group in groups])), float(low), float(high))
 
 
@@ -297,11 +300,9 @@ class Judgement(NamedTuple):
     error: float  # of the median, in log KID
 
 
-def judgements(records: Records) -> list[Judgement]:
+def judgements(records: Records, priors: Taught) -> list[Judgement]:
     """Forecasts for all trials of held-out families that ended, at the end of their records."""
-    tasks = judged(records)
-    priors, found = held_out(records, sorted({task.family for task in tasks})), []
-    by_id = {task.id: task for task in tasks}
+    found, by_id = [], {task.id: task for task in judged(records)}
     for trial in records.trials.values():
         task = by_id.get(trial.task)
         if task is None or trial.status == FAILED or not len(lowest_so_far(task.shape, trial.curve)[1]):
@@ -399,8 +400,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "table")
     chosen = parser.parse_args()
     records = read(chosen.experience) if chosen.experience else remembered()
-    found = outcomes(records, chosen.budgets, chosen.seeds, chosen.contenders)
-    judged_forecasts = judgements(records)
+    priors = held_out(records)
+    found = outcomes(records, priors, chosen.budgets, chosen.seeds, chosen.contenders)
+    judged_forecasts = judgements(records, priors)
     tasks = judged(records)
     families = len({task.family for task in tasks})
     recipes = {name_of(records.tasks[trial.task], trial.recipe) for trial in records.trials.values()}
