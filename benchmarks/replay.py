@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from mulligan.meta.curves import log_kid
 from mulligan.meta.record import Point
+from mulligan.meta.trial import GROWTH
 
 Moves = Generator[int, Point | None, None]
 
@@ -92,9 +93,12 @@ class Progress:
         else:
             self.points[arm].append(point)
 
-    def until(self, arm: int, flops: float) -> Moves:
-        """Trains an arm on until it has had about so many operations, or is at its end."""
-        while arm not in self.over and self.spent(arm) < flops * 0.999:
+    def until(self, arm: int, flops: float, slack: float = GROWTH**0.5) -> Moves:
+        """Trains an arm on to the look that is nearest to so many operations, or to its end.
+
+        Looks lie GROWTH apart; one is had where it is beyond `flops` by the factor `slack` at most; the first always is.
+        """
+        while arm not in self.over and self.spent(arm) * GROWTH <= flops * slack * 1.001:
             yield from self.look(arm)
 
 
@@ -144,25 +148,24 @@ RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
 def race(weights: Sequence[float], budget: float, outlook: Outlook, allocation: Allocation) -> Moves:
     """A race in slices, before each of which the allocation sees what arms are expected to end with.
 
-    That is given all that is left; an arm whose record has ended stays with what it reached.
+    That is given all that is left; an arm whose record has ended stays with what it reached. An arm is granted its
+    slices at once, and comes to its next look when they suffice for it.
     """
-    progress, spent = Progress(len(weights)), 0.0
-    move, slices = allocation(weights, SLICES), [0] * len(weights)
+    progress, granted, slices = Progress(len(weights)), np.zeros(len(weights)), [0] * len(weights)
+    move = allocation(weights, SLICES)
     while True:
-        left = budget - spent
         standings = []
         for arm in range(len(weights)):
-            ended = arm in progress.over
-            reached = progress.lowest(arm) if ended else outlook(arm, progress.points, progress.spent(arm) + left)
+            ended, left = arm in progress.over, budget - granted.sum() + granted[arm]
+            reached = progress.lowest(arm) if ended else outlook(arm, progress.points, left)
             standings.append(Standing(slices[arm], reached, not ended))
         arm, won = move(standings)
         if won:
             break
-        before = progress.spent(arm)
-        yield from progress.until(arm, before + budget * RACE_SHARE / SLICES)
-        spent += progress.spent(arm) - before
+        granted[arm] += budget * RACE_SHARE / SLICES
         slices[arm] += 1
-    yield from progress.until(arm, math.inf)
+        yield from progress.until(arm, granted[arm], slack=1.0)
+    yield from progress.until(arm, budget - granted.sum() + granted[arm], slack=1.0)
     for other in sorted(range(len(weights)), key=progress.lowest):
         yield from progress.until(other, math.inf)
 

@@ -35,6 +35,7 @@ PROPOSALS = 16  # that a prior makes, as many as auto-sklearn 2.0's portfolio be
 TIMES = np.geomspace(1 / 16, 1, 17)  # shares of the budget at which regret is taken
 SEEN = (0.0, 0.25, 0.5, 0.75)  # of a curve's points, after which forecasts are judged
 RESAMPLED = 1000
+COLOURS = ("black", "tab:red", "tab:blue", "tab:orange", "tab:green")
 FEWEST_FAMILIES = 2
 
 
@@ -363,12 +364,14 @@ def calibration(found: Sequence[Judgement]) -> str:
 def plot(found: Sequence[Outcome], budgets: Sequence[float], path: Path) -> None:
     """Regret over time, with 95% intervals over families and seeds."""
     import matplotlib
+    from cycler import cycler
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(budgets), figsize=(7 * len(budgets), 5), squeeze=False, sharey=True)
     for axis, budget in zip(axes[0], budgets, strict=True):
+        axis.set_prop_cycle(cycler(linestyle=["-", "--", ":"]) * cycler(color=list(COLOURS)))
         for name in dict.fromkeys(outcome.contender for outcome in found):
             own = [outcome for outcome in found if outcome.contender == name and outcome.budget == budget]
             spans = [

@@ -16,6 +16,7 @@ from mulligan.meta.space import Choice, Space
 from mulligan.recipe import Recipe
 
 WORST = 10.0  # log KID of what has none
+SHORT_OF_IT = 0.9  # of a trial's length, by which steps may miss it
 UNIT = 32  # resource of a short trial, in its 32nd parts
 STARTUP = 5  # recipes drawn at random before the estimator is asked; Optuna's own is 10, more than are tried here
 
@@ -86,7 +87,7 @@ def tpe_hyperband(recipes: Sequence[Recipe], length: float, seed: int) -> Callab
         while sampler.left:
             trial = study.ask(DISTRIBUTIONS)
             arm, pruned, reported = sampler.taken[-1], False, -1
-            while not pruned and arm not in progress.over and progress.spent(arm) < length * 0.999:
+            while not pruned and arm not in progress.over and progress.spent(arm) < length * SHORT_OF_IT:
                 yield from progress.look(arm)
                 step = round(UNIT * progress.spent(arm) / length)
                 if step > reported:
