@@ -38,7 +38,8 @@ class Trace(NamedTuple):
 def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], budget: float) -> Trace:
     """Lets an allocator spend `budget` operations on recorded curves.
 
-    A look costs the operations since the arm's last one; one that is beyond the budget is not had, and ends the replay.
+    A look costs the operations since the arm's last one. The one that the budget does not suffice for ends the replay,
+    with a KID between those of the two looks.
     """
     had, spent = [0] * len(curves), 0.0
     lowest, trace = math.inf, []
@@ -54,17 +55,27 @@ def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], bu
         if had[arm] == len(curve):
             answer, idle = None, idle + 1
             continue
+        before = curve[had[arm] - 1] if had[arm] else None
         answer, idle = curve[had[arm]], 0
-        before = curve[had[arm] - 1].flops if had[arm] else 0.0
-        spent += max(answer.flops - before, 0.0)
-        if spent > budget * (1 + 1e-9):
+        cost = max(answer.flops - (before.flops if before else 0.0), 0.0)
+        suffices = spent + cost <= budget * (1 + 1e-9)
+        found = log_kid(answer.figures) if suffices else _between(before, answer, budget - spent)
+        lowest = min(lowest, math.inf if math.isnan(found) else found)
+        spent = spent + cost if suffices else budget
+        trace.append((spent, lowest))
+        if not suffices:
             break
         had[arm] += 1
-        found = log_kid(answer.figures)
-        lowest = min(lowest, math.inf if math.isnan(found) else found)
-        trace.append((spent, lowest))
     where, values = np.array(trace, float).reshape(-1, 2).T
     return Trace(where, values)
+
+
+def _between(before: Point | None, after: Point, flops: float) -> float:
+    """The log KID so many operations after a look, on a straight line over their logarithm; NaN before the first."""
+    if before is None or flops <= 0:
+        return math.nan
+    share = math.log1p(flops / before.flops) / math.log(after.flops / before.flops)
+    return (1 - share) * log_kid(before.figures) + share * log_kid(after.figures)
 
 
 # --- allocators
@@ -96,7 +107,7 @@ class Progress:
     def until(self, arm: int, flops: float, slack: float = GROWTH**0.5) -> Moves:
         """Trains an arm on to the look that is nearest to so many operations, or to its end.
 
-        Looks lie GROWTH apart; one is had where it is beyond `flops` by the factor `slack` at most; the first always is.
+        Looks lie GROWTH apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always is.
         """
         while arm not in self.over and self.spent(arm) * GROWTH <= flops * slack * 1.001:
             yield from self.look(arm)
@@ -165,7 +176,7 @@ def race(weights: Sequence[float], budget: float, outlook: Outlook, allocation: 
         granted[arm] += budget * RACE_SHARE / SLICES
         slices[arm] += 1
         yield from progress.until(arm, granted[arm], slack=1.0)
-    yield from progress.until(arm, budget - granted.sum() + granted[arm], slack=1.0)
+    yield from progress.until(arm, math.inf)
     for other in sorted(range(len(weights)), key=progress.lowest):
         yield from progress.until(other, math.inf)
 

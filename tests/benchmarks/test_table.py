@@ -49,7 +49,7 @@ def priors():
 
 @pytest.fixture(scope="module")
 def found(priors):
-    return outcomes(KNOWN, priors, [1.0, 4.0], 2, list(CONTENDERS))
+    return outcomes(KNOWN, priors, [1.0, 4.0], 1, list(CONTENDERS))
 
 
 def of(found, contender: str, budget: float) -> list:
@@ -77,9 +77,12 @@ def test_looks_cost_the_operations_since_the_last_one():
     assert trace.reached(-1.0) == math.inf
 
 
-def test_a_look_beyond_the_budget_is_not_had():
-    trace = replay([curve(1.0, 0.5, 0.0)], partial(in_turn, [0], math.inf), at(1) * 1.2)
-    assert len(trace.spent) == 2
+def test_a_look_that_the_budget_does_not_suffice_for_is_had_in_part():
+    trace = replay([curve(1.0, 0.5, 0.0)], partial(in_turn, [0], math.inf), at(1.5))
+    np.testing.assert_allclose(trace.spent, [at(0), at(1), at(1.5)])
+    np.testing.assert_allclose(trace.lowest, [1.0, 0.5, 0.25], atol=1e-6)
+    assert len(replay([curve(1.0)], partial(in_turn, [0], math.inf), at(0) / 2).spent) == 1
+    assert replay([curve(1.0)], partial(in_turn, [0], math.inf), at(0) / 2).lowest[0] == math.inf
 
 
 def test_an_allocator_that_insists_on_what_has_ended_is_stopped():
