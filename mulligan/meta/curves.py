@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -190,12 +191,17 @@ def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
     """DEFAULT for what is the default on this task, for a short budget or for `images` of the yardstick; or a hash."""
     tried = _tried(recipe)
     defaults = (_tried(default_for(task, budget)) for budget in (1.0, images))
-    return DEFAULT if tried in defaults else tried.hash()
+    return DEFAULT if tried in defaults else _hash(tried)
 
 
 def _tried(recipe: Recipe) -> Recipe:
     """The recipe with the one average that a trial looks at: others are only compared at the end of a run."""
     return dataclasses.replace(recipe, averages=recipe.averages[:1])
+
+
+@lru_cache(maxsize=4096)
+def _hash(recipe: Recipe) -> str:
+    return recipe.hash()
 
 
 def default_for(task: TaskRecord, images: float) -> Recipe:

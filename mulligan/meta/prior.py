@@ -11,15 +11,15 @@ propose what was tried before, and foretell any recipe's curve, with intervals t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.continuation import Residuals, learn_residuals
+from mulligan.meta.continuation import Residuals, Seen, learn_residuals, of_trial, together
 from mulligan.meta.curriculum import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.curves import DEFAULT, GRID, compare, default_for, flops_at, lowest_so_far, name_of, place
+from mulligan.meta.curves import DEFAULT, GRID, Curve, compare, default_for, flops_at, lowest_so_far, name_of, place
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import Kinship, learn_kinship
 from mulligan.meta.portfolio import chances, greedy, ranks
@@ -55,6 +55,13 @@ class Forecast(NamedTuple):
     high: Float[np.ndarray, " k"]
 
 
+class Begun(NamedTuple):
+    """Another trial on the task, and its points so far."""
+
+    recipe: Recipe
+    seen: Sequence[Point]
+
+
 class Proposal(NamedTuple):
     """A recipe to try."""
 
@@ -75,8 +82,13 @@ class Prior(Protocol):
         """
         ...
 
-    def forecast(self, question: Question, recipe: Recipe, seen: Sequence[Point] = ()) -> Forecast:
-        """How the recipe's curve will go, from the last point seen (or the first look) to the budget."""
+    def forecast(
+        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+    ) -> Forecast:
+        """How the recipe's curve will go, from the last point `seen` of it (or the first look) to the budget.
+
+        What `others` reached on the task says how hard it is, for all recipes alike.
+        """
         ...
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
@@ -98,6 +110,7 @@ class Learned:
     residuals: Residuals
     spread: float
     origin: str
+    _curves: dict[tuple[str, str], Curve] = field(default_factory=dict, repr=False, compare=False)
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
         default = {DEFAULT: default_for(question.task, question.images)}
@@ -135,20 +148,35 @@ class Learned:
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
         return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
 
-    def forecast(self, question: Question, recipe: Recipe, seen: Sequence[Point] = ()) -> Forecast:
-        name = name_of(question.task, recipe, question.images)
-        expected = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
+    def forecast(
+        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+    ) -> Forecast:
         where, values = lowest_so_far(question.task.shape, seen)
+        trials = [Begun(recipe, seen), *others]
+        known = together([self._residuals(question, arm, *trial) for arm, trial in enumerate(trials)])
         ahead = _ahead(where, question.place)
-        left = values - np.interp(where, GRID, expected)
-        more = 0.0 if name == DEFAULT or name in self.kinship.comparison.recipes else self.spread
-        quantiles = np.interp(ahead, GRID, expected) + self.residuals.after(where, left, ahead, more)
+        expected, more = self._expected(question, recipe)
+        quantiles = np.interp(ahead, GRID, expected) + self.residuals.after(known, ahead, more)
         quantiles = np.minimum.accumulate(quantiles, axis=1)
         if len(where):  # what was reached stays reached
             quantiles = np.minimum(quantiles, np.interp(ahead, where, values))
         flops = np.array([flops_at(question.task.shape, each) for each in ahead])
         low, median, high = quantiles
         return Forecast(flops, median, low, high)
+
+    def _residuals(self, question: Question, arm: int, recipe: Recipe, seen: Sequence[Point]) -> Seen:
+        expected, more = self._expected(question, recipe)
+        where, values = lowest_so_far(question.task.shape, seen)
+        return of_trial(where, values - np.interp(where, GRID, expected), arm, more)
+
+    def _expected(self, question: Question, recipe: Recipe) -> tuple[Curve, float]:
+        """A recipe's expected curve, kept for the next time; and a deviation of its level if it was never tried."""
+        name = name_of(question.task, recipe, question.images)
+        key = question.task.id, name
+        if key not in self._curves:
+            self._curves[key] = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
+        known = name == DEFAULT or name in self.kinship.comparison.recipes
+        return self._curves[key], 0.0 if known else self.spread
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
         weights = self.kinship.weights(question.task)
@@ -166,8 +194,10 @@ class DefaultOnly:
         recipe = default_for(question.task, question.images)
         return (Proposal(recipe, 1.0, self.forecast(question, recipe), "the default"),)
 
-    def forecast(self, question: Question, recipe: Recipe, seen: Sequence[Point] = ()) -> Forecast:
-        return self.learned.forecast(question, recipe, seen)
+    def forecast(
+        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+    ) -> Forecast:
+        return self.learned.forecast(question, recipe, seen, others)
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
         return self.learned.nearest(question)
@@ -215,12 +245,12 @@ def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
     """Trees that look at recipe, task and place; the anchor's own curve is as on the nearest tasks."""
     kinship = learn_kinship(compare(tasks, trials))
     forest, spread = grow(kinship)
-    return Learned(kinship, forest, learn_residuals(*left_over(kinship, forest)), spread, "surrogate")
+    return Learned(kinship, forest, learn_residuals(left_over(kinship, forest)), spread, "surrogate")
 
 
 def _of_tasks(kinship: Kinship, origin: str) -> Learned:
     worlds = TaskWorlds(kinship)
-    return Learned(kinship, worlds, learn_residuals(*left_over(kinship, worlds)), spread_of(kinship), origin)
+    return Learned(kinship, worlds, learn_residuals(left_over(kinship, worlds)), spread_of(kinship), origin)
 
 
 PRIORS: dict[str, Callable[[Sequence[TaskRecord], Sequence[Trial]], Prior]] = {

@@ -71,7 +71,9 @@ class Forest:
 
     def opinions(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "w n"]:
         """What each tree says."""
-        return np.array([tree.predict(features) for tree in self.trees], float).reshape(len(self.trees), len(features))
+        rows = np.ascontiguousarray(features, np.float32)  # what trees split on: checked once for all of them
+        found = [tree.predict(rows, check_input=False) for tree in self.trees]
+        return np.array(found, float).reshape(len(self.trees), len(rows))
 
 
 def grow(kinship: Kinship) -> tuple[Forest, float]:

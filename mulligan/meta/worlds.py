@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from mulligan.meta.continuation import Leftover
 from mulligan.meta.curves import GRID, Curve, carried, mean_curve, weighted_mean
 from mulligan.meta.kinship import Kinship
 from mulligan.meta.record import TaskRecord
@@ -76,7 +77,7 @@ def reference(kinship: Kinship, task: TaskRecord, apart: str | None = None) -> C
     if not len(seen):
         return USUAL_START + USUAL_STEP * np.minimum(GRID, FARTHEST + TREND_PLACES)
     last, first = seen[-1], max(seen[0], seen[-1] - TREND_PLACES)
-    slope = (mean[last] - mean[first]) / max(last - first, 1)
+    slope = np.clip((mean[last] - mean[first]) / max(last - first, 1), USUAL_STEP, 0.0)
     return carried(mean) + slope * np.clip(GRID - GRID[last], 0, FARTHEST)
 
 
@@ -111,19 +112,20 @@ def _of_others(kinship: Kinship, weights: Float[np.ndarray, " t"]) -> Float[np.n
     return np.delete(weighted_mean(comparison.differences, weights), comparison.anchor, axis=0)
 
 
-def left_over(kinship: Kinship, worlds: Worlds) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, " n"]]:
-    """What expectations made without a task's family leave of its trials' curves, and the weight of each curve.
+def left_over(kinship: Kinship, worlds: Worlds) -> Leftover:
+    """What expectations made without a task's family leave of its trials' curves.
 
     Of recipes that other families know. Every family has a weight of 1, shared evenly by its tasks and by their trials.
     """
     comparison = kinship.comparison
     even = comparison.even() * len(set(comparison.families))
-    curves, weights = [], []
+    curves, tasks, weights = [], [], []
     for index, task in enumerate(comparison.tasks):
         expected = expectation(kinship, worlds, task, comparison.recipes, apart=task.family)
         elsewhere = np.array([family != task.family for family in comparison.families])
         tried = {comparison.anchor, *np.argwhere(~np.isnan(comparison.differences[elsewhere, :, 0]))[:, 1].tolist()}
         rows = [row for row in comparison.rows if row.task == index and row.column in tried]
         curves += [row.curve - expected[row.column] for row in rows]
+        tasks += [index] * len(rows)
         weights += [even[index] / len(rows)] * len(rows)
-    return np.array(curves, float).reshape(-1, len(GRID)), np.array(weights, float)
+    return Leftover(np.array(curves, float).reshape(-1, len(GRID)), np.array(tasks, int), np.array(weights, float))

@@ -10,7 +10,7 @@ from mulligan.meta.curriculum import LEAST_SHARE
 from mulligan.meta.curves import compare, flops_at
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import learn_kinship
-from mulligan.meta.prior import PRIORS, Question
+from mulligan.meta.prior import PRIORS, Begun, Question
 from mulligan.meta.trial import budget_flops
 from mulligan.recipe import Architecture, Recipe
 
@@ -70,6 +70,13 @@ def test_what_was_seen_narrows_a_forecast(prior):
     before, after = prior.forecast(ASKED, GOOD), prior.forecast(ASKED, GOOD, seen)
     assert after.high[-1] - after.low[-1] < 0.8 * (before.high[-1] - before.low[-1])
     assert after.median[-1] > before.median[-1] + 1  # it goes far worse than any did
+
+
+def test_what_others_reached_on_the_task_moves_a_forecast(prior):
+    hard = Begun(BAD, [made_up.point(NEW, place, 6.0 - 0.2 * place) for place in range(8)])
+    easy = Begun(BAD, [made_up.point(NEW, place, -3.0 - 0.2 * place) for place in range(8)])
+    after = [prior.forecast(ASKED, GOOD, others=[each]).median[-1] for each in (hard, easy)]
+    assert after[0] - 0.1 > prior.forecast(ASKED, GOOD).median[-1] > after[1] + 0.1
 
 
 def test_the_nearest_tasks_come_with_weights(prior):
