@@ -92,7 +92,8 @@ def table(found: dict[tuple[str, int], dict[str, Any]], chosen: argparse.Namespa
 
 
 def ratio(kid: float, other: float) -> float:
-    """
+    """One KID over another, both at least `LEAST`.
+
     >>> ratio(0.02, 0.04), ratio(-0.001, 0.002)
     (0.5, 0.5)
     """
