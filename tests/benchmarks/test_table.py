@@ -225,3 +225,18 @@ def test_what_is_shown_and_drawn(found, tmp_path):
     assert "| default recipe | 1.00 (1.00 .. 1.00) |" in text
     plot(found, [1.0, 4.0], tmp_path / "regret.png")
     assert (tmp_path / "regret.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_optuna_takes_every_recorded_recipe_once_and_learns_what_it_took():
+    optuna = pytest.importorskip("optuna")
+    from benchmarks.tpe import DISTRIBUTIONS, Recorded, parameters
+
+    recipes = [GOOD, *BAD]
+    sampler = Recorded(recipes, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    for _ in recipes:
+        trial = study.ask(DISTRIBUTIONS)
+        assert trial.params == parameters(recipes[sampler.taken[-1]])
+        study.tell(trial, abs(trial.params["gen_lr"] - parameters(GOOD)["gen_lr"]))
+    assert sorted(sampler.taken) == list(range(len(recipes)))
+    assert study.best_trial.number == sampler.taken.index(0)
