@@ -1,6 +1,7 @@
 """Kills runs at random instants and checks that each resumes to the very bits where an uninterrupted run ends.
 
 python benchmarks/kill.py --kills 50 --folder /tmp/kills
+python benchmarks/kill.py --kills 20 --folder /tmp/kills --race
 """
 
 from __future__ import annotations
@@ -20,15 +21,28 @@ from safetensors.numpy import load_file
 CHILD = """
 import sys
 from pathlib import Path
+from mulligan.meta import fit as module
+from mulligan.meta.advice import Advice
 from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.race import Arm
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 run = Path(sys.argv[1])
 small = Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=1, disc_depth=1, latent=8)
-rates = Hyperparameters(gen_lr=2e-3, disc_lr=2e-3)
-recipe = Recipe(architecture=small, batch=32, hyperparameters=rates, averages=("ema", "power_05", "power_10"))
+recipes = [
+    Recipe(
+        architecture=small,
+        batch=32,
+        hyperparameters=Hyperparameters(gen_lr=rate, disc_lr=rate),
+        averages=("ema", "power_05", "power_10"),
+    )
+    for rate in (2e-3, 1e-3, 1e-5)
+]
+arms = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(recipes, (0.3, 0.3, 0.4), strict=True))
+module.advise = lambda *arguments: Advice(arms)
+recipe = None if sys.argv[3] == "race" else recipes[0]
 resume(run) if (run / "run.json").exists() else fit(
-    "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe)
+    "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe, experience="none")
 )
 """
 
@@ -39,16 +53,18 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--race", action="store_true", help="of three recipes, in place of one run")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     whole = arguments.folder / "whole"
-    seconds = _timed(lambda: _start(whole, arguments.images).wait())
+    what = (str(arguments.images), "race" if arguments.race else "run")
+    seconds = _timed(lambda: _start(whole, what).wait())
     chance = random.Random(arguments.seed)
     kills = exact = 0
     while kills < arguments.kills:
         run = arguments.folder / "killed"
         shutil.rmtree(run, ignore_errors=True)
-        killed, moments = _killed(run, arguments.images, chance, seconds, arguments.kills - kills)
+        killed, moments = _killed(run, what, chance, seconds, arguments.kills - kills)
         same = _end(run) == _end(whole)
         kills, exact = kills + killed, exact + killed * same
         print(f"killed after {', '.join(f'{moment:.2f} s' for moment in moments)}: {'exact' if same else 'DIFFERENT'}")
@@ -56,11 +72,13 @@ def main() -> int:
     return 0 if exact == kills else 1
 
 
-def _killed(run: Path, images: int, chance: random.Random, seconds: float, most: int) -> tuple[int, list[float]]:
+def _killed(
+    run: Path, what: tuple[str, str], chance: random.Random, seconds: float, most: int
+) -> tuple[int, list[float]]:
     """Lets a run go on from kill to kill until it ends; how often and when it was killed."""
     moments: list[float] = []
     while True:
-        child = _start(run, images)
+        child = _start(run, what)
         moment = chance.uniform(0.0, seconds) if len(moments) < most else float("inf")
         try:
             child.wait(timeout=None if moment == float("inf") else moment)
@@ -76,12 +94,12 @@ def _killed(run: Path, images: int, chance: random.Random, seconds: float, most:
         return len(moments), moments
 
 
-def _start(run: Path, images: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(run), str(images)])
+def _start(run: Path, what: tuple[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(run), *what])
 
 
 def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
-    """The weights of the generator and of the snapshots, and every figure that was measured on the way.
+    """The weights of the generator and of the snapshots, every figure that was measured, and every move of a race.
 
     Weights by name, not the file: safetensors writes its metadata in a different order from process to process.
     """
@@ -95,7 +113,8 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     described["result"].pop("cost")
     files = [run / "generator.safetensors", *sorted((run / "snapshots").glob("*.safetensors"))]
     weights = {f"{file.stem} {name}": array.tobytes() for file in files for name, array in load_file(file).items()}
-    return weights, [figures, described]
+    moves = json.loads((run / "race.json").read_text())["moves"] if (run / "race.json").exists() else []
+    return weights, [figures, described, moves]
 
 
 def _timed(work: object) -> float:
