@@ -6,7 +6,6 @@ Made from the events of `docs/run-folder.md`. Progress goes to stderr, results a
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,19 +123,9 @@ def advised(event: Event) -> str | None:
     parts = [f"expected KID {number(kid['median'])} (80%: {number(kid['low'])} to {number(kid['high'])})"]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
     if event["saving"] is not None and event["saving"] > 1:
-        parts.append(f"the textbook's recipe would take {saving(event['saving'])} the compute")
+        parts.append(f"the textbook's recipe would take about {number(round(event['saving'], 1))} times the compute")
     parts += [f"{event['recipes']} recipes race"] if event["recipes"] > 1 else []
     return "; ".join(parts)
-
-
-def saving(times: float | None) -> str:
-    """How many times the compute, in words.
-
-    Example:
-      >>> saving(6.2), saving(math.inf)
-      ('about 6 times', 'more than 64 times')
-    """
-    return "more than 64 times" if times is None or math.isinf(times) else f"about {number(round(times, 1))} times"
 
 
 def distilled(event: Event) -> str | None:

@@ -37,8 +37,8 @@ class Advice:
       tasks, trials: that this rests on.
       kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
       nearest: names of the tasks that count most, with their weights.
-      saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, and
-        infinite beyond 64.
+      saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
+        not expected to get there within what was ever tried.
       trouble: why the experience could not be used.
     """
 
@@ -117,4 +117,4 @@ def _saving(prior: Prior, question: Question, end: Forecast) -> float | None:
     longer = question._replace(flops=question.flops * MOST_SAVED)
     textbook = prior.forecast(longer, textbook_recipe())
     there = textbook.median <= end.median[-1]
-    return float(textbook.flops[there.argmax()] / question.flops) if there.any() else math.inf
+    return float(textbook.flops[there.argmax()] / question.flops) if there.any() else None
