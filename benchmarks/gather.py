@@ -50,7 +50,7 @@ def main() -> int:
         _start(sources, more, arguments.time, arguments.place)
         for sources, more in ((GREY, ()), (COLOUR, ("--size", "16")))
     ]
-    failed = any([learner.wait() for learner in learners])
+    failed = any(learner.wait() for learner in learners)
     if arguments.ship:
         known = read(arguments.place)
         path = SHIPPED / f"experience-{datetime.now(UTC):%Y-%m-%d}{SUFFIX}"

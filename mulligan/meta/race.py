@@ -21,7 +21,7 @@ from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.allocation import ALLOCATIONS, Move, Standing
 from mulligan.meta.footprint import footprint
-from mulligan.meta.outlook import Course, expected_end, lowest
+from mulligan.meta.outlook import Course, Outlook, expected_ends, lowest
 from mulligan.meta.record import Point
 from mulligan.meta.trial import METRICS
 from mulligan.recipe import Recipe
@@ -189,12 +189,11 @@ class Race:
     def _standings(self) -> list[Standing]:
         """Where all arms stand; one of which nothing is known is taken to be as good as the best."""
         done = [move["arm"] for move in self.document["moves"][: self.document["done"]]]
-        outlooks = [runner.outlook() for runner in self.runners]
-        known = [predicted for predicted, _ in outlooks if predicted is not None and math.isfinite(predicted)]
-        best = min(known, default=0.0)
+        expected = expected_ends([runner.outlook() for runner in self.runners])
+        best = min((end for end in expected if end is not None), default=0.0)
         return [
-            Standing(done.count(number), best if predicted is None else predicted, alive)
-            for number, (predicted, alive) in enumerate(outlooks)
+            Standing(done.count(number), *runner.standing(best if end is None else end))
+            for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
         ]
 
     def _until(self, move: Move) -> float:
@@ -298,12 +297,15 @@ class Runner:
             self._loop = Loop(Assignment(*arguments))
         return self._loop
 
-    def outlook(self) -> tuple[float | None, bool]:
-        """The logarithm of the KID that it is expected to end with, if anything is known, and whether it can go on."""
-        points = self.points()
+    def outlook(self) -> Outlook:
+        """What there is to foretell its end from."""
+        return Outlook(self.arm.course, self.points(), self._final_flops())
+
+    def standing(self, expected: float) -> tuple[float, bool]:
+        """What it may come to, and whether it can be trained on: one that has ended comes to what it reached."""
         if self.ended is None:
-            return expected_end(self.arm.course, points, self._final_flops()), True
-        reached = lowest(points)
+            return expected, True
+        reached = lowest(self.points())
         return (math.inf if reached is None else reached), False
 
     def points(self) -> tuple[Point, ...]:

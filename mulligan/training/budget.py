@@ -10,6 +10,7 @@ import jax
 from mulligan.training.progress import Progress
 
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
+PAUSE_LOOKS = 4  # times as many evaluations as usual, at most, in a run that pauses
 LOOKS = 60  # evaluations a run, about
 FEWEST_LOOKS = 5  # even where they cost more than their share
 FEWEST_CHUNKS = 50
@@ -91,6 +92,11 @@ def next_look(progress: Progress) -> int:
     spent = progress.spent_nimg
     affordable = min(progress.interval_nimg, int(progress.horizon_nimg / FEWEST_LOOKS))
     return spent + max(affordable, min(int(progress.horizon_nimg / LOOKS), spent), 1)
+
+
+def pause_looks(progress: Progress) -> bool:
+    """Whether a run that pauses is evaluated first, so that it can be compared with others: a few times more often."""
+    return progress.spent_nimg - progress.looked >= max(progress.interval_nimg / PAUSE_LOOKS, 1)
 
 
 def reserve(progress: Progress, budget: Budget) -> float:

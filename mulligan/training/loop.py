@@ -21,7 +21,16 @@ from mulligan.networks.architecture import parameter_count
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint, guard
-from mulligan.training.budget import NOTHING, Budget, Cost, next_look, plan_by_clock, plan_by_cost, steps_left
+from mulligan.training.budget import (
+    NOTHING,
+    Budget,
+    Cost,
+    next_look,
+    pause_looks,
+    plan_by_clock,
+    plan_by_cost,
+    steps_left,
+)
 from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
@@ -108,9 +117,16 @@ class Loop:
                     self.tell("stop", reason="interrupted", code="interrupted")
                     raise Interrupted(self.folder.path)
                 if enough(self.progress) and not self.progress.finished:
-                    self._save()
+                    self._pause()
                     self._clock.stop()
                     return
+
+    def _pause(self) -> None:
+        """Saves, and looks first where the last look was long enough ago."""
+        if pause_looks(self.progress):
+            self._look()
+        else:
+            self._save()
 
     def tell(self, kind: str, **entries: Any) -> None:
         """Writes an event, and passes it on."""

@@ -10,7 +10,7 @@ import pytest
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.advice import Advice
 from mulligan.meta.fit import Options, begin, resume
-from mulligan.meta.outlook import Course, expected_end
+from mulligan.meta.outlook import Course, Outlook, expected_ends
 from mulligan.meta.race import DOCUMENT, SHARE, Arm, Contest, Race
 from mulligan.meta.record import Point
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -200,6 +200,11 @@ def point(flops, kid):
     return Point(int(flops), flops, 0.0, {"kid": kid})
 
 
+def expected_end(course, seen, flops):
+    [end] = expected_ends([Outlook(course, seen, flops)])
+    return end
+
+
 def test_a_curve_without_a_forecast_is_continued():
     assert expected_end(None, (), 1e9) is None
     end = expected_end(None, [point(1e6, 0.1)], 4e6)
@@ -222,3 +227,13 @@ def test_a_deviation_counts_for_more_the_less_there_is_to_come():
 def test_what_was_reached_stays_reached():
     course = Course((1e6, 1e9), (-4.0, 0.0))
     assert expected_end(course, [point(1e6, 0.01), point(2e6, 5.0)], 1e9) == pytest.approx(math.log(0.01))
+
+
+def test_an_arm_that_has_hardly_begun_profits_from_what_another_shows_of_the_task():
+    course = Course((1e6, 1e9), (1.0, -3.0))
+    easy = Outlook(course, [point(9e8, math.exp(-5.0))], 1e9)
+    begun = Outlook(course, [point(1e6, math.exp(1.0))], 1e9)
+    shown, hoped = expected_ends([easy, begun])
+    assert shown < hoped < -3.5
+    worse = begun._replace(course=Course((1e6, 1e9), (3.0, -1.0)))
+    assert expected_ends([easy, worse])[1] > hoped + 1.5
