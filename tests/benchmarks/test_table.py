@@ -130,7 +130,7 @@ def test_a_race_ends_with_the_arm_that_goes_best():
         steps = len(points[arm])
         return 0.0 if steps < 2 else curves[arm][-1].figures["kid"] and math.log(curves[arm][-1].figures["kid"])
 
-    trace = replay(curves, partial(race, [0.4, 0.2, 0.4], 1.5 * at(10), outlook, leader), 1.5 * at(10))
+    trace = replay(curves, partial(race, 3, 1.5 * at(10), outlook, leader([0.4, 0.2, 0.4], SLICES)), 1.5 * at(10))
     assert trace.lowest[-1] == pytest.approx(-2.0, abs=1e-6)
 
 
@@ -138,18 +138,20 @@ def test_the_leader_moves_as_the_package_does():
     """Predictions as losses and hints of `online.simplex.entropic` at the textbook's rate."""
     rng, weights = np.random.default_rng(0), [0.6, 0.3, 0.1]
     hedge = entropic(np.array(weights, np.float32), fixed(math.sqrt(8 * math.log(3) / SLICES)))
-    state, due, given, move = hedge.init(), np.zeros(3), np.zeros(3, int), leader(weights, SLICES)
+    state, due, given, ours = hedge.init(), np.zeros(3), np.zeros(3, int), leader(weights, SLICES)
+    remembered = ours.init()
     for _ in range(12):
         predicted = rng.normal(size=3)
         behind = predicted - predicted.min()
         played = np.asarray(hedge.play(state, behind.astype(np.float32)))
         state, due = hedge.observe(state, behind.astype(np.float32)), due + played
-        arm, won = move([Standing(int(slices), each, True) for slices, each in zip(given, predicted, strict=True)])
-        if won:
+        standings = [Standing(int(slices), each, True) for slices, each in zip(given, predicted, strict=True)]
+        remembered, move = ours.move(remembered, standings)
+        if move.won:
             assert played.max() >= 0.9
             break
-        assert arm == int((due - given).argmax())
-        given[arm] += 1
+        assert move.arm == int((due - given).argmax())
+        given[move.arm] += 1
 
 
 # --- the table
