@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mulligan.meta.allocation import Allocation, Move, Standing
 from mulligan.meta.curves import log_kid
 from mulligan.meta.record import Point
 from mulligan.meta.trial import GROWTH
@@ -141,28 +142,6 @@ def halving(order: Sequence[int], budget: float, keep: int = 4) -> Moves:
         yield from progress.until(arm, math.inf)
 
 
-class Standing(NamedTuple):
-    """Where an arm stands: slices had, log KID that it is expected to end with, whether it can go on."""
-
-    slices: int
-    predicted: float
-    alive: bool
-
-
-class Move(NamedTuple):
-    """The arm that trains on, or that has won."""
-
-    arm: int
-    won: bool
-
-
-class Allocation(NamedTuple):
-    """`init() -> state`; `move(state, standings) -> (state, Move)`."""
-
-    init: Callable[[], Any]
-    move: Callable[[Any, Sequence[Standing]], tuple[Any, Move]]
-
-
 Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log KID
 
 RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
@@ -195,11 +174,7 @@ def race(arms: int, budget: float, outlook: Outlook, allocation: Allocation) -> 
 
 
 def leader(weights: Sequence[float], slices: int) -> Allocation:
-    """Entropic follow-the-regularised-leader around `weights`; predictions, behind the best's, are losses and hints.
-
-    A slice goes to the living arm that is furthest behind the sum of its weights. The leader has won at a weight of
-    0.9, once it was seen, or when the slices are used up.
-    """
+    """`meta.allocation.ftrl` where all predictions are finite, without compiling anew for every replay."""
     rate = math.sqrt(8 * math.log(max(len(weights), 2)) / slices)
     log_prior = np.log(np.array(weights, float))
 
@@ -215,7 +190,7 @@ def leader(weights: Sequence[float], slices: int) -> Allocation:
         best = int(played.argmax())
         given = [standing.slices for standing in standings]
         if (played[best] >= 0.9 and given[best]) or sum(given) >= slices or not alive.any():
-            return after, Move(best, True)
-        return after, Move(int(np.where(alive, after[1] - given, -np.inf).argmax()), False)
+            return after, Move(best, True, tuple(played.tolist()))
+        return after, Move(int(np.where(alive, after[1] - given, -np.inf).argmax()), False, tuple(played.tolist()))
 
     return Allocation(lambda: (np.zeros(len(weights)), np.zeros(len(weights))), move)

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.replay import SLICES, Allocation, Moves, Trace, halving, in_turn, leader, race, replay
+from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
 from mulligan.errors import MulliganError
+from mulligan.meta.allocation import Allocation
 from mulligan.meta.curves import DEFAULT, lowest_so_far, name_of
 from mulligan.meta.exchange import Records, read, remembered
 from mulligan.meta.learn import IMAGES
