@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from mulligan.meta.allocation import Allocation, Move, Standing
 from mulligan.meta.curves import log_kid
 from mulligan.meta.record import Point
 from mulligan.meta.trial import GROWTH
@@ -141,68 +142,55 @@ def halving(order: Sequence[int], budget: float, keep: int = 4) -> Moves:
         yield from progress.until(arm, math.inf)
 
 
-class Standing(NamedTuple):
-    """Where an arm stands: slices had, log KID that it is expected to end with, whether it can go on."""
-
-    slices: int
-    predicted: float
-    alive: bool
-
-
-Move = tuple[int, bool]  # the arm, and whether it has won
-Allocation = Callable[[Sequence[float], int], Callable[[Sequence[Standing]], Move]]  # weights, slices -> move
 Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log KID
 
 RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
 
 
-def race(weights: Sequence[float], budget: float, outlook: Outlook, allocation: Allocation) -> Moves:
-    """A race in slices, before each of which the allocation sees what arms are expected to end with.
+def race(arms: int, budget: float, outlook: Outlook, allocation: Allocation) -> Moves:
+    """A race in SLICES slices, before each of which the allocation sees what arms are expected to end with.
 
     That is given all that is left; an arm whose record has ended stays with what it reached. An arm is granted its
     slices at once, and comes to its next look when they suffice for it.
     """
-    progress, granted, slices = Progress(len(weights)), np.zeros(len(weights)), [0] * len(weights)
-    move = allocation(weights, SLICES)
+    progress, granted, slices = Progress(arms), np.zeros(arms), [0] * arms
+    state = allocation.init()
     while True:
         standings = []
-        for arm in range(len(weights)):
+        for arm in range(arms):
             ended, left = arm in progress.over, budget - granted.sum() + granted[arm]
             reached = progress.lowest(arm) if ended else outlook(arm, progress.points, left)
             standings.append(Standing(slices[arm], reached, not ended))
-        arm, won = move(standings)
-        if won:
+        state, move = allocation.move(state, standings)
+        arm = move.arm
+        if move.won:
             break
         granted[arm] += budget * RACE_SHARE / SLICES
         slices[arm] += 1
         yield from progress.until(arm, granted[arm], slack=1.0)
     yield from progress.until(arm, math.inf)
-    for other in sorted(range(len(weights)), key=progress.lowest):
+    for other in sorted(range(arms), key=progress.lowest):
         yield from progress.until(other, math.inf)
 
 
-def leader(weights: Sequence[float], slices: int) -> Callable[[Sequence[Standing]], Move]:
-    """Entropic follow-the-regularised-leader around `weights`; predictions, behind the best's, are losses and hints.
-
-    A slice goes to the living arm that is furthest behind the sum of its weights. The leader has won at a weight of
-    0.9, once it was seen, or when the slices are used up.
-    """
+def leader(weights: Sequence[float], slices: int) -> Allocation:
+    """`meta.allocation.ftrl` where all predictions are finite, without compiling anew for every replay."""
     rate = math.sqrt(8 * math.log(max(len(weights), 2)) / slices)
-    log_prior, losses, due = np.log(np.array(weights, float)), np.zeros(len(weights)), np.zeros(len(weights))
+    log_prior = np.log(np.array(weights, float))
 
-    def move(standings: Sequence[Standing]) -> Move:
-        nonlocal losses, due
+    def move(state: tuple[np.ndarray, np.ndarray], standings: Sequence[Standing]) -> tuple[Any, Move]:
+        losses, due = state
         predicted = np.array([standing.predicted for standing in standings])
         behind = np.minimum(predicted - predicted.min(), 3.0)
         logits = log_prior - rate * (losses + behind)
         played = np.exp(logits - logits.max())
         played /= played.sum()
-        losses, due = losses + behind, due + played
+        after = losses + behind, due + played
         alive = np.array([standing.alive for standing in standings])
         best = int(played.argmax())
         given = [standing.slices for standing in standings]
         if (played[best] >= 0.9 and given[best]) or sum(given) >= slices or not alive.any():
-            return best, True
-        return int(np.where(alive, due - given, -np.inf).argmax()), False
+            return after, Move(best, True, tuple(played.tolist()))
+        return after, Move(int(np.where(alive, after[1] - given, -np.inf).argmax()), False, tuple(played.tolist()))
 
-    return move
+    return Allocation(lambda: (np.zeros(len(weights)), np.zeros(len(weights))), move)

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.replay import Moves, Trace, halving, in_turn, leader, race, replay
+from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
 from mulligan.errors import MulliganError
+from mulligan.meta.allocation import Allocation
 from mulligan.meta.curves import DEFAULT, lowest_so_far, name_of
 from mulligan.meta.exchange import Records, read, remembered
 from mulligan.meta.learn import IMAGES
@@ -63,6 +64,7 @@ class Case(NamedTuple):
 
 
 Contender = Callable[[Case], Callable[[], Moves]]
+Allotting = Callable[[Sequence[float], int], Allocation]  # weights of the arms, slices
 
 
 # --- contenders
@@ -98,7 +100,9 @@ def proposed_halving(prior: str, case: Case) -> Callable[[], Moves]:
     return partial(halving, list(_proposed(prior, case)), case.budget)
 
 
-def proposed_race(prior: str, case: Case) -> Callable[[], Moves]:
+def proposed_race(
+    prior: str, allocation: Callable[[Sequence[float], int], Allocation], case: Case
+) -> Callable[[], Moves]:
     """The race of what the prior proposes, with its weights and forecasts."""
     proposed = _proposed(prior, case)
     arms = list(proposed)
@@ -110,7 +114,7 @@ def proposed_race(prior: str, case: Case) -> Callable[[], Moves]:
         return float(forecast.median[-1])
 
     def moves() -> Moves:
-        played = race(list(proposed.values()), case.budget, outlook, leader)
+        played = race(len(arms), case.budget, outlook, allocation(list(proposed.values()), SLICES))
         answer = None
         while True:
             try:
@@ -147,7 +151,7 @@ CONTENDERS: dict[str, Contender] = {
     "Optuna: TPE, Hyperband": optuna_tpe,
     **{f"{prior}, in turn": partial(proposed_in_turn, prior) for prior in LEARNED},
     **{f"{prior} + halving": partial(proposed_halving, prior) for prior in LEARNED},
-    **{f"{prior} + FTRL race": partial(proposed_race, prior) for prior in LEARNED},
+    **{f"{prior} + FTRL race": partial(proposed_race, prior, leader) for prior in LEARNED},
 }
 
 

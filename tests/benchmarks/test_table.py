@@ -7,7 +7,7 @@ import made_up
 import numpy as np
 import pytest
 
-from benchmarks.replay import SLICES, Standing, halving, in_turn, leader, race, replay
+from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
 from benchmarks.table import (
     CONTENDERS,
     arms_of,
@@ -21,13 +21,13 @@ from benchmarks.table import (
     shown,
 )
 from mulligan.errors import MulliganError
+from mulligan.meta.allocation import Standing, ftrl
 from mulligan.meta.curves import DEFAULT, flops_at
 from mulligan.meta.exchange import Records
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.prior import PRIORS, Question
 from mulligan.meta.record import FAILED
 from mulligan.meta.trial import budget_flops
-from mulligan.online.simplex import entropic, fixed
 
 GOOD = made_up.recipe(3e-3)
 BAD = [made_up.recipe(rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4)]
@@ -130,26 +130,23 @@ def test_a_race_ends_with_the_arm_that_goes_best():
         steps = len(points[arm])
         return 0.0 if steps < 2 else curves[arm][-1].figures["kid"] and math.log(curves[arm][-1].figures["kid"])
 
-    trace = replay(curves, partial(race, [0.4, 0.2, 0.4], 1.5 * at(10), outlook, leader), 1.5 * at(10))
+    trace = replay(curves, partial(race, 3, 1.5 * at(10), outlook, leader([0.4, 0.2, 0.4], SLICES)), 1.5 * at(10))
     assert trace.lowest[-1] == pytest.approx(-2.0, abs=1e-6)
 
 
 def test_the_leader_moves_as_the_package_does():
-    """Predictions as losses and hints of `online.simplex.entropic` at the textbook's rate."""
     rng, weights = np.random.default_rng(0), [0.6, 0.3, 0.1]
-    hedge = entropic(np.array(weights, np.float32), fixed(math.sqrt(8 * math.log(3) / SLICES)))
-    state, due, given, move = hedge.init(), np.zeros(3), np.zeros(3, int), leader(weights, SLICES)
-    for _ in range(12):
-        predicted = rng.normal(size=3)
-        behind = predicted - predicted.min()
-        played = np.asarray(hedge.play(state, behind.astype(np.float32)))
-        state, due = hedge.observe(state, behind.astype(np.float32)), due + played
-        arm, won = move([Standing(int(slices), each, True) for slices, each in zip(given, predicted, strict=True)])
-        if won:
-            assert played.max() >= 0.9
+    ours, theirs, given = leader(weights, SLICES), ftrl(weights, SLICES), [0, 0, 0]
+    mine, state = ours.init(), theirs.init()
+    for _ in range(SLICES + 1):
+        standings = [Standing(slices, float(rng.normal())) for slices in given]
+        mine, move = ours.move(mine, standings)
+        state, expected = theirs.move(state, standings)
+        assert (move.arm, move.won) == (expected.arm, expected.won)
+        np.testing.assert_allclose(move.weights, expected.weights, atol=1e-4)
+        given[move.arm] += 1
+        if move.won:
             break
-        assert arm == int((due - given).argmax())
-        given[arm] += 1
 
 
 # --- the table
