@@ -34,6 +34,8 @@ def fit(
     size: int | None = None,
     labels: bool = False,
     strategy: str | None = None,
+    experience: str | None = None,
+    race: str = "ftrl",
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
@@ -42,14 +44,19 @@ def fit(
       data: a folder, archive or file of images, the name of a built-in task, or an array `[n, h, w, c]` or `[n, h, w]`.
       time: budget in seconds or as text (`"10m"`); 10 minutes when neither budget is given.
       images: budget in images shown to the discriminator (`"2M"`), instead of time; such a run is exact: the same
-        arguments on the same machine give the same generator, however often it is interrupted.
+        arguments and experience on the same machine give the same generator, however often it is interrupted.
       out: run folder to make; must not exist.
       seed: of the weights and batches.
-      recipe: a `Recipe`, its JSON value, or a file of it; None for the default.
+      recipe: a `Recipe`, its JSON value, or a file of it; None for what the experience proposes: one recipe, or several
+        that race where the budget is long enough.
       size: resample the images to squares of this side.
       labels: make the generator class-conditional.
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
         and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
+      experience: file or database URL of what was learned, asked before and added to after the run, together with
+        what is shipped; None for your own, `"none"` to do without any.
+      race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
+        the likeliest recipe alone (docs/race.md).
       listener: called with every event (docs/run-folder.md) as it happens.
 
     Raises:
@@ -64,6 +71,8 @@ def fit(
         size=size,
         labels=labels,
         strategy=strategy,
+        experience=experience,
+        allocation=race,
         listener=listener or _ignore,
     )
     return _reported(fit_task(data, _budget(time, images), options))

@@ -58,6 +58,13 @@ def fit(
     strategy: Annotated[
         str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
     ] = None,
+    experience: Annotated[
+        str | None,
+        typer.Option("--experience", metavar="FILE|URL|none", help="What was learned; your own if not given."),
+    ] = None,
+    race: Annotated[
+        str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
+    ] = "ftrl",
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -67,7 +74,8 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
-    start = partial(train, data, **budget, **reading, out=out, seed=seed, recipe=recipe, strategy=strategy)
+    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race}
+    start = partial(train, data, **budget, **reading, **learned, out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
 
@@ -128,6 +136,14 @@ def report(run: Run, tensorboard: TensorBoard = None) -> None:
 
     print(write_report(run))
     _tensorboard(run, tensorboard)
+
+
+@app.command()
+def explain(run: Run) -> None:
+    """Say what was expected of a run, which recipes raced, and why the winner won."""
+    from mulligan.report.race import explain as lines
+
+    print("\n".join(lines(run)))
 
 
 @app.command()

@@ -23,11 +23,13 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --tensorboard"
+    " --quiet --json",
     "resume": "--tensorboard --quiet --json",
     "average": "--distil --tensorboard --quiet --json",
     "sample": "-n --out --seed --label",
     "report": "--tensorboard",
+    "explain": "",
     "score": "--size -n --json",
     "demo": "--out --time --quiet",
     "recipe": "",
@@ -161,6 +163,8 @@ def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, tr
         "seed": 3,
         "recipe": None,
         "strategy": None,
+        "experience": None,
+        "race": "ftrl",
         "size": 32,
         "labels": True,
     }

@@ -16,7 +16,11 @@ import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
-from mulligan.meta.default import default_recipe
+from mulligan.meta import race
+from mulligan.meta.advice import Advice, advise
+from mulligan.meta.experience import NONE, own_place
+from mulligan.meta.outcome import remember
+from mulligan.meta.race import Arm
 from mulligan.networks.architecture import check
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
@@ -43,6 +47,8 @@ class Options:
       size: side to resample the images to.
       labels: train a class-conditional generator.
       strategy: `none`, `fork` or `switch` in place of the recipe's own.
+      experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
+      allocation: how a race shares out the budget: a name in `meta.allocation.ALLOCATIONS`.
       listener: receives every event as it happens.
     """
 
@@ -52,6 +58,8 @@ class Options:
     size: int | None = None
     labels: bool = False
     strategy: str | None = None
+    experience: str | None = None
+    allocation: str = "ftrl"
     listener: Listener = lambda event: None
 
 
@@ -68,16 +76,32 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
     if len(task.train) < 2:
         raise MulliganError(f"{task.name} holds a single image, and nothing can be compared with it: give at least 2.")
-    recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
-    if options.strategy is not None:
-        recipe = dataclasses.replace(recipe, strategy=options.strategy)
-    folder = _begin(data, task, recipe, budget, options)
-    return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))
+    advice = _advice(task, budget, options)
+    folder = begin(data, task, advice, budget, options)
+    options.listener({"kind": "advice", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **advice.to_json()})
+    return _go_on(folder, task, options.listener, started)
 
 
-def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Options) -> RunFolder:
-    """The run folder, with all that `resume` needs: images that came as an array are kept in it."""
+def _advice(task: Task, budget: Budget, options: Options) -> Advice:
+    """What to train: the recipe that was asked for, or what the experience says; each with the strategy asked for."""
+    if options.recipe is not None:
+        advice = Advice((Arm(options.recipe, 1.0, "as asked for"),))
+    else:
+        advice = advise(task, budget, options.experience or own_place(), options.seed)
+    if options.strategy is None:
+        return advice
+    arms = (arm._replace(recipe=dataclasses.replace(arm.recipe, strategy=options.strategy)) for arm in advice.arms)
+    return dataclasses.replace(advice, arms=tuple(arms))
+
+
+def begin(data: Any, task: Task, advice: Advice, budget: Budget, options: Options) -> RunFolder:
+    """The run folder, with all that `resume` needs: images that came as an array are kept in it.
+
+    Raises:
+      MulliganError: no recipe can be trained, or the folder cannot be made.
+    """
     array = isinstance(data, np.ndarray)
+    recipe = advice.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_path(task.name)
@@ -88,14 +112,17 @@ def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Optio
         "budget": budget.to_json(),
         "source": KEPT if array else _absolute(str(data)),
         "options": {"size": options.size, "labels": options.labels},
+        "experience": options.experience or own_place(),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json()})
+    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "advice": advice.to_json()})
     if array:
         content = io.BytesIO()
         np.save(content, data, allow_pickle=False)
         replace_file(folder.path / KEPT, content.getvalue())
+    if len(advice.arms) > 1:
+        folder.write(race.DOCUMENT, race.document(advice.arms, options.allocation))
     folder.write("run", run)
     return folder
 
@@ -119,10 +146,11 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
       MulliganError: not a run folder, or its data is gone or has changed.
       Interrupted: Ctrl-C; the run is saved.
     """
+    started = clock.monotonic()
     folder = RunFolder.open(Path(run))
     if (folder.path / MODEL).is_file():
         return load(folder.path)
-    return _train(_assigned(folder, listener))
+    return _go_on(folder, _task(folder), listener, started)
 
 
 def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
@@ -151,12 +179,11 @@ def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
     if not (folder.path / MODEL).is_file():
         raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
     cache_programs()
-    return Loop(_assigned(folder, listener))
+    return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 
 
-def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
-    """What the run in this folder was asked to do."""
-    started = clock.monotonic()
+def _task(folder: RunFolder) -> Task:
+    """The images of a run, as they were when it began."""
     document = folder.document("run")
     source = document["source"]
     task = read_task(folder.path / source if source == KEPT else source, **document["options"])
@@ -164,13 +191,42 @@ def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
         raise MulliganError(
             f"the images in {source} have changed since this run began: start a new one with `mulligan fit`."
         )
-    recipe = Recipe.from_json(folder.document("recipe"))
-    budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-    return Assignment(folder, task, recipe, document["seed"], budget, listener, started)
+    return task
 
 
-def _train(assignment: Assignment) -> Generator:
+def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) -> Generator:
+    """Races, if there is a race, trains, and remembers how it went."""
     cache_programs()
-    loop = Loop(assignment)
+    if (folder.path / f"{race.DOCUMENT}.json").is_file():
+        race.Race(race.Contest(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
+        started = clock.monotonic()
+    loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
-    return finish(loop)
+    generator = finish(loop)
+    _remember(folder, task, listener)
+    return generator
+
+
+def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> Assignment:
+    """What the run in this folder, after a race if there was one, has to do."""
+    recipe, seed = Recipe.from_json(folder.document("recipe")), folder.document("run")["seed"]
+    elsewhere = race.elsewhere(folder)
+    budget = _budget(folder)
+    tell = race.counting(listener, budget, elsewhere)
+    return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere)
+
+
+def _budget(folder: RunFolder) -> Budget:
+    document = folder.document("run")["budget"]
+    return Budget(document.get("images"), document.get("seconds"))
+
+
+def _remember(folder: RunFolder, task: Task, listener: Listener) -> None:
+    """Adds the run to the experience; one that cannot be written costs nobody their generator."""
+    where = folder.document("run")["experience"]
+    if where == NONE:
+        return
+    try:
+        remember(folder, task, where)
+    except MulliganError as error:
+        listener({"kind": "forgotten", "nimg": 0, "seconds": 0.0, "reason": str(error)})

@@ -27,6 +27,17 @@ CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing aver
 FEWEST_COMPARED = 12  # evaluations for that, even where they cost more, but for the limit in time
 
 
+class Cost(NamedTuple):
+    """What training took."""
+
+    images: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+
+
+NOTHING = Cost()
+
+
 class Budget(NamedTuple):
     """Images or seconds; one of the two is None."""
 
@@ -35,6 +46,17 @@ class Budget(NamedTuple):
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def without(self, spent: Cost) -> Budget:
+        """What is left of it."""
+        images = None if self.images is None else max(self.images - spent.images, 0)
+        return Budget(images, None if self.seconds is None else max(self.seconds - spent.seconds, 0.0))
+
+    def share(self, spent: Cost) -> float:
+        """How much of it is used up, 0 to 1."""
+        if self.images is not None:
+            return min(spent.images / self.images, 1.0)
+        return min(spent.seconds / (self.seconds or 1.0), 1.0)
 
 
 class Allowance(NamedTuple):

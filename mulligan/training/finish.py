@@ -52,14 +52,14 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
 
 
 def cost(loop: Loop) -> dict[str, float]:
-    """What the run took."""
-    progress = loop.progress
+    """What the run took, and all that was tried before it."""
+    progress, elsewhere = loop.progress, loop.assignment.elsewhere
     return {
-        "seconds": round(loop.seconds(), 3),
+        "seconds": round(loop.seconds() + elsewhere.seconds, 3),
         "training_seconds": round(progress.training_seconds, 3),
         "evaluation_seconds": round(progress.evaluation_seconds, 3),
-        "images": progress.spent_nimg,
-        "flops": progress.spent_nimg * progress.flops_per_image,
+        "images": progress.spent_nimg + elsewhere.images,
+        "flops": progress.spent_nimg * progress.flops_per_image + elsewhere.flops,
     }
 
 

@@ -21,7 +21,7 @@ from mulligan.networks.architecture import parameter_count
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint, guard
-from mulligan.training.budget import Budget, next_look, plan_by_clock, plan_by_cost, steps_left
+from mulligan.training.budget import NOTHING, Budget, Cost, next_look, plan_by_clock, plan_by_cost, steps_left
 from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
@@ -31,6 +31,7 @@ from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
 from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, improved
+from mulligan.training.stopwatch import Stopwatch
 from mulligan.training.strategist import Strategist
 from mulligan.types import Pytree
 
@@ -50,6 +51,7 @@ class Assignment:
     budget: Budget
     tell: Listener
     started: float  # time.monotonic() when this session's clock started
+    elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
 
     @property
     def classes(self) -> int:
@@ -80,20 +82,24 @@ class Loop:
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
         self.best_gen = outliving(next(iter(self.judged().values())))
         self._interrupted = False
-        self._seconds_before = 0.0
+        self._compiled: Programs | None = None
+        self._clock = Stopwatch(assignment.started)
         self._begin_or_go_on()
 
-    def train(self) -> None:
-        """Trains until the budget is used up, nothing more is gained, or the guard gives up.
+    def train(self, enough: Callable[[Progress], bool] = lambda progress: False) -> None:
+        """Trains until the budget is used up, nothing more is gained, the guard gives up, or it is `enough` for now.
+
+        Then all is saved. The clock stands still until the next call, which goes on as if nothing had been between.
 
         Raises:
           Interrupted: Ctrl-C; the run is saved.
           MulliganError: the run cannot be written.
         """
-        if self.progress.finished:
+        if self.progress.finished or enough(self.progress):
             return
+        self._clock.go()
         feed = Feed(self.task.train, self.assignment.classes > 0, self.assignment.seed, self.progress.fed)
-        programs = self._compile(feed)
+        programs = self._compiled = self._compiled._replace(feed=feed) if self._compiled else self._compile(feed)
         with self._ctrl_c():
             while not self.progress.finished:
                 self._round(programs)
@@ -101,6 +107,10 @@ class Loop:
                     self._save()
                     self.tell("stop", reason="interrupted", code="interrupted")
                     raise Interrupted(self.folder.path)
+                if enough(self.progress) and not self.progress.finished:
+                    self._save()
+                    self._clock.stop()
+                    return
 
     def tell(self, kind: str, **entries: Any) -> None:
         """Writes an event, and passes it on."""
@@ -121,7 +131,7 @@ class Loop:
             self._draw()
             return
         self.progress = Progress.from_json(saved.progress)
-        self._seconds_before = self.progress.seconds
+        self._clock.before = self.progress.seconds
         self.state = checkpoint.restored(self.state, saved.arrays, "state")
         self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
@@ -357,7 +367,7 @@ class Loop:
 
     def seconds(self) -> float:
         """Spent in this run so far, over all sessions."""
-        return self._seconds_before + time.monotonic() - self.assignment.started
+        return self._clock.seconds()
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
