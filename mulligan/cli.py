@@ -140,7 +140,7 @@ def report(run: Run, tensorboard: TensorBoard = None) -> None:
 
 @app.command()
 def explain(run: Run) -> None:
-    """Say what was expected of a run, which recipes raced, and why the winner won."""
+    """Say what was expected of a run, and why the winner won."""
     from mulligan.report.race import explain as lines
 
     print("\n".join(lines(run)))
