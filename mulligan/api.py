@@ -18,7 +18,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator, load
 from mulligan.training.run import read_json
 
-__all__ = ["Generator", "average", "fit", "learn", "load", "resume", "score"]
+__all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
@@ -110,6 +110,27 @@ def learn(
 
     lessons = Lessons(tasks, parse_seconds(time), experience, workers, parse_images(images), size)
     return gather(lessons, listener or _ignore)
+
+
+def export(generator: Generator | Path | str, to: str, out: Path | str | None = None) -> tuple[Path, str, float]:
+    """Writes a generator for another program, opens it there, and compares what it draws (docs/export.md).
+
+    Args:
+      generator: one in memory, or the folder of a run or of `Generator.save`.
+      to: `keras`, `onnx`, `savedmodel` or `safetensors`.
+      out: file to write (for `savedmodel` a folder), which must not exist; `generator.keras` and the like by default.
+
+    Returns:
+      Where it is, the program that opened it, and the largest difference of a pixel in [-1, 1].
+
+    Raises:
+      UsageError: no such format, or something is at `out`.
+      MulliganError: what the format needs is not installed, or the other program draws other images.
+    """
+    from mulligan.exports.export import export as write
+
+    held = generator if isinstance(generator, Generator) else load(generator)
+    return write(held, to, None if out is None else Path(out))
 
 
 def score(source: Any, data: Any, *, size: int | None = None, n: int | None = None) -> dict[str, Any]:

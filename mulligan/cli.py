@@ -116,6 +116,22 @@ def sample(
 
 
 @app.command()
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(metavar="keras|onnx|savedmodel|safetensors", help="The kind of file to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where; generator.keras and the like if not given."),
+    ] = None,
+) -> None:
+    """Write the generator for Keras, ONNX, TensorFlow or others."""
+    from mulligan.api import export as write
+
+    path, opened_by, difference = write(run, to, out)
+    print(f"{path}\n{opened_by} opened it and draws the same images (a pixel differs by {difference:.1g} of 2 at most)")
+
+
+@app.command()
 def report(run: Run, tensorboard: TensorBoard = None) -> None:
     """Draw the report of a run again, as one HTML page."""
     from mulligan.report.page import write_report

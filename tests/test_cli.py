@@ -26,6 +26,7 @@ OPTIONS = {
     "fit": "--time --images --out --seed --recipe --size --labels --strategy --tensorboard --quiet --json",
     "resume": "--tensorboard --quiet --json",
     "sample": "-n --out --seed --label",
+    "export": "--to --out",
     "report": "--tensorboard",
     "score": "--size -n --json",
     "demo": "--out --time --quiet",
@@ -119,6 +120,8 @@ def test_help_of_a_command_lists_its_options(run_command, command):
 def test_help_and_api_import_nothing_heavy():
     heavy = [
         "jax",
+        "keras",
+        "onnx",
         "numpy",
         "PIL",
         "matplotlib",

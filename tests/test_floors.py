@@ -14,7 +14,7 @@ FLOORS = [
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
     [{"meta"}],
-    [{"report"}],
+    [{"report"}, {"exports"}],
     [{"api"}],
     [{"cli", "progress"}, {"__init__"}],
 ]
@@ -31,7 +31,7 @@ HEAVY = {
     "optuna",
     "ray",
 }
-HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX"}
+HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX", "onnx", "onnxruntime", "tensorflow", "torch", "wandb"}
 
 RESTRICTED_READER = "mulligan.tasks.cifar"
 
