@@ -12,10 +12,11 @@ from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
-from mulligan.recipe import Recipe
+from mulligan.recipe import Architecture, Recipe
 from mulligan.report.page import write_report
 from mulligan.training.budget import Budget
-from mulligan.training.generator import Generator, load
+from mulligan.training.generator import Generator
+from mulligan.training.generator import load as load_generator
 from mulligan.training.run import read_json
 
 __all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
@@ -34,6 +35,9 @@ def fit(
     size: int | None = None,
     labels: bool = False,
     strategy: str | None = None,
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
@@ -50,6 +54,9 @@ def fit(
       labels: make the generator class-conditional.
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
         and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
+      generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
+        them afterwards.
+      networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
       listener: called with every event (docs/run-folder.md) as it happens.
 
     Raises:
@@ -64,14 +71,40 @@ def fit(
         size=size,
         labels=labels,
         strategy=strategy,
+        models=_models(generator, discriminator, networks),
         listener=listener or _ignore,
     )
     return _reported(fit_task(data, _budget(time, images), options))
 
 
-def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
-    """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator."""
+def resume(
+    run: Path | str,
+    *,
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> Generator:
+    """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator.
+
+    A run of models whose classes are your own wants them again, as `fit` took them.
+    """
+    _models(generator, discriminator, networks)
     return _reported(resume_run(run, listener or _ignore))
+
+
+def load(
+    run: Path | str, *, generator: Any = None, discriminator: Any = None, networks: Path | str | None = None
+) -> Generator:
+    """The generator in a folder that `Generator.save` wrote, or the best one of a run, finished or not.
+
+    A run of models whose classes are your own wants them again, as `fit` took them.
+
+    Raises:
+      MulliganError: neither, damaged, or written by a newer version.
+    """
+    _models(generator, discriminator, networks)
+    return load_generator(run)
 
 
 def average(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
@@ -153,6 +186,19 @@ def _budget(time: float | str | None, images: int | str | None) -> Budget:
     if images is not None:
         return Budget(parse_images(images), None)
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
+
+
+def _models(generator: Any, discriminator: Any, networks: Path | str | None) -> Architecture | None:
+    """The architecture of models of the caller's own, if there are any."""
+    if generator is None and discriminator is None and networks is None:
+        return None
+    from mulligan.networks.keras import adopt, run_file
+
+    if networks is not None:
+        if generator is not None or discriminator is not None:
+            raise UsageError("give the models as objects or as a file of networks, not both.")
+        generator, discriminator = run_file(Path(networks))
+    return adopt(generator, discriminator)
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:

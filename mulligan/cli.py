@@ -36,6 +36,14 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit m
 Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same result.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")]
+Networks = Annotated[
+    Path | None,
+    typer.Option(
+        "--networks",
+        metavar="FILE.py",
+        help="Keras models of your own: generator() and discriminator() in a Python file, which is RUN.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
 TensorBoard = Annotated[
@@ -58,6 +66,7 @@ def fit(
     strategy: Annotated[
         str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
     ] = None,
+    networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -67,16 +76,24 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
-    start = partial(train, data, **budget, **reading, out=out, seed=seed, recipe=recipe, strategy=strategy)
+    start = partial(
+        train, data, **budget, **reading, out=out, seed=seed, recipe=recipe, strategy=strategy, **_given(networks)
+    )
     _train(start, tensorboard, quiet, as_json)
 
 
 @app.command()
-def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(
+    run: Run,
+    networks: Networks = None,
+    tensorboard: TensorBoard = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.api import resume as train
 
-    _train(partial(train, run), tensorboard, quiet, as_json, run)
+    _train(partial(train, run, **_given(networks)), tensorboard, quiet, as_json, run)
 
 
 @app.command()
@@ -97,13 +114,14 @@ def sample(
     ] = Path("samples.png"),
     seed: Seed = 0,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")] = None,
+    networks: Networks = None,
 ) -> None:
     """Draw new images from a trained generator."""
     from mulligan.api import load
     from mulligan.files import make_folder, replace_file
     from mulligan.grid import png, save_grid
 
-    gan = load(run)
+    gan = load(run, **_given(networks))
     labels = None if label is None else _class_number(label, gan.classes)
     samples = gan.sample(number, seed=seed, labels=labels)
     if out.suffix.lower() == ".png":
@@ -319,6 +337,11 @@ def _train(
         places = {"pictures": gan.run / "final" / "samples.png", "report": gan.run / "report.html"}
         places["more"] = f"mulligan sample {gan.run} -n 64 -o grid.png"
         print("\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())]))
+
+
+def _given(networks: Path | None) -> dict[str, Any]:
+    """The file of networks as an argument, where one was given."""
+    return {} if networks is None else {"networks": networks}
 
 
 def _class_number(label: str, classes: Sequence[str] | None) -> int:

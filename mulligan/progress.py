@@ -94,6 +94,8 @@ def announcement(event: Event) -> str | None:
         case "strategy" if event["mode"] == "fork":
             chosen = event["strategy"] or "none of the strategies lasted"
             return f"fork at {short(event['nimg'])} images: {chosen}"
+        case "note":
+            return event["text"]
         case "resume":
             lost = f" ({event['reason']})" if event.get("reason") else ""
             return f"going on from {short(event['from_nimg'])} images{lost}"

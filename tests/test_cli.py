@@ -23,9 +23,9 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --tensorboard --quiet --json",
-    "resume": "--tensorboard --quiet --json",
-    "sample": "-n --out --seed --label",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --networks --tensorboard --quiet --json",
+    "resume": "--networks --tensorboard --quiet --json",
+    "sample": "-n --out --seed --label --networks",
     "export": "--to --out",
     "report": "--tensorboard",
     "score": "--size -n --json",

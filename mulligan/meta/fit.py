@@ -13,13 +13,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
 from mulligan.meta.default import default_recipe
+from mulligan.game.state import pixels
+from mulligan.networks import keras
 from mulligan.networks.architecture import check
-from mulligan.recipe import Recipe
+from mulligan.networks.mixture import Mixture
+from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget
@@ -30,6 +34,7 @@ from mulligan.training.loop import Assignment, Listener, Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.strategist import Strategist
 
+HANDED = 400  # images that a discriminator's moving statistics are taken of
 KEPT = "data.npy"  # images given as an array
 
 
@@ -44,6 +49,7 @@ class Options:
       size: side to resample the images to.
       labels: train a class-conditional generator.
       strategy: `none`, `fork` or `switch` in place of the recipe's own.
+      models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       listener: receives every event as it happens.
     """
 
@@ -53,6 +59,7 @@ class Options:
     size: int | None = None
     labels: bool = False
     strategy: str | None = None
+    models: Architecture | None = None
     listener: Listener = lambda event: None
 
 
@@ -72,6 +79,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
     if options.strategy is not None:
         recipe = dataclasses.replace(recipe, strategy=options.strategy)
+    if options.models is not None:
+        recipe = dataclasses.replace(recipe, architecture=options.models)
     folder = _begin(data, task, recipe, budget, options)
     return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))
 
@@ -160,4 +169,17 @@ def _train(assignment: Assignment) -> Generator:
     cache_programs()
     loop = Loop(assignment)
     loop.train()
-    return finish(loop)
+    generator = finish(loop)
+    if assignment.recipe.architecture.family == keras.FAMILY:
+        _hand_back(loop, generator)
+    return generator
+
+
+def _hand_back(loop: Loop, generator: Generator) -> None:
+    """Puts what was trained into the caller's own models."""
+    fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
+    reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
+    disc = keras.settled(loop.state.disc, jnp.concatenate([fakes, reals]))
+    member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
+    for network in (member, disc):
+        keras.hand_back(network)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
+from mulligan.networks.keras import settled
 from mulligan.tasks.task import Task
 from mulligan.training.budget import choice_seconds
 from mulligan.training.choice import choose
@@ -24,6 +26,7 @@ SAMPLES, COLUMNS = 100, 10
 WALKS, WALK_STEPS = 8, 10
 SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
 SEED = 1
+SETTLING = 2000  # samples that moving statistics are taken of, where a network has such
 
 
 def finish(loop: Loop, seconds: float | None = None) -> Generator:
@@ -34,15 +37,16 @@ def finish(loop: Loop, seconds: float | None = None) -> Generator:
       seconds: for comparing averages; None for what the run's budget has left.
     """
     choice = choose(loop, choice_seconds(loop.progress, loop.budget) if seconds is None else seconds)
+    gen = settled(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
-    scores = evaluator.final(loop.task, choice.gen)
-    _draw(loop.folder.path / "final", loop.sampler, choice.gen)
-    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, choice.gen)
+    scores = evaluator.final(loop.task, gen)
+    _draw(loop.folder.path / "final", loop.sampler, gen)
+    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, gen)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.tell("final", **chosen, **scores, cost=cost(loop))
     result = {**chosen, **scores, "cost": cost(loop)}
     classes = loop.task.classes
-    generator = Generator(loop.recipe, loop.task.shape, classes, choice.gen, loop.folder.path, result)
+    generator = Generator(loop.recipe, loop.task.shape, classes, gen, loop.folder.path, result)
     generator.save(loop.folder.path)
     return generator
 
