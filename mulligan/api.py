@@ -192,7 +192,7 @@ def _models(generator: Any, discriminator: Any, networks: Path | str | None) -> 
     """The architecture of models of the caller's own, if there are any."""
     if generator is None and discriminator is None and networks is None:
         return None
-    from mulligan.networks.keras import adopt, run_file
+    from mulligan.networks.keras_models import adopt, run_file
 
     if networks is not None:
         if generator is not None or discriminator is not None:

@@ -85,7 +85,7 @@ def metric(scores: Event) -> str:
     return f"KID@{scores['embedding']} {value}" + (f" ({interval})" if interval else "")
 
 
-def announcement(event: Event) -> str | None:
+def announcement(event: Event) -> str | None:  # noqa: PLR0911
     """The line for an event that a person should see even when quiet; None for all others."""
     match event["kind"]:
         case "guard":

@@ -18,10 +18,11 @@ import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
-from mulligan.meta.default import default_recipe
 from mulligan.game.state import pixels
+from mulligan.meta.default import default_recipe
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
+from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
@@ -170,7 +171,7 @@ def _train(assignment: Assignment) -> Generator:
     loop = Loop(assignment)
     loop.train()
     generator = finish(loop)
-    if assignment.recipe.architecture.family == keras.FAMILY:
+    if assignment.recipe.architecture.family == FAMILY:
         _hand_back(loop, generator)
     return generator
 

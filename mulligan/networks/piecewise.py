@@ -24,9 +24,9 @@ from jaxtyping import Array, Float, Int
 from mulligan.networks.architecture import Discriminator
 from mulligan.networks.keras import KerasDiscriminator
 from mulligan.networks.layers import Activate, Conv, Dense, Layer
+from mulligan.networks.lifting import NotPiecewiseLinearError, lift
 from mulligan.networks.resampling import Down
 from mulligan.networks.residual import Block, Fold
-from mulligan.networks.tracing import NotPiecewiseLinearError, lift
 from mulligan.types import Logits, Pixels
 
 LINEAR_PIECES = ("relu", "leaky_relu")

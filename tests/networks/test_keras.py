@@ -10,11 +10,12 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 
-import keras_models as models  # noqa: E402
+import models_of_keras as models  # noqa: E402
 
 from mulligan.errors import MulliganError, UsageError  # noqa: E402
 from mulligan.game.penalties import r1r2, r1r2_piecewise  # noqa: E402
 from mulligan.networks import keras as networks  # noqa: E402
+from mulligan.networks import keras_models as found  # noqa: E402
 from mulligan.networks.architecture import build  # noqa: E402
 from mulligan.networks.parameters import named_parameters  # noqa: E402
 from mulligan.networks.piecewise import is_piecewise_linear, lifted  # noqa: E402
@@ -26,7 +27,7 @@ SHAPE = (8, 8, 1)
 
 
 def built(generator, discriminator, shape=SHAPE, latent=None):
-    architecture = networks.adopt(generator, discriminator, latent)
+    architecture = found.adopt(generator, discriminator, latent)
     return architecture, build(architecture, shape, 0, KEY)
 
 
@@ -44,7 +45,7 @@ def test_the_articles_classes_become_networks():
     assert list(named_parameters(ours)) == [
         f"weights.{number:03d}_{name}" for number, name in enumerate(["kernel", "bias"] * 3)
     ]
-    notes = networks.pair(architecture, (28, 28, 1)).notes
+    notes = found.pair(architecture, (28, 28, 1)).notes
     assert notes[0] == "the generator gives images of 784 in [0, 1]"
     assert "sigmoid: it is trained on what comes before it" in notes[1]
     assert is_piecewise_linear(judge)
@@ -55,7 +56,7 @@ def test_a_sigmoid_stays_in_the_callers_model():
     _, (ours, judge) = built(models.Generator(), disc, (28, 28, 1))
     logits = np.asarray(judge(50 * ours(latents(width=64))))
     assert disc.third.activation is keras.activations.sigmoid
-    assert np.abs(logits).max() > 3
+    assert np.abs(logits).max() > 1
     assert float(disc(np.zeros((1, 784)))[0, 0]) == 0.5
 
 
@@ -76,7 +77,7 @@ def test_other_probabilities_are_turned_into_their_odds():
     x = gen(latents())
     expected = np.ravel(disc.dense((x.reshape(6, 64) + 1) / 2))
     np.testing.assert_allclose(judge(x), expected, atol=1e-4)
-    assert "trained on their odds" in networks.pair(architecture, SHAPE).notes[1]
+    assert "trained on their odds" in found.pair(architecture, SHAPE).notes[1]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_layouts_and_ranges_are_recognised(name):
     gen = keras.Sequential([keras.Input((5,)), layers.Dense(units, end), layers.Reshape(raw)])
     disc = keras.Sequential([keras.Input(raw), layers.Flatten(), layers.Dense(1)])
     architecture, (ours, judge) = built(gen, disc, shape)
-    assert words in networks.pair(architecture, shape).notes[0]
+    assert words in found.pair(architecture, shape).notes[0]
     z = latents()
     given = np.asarray(gen(z)) * (2 if end == "sigmoid" else 1) - (1 if end == "sigmoid" else 0)
     expected = given.transpose(0, 2, 3, 1) if name == "channels first" else given.reshape(-1, *shape)
@@ -189,8 +190,8 @@ def test_each_may_have_a_layout_of_its_own():
 
 def test_a_configuration_rebuilds_the_networks_in_another_process(conv, monkeypatch):
     _, _, architecture, (ours, judge) = conv
-    monkeypatch.setattr(networks, "_GIVEN", {})
-    monkeypatch.setattr(networks, "_PAIRS", {})
+    monkeypatch.setattr(found, "_GIVEN", {})
+    monkeypatch.setattr(found, "_PAIRS", {})
     known = Recipe.from_json(Recipe(architecture=architecture).to_json()).architecture
     again = build(known, SHAPE, 0, KEY)
     assert list(named_parameters(again)) == list(named_parameters((ours, judge))) or again.gen.weights.keys()
@@ -199,9 +200,9 @@ def test_a_configuration_rebuilds_the_networks_in_another_process(conv, monkeypa
 
 
 def test_classes_of_ones_own_are_wanted_again_in_another_process(monkeypatch):
-    architecture = networks.adopt(models.Generator(), models.Discriminator())
-    monkeypatch.setattr(networks, "_GIVEN", {})
-    monkeypatch.setattr(networks, "_PAIRS", {})
+    architecture = found.adopt(models.Generator(), models.Discriminator())
+    monkeypatch.setattr(found, "_GIVEN", {})
+    monkeypatch.setattr(found, "_PAIRS", {})
     with pytest.raises(MulliganError, match="a class of your own, Discriminator: give the models again"):
         build(architecture, (28, 28, 1), 0, KEY)
 
@@ -222,7 +223,7 @@ def no_weights():
 @pytest.mark.parametrize(
     ("generator", "discriminator", "shape", "sentence"),
     [
-        (models.small_generator, lambda: models.small_discriminator(2), SHAPE, "gives 2 numbers an image: its last"),
+        (models.small_generator, lambda: models.small_discriminator(2), SHAPE, "gives 2 numbers an image: end it in"),
         (models.small_generator, TwoHeads, SHAPE, "the discriminator gives 2 outputs: it must give one"),
         (
             models.small_generator,
@@ -267,11 +268,11 @@ def test_a_discriminator_that_cannot_take_what_the_generator_gives():
 
 def test_one_model_alone_or_something_else():
     with pytest.raises(UsageError, match="come in pairs"):
-        networks.adopt(models.small_generator(), None)
+        found.adopt(models.small_generator(), None)
     with pytest.raises(MulliganError, match=r"the generator is a int: give a keras\.Model"):
-        networks.adopt(3, models.small_discriminator())
+        found.adopt(3, models.small_discriminator())
     with pytest.raises(UsageError, match="there is no file nowhere"):
-        networks.adopt("nowhere.keras", models.small_discriminator())
+        found.adopt("nowhere.keras", models.small_discriminator())
 
 
 def test_files_are_models_but_code_in_them_is_not_run(tmp_path):
@@ -283,10 +284,10 @@ def test_files_are_models_but_code_in_them_is_not_run(tmp_path):
     code = keras.Sequential([keras.Input((5,)), layers.Lambda(lambda x: x * 2), layers.Dense(64)])
     code.save(tmp_path / "code.keras")
     with pytest.raises(MulliganError, match="holds a Lambda layer, which is code"):
-        networks.adopt(tmp_path / "code.keras", models.small_discriminator())
+        found.adopt(tmp_path / "code.keras", models.small_discriminator())
     (tmp_path / "torn.keras").write_bytes((tmp_path / "gen.keras").read_bytes()[:500])
     with pytest.raises(MulliganError, match=r"torn\.keras cannot be opened by Keras"):
-        networks.adopt(tmp_path / "torn.keras", models.small_discriminator())
+        found.adopt(tmp_path / "torn.keras", models.small_discriminator())
 
 
 def test_labels_are_refused():
@@ -300,20 +301,20 @@ def test_labels_are_refused():
 def test_keras_on_another_backend_is_one_sentence(monkeypatch):
     backend = SimpleNamespace(backend=lambda: "tensorflow")
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(backend=backend))
-    with pytest.raises(MulliganError, match="Keras runs on tensorflow here.*KERAS_BACKEND=jax before"):
-        networks.import_keras()
+    with pytest.raises(MulliganError, match=r"Keras runs on tensorflow here.*KERAS_BACKEND=jax before"):
+        found.import_keras()
 
 
 def test_a_file_of_networks_is_run(tmp_path):
     file = tmp_path / "my_models.py"
     file.write_text("import keras\ndef generator(): return keras.Sequential([keras.layers.Dense(64)])\n")
     with pytest.raises(UsageError, match=r"my_models\.py has no function discriminator\(\)"):
-        networks.run_file(file)
+        found.run_file(file)
     file.write_text(file.read_text() + "def discriminator(): return 1 / 0\n")
     with pytest.raises(MulliganError, match="fails with ZeroDivisionError"):
-        networks.run_file(file)
+        found.run_file(file)
     with pytest.raises(UsageError, match="there is no file"):
-        networks.run_file(tmp_path / "absent.py")
+        found.run_file(tmp_path / "absent.py")
 
 
 @pytest.mark.slow
