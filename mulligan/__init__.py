@@ -20,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from mulligan import api
 
         return getattr(api, name)
+    if name == "keras":
+        from importlib import import_module
+
+        return import_module("mulligan.keras")
     raise AttributeError(f"module 'mulligan' has no attribute {name!r}")
 
 

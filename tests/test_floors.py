@@ -15,7 +15,7 @@ FLOORS = [
     [{"training"}],
     [{"meta"}],
     [{"report"}, {"exports"}],
-    [{"api"}],
+    [{"api"}, {"keras"}],
     [{"cli", "progress"}, {"__init__"}],
 ]
 HEAVY = {

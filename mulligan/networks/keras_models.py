@@ -257,7 +257,7 @@ def _without_sigmoid(keras: Any, model: Model, inputs: np.ndarray) -> tuple[Mode
         bare = Model(model.keras, model.convention, end)
         with as_in_a_game(bare):
             logits = np.asarray(model.keras(inputs, training=False))
-        if np.allclose(1 / (1 + np.exp(-logits)), verdicts, atol=1e-5):
+        if np.allclose(jax.nn.sigmoid(logits), verdicts, atol=1e-5):
             return bare, "the discriminator ends in a sigmoid: it is trained on what comes before it"
     if ends or np.ptp(verdicts) == 0:
         return model, None
