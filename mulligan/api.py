@@ -166,7 +166,14 @@ def export(generator: Generator | Path | str, to: str, out: Path | str | None = 
     return write(held, to, None if out is None else Path(out))
 
 
-def score(source: Any, data: Any, *, size: int | None = None, n: int | None = None) -> dict[str, Any]:
+def score(
+    source: Any,
+    data: Any,
+    *,
+    size: int | None = None,
+    n: int | None = None,
+    inception: Path | str | None = None,
+) -> dict[str, Any]:
     """Every metric of a generator (a run folder or a saved generator) or of images, against the test split of `data`.
 
     Args:
@@ -174,10 +181,11 @@ def score(source: Any, data: Any, *, size: int | None = None, n: int | None = No
       data: the real images.
       size: side that both are resampled to; a generator's own size by default.
       n: generated images, or images taken from `source`; 2000 by default.
+      inception: the standard file of Inception's weights, for FID (docs/metrics.md).
     """
     from mulligan.meta.score import score as score_images
 
-    return score_images(source, data, size, n)
+    return score_images(source, data, size, n, None if inception is None else Path(inception))
 
 
 def _budget(time: float | str | None, images: int | str | None) -> Budget:

@@ -150,6 +150,24 @@ def export(
 
 
 @app.command()
+def serve(
+    run: Run,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="On this machine; 0 takes any.")] = 8000,
+    networks: Networks = None,
+) -> None:
+    """Show the generator as a web page with sliders, on this machine."""
+    from mulligan.api import load
+    from mulligan.serve.server import make_server
+
+    server = make_server(load(run, **_given(networks)), port)
+    print(f"http://localhost:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+@app.command()
 def report(run: Run, tensorboard: TensorBoard = None) -> None:
     """Draw the report of a run again, as one HTML page."""
     from mulligan.report.page import write_report
@@ -166,13 +184,16 @@ def score(
     number: Annotated[
         int | None, typer.Option("-n", min=2, metavar="N", help="How many images of each to compare.")
     ] = None,
+    inception: Annotated[
+        Path | None, typer.Option("--inception", metavar="FILE", help="Weights of Inception, for FID.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how close a run or images come to a data set."""
     from mulligan.api import score as measure
     from mulligan.progress import result_lines
 
-    scores = measure(source, data, size=size, n=number)
+    scores = measure(source, data, size=size, n=number, **({"inception": inception} if inception else {}))
     print(json.dumps(scores) if as_json else "\n".join(result_lines(scores)))
 
 

@@ -14,7 +14,7 @@ FLOORS = [
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
     [{"meta"}],
-    [{"report"}, {"exports"}],
+    [{"report"}, {"exports"}, {"serve"}],
     [{"api"}, {"keras"}],
     [{"cli", "progress"}, {"__init__"}],
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -32,7 +32,9 @@ BATCH = 50  # images at a time: 299x299 of them take 54 MB, and what the first l
 PROTOCOL = "Inception-v3 of 2015-12-05, resized to 299x299 bilinearly as by TensorFlow 1"
 
 Maps = Float[Array, "n h w c"]
+Out = Float[Array, "n oh ow oc"]
 Weights = Mapping[str, Array]
+Net = Callable[..., Array]
 
 
 def load_inception(path: Path) -> Embedding:
@@ -43,8 +45,8 @@ def load_inception(path: Path) -> Embedding:
     """
     if not path.is_file():
         raise MulliganError(
-            f"there is no file {path}: Inception FID needs the weights {FILE}, which the releases of toshas/torch-fidelity "
-            "and mseitzer/pytorch-fid on GitHub hold; download one and give its path."
+            f"there is no file {path}: Inception FID needs the weights {FILE}, which the releases of "
+            "torch-fidelity and pytorch-fid on GitHub hold; download one and give its path."
         )
     tensors = read_torch_file(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -75,7 +77,8 @@ def folded(tensors: Mapping[str, np.ndarray]) -> dict[str, Array]:
         if kernel.shape != shape:
             raise MulliganError(f"these are not the weights {FILE}: {name} is {kernel.shape}, not {shape}.")
         factor = scale / np.sqrt(variance + EPSILON)
-        weights[f"{name}.kernel"] = jnp.asarray((kernel * factor[:, None, None, None]).transpose(2, 3, 1, 0), jnp.float32)
+        scaled = (kernel * factor[:, None, None, None]).transpose(2, 3, 1, 0)
+        weights[f"{name}.kernel"] = jnp.asarray(scaled, jnp.float32)
         weights[f"{name}.bias"] = jnp.asarray(shift - mean * factor, jnp.float32)
     return weights
 
@@ -90,7 +93,7 @@ def prepare(images: Images) -> Float[Array, "n 299 299 3"]:
     return (_resized(_resized(x, 1), 2) - 128) / 128
 
 
-def _resized(x: Maps, axis: int) -> Maps:
+def _resized(x: Maps, axis: int) -> Out:
     """Bilinear along one axis: output `i` is taken at `i * size / 299`, and the last pixel goes on."""
     size = x.shape[axis]
     places = jnp.arange(SIDE, dtype=jnp.float32) * jnp.float32(size / SIDE)
@@ -117,7 +120,7 @@ def features(weights: Weights, x: Float[Array, "n 299 299 3"]) -> Float[Array, "
     return x.mean(axis=(1, 2))
 
 
-def _in(weights: Weights, mixed: str, path: str, x: Maps, stride: int = 1, same: bool = True) -> Maps:
+def _in(weights: Weights, mixed: str, path: str, x: Maps, stride: int = 1, same: bool = True) -> Out:
     """Convolutions of one branch, one after the other: `"branch5x5_1 branch5x5_2"`. The last has the stride."""
     names = path.split()
     for name in names:
@@ -126,7 +129,7 @@ def _in(weights: Weights, mixed: str, path: str, x: Maps, stride: int = 1, same:
     return x
 
 
-def _block(weights: Weights, name: str, x: Maps, stride: int = 1, same: bool = False) -> Maps:
+def _block(weights: Weights, name: str, x: Maps, stride: int = 1, same: bool = False) -> Out:
     """Convolution, with zeros around the maps or without, bias and rectifier."""
     kernel = weights[f"{name}.kernel"]
     y = lax.conv_general_dilated(
@@ -135,22 +138,22 @@ def _block(weights: Weights, name: str, x: Maps, stride: int = 1, same: bool = F
     return jax.nn.relu(y + weights[f"{name}.bias"])
 
 
-def _max_pool(x: Maps, stride: int = 2, padding: str = "VALID") -> Maps:
+def _max_pool(x: Maps, stride: int = 2, padding: str = "VALID") -> Out:
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, stride, stride, 1), padding)
 
 
-def _mean_pool(x: Maps) -> Maps:
+def _mean_pool(x: Maps) -> Out:
     """3x3, of the pixels that there are."""
     window, strides = (1, 3, 3, 1), (1, 1, 1, 1)
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, "SAME")
     return total / lax.reduce_window(jnp.ones_like(x[:1, :, :, :1]), 0.0, lax.add, window, strides, "SAME")
 
 
-def _together(*branches: Maps) -> Maps:
+def _together(*branches: Float[Array, "n h w _"]) -> Out:
     return jnp.concatenate(branches, axis=-1)
 
 
-def _wide(net: functools.partial, x: Maps) -> Maps:
+def _wide(net: Net, x: Maps) -> Out:
     return _together(
         net("branch1x1", x),
         net("branch5x5_1 branch5x5_2", x),
@@ -159,7 +162,7 @@ def _wide(net: functools.partial, x: Maps) -> Maps:
     )
 
 
-def _smaller(net: functools.partial, x: Maps) -> Maps:
+def _smaller(net: Net, x: Maps) -> Out:
     return _together(
         net("branch3x3", x, stride=2, same=False),
         net("branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3", x, stride=2, same=False),
@@ -167,7 +170,7 @@ def _smaller(net: functools.partial, x: Maps) -> Maps:
     )
 
 
-def _long(net: functools.partial, x: Maps) -> Maps:
+def _long(net: Net, x: Maps) -> Out:
     return _together(
         net("branch1x1", x),
         net("branch7x7_1 branch7x7_2 branch7x7_3", x),
@@ -176,7 +179,7 @@ def _long(net: functools.partial, x: Maps) -> Maps:
     )
 
 
-def _smallest(net: functools.partial, x: Maps) -> Maps:
+def _smallest(net: Net, x: Maps) -> Out:
     return _together(
         net("branch3x3_1 branch3x3_2", x, stride=2, same=False),
         net("branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4", x, stride=2, same=False),
@@ -184,7 +187,7 @@ def _smallest(net: functools.partial, x: Maps) -> Maps:
     )
 
 
-def _split(net: functools.partial, x: Maps, pool: functools.partial) -> Maps:
+def _split(net: Net, x: Maps, pool: Net) -> Out:
     single = net("branch3x3_1", x)
     double = net("branch3x3dbl_1 branch3x3dbl_2", x)
     return _together(

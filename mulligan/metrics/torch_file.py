@@ -1,7 +1,7 @@
 """Tensors in PyTorch's zip format, read without running anything that the file names.
 
 Such a file holds a pickle that says which tensors there are, and their bytes beside it. The pickle's instructions are
-followed one by one here, as far as tensors and dictionaries of them need; a file that asks for anything else is refused.
+followed one by one here, as far as tensors and dictionaries of them need; a file that asks for more is refused.
 """
 
 from __future__ import annotations
