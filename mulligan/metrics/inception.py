@@ -28,7 +28,7 @@ FILE = "pt_inception-2015-12-05-6726825d.pth"
 SIDE = 299  # pixels that every image is resized to
 DIMENSION = 2048
 EPSILON = 1e-3  # of batch normalisation
-BATCH = 50  # images at a time: 299x299 of them take 54 MB, and what the first layers make of them ten times as much
+BATCH = 16  # images at a time: what the first layers make of 299x299 pixels takes 20 MB an image
 PROTOCOL = "Inception-v3 of 2015-12-05, resized to 299x299 bilinearly as by TensorFlow 1"
 
 Maps = Float[Array, "n h w c"]
