@@ -1,4 +1,4 @@
-"""Data sets that other libraries know by name, `keras:mnist` or `tfds:mnist`; what they have fetched is read offline."""
+"""Data sets by the names that other libraries have for them, `keras:mnist` or `tfds:mnist`; offline where cached."""
 
 from __future__ import annotations
 
