@@ -7,6 +7,7 @@ programs that open the folder later.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 
 def write(model_path: str, folder: str) -> None:
@@ -14,10 +15,10 @@ def write(model_path: str, folder: str) -> None:
     import keras
     import tensorflow as tf  # pyright: ignore[reportMissingImports]
 
-    model = keras.saving.load_model(model_path, compile=False, safe_mode=True)
+    model: Any = keras.saving.load_model(model_path, compile=False, safe_mode=True)
     width = next(one.shape[1] for one in model.inputs if one.name == "latents")
     latent = tf.TensorSpec((None, width), tf.float32, "latents")
-    archive = keras.export.ExportArchive()
+    archive: Any = keras.export.ExportArchive()
     archive.track(model)
     if len(model.inputs) == 1:
         archive.add_endpoint("serve", lambda latents: model(latents) * 127.5 + 127.5, [latent])
