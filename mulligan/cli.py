@@ -168,12 +168,22 @@ def serve(
 
 
 @app.command()
-def report(run: Run, tensorboard: TensorBoard = None) -> None:
+def report(
+    run: Run,
+    tensorboard: TensorBoard = None,
+    wandb: Annotated[
+        Path | None, typer.Option("--wandb", metavar="DIR", help="Write an offline Weights & Biases run to DIR, too.")
+    ] = None,
+) -> None:
     """Draw the report of a run again, as one HTML page."""
     from mulligan.report.page import write_report
 
     print(write_report(run))
     _tensorboard(run, tensorboard)
+    if wandb is not None:
+        from mulligan.report.wandb import write_wandb
+
+        write_wandb(run, wandb)
 
 
 @app.command()

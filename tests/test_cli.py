@@ -28,7 +28,7 @@ OPTIONS = {
     "sample": "-n --out --seed --label --networks",
     "export": "--to --out",
     "serve": "--port --networks",
-    "report": "--tensorboard",
+    "report": "--tensorboard --wandb",
     "score": "--size -n --inception --json",
     "demo": "--out --time --quiet",
     "recipe": "",
