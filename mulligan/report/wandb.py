@@ -1,4 +1,4 @@
-"""A run for Weights & Biases, in offline mode: files in a folder, for `wandb sync` to send some day; nothing is sent."""
+"""A run for Weights & Biases, in offline mode: files in a folder, for `wandb sync` to send later; nothing is sent."""
 
 from __future__ import annotations
 
