@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape
-from mulligan.networks.mixture import FINENESS, LARGEST, multipliers
+from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, multipliers
 from mulligan.networks.normalisation import EPSILON
 from mulligan.training.generator import Generator
 
@@ -178,7 +178,9 @@ class OnnxGraph:
         # One product: ONNX Runtime's own sum of integers does not wrap around.
         total = self._node("MatMul", [whole, self._constant(multipliers(dimension)[:, None])], (None, 1))
         numbers = self._node("Cast", [total], total.shape, to=self.onnx.TensorProto.FLOAT)
-        numbers = self.reshape(self.scaled(numbers, 2.0**-32, 0.5), (1, 1, 1))
+        numbers = self.scaled(numbers, 2.0**-32, 0.5)
+        numbers = self._node("Min", [numbers, self._constant(np.float32(BELOW_1))], numbers.shape)
+        numbers = self.reshape(numbers, (1, 1, 1))
         chosen = images[0]
         for share, image in zip(shares, images[1:], strict=False):
             reached = self._node("GreaterOrEqual", [numbers, self._constant(np.float32(share))], numbers.shape)

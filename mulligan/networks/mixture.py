@@ -13,6 +13,7 @@ from mulligan.types import Pixels, Pytree
 
 GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio
 FINENESS = 2**16  # parts of a unit that the hash tells apart
+BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
 LARGEST = 2.0**14  # entries of a latent beyond count as this large
 
 
@@ -39,14 +40,14 @@ class Mixture(eqx.Module):
 
 
 def uniforms(latents: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """A number in [0, 1] from each latent: a hash, so that it tells nothing about where the latent lies.
+    """A number in [0, 1) from each latent: a hash, so that it tells nothing about where the latent lies.
 
     The latent in parts of `1 / FINENESS`, times random odd numbers, summed modulo 2**32: multiply-shift hashing
     (Dietzfelbinger et al. 1997). It takes nothing but 32-bit products and sums, which every runtime has.
     """
     parts = (jnp.clip(latents, -LARGEST, LARGEST) * FINENESS).astype(jnp.int32)
     total = jnp.sum(parts * multipliers(latents.shape[1]), axis=1, dtype=jnp.int32)
-    return total.astype(jnp.float32) / 2.0**32 + 0.5
+    return jnp.minimum(total.astype(jnp.float32) / 2.0**32 + 0.5, BELOW_1)
 
 
 def multipliers(dimension: int) -> Int32[np.ndarray, " d"]:

@@ -24,7 +24,7 @@ def test_the_hash_is_that_of_integers_of_any_size():
     parts = np.trunc(np.clip(latents, -(2**14), 2**14) * 2**16).astype(object)
     totals = [(sum(row * multipliers(7).astype(object)) + 2**31) % 2**32 - 2**31 for row in parts]
     expected = np.array(totals, np.int64).astype(np.float32) / np.float32(2**32) + np.float32(0.5)
-    np.testing.assert_array_equal(uniforms(jnp.asarray(latents)), expected)
+    np.testing.assert_array_equal(uniforms(jnp.asarray(latents)), np.minimum(expected, np.float32(1 - 2**-24)))
 
 
 def test_members_draw_in_the_right_shares_whatever_the_batch():
