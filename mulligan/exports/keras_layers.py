@@ -13,7 +13,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape, Tensor
-from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, multipliers
+from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
 from mulligan.networks.normalisation import EPSILON
 from mulligan.training.generator import Generator
 
@@ -136,12 +136,17 @@ class KerasLayers:
         ops = self.keras.ops
         parts = ops.cast(ops.clip(latents, -LARGEST, LARGEST) * float(FINENESS), "int32")
         total = ops.sum(parts * multipliers(latents.shape[1]), axis=1)
-        numbers = ops.minimum(ops.cast(total, "float32") / 2.0**32 + 0.5, BELOW_1)
-        numbers = ops.reshape(numbers, (-1, 1, 1, 1))
+        mixed = ops.cast(self._share(total) * UPPER, "int32") + SHIFT
+        numbers = ops.reshape(self._share(mixed * mixed), (-1, 1, 1, 1))
         chosen = images[0]
         for share, image in zip(shares, images[1:], strict=False):
             chosen = ops.where(numbers >= float(share), image, chosen)
         return chosen
+
+    def _share(self, total: Tensor) -> Tensor:
+        """As `networks.mixture` does it."""
+        ops = self.keras.ops
+        return ops.minimum(ops.cast(total, "float32") / 2.0**32 + 0.5, BELOW_1)
 
     def _cropped(self, x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
         return self.keras.layers.Cropping2D(tuple(crops))(x) if any(map(any, crops)) else x

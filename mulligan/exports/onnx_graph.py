@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape
-from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, multipliers
+from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
 from mulligan.networks.normalisation import EPSILON
 from mulligan.training.generator import Generator
 
@@ -174,18 +174,25 @@ class OnnxGraph:
         dimension = _known(latents.shape[1:])[0]
         bounds = [self._constant(np.float32(bound)) for bound in (-LARGEST, LARGEST)]
         parts = self.scaled(self._node("Clip", [latents, *bounds], latents.shape), FINENESS)
-        whole = self._node("Cast", [parts], parts.shape, to=self.onnx.TensorProto.INT32)
+        whole = self._cast(parts, self.onnx.TensorProto.INT32)
         # One product: ONNX Runtime's own sum of integers does not wrap around.
         total = self._node("MatMul", [whole, self._constant(multipliers(dimension)[:, None])], (None, 1))
-        numbers = self._node("Cast", [total], total.shape, to=self.onnx.TensorProto.FLOAT)
-        numbers = self.scaled(numbers, 2.0**-32, 0.5)
-        numbers = self._node("Min", [numbers, self._constant(np.float32(BELOW_1))], numbers.shape)
-        numbers = self.reshape(numbers, (1, 1, 1))
+        upper = self._cast(self.scaled(self._share(total), UPPER), self.onnx.TensorProto.INT32)
+        mixed = self._node("Add", [upper, self._constant(np.array(SHIFT, np.int32))], upper.shape)
+        numbers = self.reshape(self._share(self._product(mixed, mixed)), (1, 1, 1))
         chosen = images[0]
         for share, image in zip(shares, images[1:], strict=False):
             reached = self._node("GreaterOrEqual", [numbers, self._constant(np.float32(share))], numbers.shape)
             chosen = self._node("Where", [reached, image, chosen], chosen.shape)
         return chosen
+
+    def _share(self, total: Named) -> Named:
+        """As `networks.mixture` does it."""
+        share = self.scaled(self._cast(total, self.onnx.TensorProto.FLOAT), 2.0**-32, 0.5)
+        return self._node("Min", [share, self._constant(np.float32(BELOW_1))], share.shape)
+
+    def _cast(self, x: Named, to: int) -> Named:
+        return self._node("Cast", [x], x.shape, to=to)
 
     def scaled(self, x: Named, scale: float, offset: float = 0.0) -> Named:
         """`scale x + offset`."""

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int, Int32
 from mulligan.types import Pixels, Pytree
 
 GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio
+SHIFT = GOLDEN - 2**32  # the same 32 bits, signed
+UPPER = 2.0**24
 FINENESS = 2**16  # parts of a unit that the hash tells apart
 BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
 LARGEST = 2.0**14  # entries of a latent beyond count as this large
@@ -43,10 +45,17 @@ def uniforms(latents: Float[Array, "n d"]) -> Float[Array, " n"]:
     """A number in [0, 1) from each latent: a hash, so that it tells nothing about where the latent lies.
 
     The latent in parts of `1 / FINENESS`, times random odd numbers, summed modulo 2**32: multiply-shift hashing
-    (Dietzfelbinger et al. 1997). It takes nothing but 32-bit products and sums, which every runtime has.
+    (Dietzfelbinger et al. 1997). That is linear, so its upper 24 bits, shifted, are squared modulo 2**32. It takes
+    nothing but 32-bit products and sums, which every runtime has.
     """
     parts = (jnp.clip(latents, -LARGEST, LARGEST) * FINENESS).astype(jnp.int32)
     total = jnp.sum(parts * multipliers(latents.shape[1]), axis=1, dtype=jnp.int32)
+    mixed = (_share(total) * UPPER).astype(jnp.int32) + SHIFT
+    return _share(mixed * mixed)
+
+
+def _share(total: Int32[Array, " n"]) -> Float[Array, " n"]:
+    """All 32-bit numbers onto [0, 1)."""
     return jnp.minimum(total.astype(jnp.float32) / 2.0**32 + 0.5, BELOW_1)
 
 

@@ -18,13 +18,19 @@ def test_the_numbers_of_latents_are_uniform_and_tell_nothing(dimension):
         assert kstest(numbers[np.asarray(near)], "uniform").pvalue > 1e-3
 
 
+def share(total):
+    """A signed 32-bit number onto [0, 1), in single precision."""
+    return min(np.float32(total) / np.float32(2**32) + np.float32(0.5), np.float32(1 - 2**-24))
+
+
 def test_the_hash_is_that_of_integers_of_any_size():
     latents = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32)
     latents[0] = 1e9
     parts = np.trunc(np.clip(latents, -(2**14), 2**14) * 2**16).astype(object)
     totals = [(sum(row * multipliers(7).astype(object)) + 2**31) % 2**32 - 2**31 for row in parts]
-    expected = np.array(totals, np.int64).astype(np.float32) / np.float32(2**32) + np.float32(0.5)
-    np.testing.assert_array_equal(uniforms(jnp.asarray(latents)), np.minimum(expected, np.float32(1 - 2**-24)))
+    upper = [int(share(one) * 2**24) + 0x9E3779B9 for one in totals]
+    expected = [share((one * one + 2**31) % 2**32 - 2**31) for one in upper]
+    np.testing.assert_array_equal(uniforms(jnp.asarray(latents)), np.array(expected, np.float32))
 
 
 def test_members_draw_in_the_right_shares_whatever_the_batch():
