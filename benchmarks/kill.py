@@ -25,7 +25,8 @@ from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 run = Path(sys.argv[1])
 small = Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=1, disc_depth=1, latent=8)
-recipe = Recipe(architecture=small, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+rates = Hyperparameters(gen_lr=2e-3, disc_lr=2e-3)
+recipe = Recipe(architecture=small, batch=32, hyperparameters=rates, averages=("ema", "power_05", "power_10"))
 resume(run) if (run / "run.json").exists() else fit(
     "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe)
 )
@@ -80,7 +81,7 @@ def _start(run: Path, images: int) -> subprocess.Popen[bytes]:
 
 
 def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
-    """The generator's weights, and every figure that was measured on the way.
+    """The weights of the generator and of the snapshots, and every figure that was measured on the way.
 
     Weights by name, not the file: safetensors writes its metadata in a different order from process to process.
     """
@@ -88,12 +89,13 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     figures = [
         {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
         for event in lines
-        if event["kind"] in ("evaluation", "guard", "stop", "final")
+        if event["kind"] in ("evaluation", "guard", "stop", "average", "choice", "final")
     ]
     described = json.loads((run / "generator.json").read_text())
     described["result"].pop("cost")
-    weights = load_file(run / "generator.safetensors")
-    return {name: array.tobytes() for name, array in weights.items()}, [figures, described]
+    files = [run / "generator.safetensors", *sorted((run / "snapshots").glob("*.safetensors"))]
+    weights = {f"{file.stem} {name}": array.tobytes() for file in files for name, array in load_file(file).items()}
+    return weights, [figures, described]
 
 
 def _timed(work: object) -> float:

@@ -35,6 +35,8 @@ def fit(
     size: int | None = None,
     labels: bool = False,
     strategy: str | None = None,
+    experience: str | None = None,
+    race: str = "ftrl",
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
@@ -46,14 +48,19 @@ def fit(
       data: a folder, archive or file of images, the name of a built-in task, or an array `[n, h, w, c]` or `[n, h, w]`.
       time: budget in seconds or as text (`"10m"`); 10 minutes when neither budget is given.
       images: budget in images shown to the discriminator (`"2M"`), instead of time; such a run is exact: the same
-        arguments on the same machine give the same generator, however often it is interrupted.
+        arguments and experience on the same machine give the same generator, however often it is interrupted.
       out: run folder to make; must not exist.
       seed: of the weights and batches.
-      recipe: a `Recipe`, its JSON value, or a file of it; None for the default.
+      recipe: a `Recipe`, its JSON value, or a file of it; None for what the experience proposes: one recipe, or several
+        that race where the budget is long enough.
       size: resample the images to squares of this side.
       labels: make the generator class-conditional.
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
         and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
+      experience: file or database URL of what was learned, asked before and added to after the run, together with
+        what is shipped; None for your own, `"none"` to do without any.
+      race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
+        the likeliest recipe alone (docs/race.md).
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
@@ -71,6 +78,8 @@ def fit(
         size=size,
         labels=labels,
         strategy=strategy,
+        experience=experience,
+        allocation=race,
         models=_models(generator, discriminator, networks),
         listener=listener or _ignore,
     )
@@ -107,12 +116,20 @@ def load(
     return load_generator(run)
 
 
-def average(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
+def average(
+    run: Path | str, *, distil: bool = False, listener: Callable[[dict[str, Any]], None] | None = None
+) -> Generator:
     """Compares all averages of a run that has ended on its validation images, and keeps the best generator.
 
     `fit` does so by itself, within its budget; here there is no limit (docs/averaging.md).
+
+    Args:
+      run: its folder.
+      distil: where a mixture of generators is best, train one network to draw what it draws, and keep that if it is
+        better than every single generator.
+      listener: called with every event (docs/run-folder.md) as it happens.
     """
-    return _reported(average_run(run, listener or _ignore))
+    return _reported(average_run(run, listener or _ignore, distil))
 
 
 def learn(

@@ -66,6 +66,13 @@ def fit(
     strategy: Annotated[
         str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
     ] = None,
+    experience: Annotated[
+        str | None,
+        typer.Option("--experience", metavar="FILE|URL|none", help="What was learned; your own if not given."),
+    ] = None,
+    race: Annotated[
+        str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
+    ] = "ftrl",
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -76,9 +83,8 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
-    start = partial(
-        train, data, **budget, **reading, out=out, seed=seed, recipe=recipe, strategy=strategy, **_given(networks)
-    )
+    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race}
+    start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
 
@@ -97,11 +103,17 @@ def resume(
 
 
 @app.command()
-def average(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Compare the averages of a run that has ended, and keep the best."""
+def average(
+    run: Run,
+    distil: Annotated[bool, typer.Option("--distil", help="Train one network to draw what a mixture draws.")] = False,
+    tensorboard: TensorBoard = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the averages of a finished run, and keep the best."""
     from mulligan.api import average as compare
 
-    _train(partial(compare, run), tensorboard, quiet, as_json, run)
+    _train(partial(compare, run, distil=distil), tensorboard, quiet, as_json, run)
 
 
 @app.command()
@@ -184,6 +196,14 @@ def report(
         from mulligan.report.wandb import write_wandb
 
         write_wandb(run, wandb)
+
+
+@app.command()
+def explain(run: Run) -> None:
+    """Say what was expected of a run, which recipes raced, and why the winner won."""
+    from mulligan.report.race import explain as lines
+
+    print("\n".join(lines(run)))
 
 
 @app.command()

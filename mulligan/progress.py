@@ -6,6 +6,7 @@ Made from the events of `docs/run-folder.md`. Progress goes to stderr, results a
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,10 +40,11 @@ class Standing:
     images_per_second: float | None = None
     evaluation: Event | None = None
     best: Event | None = None
+    spent: float | None = None  # share of the budget, where several recipes have a part in it
 
     def observe(self, event: Event) -> None:
         """Takes in one event; `start` names the folder of a new run."""
-        self.nimg, self.seconds = event["nimg"], event["seconds"]
+        self.nimg, self.seconds, self.spent = event["nimg"], event["seconds"], event.get("share", self.spent)
         self.run = Path(event["run"]) if "run" in event else self.run
         if self.run is not None and not self.budget:
             self.budget = json.loads((self.run / "run.json").read_text())["budget"]
@@ -54,6 +56,8 @@ class Standing:
 
     def share(self) -> float:
         """Share of the budget spent, 0 to 1; 0 as long as the budget is not known."""
+        if self.spent is not None:
+            return self.spent
         spent = [self.nimg / self.budget["images"]] if "images" in self.budget else []
         spent += [self.seconds / self.budget["seconds"]] if "seconds" in self.budget else []
         return min(max(spent, default=0.0), 1.0)
@@ -63,7 +67,7 @@ class Standing:
         if "seconds" in self.budget:
             return max(self.budget["seconds"] - self.seconds, 0.0)
         if "images" in self.budget and self.images_per_second:
-            return max(self.budget["images"] - self.nimg, 0) / self.images_per_second
+            return self.budget["images"] * (1 - self.share()) / self.images_per_second
         return None
 
     def figures(self) -> list[str]:
@@ -85,34 +89,89 @@ def metric(scores: Event) -> str:
     return f"KID@{scores['embedding']} {value}" + (f" ({interval})" if interval else "")
 
 
-def announcement(event: Event) -> str | None:  # noqa: PLR0911
+def announcement(event: Event) -> str | None:
     """The line for an event that a person should see even when quiet; None for all others."""
-    match event["kind"]:
-        case "guard":
-            back = f"back to {short(event['back_to_nimg'])} images"
-            return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
-        case "strategy" if event["mode"] == "fork":
-            chosen = event["strategy"] or "none of the strategies lasted"
-            return f"fork at {short(event['nimg'])} images: {chosen}"
-        case "note":
-            return event["text"]
-        case "resume":
-            lost = f" ({event['reason']})" if event.get("reason") else ""
-            return f"going on from {short(event['from_nimg'])} images{lost}"
-        case "choice":
-            return chosen(event)
-        case "stop":
-            return f"stopped at {short(event['nimg'])} images: {event['reason']}"
-    return None
+    say = ANNOUNCED.get(event["kind"])
+    return say(event) if say else None
+
+
+def guarded(event: Event) -> str:
+    """What the guard saw, and what it did; `event` is a `guard`."""
+    back = f"back to {short(event['back_to_nimg'])} images"
+    return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
+
+
+def forked(event: Event) -> str | None:
+    """Which strategy a fork adopts; `event` is a `strategy`. One that is only switched to is no news."""
+    if event["mode"] != "fork":
+        return None
+    return f"fork at {short(event['nimg'])} images: {event['strategy'] or 'none of the strategies lasted'}"
+
+
+def resumed(event: Event) -> str:
+    """Where a run goes on, and what was lost; `event` is a `resume`."""
+    lost = f" ({event['reason']})" if event.get("reason") else ""
+    return f"going on from {short(event['from_nimg'])} images{lost}"
+
+
+def advised(event: Event) -> str | None:
+    """What the experience promises before a run; `event` is an `advice`."""
+    if event["trouble"]:
+        return f"going on without experience: {event['trouble']}"
+    if event["kid"] is None:
+        return None
+    kid = event["kid"]
+    parts = [f"expected KID {number(kid['median'])} (80%: {number(kid['low'])} to {number(kid['high'])})"]
+    parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
+    if event["saving"] is not None and event["saving"] > 1:
+        parts.append(f"the textbook's recipe would take {saving(event['saving'])} the compute")
+    parts += [f"{event['recipes']} recipes race"] if event["recipes"] > 1 else []
+    return "; ".join(parts)
+
+
+def saving(times: float | None) -> str:
+    """How many times the compute, in words.
+
+    Example:
+      >>> saving(6.2), saving(math.inf)
+      ('about 6 times', 'more than 64 times')
+    """
+    return "more than 64 times" if times is None or math.isinf(times) else f"about {number(round(times, 1))} times"
+
+
+def distilled(event: Event) -> str | None:
+    """What distilling a mixture came to; `event` is an `average`, of which the others are no news."""
+    if "loss" not in event:
+        return None
+    loss = f"{number(event['loss'])}, from {number(event['loss_before'])}"
+    return f"distilled the mixture: mean squared difference of pixels {loss}; {metric(event)}"
 
 
 def chosen(event: Event) -> str:
     """Which generator is kept, and what that gains; `event` is a `choice`."""
-    gains = [f"{number(-gain['value'])} better than {other}" for other, gain in event["gains"].items()]
+    gains = [f"{_above(gain['value'])} that of {other}" for other, gain in event["gains"].items()]
     skipped = f"; no time for {', '.join(event['skipped'])}" if event["skipped"] else ""
     reason = f" ({event['reason']})" if event["reason"] else ""
     better = f": KID {', '.join(gains)}" if gains else ""
     return f"kept {event['average']} of {short(event['at_nimg'])} images{better}{skipped}{reason}"
+
+
+def _above(difference: float) -> str:
+    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
+
+
+ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
+    "advice": advised,
+    "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
+    "guard": guarded,
+    "strategy": forked,
+    "note": lambda event: event["text"],
+    "resume": resumed,
+    "average": distilled,
+    "choice": chosen,
+    "stop": lambda event: f"stopped at {short(event['nimg'])} images: {event['reason']}",
+    "forgotten": lambda event: f"this run is not remembered: {event['reason']}",
+}
 
 
 class Lines:

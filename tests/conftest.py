@@ -17,6 +17,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+os.environ.setdefault("MULLIGAN_EXPERIENCE", "none")  # runs neither depend on what ran before nor change what is kept
+
 settings.register_profile("mulligan", deadline=None, derandomize="CI" in os.environ)  # compiling takes its time
 settings.load_profile("mulligan")
 

@@ -23,12 +23,15 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --networks --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --networks --tensorboard"
+    " --quiet --json",
     "resume": "--networks --tensorboard --quiet --json",
+    "average": "--distil --tensorboard --quiet --json",
     "sample": "-n --out --seed --label --networks",
     "export": "--to --out",
     "serve": "--port --networks",
     "report": "--tensorboard --wandb",
+    "explain": "",
     "score": "--size -n --inception --json",
     "demo": "--out --time --quiet",
     "recipe": "",
@@ -83,7 +86,7 @@ def training(monkeypatch, tmp_path):
         return SCORES
 
     gan = SimpleNamespace(sample=sample, classes=("cat", "dog"))
-    stand_in = SimpleNamespace(fit=train, resume=train, load=lambda run: gan, score=score)
+    stand_in = SimpleNamespace(fit=train, resume=train, average=train, load=lambda run: gan, score=score)
     monkeypatch.setitem(sys.modules, "mulligan.api", stand_in)
     return SimpleNamespace(calls=calls, fails=fails)
 
@@ -164,6 +167,8 @@ def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, tr
         "seed": 3,
         "recipe": None,
         "strategy": None,
+        "experience": None,
+        "race": "ftrl",
         "size": 32,
         "labels": True,
     }
@@ -200,6 +205,18 @@ def test_demo_trains_on_digits(run_command, training):
 def test_resume_passes_the_run(run_command, training, tmp_path):
     assert run_command("resume", tmp_path)[0] == 0
     assert training.calls == [(tmp_path, {})]
+
+
+def test_average_passes_the_run_and_tells_the_result(run_command, training, tmp_path):
+    code, out, _ = run_command("average", tmp_path)
+    assert (code, training.calls) == (0, [(tmp_path, {"distil": False})])
+    assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
+    assert f"{tmp_path / 'run' / 'report.html'}" in out
+
+
+def test_average_may_distil(run_command, training, tmp_path):
+    assert run_command("average", tmp_path, "--distil")[0] == 0
+    assert training.calls == [(tmp_path, {"distil": True})]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,25 @@ def test_announcements_are_never_held_back():
     ]
 
 
+CHOICE = {"kind": "choice", "nimg": 64_000, "seconds": 9.0, "average": "ema", "at_nimg": 64_000}
+CHOICE |= {"gains": {}, "skipped": [], "reason": None}
+
+
+def test_the_choice_is_announced_with_what_it_gains():
+    gains = {"ema": {"value": -0.02, "deviation": 0.01}, "last": {"value": 0.004, "deviation": 0.01}}
+    told = announcement(CHOICE | {"average": "soup", "gains": gains, "skipped": ["mixture", "power_20"]})
+    assert told == (
+        "kept soup of 64k images: KID 0.02 below that of ema, 0.004 above that of last; no time for mixture, power_20"
+    )
+    distilled = EVALUATION | {"kind": "average", "average": "distilled", "loss": 0.03, "loss_before": 0.24}
+    assert announcement(distilled) == (
+        "distilled the mixture: mean squared difference of pixels 0.03, from 0.24; KID@m1 0.0200 (0.0180 to 0.0220)"
+    )
+    assert announcement(EVALUATION | {"kind": "average", "average": "ema"}) is None
+    assert announcement(CHOICE) == "kept ema of 64k images"
+    assert announcement(CHOICE | {"average": "best", "reason": "too few"}) == "kept best of 64k images (too few)"
+
+
 def test_ordinary_events_are_no_announcements():
     assert announcement(chunk(1.0)) is None
 

@@ -21,7 +21,8 @@ from mulligan.errors import MulliganError
 from mulligan.types import Key
 
 Features = Float[Array | np.ndarray, "_ d"]
-Kernel = Callable[[Features, Features], Float[Array, "_ _"]]  # every row with every row
+Traced = Float[Array, "_ d"]  # features inside a compiled program
+Kernel = Callable[[Traced, Traced], Float[Array, "_ _"]]  # every row with every row
 Weights = Float[Array | np.ndarray, " k"]
 Matrix = Float[np.ndarray, "k k"]
 Solver = Callable[[Matrix, Weights], Weights]
@@ -89,13 +90,13 @@ def draw_members(key: Key, weights: Weights, n: int) -> Int[Array, " n"]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _across(kernel: Kernel, one: Features, other: Features) -> Array:
+def _across(kernel: Kernel, one: Traced, other: Traced) -> Array:
     """The mean kernel between two sets."""
     return kernel(one, other).mean()
 
 
 @partial(jax.jit, static_argnums=0)
-def _within(kernel: Kernel, features: Features) -> Array:
+def _within(kernel: Kernel, features: Traced) -> Array:
     """The mean kernel between two different elements of one set."""
     n = features.shape[0]
     return jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0.0, kernel(features, features))) / (n * (n - 1))

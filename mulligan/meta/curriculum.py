@@ -1,22 +1,25 @@
 """What to try next while experience is gathered.
 
-All tasks get the same recipes in the same order, so that recipes can be compared across tasks: the default, the
-textbook's, then in turn mutations of the default and recipes drawn from the whole space. Every fourth is tried with a
-second seed. Most trials are short; in proportion to their number, longer ones follow of the two fixed recipes and then
-of those that ended best, with another seed.
+All tasks first get the same recipes in the same order, so that recipes can be compared across tasks: the default, the
+textbook's, then in turn mutations of the default and recipes drawn from the whole space; every fourth with a second
+seed. From then on recipes are bred (`meta.evolution`): those that did well elsewhere are tried first, then new ones.
+Most trials are short; in proportion to their number, longer ones follow of the two fixed recipes and then of those
+that ended best, with another seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 
 from mulligan.meta.default import default_recipe, textbook_recipe
+from mulligan.meta.evolution import candidates, child, loss, promising
 from mulligan.meta.footprint import Limits, refusal
-from mulligan.meta.record import DONE, Trial
+from mulligan.meta.record import Trial
 from mulligan.meta.space import Space
 from mulligan.meta.trial import Assignment, budget_flops
 from mulligan.recipe import Recipe
@@ -30,35 +33,47 @@ LONGER_SEED = 2
 TYPICAL = (28, 28, 1)  # the shape that recipes must be affordable for
 LEAST_SHARE = 1 / 16  # of the yardstick's images, that a recipe must be able to see
 MOST_BYTES = 2.0**31
+SHARED = 8  # recipes that every task gets
+JUDGED = ("ema",)  # the average that a trial is judged by; others would only cost time
 FIXED = 2  # recipes that come first, and are tried at every length
 
 
-def wanted(task: Task, images: int, ended: Iterable[Trial]) -> Iterator[Assignment]:
+def wanted(task: Task, images: int, ended: Sequence[Trial], budgets: Mapping[str, float]) -> Iterator[Assignment]:
     """Assignments on a task, the most wanted first, without end; those that are taken are for the caller to skip.
 
     Args:
       images: of the yardstick, that a short trial lasts; see `meta.trial`.
-      ended: trials on this task so far.
+      ended: trials on all tasks so far.
+      budgets: task to operations of a short trial.
     """
-    yield from _longer(task, images, list(ended))
-    for index in count():
+    yield from _longer(task, images, [trial for trial in ended if trial.task == task.hash])
+    for index in range(SHARED):
         recipe = recipe_at(index, task, images)
         yield Assignment(task, recipe, 0, images)
         if index % AGAIN == 0:
             yield Assignment(task, recipe, 1, images)
+    known = candidates(ended, budgets)
+    for recipe in promising(known, task.hash):
+        yield Assignment(task, recipe, 0, images)
+    rng = np.random.default_rng([SEED, len(ended), int(task.hash[:8], 16)])
+    limits = _limits(images)
+    while True:
+        bred = child(known, rng, lambda recipe: refusal(recipe, TYPICAL, 0, limits) is None)
+        yield Assignment(task, bred, 0, images)
 
 
 def recipe_at(index: int, task: Task, images: int) -> Recipe:
     """The recipe at a place of the sequence; only the first, the default, depends on the task."""
     if index == 0:
-        return default_recipe(task.shape, len(task.train), Budget(images, None))
+        default = default_recipe(task.shape, len(task.train), Budget(images, None))
+        return dataclasses.replace(default, averages=JUDGED)
     return textbook_recipe() if index == 1 else _drawn(index, images)
 
 
 @lru_cache(maxsize=4096)
 def _drawn(index: int, images: int) -> Recipe:
     space, rng = Space(), np.random.default_rng((SEED, index))
-    limits = Limits(budget_flops(TYPICAL, images), int(images * LEAST_SHARE), int(MOST_BYTES))
+    limits = _limits(images)
     start = default_recipe(TYPICAL, 10_000, Budget(images, None))
     while True:
         recipe = space.sample(rng) if index % 2 else start
@@ -68,20 +83,16 @@ def _drawn(index: int, images: int) -> Recipe:
             return recipe
 
 
-def _longer(task: Task, images: int, ended: list[Trial]) -> Iterator[Assignment]:
+def _limits(images: int) -> Limits:
+    return Limits(budget_flops(TYPICAL, images), int(images * LEAST_SHARE), int(MOST_BYTES))
+
+
+def _longer(task: Task, images: int, ended: Sequence[Trial]) -> Iterator[Assignment]:
     """Longer trials that are due: of the fixed recipes first, then of those that ended best."""
     short = [trial for trial in ended if trial.budget == budget_flops(task.shape, images)]
-    ranked = [trial.recipe for trial in sorted(filter(_judged, short), key=_kid)]
+    ranked = [trial.recipe for trial in sorted(short, key=loss) if math.isfinite(loss(trial))]
     fixed = [recipe_at(index, task, images) for index in range(FIXED)]
     best = list(dict.fromkeys([*fixed, *ranked]))
     for times, every in LONGER:
         for recipe in best[: len(short) // every]:
             yield Assignment(task, recipe, LONGER_SEED, times * images)
-
-
-def _judged(trial: Trial) -> bool:
-    return trial.status == DONE and bool(trial.curve) and trial.curve[-1].figures["kid"] is not None
-
-
-def _kid(trial: Trial) -> float:
-    return float(trial.curve[-1].figures["kid"] or 0.0)

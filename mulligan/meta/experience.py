@@ -27,6 +27,7 @@ from mulligan.meta.schema import claims, curves, recipes, tasks, trials
 
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
 PATIENCE_SECONDS = 30.0  # for another writer's transaction
+NONE = "none"  # in place of a place: nothing is asked, nothing remembered
 AT_A_TIME = 500  # trials read in one query
 
 
@@ -166,7 +167,7 @@ class Experience:
 
 
 def own_place() -> str:
-    """`MULLIGAN_EXPERIENCE`, or `experience.db` in the user's data folder."""
+    """`MULLIGAN_EXPERIENCE` (`none` to have none), or `experience.db` in the user's data folder."""
     from platformdirs import user_data_path
 
     return os.environ.get("MULLIGAN_EXPERIENCE") or str(user_data_path("mulligan") / "experience.db")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import time as clock
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,12 @@ import numpy as np
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
 from mulligan.game.state import pixels
+from mulligan.meta import race
+from mulligan.meta.advice import Advice, advise
 from mulligan.meta.default import default_recipe
+from mulligan.meta.experience import NONE, own_place
+from mulligan.meta.outcome import remember
+from mulligan.meta.race import Arm
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
@@ -27,7 +31,7 @@ from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.budget import Budget
+from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
@@ -51,6 +55,8 @@ class Options:
       labels: train a class-conditional generator.
       strategy: `none`, `fork` or `switch` in place of the recipe's own.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
+      experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
+      allocation: how a race shares out the budget: a name in `meta.allocation.ALLOCATIONS`.
       listener: receives every event as it happens.
     """
 
@@ -61,6 +67,8 @@ class Options:
     labels: bool = False
     strategy: str | None = None
     models: Architecture | None = None
+    experience: str | None = None
+    allocation: str = "ftrl"
     listener: Listener = lambda event: None
 
 
@@ -77,18 +85,36 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
     if len(task.train) < 2:
         raise MulliganError(f"{task.name} holds a single image, and nothing can be compared with it: give at least 2.")
-    recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
-    if options.strategy is not None:
-        recipe = dataclasses.replace(recipe, strategy=options.strategy)
+    advice = _advice(task, budget, options)
+    folder = begin(data, task, advice, budget, options)
+    options.listener({"kind": "advice", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **advice.to_json()})
+    return _go_on(folder, task, options.listener, started)
+
+
+def _advice(task: Task, budget: Budget, options: Options) -> Advice:
+    """What to train: the recipe that was asked for, or what the experience says; each with the strategy asked for."""
     if options.models is not None:
-        recipe = dataclasses.replace(recipe, architecture=options.models)
-    folder = _begin(data, task, recipe, budget, options)
-    return _train(Assignment(folder, task, recipe, options.seed, budget, options.listener, started))
+        recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
+        own = dataclasses.replace(recipe, architecture=options.models)
+        advice = Advice((Arm(own, 1.0, "models of your own"),))
+    elif options.recipe is not None:
+        advice = Advice((Arm(options.recipe, 1.0, "as asked for"),))
+    else:
+        advice = advise(task, budget, options.experience or own_place(), options.seed)
+    if options.strategy is None:
+        return advice
+    arms = (arm._replace(recipe=dataclasses.replace(arm.recipe, strategy=options.strategy)) for arm in advice.arms)
+    return dataclasses.replace(advice, arms=tuple(arms))
 
 
-def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Options) -> RunFolder:
-    """The run folder, with all that `resume` needs: images that came as an array are kept in it."""
+def begin(data: Any, task: Task, advice: Advice, budget: Budget, options: Options) -> RunFolder:
+    """The run folder, with all that `resume` needs: images that came as an array are kept in it.
+
+    Raises:
+      MulliganError: no recipe can be trained, or the folder cannot be made.
+    """
     array = isinstance(data, np.ndarray)
+    recipe = advice.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_path(task.name)
@@ -99,14 +125,17 @@ def _begin(data: Any, task: Task, recipe: Recipe, budget: Budget, options: Optio
         "budget": budget.to_json(),
         "source": KEPT if array else _absolute(str(data)),
         "options": {"size": options.size, "labels": options.labels},
+        "experience": options.experience or own_place(),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json()})
+    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "advice": advice.to_json()})
     if array:
         content = io.BytesIO()
         np.save(content, data, allow_pickle=False)
         replace_file(folder.path / KEPT, content.getvalue())
+    if len(advice.arms) > 1:
+        folder.write(race.DOCUMENT, race.document(advice.arms, options.allocation))
     folder.write("run", run)
     return folder
 
@@ -130,16 +159,31 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
       MulliganError: not a run folder, or its data is gone or has changed.
       Interrupted: Ctrl-C; the run is saved.
     """
+    started = clock.monotonic()
     folder = RunFolder.open(Path(run))
     if (folder.path / MODEL).is_file():
         return load(folder.path)
-    return _train(_assigned(folder, listener))
+    return _go_on(folder, _task(folder), listener, started)
 
 
-def average(run: Path | str, listener: Listener = lambda event: None) -> Generator:
+def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
     """Compares the averages of a run that has ended, for as long as it takes, and keeps the best.
 
     What was chosen before, with its final score, is forgotten.
+
+    Args:
+      run: its folder.
+      listener: called with every event.
+      distil: make a mixture into one network (`training.distil`).
+
+    Raises:
+      MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
+    """
+    return finish(ended(run, listener), Allowance(distil=distil))
+
+
+def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
+    """A run that has ended, as it stood when its training did.
 
     Raises:
       MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
@@ -148,12 +192,11 @@ def average(run: Path | str, listener: Listener = lambda event: None) -> Generat
     if not (folder.path / MODEL).is_file():
         raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
     cache_programs()
-    return finish(Loop(_assigned(folder, listener)), math.inf)
+    return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 
 
-def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
-    """What the run in this folder was asked to do."""
-    started = clock.monotonic()
+def _task(folder: RunFolder) -> Task:
+    """The images of a run, as they were when it began."""
     document = folder.document("run")
     source = document["source"]
     task = read_task(folder.path / source if source == KEPT else source, **document["options"])
@@ -161,18 +204,22 @@ def _assigned(folder: RunFolder, listener: Listener) -> Assignment:
         raise MulliganError(
             f"the images in {source} have changed since this run began: start a new one with `mulligan fit`."
         )
-    recipe = Recipe.from_json(folder.document("recipe"))
-    budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-    return Assignment(folder, task, recipe, document["seed"], budget, listener, started)
+    return task
 
 
-def _train(assignment: Assignment) -> Generator:
+def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) -> Generator:
+    """Races, if there is a race, trains, and remembers how it went."""
     cache_programs()
-    loop = Loop(assignment)
+    if (folder.path / f"{race.DOCUMENT}.json").is_file():
+        race.Race(race.Contest(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
+        started = clock.monotonic()
+    loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
     generator = finish(loop)
-    if assignment.recipe.architecture.family == FAMILY:
+    if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         _hand_back(loop, generator)
+    else:
+        _remember(folder, task, listener)
     return generator
 
 
@@ -184,3 +231,28 @@ def _hand_back(loop: Loop, generator: Generator) -> None:
     member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
     for network in (member, disc):
         keras.hand_back(network)
+
+
+def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> Assignment:
+    """What the run in this folder, after a race if there was one, has to do."""
+    recipe, seed = Recipe.from_json(folder.document("recipe")), folder.document("run")["seed"]
+    elsewhere = race.elsewhere(folder)
+    budget = _budget(folder)
+    tell = race.counting(listener, budget, elsewhere)
+    return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere)
+
+
+def _budget(folder: RunFolder) -> Budget:
+    document = folder.document("run")["budget"]
+    return Budget(document.get("images"), document.get("seconds"))
+
+
+def _remember(folder: RunFolder, task: Task, listener: Listener) -> None:
+    """Adds the run to the experience; one that cannot be written costs nobody their generator."""
+    where = folder.document("run")["experience"]
+    if where == NONE:
+        return
+    try:
+        remember(folder, task, where)
+    except MulliganError as error:
+        listener({"kind": "forgotten", "nimg": 0, "seconds": 0.0, "reason": str(error)})

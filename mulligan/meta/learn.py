@@ -24,7 +24,7 @@ from mulligan.errors import MulliganError
 from mulligan.meta.curriculum import wanted
 from mulligan.meta.experience import LEASE_SECONDS, Experience, own_place
 from mulligan.meta.record import TaskRecord, assignment
-from mulligan.meta.trial import Assignment, run_trial
+from mulligan.meta.trial import Assignment, budget_flops, run_trial
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
@@ -147,8 +147,10 @@ def _claimed(experience: Experience, duty: Duty, worker: str) -> Assignment | No
         fewest = min(duty.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
         if fewest is None:
             return None
-        ended = list(experience.trials(fewest.hash))
-        chosen = next(each for each in wanted(fewest, duty.images, ended) if _assignment(each) not in taken)
+        budgets = {task.hash: budget_flops(task.shape, duty.images) for task in duty.tasks}
+        ended = list(experience.trials())
+        possible = wanted(fewest, duty.images, ended, budgets)
+        chosen = next(each for each in possible if _assignment(each) not in taken)
         if experience.claim(_assignment(chosen), fewest.hash, worker):
             return chosen
 

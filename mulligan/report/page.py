@@ -13,6 +13,7 @@ from mulligan.report.curves import quality, training
 from mulligan.report.facts import cost, data, recipe
 from mulligan.report.markup import Html, element, join
 from mulligan.report.pictures import interpolation, neighbours, samples
+from mulligan.report.race import race
 from mulligan.report.result import happened, summary
 from mulligan.report.run import RunRecord, read_run
 
@@ -22,6 +23,7 @@ SECTIONS: list[Section] = [
     summary,
     samples,
     quality,
+    race,
     averages,
     neighbours,
     interpolation,

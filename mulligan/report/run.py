@@ -50,6 +50,8 @@ class RunRecord:
     recipe: Recipe
     task: dict[str, Any]
     events: tuple[Event, ...] = field(repr=False)
+    race: dict[str, Any] = field(default_factory=dict, repr=False)  # empty where there was none
+    advice: dict[str, Any] = field(default_factory=dict, repr=False)  # what was expected
     unreadable: int = 0  # lines of events.jsonl that were skipped, such as a torn last one
 
     def of(self, kind: str) -> list[Event]:
@@ -107,7 +109,17 @@ def read_run(folder: Path) -> RunRecord:
         raise MulliganError(f"{folder / 'recipe.json'} is damaged: it does not hold a recipe.") from error
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
-    return RunRecord(folder, run, recipe, task, _with_abandoned(events), unreadable)
+    race, advice = (_optional(folder / f"{name}.json") for name in ("race", "advice"))
+    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, advice, unreadable)
+
+
+def read_events(folder: Path) -> list[Event]:
+    """The events of a run folder; none where there is no such folder.
+
+    Raises:
+      MulliganError: the file is damaged or cannot be read.
+    """
+    return _events(folder / "events.jsonl")[0]
 
 
 def finite(value: Any) -> float | None:
@@ -115,6 +127,10 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= LARGEST else None
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return _document(path) if path.exists() else {}
 
 
 def _document(path: Path) -> dict[str, Any]:

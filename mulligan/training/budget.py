@@ -19,8 +19,23 @@ NOMINAL_FLOPS = {
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-RESERVE_SHARE, RESERVE_SECONDS = 0.03, 3.0  # of a time budget, kept for comparing averages and the final score
-CHOICE_SHARE = 0.5  # of that reserve, for comparing averages
+FINAL_LOOKS = 16  # evaluations that the final score takes as long as
+MOST_FINAL = 0.2  # share of a time budget kept for it, at most
+CHOICE_SHARE, MOST_CHOICE = 0.03, 0.1  # of a time budget, for comparing averages: commonly, and at most
+MOST_COMPARED = 50  # evaluations that comparing all of them takes
+CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
+FEWEST_COMPARED = 12  # evaluations for that, even where they cost more, but for the limit in time
+
+
+class Cost(NamedTuple):
+    """What training took."""
+
+    images: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+
+
+NOTHING = Cost()
 
 
 class Budget(NamedTuple):
@@ -31,6 +46,25 @@ class Budget(NamedTuple):
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def without(self, spent: Cost) -> Budget:
+        """What is left of it."""
+        images = None if self.images is None else max(self.images - spent.images, 0)
+        return Budget(images, None if self.seconds is None else max(self.seconds - spent.seconds, 0.0))
+
+    def share(self, spent: Cost) -> float:
+        """How much of it is used up, 0 to 1."""
+        if self.images is not None:
+            return min(spent.images / self.images, 1.0)
+        return min(spent.seconds / (self.seconds or 1.0), 1.0)
+
+
+class Allowance(NamedTuple):
+    """What comparing averages may take, without limit as it stands; and whether a mixture is to become one network."""
+
+    seconds: float = math.inf
+    evaluations: float = math.inf
+    distil: bool = False
 
 
 def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:
@@ -48,7 +82,7 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
     speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
     progress.chunk_steps = max(1, int(speed * CHUNK_SECONDS / step_nimg))
     progress.interval_nimg = int(speed * progress.look_seconds / EVALUATION_SHARE)
-    left = max((budget.seconds or 0) - reserve(budget) - progress.seconds, 0.0)
+    left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
     progress.horizon_nimg = progress.spent_nimg + left * speed
 
 
@@ -59,23 +93,34 @@ def next_look(progress: Progress) -> int:
     return spent + max(affordable, min(int(progress.horizon_nimg / LOOKS), spent), 1)
 
 
-def reserve(budget: Budget) -> float:
+def reserve(progress: Progress, budget: Budget) -> float:
     """Seconds of a time budget that are kept for comparing averages and for the final score."""
-    return RESERVE_SECONDS + RESERVE_SHARE * (budget.seconds or 0)
+    seconds = budget.seconds or 0
+    fewest, most = FEWEST_COMPARED * progress.look_seconds, MOST_COMPARED * progress.look_seconds
+    comparing = min(max(CHOICE_SHARE * seconds, fewest), most, MOST_CHOICE * seconds)
+    return comparing + _final_seconds(progress, seconds)
 
 
-def choice_seconds(progress: Progress, budget: Budget) -> float:
-    """Seconds that remain for comparing averages when training has ended; without limit unless time is the budget."""
-    if budget.seconds is None:
-        return math.inf
-    return budget.seconds - (1 - CHOICE_SHARE) * reserve(budget) - progress.seconds
+def _final_seconds(progress: Progress, seconds: float) -> float:
+    return min(FINAL_LOOKS * progress.look_seconds, MOST_FINAL * seconds)
+
+
+def choice_allowance(progress: Progress, budget: Budget) -> Allowance:
+    """What remains for comparing averages when training has ended; no clock decides unless time is the budget.
+
+    An evaluation costs the share `EVALUATION_SHARE` of training on `interval_nimg` images.
+    """
+    if budget.seconds is not None:
+        return Allowance(seconds=budget.seconds - _final_seconds(progress, budget.seconds) - progress.seconds)
+    affordable = CHOICE_OPERATIONS / EVALUATION_SHARE * progress.spent_nimg / max(progress.interval_nimg, 1)
+    return Allowance(evaluations=max(FEWEST_COMPARED, int(affordable)))
 
 
 def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
     """Steps until the budget is used up, at the speed seen so far."""
     if budget.images is not None:
         return -(-(budget.images - progress.spent_nimg) // step_nimg)
-    left = (budget.seconds or 0) - reserve(budget) - progress.seconds
+    left = (budget.seconds or 0) - reserve(progress, budget) - progress.seconds
     if not progress.spent_nimg:  # the speed is not known yet; every run gets its first chunk
         return progress.chunk_steps
     return int(left * progress.spent_nimg / max(progress.training_seconds, 1e-3) / step_nimg)

@@ -1,29 +1,26 @@
 """Which generator a run keeps: its averages compared on validation images once training has ended.
 
-With many candidates the best score is partly luck. So half of the validation images chooses, and the other half, with
-other latents, confirms: only a candidate that beats the plain average there as well is kept.
+The plain average is kept unless a candidate that does better on one half of the images beats it on the other half too.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, rebuild
-from mulligan.metrics.kernel import Difference, kid_difference, polynomial
-from mulligan.metrics.score import Reference, quick_of_features
+from mulligan.metrics.kernel import Difference, polynomial
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
-from mulligan.training.evaluation import FEWEST, LATENT_SEED, Evaluator
+from mulligan.training.budget import Allowance
+from mulligan.training.comparison import Candidate, Comparison
+from mulligan.training.distil import distil
+from mulligan.training.evaluation import FEWEST
 from mulligan.training.loop import Loop
 from mulligan.training.snapshots import Parameters
 from mulligan.types import Pytree
@@ -33,40 +30,45 @@ INGREDIENTS = 8  # newest snapshots that a soup is made from
 POOL = 8  # best candidates that a mixture is made from
 MOST_MEMBERS, LEAST_WEIGHT = 4, 0.05  # of a mixture: each member costs its memory and its time
 BEYOND = 2.0  # deviations by which a mixture must be better than the one generator that it would replace
-CONFIRMATIONS = 4  # evaluations kept for the second half
 
-Features = Float[np.ndarray, "m d"]
-
-
-class Candidate(NamedTuple):
-    """A generator, and the images seen when it stood so."""
-
-    name: str
-    gen: Pytree
-    nimg: int
+TOO_FEW = f"fewer than {2 * FEWEST} validation images are too few to choose by"
+NO_TIME = "the budget left no time to compare"
+NOT_FINITE = "no other generator has finite weights"
+NOTHING_TO_DISTIL = "no mixture beats a single generator, so there is nothing to distil"
 
 
 class Choice(NamedTuple):
-    """The generator to keep, the average that it is, and the images seen when it stood so."""
+    """The generator to keep, the average that it is, and the images seen when it stood so.
+
+    `name` is its own among the `candidates` that were compared; "best" is an average too, of an earlier moment.
+    """
 
     gen: Pytree
     average: str
     nimg: int
+    name: str
+    candidates: Mapping[str, Candidate]
 
 
-def choose(loop: Loop, seconds: float = math.inf) -> Choice:
+def choose(loop: Loop, allowance: Allowance) -> Choice:
     """Compares the averages of a run that has ended, tells what it found, and says which generator to keep.
+
+    Where they cannot be compared that is the best one of the run's evaluations.
 
     Args:
       loop: of a run that has ended.
-      seconds: after which no further candidate is tried; the plain average is always judged.
+      allowance: what the comparison may take.
     """
-    evaluator = Evaluator.make(loop.task, loop.sampler, "validation")
+    evaluator = loop.evaluator
     if evaluator.split != "validation" or len(evaluator.reference.features) < 2 * FEWEST:
-        kept = _kept_so_far(loop)
-        loop.tell("choice", average="best", at_nimg=kept.nimg, gains={}, skipped=[], reason="too few images to choose")
-        return kept
-    return Comparison(loop, evaluator, seconds).choose()
+        return _uncompared(loop, TOO_FEW)
+    comparison = Comparison(evaluator, allowance, loop.tell, loop.progress.look_seconds / len(loop.judged()))
+    if not comparison.allows(2):
+        return _uncompared(loop, NO_TIME)
+    singles = _finite(_singles(loop))
+    if not singles:
+        return _uncompared(loop, NOT_FINITE)
+    return _compared(loop, comparison, singles, allowance.distil)
 
 
 def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
@@ -92,153 +94,35 @@ def worth_its_cost(gain: Difference) -> bool:
     return gain.value < -BEYOND * gain.deviation
 
 
-class Comparison:
-    """Candidates of one run, judged one after the other; what does not fit into the time is skipped."""
-
-    def __init__(self, loop: Loop, evaluator: Evaluator, seconds: float):
-        self.loop = loop
-        self.choosing, self.confirming = halves(evaluator)
-        self.began = time.monotonic()
-        self.ends = self.began + seconds
-        self.pace = math.inf  # seconds of an evaluation, without compiling
-        self.candidates: dict[str, Candidate] = {}
-        self.kids: dict[str, float] = {}  # on the first half
-        self.features: dict[str, Features] = {}
-        self.skipped: list[str] = []
-        self._confirmed: dict[str, Features] = {}
-
-    def choose(self) -> Choice:
-        """All stages, the surest first."""
-        singles = _finite(_singles(self.loop))
-        plain = singles[0].name
-        for number, candidate in enumerate(singles):
-            self._try(candidate, necessary=number == 0)
-        snapshots = self.loop.snapshots.read()
-        for width in WIDTHS if snapshots else ():
-            self._try_width(snapshots, width)
-        if snapshots:
-            self._try_soup(snapshots)
-        chosen = settled(self.kids, plain, self.difference)
-        mixture = self._mixture()
-        if mixture and worth_its_cost(self.difference(mixture, chosen)):
-            chosen = mixture
-        return self._told(chosen, plain)
-
-    def difference(self, one: str, other: str) -> Difference:
-        """KID of one candidate less another's on the second half of the images."""
-        return kid_difference(self.confirming.reference.features, self._confirm(one), self._confirm(other))
-
-    def _confirm(self, name: str) -> Features:
-        if name not in self._confirmed:
-            self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
-        return self._confirmed[name]
-
-    def _allows(self, evaluations: int) -> bool:
-        return time.monotonic() + (evaluations + CONFIRMATIONS) * self.pace <= self.ends
-
-    def _try(self, candidate: Candidate, necessary: bool = False) -> None:
-        """Judges a candidate, if there is time."""
-        if necessary or self._allows(1):
-            self._judge(candidate)
-        else:
-            self.skipped.append(candidate.name)
-
-    def _judge(self, candidate: Candidate, **entries: Any) -> float:
-        """KID on the first half; tells it, the first time."""
-        if candidate.name in self.kids:
-            return self.kids[candidate.name]
-        began = time.monotonic()
-        features = self.choosing.features(candidate.gen)
-        scores = quick_of_features(self.choosing.reference, features)
-        self.candidates[candidate.name], self.features[candidate.name] = candidate, features
-        spent = time.monotonic() - began
-        self.pace = min(self.pace, spent)
-        self.kids[candidate.name] = scores["kid"]
-        told = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
-        self.loop.tell("average", average=candidate.name, at_nimg=candidate.nimg, **told)
-        return scores["kid"]
-
-    def _try_width(self, snapshots: Sequence[Snapshot], width: float) -> None:
-        nimg = int(snapshots[-1].nimg)
-        params = rebuild(snapshots, nimg, width)
-        self._try(Candidate(_named(width), self._network(params), nimg))
-
-    def _try_soup(self, snapshots: Sequence[Snapshot]) -> None:
-        """A soup of the newest snapshots of the narrowest average."""
-        narrowest = min(snapshot.width for snapshot in snapshots)
-        ingredients = [snapshot for snapshot in snapshots if snapshot.width == narrowest][-INGREDIENTS:]
-        if not self._allows(2 * len(ingredients)):
-            self.skipped.append("soup")
-            return
-        names = {id(ingredient.params): f"{_named(narrowest)} at {ingredient.nimg}" for ingredient in ingredients}
-        names[id(ingredients[-1].params)] = _named(narrowest)  # judged already, where there was time
-        nimgs = {id(ingredient.params): int(ingredient.nimg) for ingredient in ingredients}
-
-        def score(params: Parameters) -> float:
-            if id(params) in names:
-                return self._judge(Candidate(names[id(params)], self._network(params), nimgs[id(params)]))
-            return quick_of_features(self.choosing.reference, self.choosing.features(self._network(params)))["kid"]
-
-        soup = greedy_soup([snapshot.params for snapshot in ingredients], score)
-        self._try(Candidate("soup", self._network(soup.params), int(ingredients[-1].nimg)))
-
-    def _mixture(self) -> str | None:
-        """The name of a mixture of the best candidates, if one has several members and there is time for it."""
-        if not self._allows(POOL):  # finding the weights takes its time as well
-            self.skipped.append("mixture")
-            return None
-        mixed = self._members()
-        if len(mixed) < 2:
-            return None
-        gens = tuple(self.candidates[name].gen for name in mixed)
-        gen = Mixture(gens, jnp.array(list(mixed.values()), jnp.float32))
-        nimg = max(self.candidates[name].nimg for name in mixed)
-        self._judge(Candidate("mixture", gen, nimg), members=mixed)
-        return "mixture"
-
-    def _members(self) -> dict[str, float]:
-        """The members that a mixture should have, and their weights: the heaviest few of the best candidates."""
-        heavy = sorted(self.kids, key=self.kids.__getitem__)[:POOL]
-        while True:
-            weights = dict(zip(heavy, self._weights(heavy), strict=True))
-            heavy = sorted((name for name in heavy if weights[name] >= LEAST_WEIGHT), key=lambda name: -weights[name])
-            heavy = heavy[:MOST_MEMBERS]
-            if len(heavy) == len(weights):
-                return weights
-
-    def _weights(self, names: Sequence[str]) -> list[float]:
-        found = discrepancy([self.features[name] for name in names], self.choosing.reference.features, polynomial)
-        return mixture_weights(found, minimise_quadratic).tolist()
-
-    def _network(self, params: Parameters) -> Pytree:
-        return with_parameters(self.loop.best_gen, params)
-
-    def _told(self, name: str, plain: str) -> Choice:
-        """Tells the choice, and what it gains over the plain average and the last iterate."""
-        candidate = self.candidates[name]
-        others = [other for other in dict.fromkeys((plain, "last")) if other in self.candidates and other != name]
-        gains = {other: self.difference(name, other)._asdict() for other in others}
-        spent = round(time.monotonic() - self.began, 3)
-        told = {"gains": gains, "skipped": self.skipped, "reason": None, "spent": spent}
-        self.loop.tell("choice", average=name, at_nimg=candidate.nimg, **told)
-        if name == "best":
-            return _kept_so_far(self.loop)
-        return Choice(candidate.gen, name, candidate.nimg)
+def members(comparison: Comparison) -> dict[str, float]:
+    """The members that a mixture should have, and their weights: the heaviest few of the best candidates."""
+    heavy = sorted(comparison.kids, key=comparison.kids.__getitem__)[:POOL]
+    real = comparison.choosing.reference.features
+    while True:
+        found = discrepancy([comparison.features[name] for name in heavy], real, polynomial)
+        weights = dict(zip(heavy, mixture_weights(found, minimise_quadratic).tolist(), strict=True))
+        heavy = sorted((name for name in heavy if weights[name] >= LEAST_WEIGHT), key=lambda name: -weights[name])
+        heavy = heavy[:MOST_MEMBERS]
+        if len(heavy) == len(weights):
+            return weights
 
 
-def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:
-    """Two evaluators, each with half of the real images and with latents of its own."""
-    reference = evaluator.reference
-    order = np.random.default_rng(0).permutation(len(reference.features))
-    first, second = (
-        dataclasses.replace(
-            evaluator,
-            reference=Reference(reference.embedding, reference.features[np.sort(order[half::2])]),
-            latent_seed=LATENT_SEED + 1 + half,
-        )
-        for half in (0, 1)
-    )
-    return first, second
+def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], distilling: bool) -> Choice:
+    """All stages, the surest first."""
+    plain = singles[0].name
+    comparison.judge(singles[0])
+    for candidate in singles[1:]:
+        comparison.attempt(candidate)
+    snapshots = loop.snapshots.read()
+    if snapshots:
+        _try_widths(loop, comparison, snapshots)
+        _try_soup(loop, comparison, snapshots)
+    single = settled(comparison.kids, plain, comparison.difference)
+    mixture = _mixture(comparison)
+    if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
+        return _told(loop, comparison, single, plain, NOTHING_TO_DISTIL if distilling else None)
+    chosen = _distilled(loop, comparison, single) if distilling else mixture
+    return _told(loop, comparison, chosen, plain)
 
 
 def _singles(loop: Loop) -> list[Candidate]:
@@ -248,20 +132,10 @@ def _singles(loop: Loop) -> list[Candidate]:
     kept = [name for name in averages if name not in (plain, "last") and name not in loop.snapshots.names]
     gens = {**averages, "last": loop.state.gen}
     others = [Candidate(name, gens[name], nimg) for name in (*kept, "last") if name != plain]
-    best = _kept_so_far(loop)
+    best = _best(loop)
     if (best.average, best.nimg) != (plain, nimg):
         others.insert(0, Candidate("best", best.gen, best.nimg))
     return [Candidate(plain, gens[plain], nimg), *others]
-
-
-def _named(width: float) -> str:
-    """As in `averaging.AVERAGES`."""
-    return f"power_{round(100 * width):02d}"
-
-
-def _kept_so_far(loop: Loop) -> Choice:
-    best = loop.progress.best
-    return Choice(loop.best_gen, best.average if best else "last", best.nimg if best else loop.progress.nimg)
 
 
 def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -271,3 +145,91 @@ def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
         for candidate in candidates
         if all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(candidate.gen))
     ]
+
+
+def _try_widths(loop: Loop, comparison: Comparison, snapshots: Sequence[Snapshot]) -> None:
+    """Power averages up to the newest snapshot."""
+    nimg = int(snapshots[-1].nimg)
+    for width in WIDTHS:
+        gen = with_parameters(loop.best_gen, rebuild(snapshots, nimg, width))
+        comparison.attempt(Candidate(_named(width), gen, nimg))
+
+
+def _try_soup(loop: Loop, comparison: Comparison, snapshots: Sequence[Snapshot]) -> None:
+    """A soup of the newest snapshots of the narrowest average."""
+    narrowest = min(snapshot.width for snapshot in snapshots)
+    ingredients = [snapshot for snapshot in snapshots if snapshot.width == narrowest][-INGREDIENTS:]
+    if not comparison.allows(2 * len(ingredients)):
+        comparison.skipped.append("soup")
+        return
+    newest = int(ingredients[-1].nimg)
+    alone = {
+        id(each.params): _named(narrowest) + (f" at {int(each.nimg)}" if each.nimg < newest else "")
+        for each in ingredients
+    }
+    nimgs = {id(each.params): int(each.nimg) for each in ingredients}
+
+    def score(params: Parameters) -> float:
+        gen = with_parameters(loop.best_gen, params)
+        if id(params) in alone:
+            return comparison.judge(Candidate(alone[id(params)], gen, nimgs[id(params)]))
+        return comparison.kid(gen)
+
+    soup = greedy_soup([each.params for each in ingredients], score)
+    if len(soup.members) > 1:
+        comparison.judge(Candidate("soup", with_parameters(loop.best_gen, soup.params), newest))
+
+
+def _named(width: float) -> str:
+    """As in `averaging.AVERAGES`."""
+    return f"power_{round(100 * width):02d}"
+
+
+def _mixture(comparison: Comparison) -> str | None:
+    """The name of a mixture of the best candidates, if one has several members and there is time for it."""
+    if not comparison.allows(POOL):  # finding the weights takes its time as well
+        comparison.skipped.append("mixture")
+        return None
+    mixed = members(comparison)
+    if len(mixed) < 2:
+        return None
+    candidates = [comparison.candidates[name] for name in mixed]
+    gen = Mixture(tuple(each.gen for each in candidates), jnp.array(list(mixed.values()), jnp.float32))
+    comparison.judge(Candidate("mixture", gen, max(each.nimg for each in candidates)), members=mixed)
+    return "mixture"
+
+
+def _distilled(loop: Loop, comparison: Comparison, single: str) -> str:
+    """The mixture as one network, where that is better than the best single generator; else that one."""
+    mixture = comparison.candidates["mixture"]
+    labels = loop.task.train.labels if loop.assignment.classes else None
+    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.assignment.classes) / len(labels)
+    key = jax.random.key(loop.assignment.seed)
+    distilled = distil(mixture.gen, loop.recipe.architecture.latent, often, key)
+    candidate = Candidate("distilled", distilled.gen, mixture.nimg)
+    comparison.judge(candidate, loss=distilled.after, loss_before=distilled.before)
+    return "distilled" if comparison.difference("distilled", single).value < 0 else single
+
+
+def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str | None = None) -> Choice:
+    """Tells the choice, and what it gains over the plain average and the last iterate."""
+    candidates = comparison.candidates
+    gen, nimg = candidates[name].gen, candidates[name].nimg
+    others = [other for other in dict.fromkeys((plain, "last")) if other in candidates and other != name]
+    gains = {other: comparison.difference(name, other)._asdict() for other in others}
+    told = {"gains": gains, "skipped": comparison.skipped, "reason": reason, "spent": round(comparison.seconds(), 3)}
+    loop.tell("choice", average=name, at_nimg=nimg, **told)
+    return Choice(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
+
+
+def _best(loop: Loop) -> Choice:
+    """The best one of the run's evaluations."""
+    best = loop.progress.best
+    nimg = best.nimg if best else loop.progress.nimg
+    return Choice(loop.best_gen, best.average if best else "last", nimg, "best", {})
+
+
+def _uncompared(loop: Loop, reason: str) -> Choice:
+    best = _best(loop)
+    loop.tell("choice", average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0)
+    return best

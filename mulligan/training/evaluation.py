@@ -63,9 +63,12 @@ class Evaluator:
         scores = quick_of_features(self.reference, self.features(gen))
         return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}
 
-    def final(self, task: Task, gen: Pytree) -> dict[str, Any]:
+    def known(self, task: Task) -> Reference:
+        """The training images that copies are looked for among."""
+        return make_reference(self.reference.embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
+
+    def final(self, known: Reference, gen: Pytree) -> dict[str, Any]:
         """Every metric, once, at the end."""
-        known = make_reference(self.reference.embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
         return {"split": self.split, **full(self.reference, known, self.fakes(gen, FINAL_FAKES))}
 
     def flops(self, gen_flops: float) -> float:

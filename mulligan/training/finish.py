@@ -12,9 +12,10 @@ from jaxtyping import Float, UInt8
 from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
+from mulligan.metrics.score import Reference
 from mulligan.networks.keras import settled
 from mulligan.tasks.task import Task
-from mulligan.training.budget import choice_seconds
+from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator
@@ -29,19 +30,20 @@ SEED = 1
 SETTLING = 2000  # samples that moving statistics are taken of, where a network has such
 
 
-def finish(loop: Loop, seconds: float | None = None) -> Generator:
+def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     """Chooses, scores, draws and saves the generator of a run that has ended.
 
     Args:
       loop: the run.
-      seconds: for comparing averages; None for what the run's budget has left.
+      allowance: for comparing averages; None for what the run's budget has left.
     """
-    choice = choose(loop, choice_seconds(loop.progress, loop.budget) if seconds is None else seconds)
+    choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
     gen = settled(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
-    scores = evaluator.final(loop.task, gen)
+    known = evaluator.known(loop.task)
+    scores = evaluator.final(known, gen)
     _draw(loop.folder.path / "final", loop.sampler, gen)
-    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator, gen)
+    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.tell("final", **chosen, **scores, cost=cost(loop))
     result = {**chosen, **scores, "cost": cost(loop)}
@@ -52,14 +54,14 @@ def finish(loop: Loop, seconds: float | None = None) -> Generator:
 
 
 def cost(loop: Loop) -> dict[str, float]:
-    """What the run took."""
-    progress = loop.progress
+    """What the run took, and all that was tried before it."""
+    progress, elsewhere = loop.progress, loop.assignment.elsewhere
     return {
-        "seconds": round(loop.seconds(), 3),
+        "seconds": round(loop.seconds() + elsewhere.seconds, 3),
         "training_seconds": round(progress.training_seconds, 3),
         "evaluation_seconds": round(progress.evaluation_seconds, 3),
-        "images": progress.spent_nimg,
-        "flops": progress.spent_nimg * progress.flops_per_image,
+        "images": progress.spent_nimg + elsewhere.images,
+        "flops": progress.spent_nimg * progress.flops_per_image + elsewhere.flops,
     }
 
 
@@ -86,20 +88,17 @@ def walk(start: Float[np.ndarray, " d"], end: Float[np.ndarray, " d"], steps: in
     return ((np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)).astype(start.dtype)
 
 
-def write_neighbours(path: Path, task: Task, evaluator: Evaluator, gen: Pytree) -> None:
+def write_neighbours(path: Path, task: Task, samples: UInt8[np.ndarray, "k h w c"], known: Reference) -> None:
     """Writes samples beside their nearest training images; keys as in docs/run-folder.md."""
-    embedding = evaluator.reference.embedding
-    samples: UInt8[np.ndarray, "k h w c"] = evaluator.fakes(gen, SHOWN)
-    train = task.train.sample(TRAIN_REALS, seed=0)
-    known = embedding(train)
-    near, distance = neighbours(embedding(samples), known, min(NEAREST, len(known)))
+    embedding = known.embedding
+    near, distance = neighbours(embedding(samples), known.features, min(NEAREST, len(known.features)))
     held_out = task.validation if len(task.validation) else task.train
-    _, typical = neighbours(embedding(held_out.sample(1000, seed=0)), known, 1)
+    _, typical = neighbours(embedding(held_out.sample(1000, seed=0)), known.features, 1)
     content = io.BytesIO()
     np.savez_compressed(
         content,
         samples=samples,
-        nearest=train[near],
+        nearest=task.train.sample(TRAIN_REALS, seed=0)[near],
         distance=distance.astype(np.float32),
         typical=np.float32(np.median(typical)),
     )

@@ -9,27 +9,30 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from mulligan.errors import Interrupted
-from mulligan.game.state import Game, GanState, Strategy, scheduled
+from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint, guard
-from mulligan.training.budget import Budget, next_look, plan_by_clock, plan_by_cost, steps_left
+from mulligan.training.budget import NOTHING, Budget, Cost, next_look, plan_by_clock, plan_by_cost, steps_left
 from mulligan.training.device import Feed
-from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine, make_game, start_state
+from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.forks import factors, fork, fork_due, judge
+from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
 from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, improved
-from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Strategist, due, fork_nimg
+from mulligan.training.stopwatch import Stopwatch
+from mulligan.training.strategist import Strategist
 from mulligan.types import Pytree
 
 Listener = Callable[[dict[str, Any]], None]
@@ -48,6 +51,7 @@ class Assignment:
     budget: Budget
     tell: Listener
     started: float  # time.monotonic() when this session's clock started
+    elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
 
     @property
     def classes(self) -> int:
@@ -76,29 +80,37 @@ class Loop:
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or 1))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
-        self.best_gen = _kept(self._gens()[0][1])
+        self.best_gen = outliving(next(iter(self.judged().values())))
         self._interrupted = False
-        self._seconds_before = 0.0
+        self._compiled: Programs | None = None
+        self._clock = Stopwatch(assignment.started)
         self._begin_or_go_on()
 
-    def train(self) -> None:
-        """Trains until the budget is used up, nothing more is gained, or the guard gives up.
+    def train(self, enough: Callable[[Progress], bool] = lambda progress: False) -> None:
+        """Trains until the budget is used up, nothing more is gained, the guard gives up, or it is `enough` for now.
+
+        Then all is saved. The clock stands still until the next call, which goes on as if nothing had been between.
 
         Raises:
           Interrupted: Ctrl-C; the run is saved.
           MulliganError: the run cannot be written.
         """
-        if self.progress.finished:
+        if self.progress.finished or enough(self.progress):
             return
+        self._clock.go()
         feed = Feed(self.task.train, self.assignment.classes > 0, self.assignment.seed, self.progress.fed)
-        engine, evaluator = self._compile(feed)
+        programs = self._compiled = self._compiled._replace(feed=feed) if self._compiled else self._compile(feed)
         with self._ctrl_c():
             while not self.progress.finished:
-                self._round(feed, engine, evaluator)
+                self._round(programs)
                 if self._interrupted and not self.progress.finished:
                     self._save()
                     self.tell("stop", reason="interrupted", code="interrupted")
                     raise Interrupted(self.folder.path)
+                if enough(self.progress) and not self.progress.finished:
+                    self._save()
+                    self._clock.stop()
+                    return
 
     def tell(self, kind: str, **entries: Any) -> None:
         """Writes an event, and passes it on."""
@@ -119,7 +131,7 @@ class Loop:
             self._draw()
             return
         self.progress = Progress.from_json(saved.progress)
-        self._seconds_before = self.progress.seconds
+        self._clock.before = self.progress.seconds
         self.state = checkpoint.restored(self.state, saved.arrays, "state")
         self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
@@ -128,17 +140,16 @@ class Loop:
         if not self.progress.finished:
             self.tell("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
 
-    def _compile(self, feed: Feed) -> tuple[Engine, Evaluator]:
+    def _compile(self, feed: Feed) -> Programs:
         """The training program and the evaluator, made side by side; then the first checkpoint."""
         with ThreadPoolExecutor(1) as pool:
             compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
-            evaluator = Evaluator.make(self.task, self.sampler, "validation")
-            evaluator.warm(self.best_gen)
+            self.evaluator.warm(self.best_gen)
             engine = compiling.result()
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
             self.progress.flops_per_image = step_flops / self.assignment.step_nimg
-            look_flops = evaluator.flops(self.progress.flops_per_image / 10)
+            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10)
             plan_by_cost(self.progress, self.budget, self.assignment.step_nimg, step_flops, look_flops)
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
@@ -155,23 +166,23 @@ class Loop:
             for note in notes(self.recipe.architecture, self.task.shape):
                 self.tell("note", text=note)
             self._save()
-        return engine, evaluator
+        return Programs(feed, engine, self.evaluator, self.assignment.step_nimg)
 
     # --- one round
 
-    def _round(self, feed: Feed, engine: Engine, evaluator: Evaluator) -> None:
+    def _round(self, programs: Programs) -> None:
         """A chunk, then whatever is due."""
-        if self._fork_due():
-            self._fork(feed, engine, evaluator)
+        if fork_due(self.strategist, self.progress, self.budget):
+            self._fork(programs)
         steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
-        if steps > 0 and not self._train_on(feed, engine, steps):
+        if steps > 0 and not self._train_on(programs, steps):
             self._go_back(guard.NOT_FINITE)
         elif self._steps_left() <= 0:
             if self.progress.looked < self.progress.spent_nimg:
-                self._look(evaluator)
+                self._look()
             self._finish("the budget is used up", "budget")
         elif self.progress.spent_nimg >= self.progress.next_evaluation:
-            self._look(evaluator)
+            self._look()
 
     def _steps_until_look(self) -> int:
         return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.assignment.step_nimg)
@@ -180,9 +191,9 @@ class Loop:
         self.progress.seconds = self.seconds()
         return steps_left(self.progress, self.budget, self.assignment.step_nimg)
 
-    def _train_on(self, feed: Feed, engine: Engine, steps: int) -> bool:
+    def _train_on(self, programs: Programs, steps: int) -> bool:
         """Trains `steps` steps, and says how it went; false when a number is no longer finite."""
-        info, spent = self._advance(feed, engine, steps)
+        self.state, info, spent = advance(programs, self.state, steps, self.progress)
         self.progress.accuracy = min(self.progress.accuracy, float(info.means.accuracy))
         self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
         if self.budget.images is None:
@@ -190,19 +201,6 @@ class Loop:
         if info.finite and self.snapshots.due(self.progress.nimg, self.progress.horizon_nimg):
             self._snap()
         return bool(info.finite)
-
-    def _advance(self, feed: Feed, engine: Engine, steps: int) -> tuple[ChunkInfo, float]:
-        """Trains `steps` steps; what they tell, and the seconds that they took."""
-        progress, began = self.progress, time.monotonic()
-        data = feed.data()
-        self.state, info = engine.chunk(self.state, data, steps)
-        jax.block_until_ready(info)
-        spent = time.monotonic() - began
-        progress.fed = feed.drawn
-        progress.nimg += steps * self.assignment.step_nimg
-        progress.spent_nimg += steps * self.assignment.step_nimg
-        progress.training_seconds += spent
-        return info, spent
 
     def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
         means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
@@ -219,10 +217,10 @@ class Loop:
             self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
             self.progress.planned = True
 
-    def _look(self, evaluator: Evaluator) -> None:
+    def _look(self) -> None:
         """Evaluates and judges; then saves, or goes back."""
-        progress, gens = self.progress, dict(self._gens())
-        look = self._evaluate(evaluator, gens)
+        progress, gens = self.progress, self.judged()
+        look = self._evaluate(gens)
         health = guard.Health(look.kid, look.diversity, progress.accuracy)
         reason = guard.judged(progress, health)
         progress.accuracy = 1.0
@@ -232,7 +230,7 @@ class Loop:
             self._go_back(reason)
             return
         if improved(progress, look):
-            self.best_gen = _kept(gens[look.average])
+            self.best_gen = outliving(gens[look.average])
         if self.strategist.mode == "switch":
             self._switch(look)
         progress.next_evaluation = next_look(progress)
@@ -241,12 +239,12 @@ class Loop:
         if why:
             self._finish(why, "converged")
 
-    def _evaluate(self, evaluator: Evaluator, gens: dict[str, Pytree]) -> Best:
+    def _evaluate(self, gens: dict[str, Pytree]) -> Best:
         """Scores every average of this moment; the best of them."""
         began = time.monotonic()
         looks: list[Best] = []
         for name, gen in gens.items():
-            scores = evaluator(gen)
+            scores = self.evaluator(gen)
             figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
             look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence)
             best = self.progress.best is None or look.kid < self.progress.best.kid
@@ -257,14 +255,19 @@ class Loop:
         self.progress.look_seconds = spent
         return min(looks, key=lambda look: look.kid)
 
-    def _gens(self) -> list[tuple[str, Pytree]]:
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """On the validation images."""
+        return Evaluator.make(self.task, self.sampler, "validation")
+
+    def judged(self) -> dict[str, Pytree]:
         """The generators that a run is judged by: its averages, or the last iterate where it keeps none.
 
         Those that are kept for snapshots cost an evaluation each, and wait for the end where there are others.
         """
         averages = self.averages()
-        judged = [name for name in averages if name not in self.snapshots.names]
-        return [(name, averages[name]) for name in judged or averages] or [("last", self.state.gen)]
+        judged = {name: gen for name, gen in averages.items() if name not in self.snapshots.names}
+        return judged or averages or {"last": self.state.gen}
 
     def averages(self) -> dict[str, Pytree]:
         """Every average that the recipe keeps, as it stands."""
@@ -273,72 +276,29 @@ class Loop:
     def _draw(self) -> None:
         latents = self.sampler.latents(GRID_COLUMNS * GRID_ROWS, GRID_SEED)
         name = f"samples/{self.progress.nimg:012d}.png"
-        save_grid(self.folder.path / name, self.sampler(self._gens()[0][1], latents), GRID_COLUMNS)
+        save_grid(self.folder.path / name, self.sampler(next(iter(self.judged().values())), latents), GRID_COLUMNS)
         self.tell("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
 
     # --- strategies
 
-    def _fork_due(self) -> bool:
-        progress = self.progress
-        known = progress.planned or self.budget.images is not None
-        return (
-            self.strategist.mode == "fork" and known and due(progress.forks, progress.spent_nimg, progress.horizon_nimg)
-        )
-
-    def _fork(self, feed: Feed, engine: Engine, evaluator: Evaluator) -> None:
-        """Each strategy trains on from here for a while; the leader's continuation is adopted."""
-        progress, names = self.progress, self.strategist.awake()
-        progress.forks += 1
-        part = max(1, fork_nimg(progress.horizon_nimg, len(names)) // self.assignment.step_nimg // FORK_PARTS)
-        if part * FORK_PARTS * len(names) > self._steps_left():
-            return
-        origin, nimg = self.state, progress.nimg
-        ends: dict[str, GanState] = {}
-        looks: dict[str, Best | None] = {}
-        for name in names:
-            self.state, progress.nimg = _kept(origin)._replace(strategy=_factors(name)), nimg
-            looks[name] = self._continued(feed, engine, evaluator, part)
-            ends[name] = self.state
-        losses = self.strategist.compare(looks)
-        for name, look in looks.items():
-            if look is None:
-                self.strategist.fail(name)
-        leader = max((name for name in names if looks[name]), key=self.strategist.weights().__getitem__, default=None)
-        self.state = ends[leader] if leader else origin
-        progress.nimg = nimg + part * FORK_PARTS * self.assignment.step_nimg * bool(leader)
-        progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
-        self.tell("strategy", mode="fork", strategy=leader, losses=losses, weights=self.strategist.weights())
-
-    def _continued(self, feed: Feed, engine: Engine, evaluator: Evaluator, part: int) -> Best | None:
-        """Trains on for a few parts of so many steps; how good the generator then is, or None when it failed.
-
-        The run's own averages would hardly have moved, and the last iterate alone is left to chance.
-        """
-        gens = []
-        for _ in range(FORK_PARTS):
-            info, _ = self._advance(feed, engine, part)
-            gens.append(_kept(self.state.gen))
-        if not bool(info.finite):
-            return None
-        began = time.monotonic()
-        scores = evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens[1:]))
-        self.progress.evaluation_seconds += time.monotonic() - began
-        figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-        return Best(**figures, nimg=self.progress.nimg, average="fork", sequence=self.progress.sequence)
+    def _fork(self, programs: Programs) -> None:
+        self.progress.seconds = self.seconds()
+        forked = fork(programs, self.strategist, self.state, self.progress, self.budget)
+        if forked:
+            self.state = forked.state
+            told = {"losses": forked.losses, "weights": self.strategist.weights()}
+            self.tell("strategy", mode="fork", strategy=self.progress.strategy, **told)
 
     def _switch(self, look: Best) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""
-        progress, strategist = self.progress, self.strategist
-        loss = None
-        if progress.strategy and progress.before:
-            loss = strategist.judge(progress.strategy, progress.before, look)
-        progress.before = look
-        self._play(strategist.drawn(self.assignment.seed, progress.spent_nimg))
-        self.tell("strategy", mode="switch", strategy=progress.strategy, loss=loss, weights=strategist.weights())
+        loss = judge(self.strategist, look, self.progress)
+        self._play(self.strategist.drawn(self.assignment.seed, self.progress.spent_nimg))
+        told = {"strategy": self.progress.strategy, "loss": loss, "weights": self.strategist.weights()}
+        self.tell("strategy", mode="switch", **told)
 
     def _play(self, name: str) -> None:
         self.progress.strategy = name
-        self.state = self.state._replace(strategy=_factors(name))
+        self.state = self.state._replace(strategy=factors(name))
 
     # --- saving, going back, ending
 
@@ -409,7 +369,7 @@ class Loop:
 
     def seconds(self) -> float:
         """Spent in this run so far, over all sessions."""
-        return self._seconds_before + time.monotonic() - self.assignment.started
+        return self._clock.seconds()
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
@@ -428,12 +388,3 @@ class Loop:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _kept(tree: Pytree) -> Pytree:
-    """A copy that outlives the next chunk, which reuses the state's buffers."""
-    return jax.tree.map(jnp.copy, tree)
-
-
-def _factors(name: str) -> Strategy:
-    return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))

@@ -69,6 +69,12 @@ class RunFolder:
         with (self.path / "events.jsonl").open("a") as file:
             file.write(json.dumps(finite(event), separators=(",", ":")) + "\n")
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind, in the order they were written; a torn last line is left out."""
+        path = self.path / "events.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [event for event in map(_parsed, lines) if event and event.get("kind") == kind]
+
     def events_length(self) -> int:
         """Bytes of the event file, made durable."""
         with (self.path / "events.jsonl").open("a") as file:
@@ -79,6 +85,13 @@ class RunFolder:
         """Forgets what was written after a checkpoint: the resumed run writes it again."""
         with (self.path / "events.jsonl").open("a") as file:
             file.truncate(length)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -111,25 +112,41 @@ def test_the_pool_has_one_shape_for_all_tasks_and_repeats_evenly():
 
 def test_all_tasks_get_the_same_recipes_the_fixed_ones_first(digits):
     other = read_task("digits/3")
-    assert recipe_at(0, digits, 32_000) == default_recipe(digits.shape, len(digits.train), Budget(32_000, None))
+    default = default_recipe(digits.shape, len(digits.train), Budget(32_000, None))
+    assert recipe_at(0, digits, 32_000) == replace(default, averages=("ema",))
     assert recipe_at(1, digits, 32_000) == textbook_recipe()
     recipes = [recipe_at(index, digits, 32_000) for index in range(2, 30)]
     assert recipes == [recipe_at(index, other, 32_000) for index in range(2, 30)]
     assert len({recipe.hash() for recipe in recipes}) == len(recipes)
-    first = [(each.recipe, each.seed) for each in islice(wanted(digits, 32_000, []), 4)]
+    first = [(each.recipe, each.seed) for each in islice(wanted(digits, 32_000, [], {}), 4)]
     assert [seed for _, seed in first] == [0, 1, 0, 0]
 
 
 def test_longer_trials_follow_of_the_fixed_recipes_and_then_of_the_best(digits):
-    short = list(islice(wanted(digits, 2000, []), 24))
+    short = list(islice(wanted(digits, 2000, [], {}), 24))
     ended = [fake(each, kid=1.0 - index / 100) for index, each in enumerate(short)]
     ended.append(fake(Assignment(digits, TINY, 0, 2000), None, FAILED))
-    due = [each for each in islice(wanted(digits, 2000, ended), 10) if each.images > 2000]
+    due = [each for each in islice(wanted(digits, 2000, ended, {}), 10) if each.images > 2000]
     assert [each.images for each in due] == [8000] * 4 + [16_000]
     assert all(each.seed == LONGER_SEED for each in due)
     best = list(dict.fromkeys(each.recipe for each in reversed(short)))
     expected = [recipe_at(0, digits, 2000), recipe_at(1, digits, 2000), *best[:2], recipe_at(0, digits, 2000)]
     assert [each.recipe for each in due] == expected
+
+
+def test_what_did_well_elsewhere_is_tried_before_new_recipes(digits):
+    other = read_task("digits/3")
+    budgets = {task.hash: budget_flops(task.shape, 2000) for task in (digits, other)}
+    common = list(islice(wanted(digits, 2000, [], budgets), 10))
+    bred = [Assignment(other, Recipe(SMALL, batch=batch), 0, 2000) for batch in (16, 32)]
+    ended = [fake(replace(each, task=task), kid=1.0) for each in common for task in (digits, other)]
+    ended += [fake(bred[0], kid=0.1), fake(bred[1], kid=5.0)]
+    taken = {_assignment(replace(each, task=digits)) for each in common}
+    due = (each for each in wanted(digits, 2000, ended, budgets) if each.images == 2000)
+    fresh = list(islice((each for each in due if _assignment(each) not in taken), 4))
+    assert fresh[0].recipe == bred[0].recipe
+    assert bred[1].recipe not in [each.recipe for each in fresh]
+    assert len({each.recipe for each in fresh}) == 4
 
 
 def test_learning_fills_the_experience_evenly_and_goes_on_where_it_stopped(tmp_path, tiny_recipes):
@@ -179,7 +196,7 @@ def test_a_killed_learner_leaves_its_trial_to_the_next(tmp_path, monkeypatch):
     before = len(list(experience.trials()))
     learn(Lessons(["digits/1"], 600.0, place, images=1000, trials=1), told.append)
     assert len(list(experience.trials())) == before + 1
-    [first, *_] = islice(wanted(read_task("digits/1"), 1000, []), 1)
+    [first, *_] = islice(wanted(read_task("digits/1"), 1000, [], {}), 1)
     assert _assignment(first) in {each.assignment for each in experience.trials()}
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 
 from mulligan.errors import MulliganError
 from mulligan.metrics.embed import check_pair
-from mulligan.metrics.kernel import kid, mmd2_biased, mmd2_unbiased, polynomial
+from mulligan.metrics.kernel import kid, kid_difference, mmd2_biased, mmd2_unbiased, polynomial
 
 KEY = jax.random.key(0)
 
@@ -111,3 +111,41 @@ def test_unusable_features():
         kid(np.full((3, 4), np.nan, np.float32), normal(1, 5, 4), KEY)
     with pytest.raises(MulliganError, match="different embeddings"):
         check_pair(normal(0, 3, 4), normal(1, 5, 6))
+
+
+# --- the difference of two
+
+
+def paired(seed, n=80, m=100, d=6):
+    """Real images, and two kinds of fakes made from the same latents: one shifted, one stretched."""
+    latents = normal(3 * seed, m, d)
+    return normal(3 * seed + 1, n, d), latents + np.float32(0.25), np.float32(1.1) * latents
+
+
+def test_difference_is_that_of_the_two_values():
+    real, one, other = paired(0)
+    expected = looped_mmd2(real, one, True) - looped_mmd2(real, other, True)
+    assert kid_difference(real, one, other).value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert kid_difference(real, other, one).value == pytest.approx(-expected, rel=1e-4, abs=1e-5)
+    assert kid_difference(real, one, one) == pytest.approx((0.0, 0.0), abs=1e-6)
+
+
+def test_deviation_of_a_difference_is_its_spread_over_new_images():
+    found = [kid_difference(*paired(seed)) for seed in range(300)]
+    spread = np.std([each.value for each in found])
+    assert 0.85 < np.mean([each.deviation for each in found]) / spread < 1.2
+
+
+def test_what_both_share_cancels():
+    """Fakes of the same latents, row by row, say more about the difference than fakes in any order."""
+    real, one, _ = paired(0)
+    near = one + np.float32(0.02)
+    together, apart = kid_difference(real, one, near), kid_difference(real, one, near[::-1])
+    assert together.value == pytest.approx(apart.value, rel=1e-3)
+    assert together.deviation < apart.deviation / 5
+
+
+def test_a_difference_of_unusable_features():
+    real, one, other = paired(0)
+    with pytest.raises(MulliganError, match="not finite"):
+        kid_difference(real, one, np.full_like(other, np.nan))

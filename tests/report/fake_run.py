@@ -89,7 +89,7 @@ def events(rng: np.random.Generator) -> list[dict]:
         written += _stretch(nimg, rng)
     written.append(_event("stop", END, reason="the 5 minutes are spent", code="budget"))
     _mark_best(written)
-    return [*written, _final()]
+    return [*written, *_compared(rng), _final()]
 
 
 def _mark_best(told: list[dict]) -> None:
@@ -184,13 +184,25 @@ def _evaluation(nimg: int, average: str, rng: np.random.Generator, wrong: float)
     )
 
 
+def _compared(rng: np.random.Generator) -> list[dict]:
+    """Averages judged one after the other, and the one that is kept."""
+    names = {"ema": END, "best": 117 * CHUNK, "last": END, "power_10": END, "power_05 at 624000": 624_000}
+    told = []
+    for place, (name, nimg) in enumerate(names.items()):
+        told.append(_evaluation(END, "ema", rng, 1.0) | {"kind": "average", "average": name, "at_nimg": nimg})
+        told[-1] |= {"kid": (0.03, 0.034, 0.06, 0.0271, 0.05)[place], "n_real": 90}
+    gains = {"ema": {"value": -0.0031, "deviation": 0.0012}, "last": {"value": 0.0144, "deviation": 0.0048}}
+    chosen = {"average": "power_10", "at_nimg": END, "gains": gains, "skipped": ["soup", "mixture"]}
+    return [*told, _event("choice", END, **chosen, reason=None, spent=4.2)]
+
+
 def _final() -> dict:
     return _event(
         "final",
         END,
         split="test",
-        average="ema",
-        best_nimg=117 * CHUNK,
+        average="power_10",
+        best_nimg=END,
         embedding="m1",
         n_real=180,
         n_fake=1000,

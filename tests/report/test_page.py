@@ -18,7 +18,8 @@ from mulligan.report.page import SECTIONS, page, write_report
 from mulligan.report.run import read_run
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
-HEADINGS = ["Samples", "Quality", "Nearest training images", "Between two samples", "Training", "What happened"]
+HEADINGS = ["Samples", "Quality", "Averages", "Nearest training images", "Between two samples", "Training"]
+HEADINGS += ["What happened"]
 
 
 class Outline(HTMLParser):
@@ -79,6 +80,8 @@ def test_every_kind_of_event_leaves_its_trace(light, told):
         "checkpoint": "checkpoints, the newest after",
         "resume": "from 512,000 images",
         "stop": "interrupted from the keyboard",
+        "average": "power_05 at 624000",
+        "choice": "power_10 is kept",
         "final": "scored once on the test split",
         "race": "seven",
     }
@@ -175,7 +178,8 @@ def test_hostile_words_stay_words(run, told):
     edit(run, "run.json", source=HOSTILE, machine={HOSTILE: HOSTILE}, options={HOSTILE: HOSTILE})
     edit(run, "task.json", name=HOSTILE, classes=[HOSTILE, "\ud800"], notes=[HOSTILE], descriptor={HOSTILE: 1})
     hostile = {"reason": HOSTILE, "action": HOSTILE, "average": HOSTILE, "embedding": HOSTILE, "split": HOSTILE}
-    hostile |= {"hyperparameters": {HOSTILE: 1.0}, "path": HOSTILE}
+    hostile |= {"hyperparameters": {HOSTILE: 1.0}, "path": HOSTILE, "skipped": [HOSTILE]}
+    hostile |= {"gains": {HOSTILE: {"value": -1.0, "deviation": HOSTILE}}}
     spoiled = [event | {key: hostile[key] for key in hostile if key in event} for event in told]
     spoiled.append({"kind": HOSTILE, "nimg": 1, "seconds": 1, HOSTILE: HOSTILE})
     spoiled.append({"kind": "chunk", "nimg": 2, "seconds": 1, "hyperparameters": {HOSTILE: 2.0}})
@@ -193,7 +197,7 @@ def test_damaged_pictures_are_left_out(run):
     (run / "final" / "neighbours.npz").write_bytes(b"PK")
     (run / "final" / "interpolation.png").unlink()
     outline = Outline(page(read_run(run)))
-    assert not set(HEADINGS) & set(outline.headings) - {"Quality", "Training", "What happened"}
+    assert not set(HEADINGS) & set(outline.headings) - {"Quality", "Averages", "Training", "What happened"}
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (3, 2, 8, 8), (2, 2, 8, 8, 1), (3, 0, 8, 8, 1)])
@@ -233,7 +237,7 @@ def test_a_section_that_has_nothing_to_say_is_left_out_and_a_new_one_goes_in(run
     )
     text = page(read_run(run))
     assert Outline(text).headings == ["run"]
-    assert len(SECTIONS) == 10
+    assert len(SECTIONS) == 12
 
 
 def test_a_report_is_written_whole_or_not_at_all(run, monkeypatch):

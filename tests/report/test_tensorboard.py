@@ -34,7 +34,7 @@ def test_scalars_are_the_kept_events(light, tmp_path):
     assert [step for step, _ in losses] == [event.nimg for event in kept]
     np.testing.assert_allclose([value for _, value in losses], [event.number("gen_loss") for event in kept], rtol=1e-6)
     tags = {tag.split("/text_summary")[0] for _, tag, _ in written}
-    assert {"validation/ema/kid", "test/ema/precision", "hyperparameters/gamma", "samples", "guard"} <= tags
+    assert {"validation/ema/kid", "test/power_10/precision", "hyperparameters/gamma", "samples", "guard"} <= tags
 
 
 def test_writing_again_replaces(light, tmp_path):

@@ -1,7 +1,6 @@
 """Whole runs on small images: what they write, how they resume, what the guard does."""
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -9,41 +8,27 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import RECIPE, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.training import checkpoint, guard
+from mulligan.training import guard
 from mulligan.training.budget import Budget
-from mulligan.training.engine import ChunkInfo
 from mulligan.training.generator import load
 
-SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
-RECIPE = Recipe(architecture=SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
 IMAGES = Budget(images=40_000, seconds=None)
-
-
-def events(run, kind=None):
-    lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    return [event for event in lines if kind is None or event["kind"] == kind]
 
 
 def figures(run):
     """Everything of a run that must not depend on how often it was interrupted."""
-    kinds = ("evaluation", "guard", "stop", "final")
+    kinds = ("evaluation", "guard", "stop", "average", "choice", "final")
     return [
         {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
         for event in events(run)
         if event["kind"] in kinds and event.get("code") != "interrupted"
     ]
-
-
-def weights(run):
-    return checkpoint.read(run / "generator.safetensors").arrays
 
 
 def assert_same_end(run, other):
@@ -216,28 +201,6 @@ def test_labels_make_a_conditional_generator(tmp_path):
 
 
 # --- the guard
-
-
-def broken_chunks(monkeypatch, breaks):
-    """Makes the chunks numbered in `breaks` end in NaN."""
-    import mulligan.training.loop as module
-
-    compile_engine, count = module.compile_engine, {"chunks": 0}
-
-    def compile_breaking(game, state, data):
-        engine = compile_engine(game, state, data)
-
-        def chunk(state, data, steps):
-            count["chunks"] += 1
-            state, info = engine.chunk(state, data, steps)
-            if count["chunks"] in breaks:
-                state = state._replace(gen=jax.tree.map(lambda leaf: leaf * jnp.nan, state.gen))
-                info = ChunkInfo(info.means, jnp.bool_(False))
-            return state, info
-
-        return engine._replace(chunk=chunk)
-
-    monkeypatch.setattr(module, "compile_engine", compile_breaking)
 
 
 def test_a_number_that_is_not_finite_sends_the_run_back_gentler(monkeypatch, tmp_path):

@@ -1,0 +1,208 @@
+"""Recorded curves replayed: what an allocator would have found, look by look, for so many operations.
+
+An allocator is a generator of moves. It yields the number of the arm that trains on to its next look, and is sent that
+look's point, or None when the arm's record is at its end. It sees nothing else of the curves, and ends when it likes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.meta.curves import log_kid
+from mulligan.meta.record import Point
+from mulligan.meta.trial import GROWTH
+
+Moves = Generator[int, Point | None, None]
+
+
+class Trace(NamedTuple):
+    """What was found: the lowest log KID after so many operations, a pair for each look."""
+
+    spent: Float[np.ndarray, " n"]
+    lowest: Float[np.ndarray, " n"]
+
+    def at(self, spent: float) -> float:
+        """The lowest after so many operations; infinite before the first look."""
+        return float(np.min(self.lowest, initial=math.inf, where=self.spent <= spent * (1 + 1e-9)))
+
+    def reached(self, target: float) -> float:
+        """Operations after which it was this low; infinite if it never was."""
+        return float(np.min(self.spent, initial=math.inf, where=self.lowest <= target))
+
+
+def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], budget: float) -> Trace:
+    """Lets an allocator spend `budget` operations on recorded curves.
+
+    A look costs the operations since the arm's last one. The one that the budget does not suffice for ends the replay,
+    with a KID between those of the two looks.
+    """
+    had, spent = [0] * len(curves), 0.0
+    lowest, trace = math.inf, []
+    moves = allocator()
+    answer: Point | None = None
+    started, idle = False, 0
+    while idle <= len(curves):  # an allocator that asks again and again for what has ended gets no further
+        try:
+            arm = moves.send(answer) if started else next(moves)
+        except StopIteration:
+            break
+        started, curve = True, curves[arm]
+        if had[arm] == len(curve):
+            answer, idle = None, idle + 1
+            continue
+        before = curve[had[arm] - 1] if had[arm] else None
+        answer, idle = curve[had[arm]], 0
+        cost = max(answer.flops - (before.flops if before else 0.0), 0.0)
+        suffices = spent + cost <= budget * (1 + 1e-9)
+        found = log_kid(answer.figures) if suffices else _between(before, answer, budget - spent)
+        lowest = min(lowest, math.inf if math.isnan(found) else found)
+        spent = spent + cost if suffices else budget
+        trace.append((spent, lowest))
+        if not suffices:
+            break
+        had[arm] += 1
+    where, values = np.array(trace, float).reshape(-1, 2).T
+    return Trace(where, values)
+
+
+def _between(before: Point | None, after: Point, flops: float) -> float:
+    """The log KID so many operations after a look, on a straight line over their logarithm; NaN before the first."""
+    if before is None or flops <= 0:
+        return math.nan
+    share = math.log1p(flops / before.flops) / math.log(after.flops / before.flops)
+    return (1 - share) * log_kid(before.figures) + share * log_kid(after.figures)
+
+
+# --- allocators
+
+
+class Progress:
+    """What an allocator has seen of its arms."""
+
+    def __init__(self, arms: int):
+        self.points: list[list[Point]] = [[] for _ in range(arms)]
+        self.over: set[int] = set()
+
+    def spent(self, arm: int) -> float:
+        return self.points[arm][-1].flops if self.points[arm] else 0.0
+
+    def lowest(self, arm: int) -> float:
+        """Infinite where it has no KID."""
+        found = [value for point in self.points[arm] if not math.isnan(value := log_kid(point.figures))]
+        return min(found, default=math.inf)
+
+    def look(self, arm: int) -> Moves:
+        """Trains an arm on to its next look."""
+        point = yield arm
+        if point is None:
+            self.over.add(arm)
+        else:
+            self.points[arm].append(point)
+
+    def until(self, arm: int, flops: float, slack: float = GROWTH**0.5) -> Moves:
+        """Trains an arm on to the look that is nearest to so many operations, or to its end.
+
+        Looks lie GROWTH apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always is.
+        """
+        while arm not in self.over and self.spent(arm) * GROWTH <= flops * slack * 1.001:
+            yield from self.look(arm)
+
+
+def in_turn(order: Sequence[int], length: float) -> Moves:
+    """One arm after the other, each for `length` operations; those with longer records then go on, the best first."""
+    progress = Progress(len(order))
+    for arm in order:
+        yield from progress.until(arm, length)
+    for arm in sorted(order, key=progress.lowest):
+        yield from progress.until(arm, math.inf)
+
+
+def halving(order: Sequence[int], budget: float, keep: int = 4) -> Moves:
+    """Successive halving: rungs of equal cost, each with the best one in `keep` of the last.
+
+    Jamieson and Talwalkar 2016, arXiv 1502.07943. Where records end before a rung's share is spent, the others go on at
+    the end, the best first.
+    """
+    progress = Progress(len(order))
+    rung, rungs = list(order), math.ceil(math.log(max(len(order), 1), keep) - 1e-9) + 1
+    while True:
+        share = budget / rungs / len(rung)
+        for arm in rung:
+            yield from progress.until(arm, progress.spent(arm) + share)
+        if len(rung) == 1:
+            break
+        rung = sorted(rung, key=progress.lowest)[: math.ceil(len(rung) / keep)]
+    for arm in sorted(order, key=progress.lowest):
+        yield from progress.until(arm, math.inf)
+
+
+class Standing(NamedTuple):
+    """Where an arm stands: slices had, log KID that it is expected to end with, whether it can go on."""
+
+    slices: int
+    predicted: float
+    alive: bool
+
+
+Move = tuple[int, bool]  # the arm, and whether it has won
+Allocation = Callable[[Sequence[float], int], Callable[[Sequence[Standing]], Move]]  # weights, slices -> move
+Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log KID
+
+RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
+
+
+def race(weights: Sequence[float], budget: float, outlook: Outlook, allocation: Allocation) -> Moves:
+    """A race in slices, before each of which the allocation sees what arms are expected to end with.
+
+    That is given all that is left; an arm whose record has ended stays with what it reached. An arm is granted its
+    slices at once, and comes to its next look when they suffice for it.
+    """
+    progress, granted, slices = Progress(len(weights)), np.zeros(len(weights)), [0] * len(weights)
+    move = allocation(weights, SLICES)
+    while True:
+        standings = []
+        for arm in range(len(weights)):
+            ended, left = arm in progress.over, budget - granted.sum() + granted[arm]
+            reached = progress.lowest(arm) if ended else outlook(arm, progress.points, left)
+            standings.append(Standing(slices[arm], reached, not ended))
+        arm, won = move(standings)
+        if won:
+            break
+        granted[arm] += budget * RACE_SHARE / SLICES
+        slices[arm] += 1
+        yield from progress.until(arm, granted[arm], slack=1.0)
+    yield from progress.until(arm, math.inf)
+    for other in sorted(range(len(weights)), key=progress.lowest):
+        yield from progress.until(other, math.inf)
+
+
+def leader(weights: Sequence[float], slices: int) -> Callable[[Sequence[Standing]], Move]:
+    """Entropic follow-the-regularised-leader around `weights`; predictions, behind the best's, are losses and hints.
+
+    A slice goes to the living arm that is furthest behind the sum of its weights. The leader has won at a weight of
+    0.9, once it was seen, or when the slices are used up.
+    """
+    rate = math.sqrt(8 * math.log(max(len(weights), 2)) / slices)
+    log_prior, losses, due = np.log(np.array(weights, float)), np.zeros(len(weights)), np.zeros(len(weights))
+
+    def move(standings: Sequence[Standing]) -> Move:
+        nonlocal losses, due
+        predicted = np.array([standing.predicted for standing in standings])
+        behind = np.minimum(predicted - predicted.min(), 3.0)
+        logits = log_prior - rate * (losses + behind)
+        played = np.exp(logits - logits.max())
+        played /= played.sum()
+        losses, due = losses + behind, due + played
+        alive = np.array([standing.alive for standing in standings])
+        best = int(played.argmax())
+        given = [standing.slices for standing in standings]
+        if (played[best] >= 0.9 and given[best]) or sum(given) >= slices or not alive.any():
+            return best, True
+        return int(np.where(alive, due - given, -np.inf).argmax()), False
+
+    return move

@@ -1,0 +1,188 @@
+"""How the budget of a race is shared out among its arms: one small slice after the other.
+
+Before every slice an allocation is shown where each arm stands, and says which arm trains on, or that the race is
+over and who has won.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mulligan.online.simplex import entropic, fixed
+
+DECIDED = 0.9  # weight at which the leader has won
+SPAN = 3.0  # nats: nobody is taken to be further behind the leader than this
+
+
+class Standing(NamedTuple):
+    """Where an arm stands.
+
+    Attributes:
+      slices: that it was given so far.
+      predicted: natural logarithm of the KID that it is expected to end with if it is given all that is left; infinite
+        for one that has nothing to show and can no longer be trained.
+      alive: whether it can be trained on; one that has ended may still win.
+    """
+
+    slices: int
+    predicted: float
+    alive: bool = True
+
+
+class Move(NamedTuple):
+    """The arm that trains on, or that has won, and the weights of all arms, which sum to 1."""
+
+    arm: int
+    won: bool
+    weights: tuple[float, ...]
+
+
+class Allocation(NamedTuple):
+    """`init() -> state`; `move(state, standings) -> (state, Move)`: the same for the same standings."""
+
+    init: Callable[[], Any]
+    move: Callable[[Any, Sequence[Standing]], tuple[Any, Move]]
+
+
+class Led(NamedTuple):
+    """What `ftrl` remembers."""
+
+    simplex: Any
+    due: Float[np.ndarray, " k"]  # slices that each arm should have had by now: the sums of its weights
+
+
+def ftrl(prior: Sequence[float], slices: int) -> Allocation:
+    """Entropic follow-the-regularised-leader around the prior; what an arm is predicted to end with is its loss.
+
+    Predictions are made for every arm in every round, so all losses are seen, and the last ones are a good hint of the
+    next. Losses count from the leader's, in nats, 3 at most; the rate is the textbook's, `sqrt(8 ln k / slices)`. A
+    slice goes to the arm that is furthest behind the sum of its weights. The leader has won with a weight of 0.9,
+    once it was seen, or when the slices are used up.
+
+    Args:
+      prior: weights of the arms, > 0; need not sum to 1.
+      slices: of the whole race.
+
+    Example:
+      >>> race = ftrl([0.7, 0.3], slices=8)
+      >>> state, first = race.move(race.init(), [Standing(0, -3.0), Standing(0, -3.0)])
+      >>> first.arm, first.won
+      (0, False)
+    """
+    hedge = entropic(jnp.asarray(prior, jnp.float32), fixed(math.sqrt(8 * math.log(max(len(prior), 2)) / slices)))
+    observe, play = jax.jit(hedge.observe), jax.jit(hedge.play)
+
+    def init() -> Led:
+        return Led(hedge.init(), np.zeros(len(prior)))
+
+    def move(state: Led, standings: Sequence[Standing]) -> tuple[Led, Move]:
+        losses = jnp.asarray(_behind(standings), jnp.float32)
+        weights = _of_promising(np.asarray(play(state.simplex, losses), np.float64), standings)
+        due = state.due + weights
+        state = Led(observe(state.simplex, losses), due)
+        leader = int(weights.argmax())
+        if (weights[leader] >= DECIDED and standings[leader].slices) or _over(standings, slices):
+            return state, _won(leader, weights)
+        owed = due - [standing.slices for standing in standings]
+        arm = int(np.where(_living(standings), owed, -np.inf).argmax())
+        return state, Move(arm, False, tuple(weights.tolist()))
+
+    return Allocation(init, move)
+
+
+def halving(prior: Sequence[float], slices: int) -> Allocation:
+    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): each rung drops the worse half.
+
+    All rungs get the same number of slices, so those that stay get ever more; the prior decides between equals.
+    """
+    rungs = max(1, math.ceil(math.log2(max(len(prior), 2))))
+
+    def move(dropped: frozenset[int], standings: Sequence[Standing]) -> tuple[frozenset[int], Move]:
+        order = _ranked(standings, prior)
+        while True:
+            left = [arm for arm in order if arm not in dropped]
+            if len(left) == 1 or _over(standings, slices):
+                return dropped, _won(left[0], _equal(left, len(prior)))
+            rung = math.ceil(math.log2(len(prior) / len(left)))
+            each = sum(max(1, slices // rungs // -(-len(prior) // 2**step)) for step in range(rung + 1))
+            waiting = [arm for arm in left if standings[arm].alive and standings[arm].slices < each]
+            if waiting:
+                fewest = min(waiting, key=lambda arm: standings[arm].slices)
+                return dropped, Move(fewest, False, _equal(left, len(prior)))
+            dropped |= set(left[-(len(left) // 2) :])
+
+    return Allocation(frozenset, move)
+
+
+def uniform(prior: Sequence[float], slices: int) -> Allocation:
+    """Every arm gets as much as any other; the best one has won when the slices are used up."""
+
+    def move(state: None, standings: Sequence[Standing]) -> tuple[None, Move]:
+        order = _ranked(standings, prior)
+        living = [arm for arm in order if standings[arm].alive]
+        if len(prior) == 1 or _over(standings, slices):
+            return None, _won(order[0], _equal(order[:1], len(prior)))
+        fewest = min(living, key=lambda arm: standings[arm].slices)
+        return None, Move(fewest, False, _equal(living, len(prior)))
+
+    return Allocation(lambda: None, move)
+
+
+def single(prior: Sequence[float], slices: int) -> Allocation:
+    """No race: the arm with the greatest weight in the prior has won."""
+    del slices
+    best = int(np.argmax(prior))
+    return Allocation(lambda: None, lambda state, standings: (state, _won(best, _equal([best], len(prior)))))
+
+
+ALLOCATIONS: dict[str, Callable[[Sequence[float], int], Allocation]] = {
+    "ftrl": ftrl,
+    "halving": halving,
+    "uniform": uniform,
+    "single": single,
+}
+
+
+def _behind(standings: Sequence[Standing]) -> Float[np.ndarray, " k"]:
+    """How far each arm is behind the best, in nats; an arm that cannot go on keeps what it reached."""
+    predicted = np.array([standing.predicted for standing in standings])
+    predicted = np.where(np.isfinite(predicted), predicted, np.inf)
+    best = predicted.min()
+    return np.full(len(predicted), 0.0) if np.isinf(best) else np.minimum(predicted - best, SPAN)
+
+
+def _of_promising(weights: Float[np.ndarray, " k"], standings: Sequence[Standing]) -> Float[np.ndarray, " k"]:
+    """The weights among arms that can still come to something; among all where none can."""
+    promising = np.array([math.isfinite(standing.predicted) for standing in standings])
+    kept = np.where(promising, weights, 0.0) if promising.any() else weights
+    return kept / kept.sum()
+
+
+def _living(standings: Sequence[Standing]) -> Bool[np.ndarray, " k"]:
+    return np.array([standing.alive for standing in standings])
+
+
+def _ranked(standings: Sequence[Standing], prior: Sequence[float]) -> list[int]:
+    """Arms, the best first."""
+    behind = _behind(standings)
+    return sorted(range(len(standings)), key=lambda arm: (behind[arm], -prior[arm]))
+
+
+def _over(standings: Sequence[Standing], slices: int) -> bool:
+    """Whether there is nothing left to share out, or nobody to take it."""
+    return sum(standing.slices for standing in standings) >= slices or not _living(standings).any()
+
+
+def _won(arm: int, weights: Sequence[float] | Float[np.ndarray, " k"]) -> Move:
+    return Move(arm, True, tuple(float(weight) for weight in weights))
+
+
+def _equal(arms: Sequence[int], number: int) -> tuple[float, ...]:
+    return tuple(1 / len(arms) if arm in arms else 0.0 for arm in range(number))

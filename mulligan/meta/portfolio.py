@@ -1,0 +1,60 @@
+"""Greedy portfolios: few recipes, of which one at least does well in each of many worlds.
+
+A world is a task seen before, or one opinion among several on a task to come. Xu, Hoos and Leyton-Brown 2010 (Hydra);
+Feurer et al. 2022, arXiv 2007.04074 (auto-sklearn 2.0), algorithm 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+TIE = 1e-6  # weight of a recipe's own mean loss, which decides where none brings anything
+
+
+def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
+    """The share of a world's other recipes that are better, ties counting half; NaN stays.
+
+    Example:
+      >>> ranks(np.array([[0.5, -3.0, np.nan, 9.0]])).tolist()
+      [[0.5, 0.0, nan, 1.0]]
+    """
+    from scipy.stats import rankdata
+
+    if not losses.size:
+        return losses
+    others = np.maximum((~np.isnan(losses)).sum(axis=1, keepdims=True) - 1, 1)
+    return (rankdata(losses, axis=1, nan_policy="omit") - 1) / others
+
+
+def greedy(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"], number: int) -> list[int]:
+    """Columns, one after the other, each lowering most the mean over worlds of the least loss of those chosen.
+
+    A recipe that a world has not seen brings nothing there: to take it for average would let what was tried least win.
+    """
+    known = np.where(np.isnan(losses), np.inf, losses)
+    top = np.max(losses, axis=1, initial=0.0, where=~np.isnan(losses))
+    filled = np.minimum(known, top[:, None])
+    least, own = top, weights @ filled
+    chosen: list[int] = []
+    while len(chosen) < min(number, losses.shape[1]):
+        reached = weights @ np.minimum(least[:, None], filled) + TIE * own
+        reached[chosen] = np.inf
+        chosen.append(int(np.argmin(reached)))
+        least = np.minimum(least, filled[:, chosen[-1]])
+    return chosen
+
+
+def chances(
+    losses: Float[np.ndarray, "w k"], weights: Float[np.ndarray, " w"], worlds: float
+) -> Float[np.ndarray, " k"]:
+    """How probable it is that each of these recipes is the best of them; all are > 0 and sum to 1.
+
+    The share of the worlds in which it is; there are `worlds` independent ones, and one more in which any may be.
+    """
+    count = losses.shape[1]
+    known = np.where(np.isnan(losses), np.inf, losses)
+    least = known.min(axis=1, keepdims=True)
+    best = (known == least) & np.isfinite(least)
+    wins = weights @ (best / np.maximum(best.sum(axis=1, keepdims=True), 1))
+    return (worlds * wins + 1 / count) / (worlds * wins.sum() + 1)

@@ -1,0 +1,214 @@
+"""What was expected of a run, and how its race went: for the page, and in words for `mulligan explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mulligan.errors import MulliganError
+from mulligan.recipe import Recipe
+from mulligan.report.chart import Chart, Point, Series, Span, draw
+from mulligan.report.curves import COLOURS, best_evaluation
+from mulligan.report.markup import Html, element
+from mulligan.report.run import RunRecord, finite, read_events, read_run
+from mulligan.report.words import UNKNOWN, count, duration, number, short
+
+SHOWN = 6  # traits of a recipe
+LOST = "it lost the race"
+
+
+class Arm(NamedTuple):
+    """One recipe of a race, as it ended.
+
+    Attributes:
+      number: from 1 on, as people count.
+      traits: how its recipe differs from that of the first arm.
+      slices: that it was given.
+      share: of all that the race spent on training.
+      kid: the lowest on the validation split.
+      fate: why it got no more.
+    """
+
+    number: int
+    origin: str
+    traits: str
+    slices: int
+    share: float | None
+    images: float | None
+    kid: float | None
+    fate: str
+    curve: tuple[Point, ...]
+
+
+def race(record: RunRecord) -> Html | None:
+    """The section: what was expected and what came, a curve and a row for each arm, and the shares over time."""
+    said = [element("p", line, class_="lead") for line in prediction(record)]
+    arms = list(contest(record))
+    if not said and not arms:
+        return None
+    rows = [_head(), *(_row(arm) for arm in arms)] if arms else []
+    return element(
+        "section",
+        element("h2", "Race" if arms else "Expectation"),
+        said,
+        element("p", _shared(record, arms), class_="lead") if arms else None,
+        element("div", element("table", rows), class_="scroll") if arms else None,
+        element("div", _charts(record, arms), class_="charts") if arms else None,
+        id="race",
+    )
+
+
+def explain(run: Path) -> list[str]:
+    """What was expected of a run, which recipes raced, who got what and why it stopped, and what came of it.
+
+    Raises:
+      MulliganError: it is no run folder, or damaged.
+    """
+    record = read_run(run)
+    arms = list(contest(record))
+    lines = [*prediction(record)]
+    if arms:
+        lines.append(_shared(record, arms))
+    for arm in arms:
+        share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
+        lines.append(f"{arm.number:3}  {arm.origin}: {arm.traits}")
+        lines.append(f"     {share} of the race, {short(arm.images)} images, KID {number(arm.kid)}; {arm.fate}")
+    return lines or ["one recipe was trained, and nothing had been predicted."]
+
+
+def prediction(record: RunRecord) -> Iterator[str]:
+    """Sentences: what the experience promised, what it rests on, and what came."""
+    advice = record.advice
+    if advice.get("trouble"):
+        yield f"The experience could not be used: {advice['trouble']}"
+    kid = advice.get("kid")
+    if not isinstance(kid, dict):
+        return
+    low, high = finite(kid.get("low")), finite(kid.get("high"))
+    yield (
+        f"Expected: KID {number(finite(kid.get('median')))}, with 80% between {number(low)} and {number(high)}, "
+        f"from {count(finite(advice.get('trials')))} trials on {count(finite(advice.get('tasks')))} tasks."
+    )
+    nearest = advice.get("nearest") or []
+    if nearest:
+        weighed = ", ".join(f"{name} ({weight:.0%})" for name, weight in nearest)
+        yield f"Tasks that this rests on most: {weighed}."
+    best = best_evaluation(record)
+    reached = best.number("kid") if best else None
+    if reached is not None and low is not None and high is not None:
+        where = "better than expected" if reached < low else "worse than expected" if reached > high else "as expected"
+        yield f"Reached: KID {number(reached)} on the validation images, {where}."
+
+
+def contest(record: RunRecord) -> Iterator[Arm]:
+    """The arms of the run's race, in the order in which they were proposed; none where there was no race."""
+    document = record.race
+    entries = document.get("arms") or []
+    spent = [finite(entry["spent"].get("seconds")) or 0.0 for entry in entries]
+    moves = document.get("moves", [])[: document.get("done", 0)]
+    first = Recipe.from_json(entries[0]["recipe"]) if entries else Recipe()
+    for index, entry in enumerate(entries):
+        curve = tuple(_curve(record.folder / "trials" / f"{index:02d}"))
+        won = document.get("winner") == index
+        yield Arm(
+            number=index + 1,
+            origin=entry["origin"],
+            traits=traits(Recipe.from_json(entry["recipe"]), first if index else Recipe()),
+            slices=sum(move["arm"] == index and not move["won"] for move in moves),
+            share=spent[index] / sum(spent) if sum(spent) else None,
+            images=finite(entry["spent"].get("images")),
+            kid=min((point.value for point in curve), default=None),
+            fate="won" if won else entry["ended"] or ("still racing" if document.get("winner") is None else LOST),
+            curve=curve,
+        )
+
+
+def traits(recipe: Recipe, other: Recipe) -> str:
+    """How a recipe differs from another, in a few words.
+
+    Example:
+      >>> traits(Recipe(loss="hinge", batch=32), Recipe())
+      'loss hinge, batch 32'
+    """
+    theirs = dict(_leaves(other.to_json()))
+    differing = [f"{name} {_word(value)}" for name, value in _leaves(recipe.to_json()) if theirs.get(name) != value]
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return ", ".join(differing[:SHOWN]) + more or "no difference"
+
+
+def _leaves(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict) and name in ("architecture", "hyperparameters"):
+            yield from _leaves(value)
+        else:
+            yield name, value
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {form.get('kind', '')}" for name, form in value.items()) or "none"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def _curve(folder: Path) -> Iterator[Point]:
+    """KID of an arm's evaluations; an arm that never began has none."""
+    try:
+        events = read_events(folder)
+    except MulliganError:
+        return
+    for event in events:
+        kid = event.number("kid")
+        if event.kind == "evaluation" and kid is not None:
+            yield Point(event.nimg, kid)
+
+
+def _shared(record: RunRecord, arms: list[Arm]) -> str:
+    """One sentence on the whole race."""
+    spent = duration(finite(record.race.get("seconds")))
+    slices = sum(arm.slices for arm in arms)
+    won = next((f" Recipe {arm.number} won and got all the rest." for arm in arms if arm.fate == "won"), "")
+    return f"{len(arms)} recipes raced for {spent}, in {slices} slices shared out by {record.race['allocation']}.{won}"
+
+
+def _head() -> Html:
+    names = ("", "Recipe", "From the first it differs in", "Slices", "Share", "Images", "KID", "Why it got no more")
+    numbers = {"Slices", "Share", "Images", "KID"}
+    return element("tr", [element("th", name, class_="number" if name in numbers else None) for name in names])
+
+
+def _row(arm: Arm) -> Html:
+    share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
+    figures = (count(arm.slices), share, short(arm.images), number(arm.kid))
+    name = element("b", arm.origin) if arm.fate == "won" else arm.origin
+    traits = arm.traits if arm.number > 1 else ""
+    return element(
+        "tr",
+        element("td", str(arm.number)),
+        element("td", name),
+        element("td", traits),
+        [element("td", value, class_="number") for value in figures],
+        element("td", arm.fate),
+    )
+
+
+def _charts(record: RunRecord, arms: list[Arm]) -> list[Html]:
+    """KID of every arm over its images, and the weights over the slices."""
+    colours = [*COLOURS, *("quiet",) * len(arms)]
+    curves = [Series(str(arm.number), colour, arm.curve) for arm, colour in zip(arms, colours, strict=False)]
+    end = max((point.nimg for arm in arms for point in arm.curve), default=0.0)
+    moves = record.race.get("moves", [])
+    weights = [
+        Series(str(arm.number), colour, [Point(index, move["weights"][index_of]) for index, move in enumerate(moves)])
+        for index_of, (arm, colour) in enumerate(zip(arms, colours, strict=False))
+    ]
+    charts = (
+        (Chart("KID of each recipe", "lower is better; on the validation split", curves), Span(end)),
+        (Chart("Weight of each recipe", "before each slice", weights, 0.0), Span(float(max(len(moves) - 1, 1)))),
+    )
+    drawn = [draw(chart, span) for chart, span in charts]
+    return [figure for figure in drawn if figure]

@@ -1,0 +1,113 @@
+"""Candidates for the generator that a run keeps, judged one after the other within an allowance.
+
+With many candidates the best score is partly luck. So half of the validation images chooses, and the other half, with
+other latents, confirms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.metrics.kernel import Difference, kid_difference
+from mulligan.metrics.score import Reference, quick_of_features
+from mulligan.training.budget import Allowance
+from mulligan.training.evaluation import LATENT_SEED, Evaluator
+from mulligan.types import Pytree
+
+CONFIRMATIONS = 4  # evaluations kept for the second half
+
+Features = Float[np.ndarray, "m d"]
+
+
+class Candidate(NamedTuple):
+    """A generator, and the images seen when it stood so."""
+
+    name: str
+    gen: Pytree
+    nimg: int
+
+
+class Comparison:
+    """Candidates of one run by name, and their KID on the first half; what the allowance excludes is in `skipped`."""
+
+    def __init__(self, evaluator: Evaluator, allowance: Allowance, tell: Callable[..., None], pace: float):
+        """`tell` is given an `average` event a candidate; `pace` is what an evaluation takes, in seconds."""
+        self.choosing, self.confirming = halves(evaluator)
+        self.candidates: dict[str, Candidate] = {}
+        self.kids: dict[str, float] = {}
+        self.features: dict[str, Features] = {}
+        self.skipped: list[str] = []
+        self._allowance, self._tell, self._pace = allowance, tell, pace
+        self._began = time.monotonic()
+        self._evaluations = 0
+        self._confirmed: dict[str, Features] = {}
+
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def allows(self, evaluations: int) -> bool:
+        """Whether so many more fit into the allowance, and the confirmations after them."""
+        wanted = evaluations + CONFIRMATIONS
+        in_time = self.seconds() + wanted * self._pace <= self._allowance.seconds
+        return in_time and self._evaluations + wanted <= self._allowance.evaluations
+
+    def attempt(self, candidate: Candidate) -> None:
+        """Judges a candidate, if the allowance has room for it."""
+        if self.allows(1):
+            self.judge(candidate)
+        else:
+            self.skipped.append(candidate.name)
+
+    def judge(self, candidate: Candidate, **entries: Any) -> float:
+        """KID on the first half, whatever the allowance; told, with these entries, the first time."""
+        if candidate.name in self.kids:
+            return self.kids[candidate.name]
+        began = time.monotonic()
+        features, scores = self._scored(candidate.gen)
+        spent = time.monotonic() - began
+        self._pace = min(self._pace, spent)
+        self.candidates[candidate.name], self.features[candidate.name] = candidate, features
+        self.kids[candidate.name] = scores["kid"]
+        told = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
+        self._tell("average", average=candidate.name, at_nimg=candidate.nimg, **told)
+        return scores["kid"]
+
+    def kid(self, gen: Pytree) -> float:
+        """KID on the first half of what is no candidate itself; not told."""
+        return self._scored(gen)[1]["kid"]
+
+    def difference(self, one: str, other: str) -> Difference:
+        """KID of one candidate less another's on the second half."""
+        return kid_difference(self.confirming.reference.features, self._confirm(one), self._confirm(other))
+
+    def _scored(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
+        self._evaluations += 1
+        features = self.choosing.features(gen)
+        return features, quick_of_features(self.choosing.reference, features)
+
+    def _confirm(self, name: str) -> Features:
+        if name not in self._confirmed:
+            self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
+        return self._confirmed[name]
+
+
+def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:
+    """Two evaluators, each with half of the real images and with latents of its own."""
+    reference = evaluator.reference
+    order = np.random.default_rng(0).permutation(len(reference.features))
+    first, second = (
+        dataclasses.replace(
+            evaluator,
+            reference=Reference(reference.embedding, reference.features[np.sort(order[half::2])]),
+            latent_seed=LATENT_SEED + 1 + half,
+        )
+        for half in (0, 1)
+    )
+    return first, second

@@ -1,0 +1,77 @@
+"""Experiences made up for tests of what is learned from them: every curve follows a law that the test knows."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mulligan.meta.curves import default_for, flops_at
+from mulligan.meta.record import DONE, FAILED, Point, TaskRecord, Trial
+from mulligan.recipe import Hyperparameters, Recipe
+
+SHAPE = (8, 8, 1)
+START, STEP = 1.0, -0.3  # log KID of the default at the first look, and its change a place
+Effect = Callable[[TaskRecord], float]  # difference of a recipe's log KID from the default's
+
+
+def task(family: str, name: str, **descriptor: float) -> TaskRecord:
+    return TaskRecord(f"{family}/{name}", f"{family}/{name}", family, SHAPE, {"train": 9000}, 0, descriptor)
+
+
+def recipe(rate: float) -> Recipe:
+    """A recipe that differs from others by its rate."""
+    return Recipe(hyperparameters=Hyperparameters(gen_lr=rate))
+
+
+def default(of: TaskRecord) -> Recipe:
+    return default_for(of, 1.0)
+
+
+def point(of: TaskRecord, place: float, value: float) -> Point:
+    """A point whose log KID is `value`."""
+    flops = flops_at(of.shape, place)
+    kid = float(np.exp(value))
+    return Point(round(1000 * 2 ** (place / 2)), flops, 1.0, {"kid": kid, "kid_low": kid * 0.9, "kid_high": kid * 1.1})
+
+
+def trial(of: TaskRecord, tried: Recipe, values, seed: int = 0, status: str = DONE, end: int = 10) -> Trial:
+    """A trial whose log KID at the places 0, 1, ... is `values`."""
+    return Trial(
+        task=of.id,
+        recipe_json=tried.to_json(),
+        seed=seed,
+        budget=flops_at(of.shape, end),
+        status=status,
+        reason="it diverged" if status == FAILED else None,
+        cost={"seconds": 1.0},
+        curve=tuple(point(of, place, float(value)) for place, value in enumerate(values)),
+        code="0",
+        space=1,
+        device="none",
+        finished="2026-11-24T00:00:00+00:00",
+    )
+
+
+def trials(tasks, effects: Mapping[Recipe, Effect], noise: float = 0.0, spread: float = 0.0) -> list[Trial]:
+    """The default and these recipes on all tasks; effects are there from the first look on.
+
+    Args:
+      noise: standard deviation of a trial's level, and of each of its points.
+      spread: that of a task's.
+    """
+    rng = np.random.default_rng(0)
+    found = []
+    for of in tasks:
+        level = START + spread * rng.normal()
+        for tried, effect in {default(of): lambda of: 0.0, **effects}.items():
+            values = level + STEP * np.arange(11) + effect(of) + noise * (rng.normal() + rng.normal(size=11))
+            found.append(trial(of, tried, values))
+    return found
+
+
+def families(number: int, each: int = 2, **descriptor: Callable[[int], float]) -> list[TaskRecord]:
+    """Tasks of several families; descriptors are functions of the family's number."""
+    return [
+        task(f"f{index}", f"t{member}", **{name: number_of(index) for name, number_of in descriptor.items()})
+        for index in range(number)
+        for member in range(each)
+    ]

@@ -1,0 +1,172 @@
+"""Fit as a whole: asks the experience, races, remembers; and goes on without where the experience cannot be used."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from trials import write_experience
+
+from mulligan.errors import UsageError
+from mulligan.meta.advice import Advice, advise
+from mulligan.meta.exchange import read
+from mulligan.meta.experience import NONE, Experience
+from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.outcome import trials
+from mulligan.meta.race import Arm
+from mulligan.meta.record import DONE, FAILED
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.report.page import write_report
+from mulligan.report.race import explain
+from mulligan.tasks.images import read_task
+from mulligan.training.budget import Budget
+from mulligan.training.run import RunFolder, read_json
+
+SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+TINY = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+SHORT = Budget(20_000, None)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return read_task("digits")
+
+
+def told_by(data, budget, **entries):
+    """The generator of a run, and its events."""
+    told = []
+    return fit(data, budget, Options(listener=told.append, **entries)), told
+
+
+def kinds(told):
+    return {event["kind"] for event in told}
+
+
+def test_a_run_is_remembered_as_a_trial(tmp_path, task):
+    place = str(tmp_path / "mine.db")
+    fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=place))
+    [found] = Experience(place).trials()
+    assert (found.task, found.recipe, found.seed, found.status) == (task.hash, TINY, 0, DONE)
+    assert found.curve[-1].nimg == pytest.approx(20_000, abs=32)
+    assert found.cost["flops"] == found.curve[-1].flops
+    evaluations = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    kids = [event["kid"] for event in evaluations if event["kind"] == "evaluation"]
+    assert [point.figures["kid"] for point in found.curve] == kids
+    assert not list(Experience(place).problems())
+
+
+def test_resuming_a_run_that_has_ended_remembers_nothing_twice(tmp_path):
+    place = str(tmp_path / "mine.db")
+    fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=place))
+    resume(tmp_path / "run")
+    assert len(list(Experience(place).trials())) == 1
+
+
+def test_without_an_experience_nothing_is_asked_and_nothing_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULLIGAN_EXPERIENCE", str(tmp_path / "mine.db"))
+    _, told = told_by("digits", SHORT, out=tmp_path / "run", recipe=TINY, experience=NONE)
+    assert not (tmp_path / "mine.db").exists()
+    assert not kinds(told) & {"forgotten"}
+
+
+def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch):
+    seen = []
+
+    def judged(progress, health):
+        seen.append(progress.nimg)
+        return "made up" if len(seen) == 3 else None
+
+    monkeypatch.setattr("mulligan.training.guard.judged", judged)
+    fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=NONE))
+    folder = RunFolder(tmp_path / "run")
+    [found] = trials(folder, task)
+    [guarded] = folder.events("guard")
+    assert (found.status, found.reason) == (FAILED, "made up")
+    assert found.curve
+    assert found.curve[-1].nimg <= guarded["back_to_nimg"]
+
+
+def test_an_experience_is_followed_where_it_is_clear(tmp_path, task):
+    """On every task of the experience one recipe is far better than the default: it is what is proposed."""
+    place = str(tmp_path / "mine.db")
+    write_experience(place, better=TINY)
+    advice = advise(task, Budget(32_000, None), place, seed=0)
+    assert advice.arms[0].recipe == TINY
+    assert advice.trials == len(read(place).trials)
+    assert advice.kid is not None
+    median, low, high = advice.kid
+    assert low <= median <= high
+    assert advice.nearest
+
+
+def test_with_nothing_to_go_by_the_default_is_trained_and_nothing_promised(task):
+    advice = advise(task, Budget(32_000, None), NONE, seed=0)
+    assert len(advice.arms) == 1
+    assert advice.arms[0].origin == "the default"
+    assert (advice.kid, advice.saving, advice.nearest) == (None, None, ())
+
+
+def test_long_budgets_race_with_a_mutation_and_a_recipe_from_the_whole_space(task):
+    arms = advise(task, Budget(1_200_000, None), NONE, seed=0).arms
+    origins = [arm.origin for arm in arms]
+    assert origins[0] == "the default"
+    assert any("mutation" in origin for origin in origins)
+    assert any("whole space" in origin for origin in origins)
+    assert len({arm.recipe for arm in arms}) == len(arms)
+    again = advise(task, Budget(1_200_000, None), NONE, seed=0).arms
+    assert [arm.recipe for arm in arms] == [arm.recipe for arm in again]
+
+
+def damaged(tmp_path):
+    path = tmp_path / "mine.db"
+    path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    return str(path)
+
+
+def newer(tmp_path):
+    place = str(tmp_path / "mine.db")
+    Experience(place)
+    with sqlite3.connect(place) as connection:
+        connection.execute("UPDATE about SET version = 99")
+    return place
+
+
+@pytest.mark.parametrize("make", [damaged, newer, lambda path: "postgresql://nobody@127.0.0.1:1/none"])
+def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make):
+    place = make(tmp_path)
+    generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
+    [advice] = [event for event in told if event["kind"] == "advice"]
+    assert advice["trouble"].endswith(".")
+    assert "forgotten" in kinds(told)
+    assert generator.sample(1).shape == (1, 8, 8, 1)
+
+
+def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
+    arms = advise(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
+    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: Advice(arms))
+    with pytest.raises(UsageError, match="'coin' is no way to share out a race"):
+        fit("digits", SHORT, Options(out=tmp_path / "run", allocation="coin"))
+
+
+def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explains_itself(tmp_path, task, monkeypatch):
+    other = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=1e-6, disc_lr=1e-6))
+    arms = (Arm(TINY, 0.6, "a good idea"), Arm(other, 0.4, "the default"))
+    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: Advice(arms))
+    place = str(tmp_path / "mine.db")
+    generator, told = told_by("digits", Budget(40_000, None), out=tmp_path / "run", experience=place)
+    assert generator.recipe == TINY
+    assert {"advice", "slice", "winner", "final"} <= kinds(told)
+    found = {trial.recipe: trial for trial in Experience(place).trials()}
+    assert set(found) == {TINY, other}
+    assert found[other].reason == "stopped: it lost the race"
+    assert 25_000 < sum(trial.cost["images"] for trial in found.values()) <= 40_000
+    lines = explain(tmp_path / "run")
+    assert "2 recipes raced" in lines[0]
+    assert any("a good idea" in line for line in lines)
+    assert "won" in lines[2]
+    assert "it lost the race" in lines[4]
+    text = write_report(tmp_path / "run").read_text()
+    assert 'id="race"' in text
+    assert "a good idea" in text
+    np.testing.assert_array_equal(resume(tmp_path / "run").sample(4), generator.sample(4))
+    assert read_json(tmp_path / "run" / "run.json")["experience"] == place

@@ -1,0 +1,46 @@
+"""What tests of whole runs share: a recipe that trains in seconds, and what a run folder holds."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training import checkpoint
+from mulligan.training.engine import ChunkInfo
+
+SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+RECIPE = Recipe(architecture=SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
+
+
+def events(run, *kinds):
+    """The events of these kinds, or all."""
+    lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return [event for event in lines if not kinds or event["kind"] in kinds]
+
+
+def weights(run):
+    """Of the generator that was kept."""
+    return checkpoint.read(run / "generator.safetensors").arrays
+
+
+def broken_chunks(monkeypatch, breaks):
+    """Makes the chunks numbered in `breaks` end in NaN."""
+    import mulligan.training.loop as module
+
+    compile_engine, count = module.compile_engine, {"chunks": 0}
+
+    def compile_breaking(game, state, data):
+        engine = compile_engine(game, state, data)
+
+        def chunk(state, data, steps):
+            count["chunks"] += 1
+            state, info = engine.chunk(state, data, steps)
+            if count["chunks"] in breaks:
+                state = state._replace(gen=jax.tree.map(lambda leaf: leaf * jnp.nan, state.gen))
+                info = ChunkInfo(info.means, jnp.bool_(False))
+            return state, info
+
+        return engine._replace(chunk=chunk)
+
+    monkeypatch.setattr(module, "compile_engine", compile_breaking)
