@@ -167,7 +167,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="On this machine; 0 takes any.")] = 8000,
     networks: Networks = None,
 ) -> None:
-    """Show the generator as a web page with sliders, on this machine."""
+    """Show the generator as a web page with sliders."""
     from mulligan.api import load
     from mulligan.serve.server import make_server
 

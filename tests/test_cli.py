@@ -23,8 +23,8 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --networks --tensorboard"
-    " --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --networks"
+    " --tensorboard --quiet --json",
     "resume": "--networks --tensorboard --quiet --json",
     "average": "--distil --tensorboard --quiet --json",
     "sample": "-n --out --seed --label --networks",
