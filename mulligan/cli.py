@@ -200,7 +200,7 @@ def report(
 
 @app.command()
 def explain(run: Run) -> None:
-    """Say what was expected of a run, which recipes raced, and why the winner won."""
+    """Say what was expected of a run, what raced, and what won."""
     from mulligan.report.race import explain as lines
 
     print("\n".join(lines(run)))
