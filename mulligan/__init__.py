@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mulligan.api import Generator, average, fit, learn, load, resume, score
+    from mulligan.api import Generator, average, export, fit, learn, load, resume, score
 
     __version__: str
 
-__all__ = ["Generator", "__version__", "average", "fit", "learn", "load", "resume", "score"]
+__all__ = ["Generator", "__version__", "average", "export", "fit", "learn", "load", "resume", "score"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from mulligan import api
 
         return getattr(api, name)
+    if name == "keras":
+        from importlib import import_module
+
+        return import_module("mulligan.keras")
     raise AttributeError(f"module 'mulligan' has no attribute {name!r}")
 
 

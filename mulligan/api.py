@@ -12,13 +12,14 @@ from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
-from mulligan.recipe import Recipe
+from mulligan.recipe import Architecture, Recipe
 from mulligan.report.page import write_report
 from mulligan.training.budget import Budget
-from mulligan.training.generator import Generator, load
+from mulligan.training.generator import Generator
+from mulligan.training.generator import load as load_generator
 from mulligan.training.run import read_json
 
-__all__ = ["Generator", "average", "fit", "learn", "load", "resume", "score"]
+__all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
@@ -36,6 +37,9 @@ def fit(
     strategy: str | None = None,
     experience: str | None = None,
     race: str = "ftrl",
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
@@ -57,6 +61,9 @@ def fit(
         what is shipped; None for your own, `"none"` to do without any.
       race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
         the likeliest recipe alone (docs/race.md).
+      generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
+        them afterwards.
+      networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
       listener: called with every event (docs/run-folder.md) as it happens.
 
     Raises:
@@ -73,14 +80,40 @@ def fit(
         strategy=strategy,
         experience=experience,
         allocation=race,
+        models=_models(generator, discriminator, networks),
         listener=listener or _ignore,
     )
     return _reported(fit_task(data, _budget(time, images), options))
 
 
-def resume(run: Path | str, *, listener: Callable[[dict[str, Any]], None] | None = None) -> Generator:
-    """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator."""
+def resume(
+    run: Path | str,
+    *,
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> Generator:
+    """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator.
+
+    A run of models whose classes are your own wants them again, as `fit` took them.
+    """
+    _models(generator, discriminator, networks)
     return _reported(resume_run(run, listener or _ignore))
+
+
+def load(
+    run: Path | str, *, generator: Any = None, discriminator: Any = None, networks: Path | str | None = None
+) -> Generator:
+    """The generator in a folder that `Generator.save` wrote, or the best one of a run, finished or not.
+
+    A run of models whose classes are your own wants them again, as `fit` took them.
+
+    Raises:
+      MulliganError: neither, damaged, or written by a newer version.
+    """
+    _models(generator, discriminator, networks)
+    return load_generator(run)
 
 
 def average(
@@ -129,7 +162,35 @@ def learn(
     return gather(lessons, listener or _ignore)
 
 
-def score(source: Any, data: Any, *, size: int | None = None, n: int | None = None) -> dict[str, Any]:
+def export(generator: Generator | Path | str, to: str, out: Path | str | None = None) -> tuple[Path, str, float]:
+    """Writes a generator for another program, opens it there, and compares what it draws (docs/export.md).
+
+    Args:
+      generator: one in memory, or the folder of a run or of `Generator.save`.
+      to: `keras`, `onnx`, `savedmodel` or `safetensors`.
+      out: file to write (for `savedmodel` a folder), which must not exist; `generator.keras` and the like by default.
+
+    Returns:
+      Where it is, the program that opened it, and the largest difference of a pixel in [-1, 1].
+
+    Raises:
+      UsageError: no such format, or something is at `out`.
+      MulliganError: what the format needs is not installed, or the other program draws other images.
+    """
+    from mulligan.exports.export import export as write
+
+    held = generator if isinstance(generator, Generator) else load(generator)
+    return write(held, to, None if out is None else Path(out))
+
+
+def score(
+    source: Any,
+    data: Any,
+    *,
+    size: int | None = None,
+    n: int | None = None,
+    inception: Path | str | None = None,
+) -> dict[str, Any]:
     """Every metric of a generator (a run folder or a saved generator) or of images, against the test split of `data`.
 
     Args:
@@ -137,10 +198,11 @@ def score(source: Any, data: Any, *, size: int | None = None, n: int | None = No
       data: the real images.
       size: side that both are resampled to; a generator's own size by default.
       n: generated images, or images taken from `source`; 2000 by default.
+      inception: the standard file of Inception's weights, for FID (docs/metrics.md).
     """
     from mulligan.meta.score import score as score_images
 
-    return score_images(source, data, size, n)
+    return score_images(source, data, size, n, None if inception is None else Path(inception))
 
 
 def _budget(time: float | str | None, images: int | str | None) -> Budget:
@@ -149,6 +211,19 @@ def _budget(time: float | str | None, images: int | str | None) -> Budget:
     if images is not None:
         return Budget(parse_images(images), None)
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
+
+
+def _models(generator: Any, discriminator: Any, networks: Path | str | None) -> Architecture | None:
+    """The architecture of models of the caller's own, if there are any."""
+    if generator is None and discriminator is None and networks is None:
+        return None
+    from mulligan.networks.keras_models import adopt, run_file
+
+    if networks is not None:
+        if generator is not None or discriminator is not None:
+            raise UsageError("give the models as objects or as a file of networks, not both.")
+        generator, discriminator = run_file(Path(networks))
+    return adopt(generator, discriminator)
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:

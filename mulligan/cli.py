@@ -36,6 +36,14 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit m
 Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same result.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")]
+Networks = Annotated[
+    Path | None,
+    typer.Option(
+        "--networks",
+        metavar="FILE.py",
+        help="Keras models of your own: generator() and discriminator() in a Python file, which is RUN.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
 TensorBoard = Annotated[
@@ -65,6 +73,7 @@ def fit(
     race: Annotated[
         str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
     ] = "ftrl",
+    networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -75,16 +84,22 @@ def fit(
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race}
-    start = partial(train, data, **budget, **reading, **learned, out=out, seed=seed)
+    start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
 
 @app.command()
-def resume(run: Run, tensorboard: TensorBoard = None, quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(
+    run: Run,
+    networks: Networks = None,
+    tensorboard: TensorBoard = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.api import resume as train
 
-    _train(partial(train, run), tensorboard, quiet, as_json, run)
+    _train(partial(train, run, **_given(networks)), tensorboard, quiet, as_json, run)
 
 
 @app.command()
@@ -111,13 +126,14 @@ def sample(
     ] = Path("samples.png"),
     seed: Seed = 0,
     label: Annotated[str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")] = None,
+    networks: Networks = None,
 ) -> None:
     """Draw new images from a trained generator."""
     from mulligan.api import load
     from mulligan.files import make_folder, replace_file
     from mulligan.grid import png, save_grid
 
-    gan = load(run)
+    gan = load(run, **_given(networks))
     labels = None if label is None else _class_number(label, gan.classes)
     samples = gan.sample(number, seed=seed, labels=labels)
     if out.suffix.lower() == ".png":
@@ -130,17 +146,61 @@ def sample(
 
 
 @app.command()
-def report(run: Run, tensorboard: TensorBoard = None) -> None:
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(metavar="keras|onnx|savedmodel|safetensors", help="The kind of file to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where; generator.keras and the like if not given."),
+    ] = None,
+) -> None:
+    """Write the generator for Keras, ONNX, TensorFlow or others."""
+    from mulligan.api import export as write
+
+    path, opened_by, difference = write(run, to, out)
+    print(f"{path}\n{opened_by} opened it and draws the same images (a pixel differs by {difference:.1g} of 2 at most)")
+
+
+@app.command()
+def serve(
+    run: Run,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="On this machine; 0 takes any.")] = 8000,
+    networks: Networks = None,
+) -> None:
+    """Show the generator as a web page with sliders."""
+    from mulligan.api import load
+    from mulligan.serve.server import make_server
+
+    server = make_server(load(run, **_given(networks)), port)
+    print(f"http://localhost:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+@app.command()
+def report(
+    run: Run,
+    tensorboard: TensorBoard = None,
+    wandb: Annotated[
+        Path | None, typer.Option("--wandb", metavar="DIR", help="Write an offline Weights & Biases run to DIR, too.")
+    ] = None,
+) -> None:
     """Draw the report of a run again, as one HTML page."""
     from mulligan.report.page import write_report
 
     print(write_report(run))
     _tensorboard(run, tensorboard)
+    if wandb is not None:
+        from mulligan.report.wandb import write_wandb
+
+        write_wandb(run, wandb)
 
 
 @app.command()
 def explain(run: Run) -> None:
-    """Say what was expected of a run, and why the winner won."""
+    """Say what was expected of a run, what raced, and what won."""
     from mulligan.report.race import explain as lines
 
     print("\n".join(lines(run)))
@@ -154,13 +214,16 @@ def score(
     number: Annotated[
         int | None, typer.Option("-n", min=2, metavar="N", help="How many images of each to compare.")
     ] = None,
+    inception: Annotated[
+        Path | None, typer.Option("--inception", metavar="FILE", help="Weights of Inception, for FID.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how close a run or images come to a data set."""
     from mulligan.api import score as measure
     from mulligan.progress import result_lines
 
-    scores = measure(source, data, size=size, n=number)
+    scores = measure(source, data, size=size, n=number, **({"inception": inception} if inception else {}))
     print(json.dumps(scores) if as_json else "\n".join(result_lines(scores)))
 
 
@@ -325,6 +388,11 @@ def _train(
         places = {"pictures": gan.run / "final" / "samples.png", "report": gan.run / "report.html"}
         places["more"] = f"mulligan sample {gan.run} -n 64 -o grid.png"
         print("\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())]))
+
+
+def _given(networks: Path | None) -> dict[str, Any]:
+    """The file of networks as an argument, where one was given."""
+    return {} if networks is None else {"networks": networks}
 
 
 def _class_number(label: str, classes: Sequence[str] | None) -> int:

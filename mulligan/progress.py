@@ -154,6 +154,7 @@ ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
     "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
     "guard": guarded,
     "strategy": forked,
+    "note": lambda event: event["text"],
     "resume": resumed,
     "average": distilled,
     "choice": chosen,
@@ -231,13 +232,15 @@ def thumbnail(run: Path, event: Event, width: int) -> Text:
 
 def result_lines(scores: Event) -> list[str]:
     """What was measured and how, for a person; `scores` is a `final` event or what `score` returned."""
-    rows = [("KID", metric(scores)), ("Frechet", number(scores["frechet"]))]
+    rows = [("KID", metric(scores)), ("FID" if "protocol" in scores else "Frechet", number(scores["frechet"]))]
     rows += [(name, number(scores[name])) for name in ("precision", "recall", "density", "coverage") if name in scores]
     if "memorisation" in scores:
         close = f"{scores['memorisation']['share']:.1%} of samples lie close to a training image"
         rows.append(("copies", f"{close}, of unseen real images 5% do"))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
     rows.append(("protocol", protocol + (f" of the {scores['split']} split" if "split" in scores else "")))
+    if "protocol" in scores:
+        rows.append(("", scores["protocol"]))
     if "best_nimg" in scores:
         rows.append(("from", f"{scores['average']} weights at {short(scores['best_nimg'])} images"))
     return [f"{name:10}{value}" for name, value in rows]

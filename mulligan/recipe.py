@@ -21,7 +21,7 @@ FORMAT = 1
 class Architecture:
     """What fixes the shapes of both networks. The image's own shape and the number of classes come from the task."""
 
-    family: str = "conv"  # mlp | conv | residual
+    family: str = "conv"  # mlp | conv | residual | keras
     gen_width: int = 32  # mlp: hidden units; others: channels at the finest inner resolution, doubled at each halving
     disc_width: int = 32
     gen_depth: int = 0  # mlp: hidden layers; conv: extra convolutions a resolution; residual: blocks a resolution
@@ -34,6 +34,7 @@ class Architecture:
     disc_normalisation: str = "none"  # none | pixel | group | spectral
     minibatch_std: bool = False
     attention: bool = False  # one self-attention layer in each network, at the resolution nearest 8x8
+    models: str = ""  # keras: configurations of both models, as JSON; see networks.keras
 
 
 class Hyperparameters(NamedTuple):
@@ -85,6 +86,8 @@ class Recipe:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
         fields = dataclasses.asdict(self)
         fields["hyperparameters"] = self.hyperparameters._asdict()
+        if not self.architecture.models:
+            del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
         fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))

@@ -23,14 +23,16 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --tensorboard"
-    " --quiet --json",
-    "resume": "--tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --networks"
+    " --tensorboard --quiet --json",
+    "resume": "--networks --tensorboard --quiet --json",
     "average": "--distil --tensorboard --quiet --json",
-    "sample": "-n --out --seed --label",
-    "report": "--tensorboard",
+    "sample": "-n --out --seed --label --networks",
+    "export": "--to --out",
+    "serve": "--port --networks",
+    "report": "--tensorboard --wandb",
     "explain": "",
-    "score": "--size -n --json",
+    "score": "--size -n --inception --json",
     "demo": "--out --time --quiet",
     "recipe": "",
     "learn": "--time --experience --workers --images --size --quiet --json",
@@ -122,6 +124,8 @@ def test_help_of_a_command_lists_its_options(run_command, command):
 def test_help_and_api_import_nothing_heavy():
     heavy = [
         "jax",
+        "keras",
+        "onnx",
         "numpy",
         "PIL",
         "matplotlib",

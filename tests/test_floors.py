@@ -14,8 +14,8 @@ FLOORS = [
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
     [{"meta"}],
-    [{"report"}],
-    [{"api"}],
+    [{"report"}, {"exports"}, {"serve"}],
+    [{"api"}, {"keras"}],
     [{"cli", "progress"}, {"__init__"}],
 ]
 HEAVY = {
@@ -31,7 +31,7 @@ HEAVY = {
     "optuna",
     "ray",
 }
-HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX"}
+HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX", "onnx", "onnxruntime", "tensorflow", "torch", "wandb"}
 
 RESTRICTED_READER = "mulligan.tasks.cifar"
 

@@ -12,17 +12,23 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
+from mulligan.game.state import pixels
 from mulligan.meta import race
 from mulligan.meta.advice import Advice, advise
+from mulligan.meta.default import default_recipe
 from mulligan.meta.experience import NONE, own_place
 from mulligan.meta.outcome import remember
 from mulligan.meta.race import Arm
+from mulligan.networks import keras
 from mulligan.networks.architecture import check
-from mulligan.recipe import Recipe
+from mulligan.networks.keras_models import FAMILY
+from mulligan.networks.mixture import Mixture
+from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, Budget
@@ -33,6 +39,7 @@ from mulligan.training.loop import Assignment, Listener, Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.strategist import Strategist
 
+HANDED = 400  # images that a discriminator's moving statistics are taken of
 KEPT = "data.npy"  # images given as an array
 
 
@@ -47,6 +54,7 @@ class Options:
       size: side to resample the images to.
       labels: train a class-conditional generator.
       strategy: `none`, `fork` or `switch` in place of the recipe's own.
+      models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       allocation: how a race shares out the budget: a name in `meta.allocation.ALLOCATIONS`.
       listener: receives every event as it happens.
@@ -58,6 +66,7 @@ class Options:
     size: int | None = None
     labels: bool = False
     strategy: str | None = None
+    models: Architecture | None = None
     experience: str | None = None
     allocation: str = "ftrl"
     listener: Listener = lambda event: None
@@ -84,7 +93,11 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
 
 def _advice(task: Task, budget: Budget, options: Options) -> Advice:
     """What to train: the recipe that was asked for, or what the experience says; each with the strategy asked for."""
-    if options.recipe is not None:
+    if options.models is not None:
+        recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
+        own = dataclasses.replace(recipe, architecture=options.models)
+        advice = Advice((Arm(own, 1.0, "models of your own"),))
+    elif options.recipe is not None:
         advice = Advice((Arm(options.recipe, 1.0, "as asked for"),))
     else:
         advice = advise(task, budget, options.experience or own_place(), options.seed)
@@ -203,8 +216,21 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) ->
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
     generator = finish(loop)
-    _remember(folder, task, listener)
+    if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
+        _hand_back(loop, generator)
+    else:
+        _remember(folder, task, listener)
     return generator
+
+
+def _hand_back(loop: Loop, generator: Generator) -> None:
+    """Puts what was trained into the caller's own models."""
+    fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
+    reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
+    disc = keras.settled(loop.state.disc, jnp.concatenate([fakes, reals]))
+    member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
+    for network in (member, disc):
+        keras.hand_back(network)
 
 
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> Assignment:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
-from mulligan.networks import conv, mlp, residual
+from mulligan.networks import conv, keras, keras_models, mlp, residual
 from mulligan.networks.layers import (
     ACTIVATIONS,
     Head,
@@ -84,8 +84,8 @@ class Discriminator(eqx.Module):
 class Networks(NamedTuple):
     """Both players."""
 
-    gen: Generator
-    disc: Discriminator
+    gen: Generator | keras.KerasGenerator
+    disc: Discriminator | keras.KerasDiscriminator
 
 
 def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:
@@ -107,7 +107,14 @@ def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key)
       ((2, 9, 12, 3), (2,))
     """
     check(architecture, shape, classes)
+    if architecture.family == keras_models.FAMILY:
+        return Networks(*keras_models.build(architecture, shape, classes))
     return _initialise(architecture, shape, classes, key)
+
+
+def notes(architecture: Architecture, shape: ImageShape) -> tuple[str, ...]:
+    """What was noticed about networks that are not mulligan's own, in sentences."""
+    return keras_models.pair(architecture, shape).notes if architecture.family == keras_models.FAMILY else ()
 
 
 def parameter_count(module: Pytree) -> int:
@@ -141,6 +148,9 @@ def _through(layers: tuple[Layer, ...], x: Array) -> Array:
 def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
     """Raises `MulliganError` with one sentence when no networks can be made of these choices."""
     _check_shape(shape, classes)
+    if architecture.family == keras_models.FAMILY:
+        keras_models.check(architecture, classes)
+        return
     _one_of("family", architecture.family, FAMILIES)
     _one_of("activation", architecture.activation, ACTIVATIONS)
     _one_of("resampling", architecture.resampling, ("strided", *RESAMPLINGS))

@@ -105,27 +105,41 @@ def _padding(size: int, side: int, stride: int) -> tuple[int, int]:
 
 
 def _matmul(x: Maps, kernel: Kernel, stride: int) -> Out:
-    """Space to depth, then `ceil(k / stride)` taps a side, one matrix product a tap."""
-    th, tw, _, _, _, co = (cells := _cells(kernel, stride)).shape
-    taps = cells.reshape(th, tw, -1, co)
-    out = [-(-size // stride) for size in x.shape[1:3]]
-    padding = []
-    for size, rows, side, count in zip(x.shape[1:3], out, kernel.shape, taps.shape, strict=False):
-        padding.append((_low(side), (rows + count - 1) * stride - size - _low(side), 0))
-    blocks = _space_to_depth(_pad(x, padding), stride)
-    return _shifted_products(blocks, taps, out)
+    rows, columns = (-(-size // stride) for size in x.shape[1:3])
+    return strided_products(x, kernel, stride, (_low(kernel.shape[0]), _low(kernel.shape[1])), (rows, columns))
 
 
 def _matmul_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int]) -> Out:
-    """The mirror of `_matmul`: one matrix product a tap, then depth to space, then a crop."""
+    return dilated_products(x, kernel, stride, (_low(kernel.shape[0]), _low(kernel.shape[1])), out_hw)
+
+
+def strided_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int], out_hw: tuple[int, int]) -> Out:
+    """Output row `i` sees the input rows `i*stride - low ... i*stride - low + k - 1`, with zeros outside the image.
+
+    Space to depth, then `ceil(k / stride)` taps a side, one matrix product a tap.
+    """
+    th, tw, _, _, _, co = (cells := _cells(kernel, stride)).shape
+    taps = cells.reshape(th, tw, -1, co)
+    padding = []
+    for size, rows, before, count in zip(x.shape[1:3], out_hw, low, taps.shape, strict=False):
+        padding.append((before, (rows + count - 1) * stride - size - before, 0))
+    blocks = _space_to_depth(_pad(x, padding), stride)
+    return _shifted_products(blocks, taps, list(out_hw))
+
+
+def dilated_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int], out_hw: tuple[int, int]) -> Out:
+    """Input row `i` times `kernel[a]` added to the output row `i*stride - low + a`, where there is one.
+
+    The mirror of `strided_products`: one matrix product a tap, then depth to space, then a crop.
+    """
     th, tw, _, _, ci, _ = (cells := _cells(kernel, stride)[::-1, ::-1]).shape
     taps = jnp.moveaxis(cells, 4, 2).reshape(th, tw, ci, -1)
     padding, rows, crops = [], [], []
-    for size, out, side, count in zip(x.shape[1:3], out_hw, kernel.shape, taps.shape, strict=False):
-        first, last = _low(side) // stride, -(-(_low(side) + out) // stride)  # blocks of output that are kept
+    for size, out, before, count in zip(x.shape[1:3], out_hw, low, taps.shape, strict=False):
+        first, last = before // stride, -(-(before + out) // stride)  # blocks of output that are kept
         padding.append((count - 1 - first, last - size, 0))
         rows.append(last - first)
-        crops.append(slice(_low(side) - first * stride, _low(side) - first * stride + out))
+        crops.append(slice(before - first * stride, before - first * stride + out))
     blocks = _shifted_products(_pad(x, padding), taps, rows)
     return _depth_to_space(blocks, stride)[:, crops[0], crops[1]]
 

@@ -18,10 +18,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mulligan.networks.architecture import Discriminator
+from mulligan.networks.keras import KerasDiscriminator
 from mulligan.networks.layers import Activate, Conv, Dense, Layer
+from mulligan.networks.lifting import NotPiecewiseLinearError, lift
 from mulligan.networks.resampling import Down
 from mulligan.networks.residual import Block, Fold
 from mulligan.types import Logits, Pixels
@@ -31,11 +34,13 @@ LINEAR_PIECES = ("relu", "leaky_relu")
 
 def is_piecewise_linear(disc: Any) -> bool:
     """Whether `lifted` is exact for this discriminator: it is never an approximation, but not for every network."""
+    if isinstance(disc, KerasDiscriminator):
+        return _can_be_lifted(disc)
     return isinstance(disc, Discriminator) and all(map(_has_linear_pieces, (*disc.layers, disc.head.dense)))
 
 
 def lifted(
-    disc: Discriminator,
+    disc: Discriminator | KerasDiscriminator,
     x: Pixels,
     inputs: Pixels,
     scale: Float[Array, " n"],
@@ -58,9 +63,21 @@ def lifted(
       >>> bool(jax.numpy.allclose(lifted(disc, x, 3 * x, jax.numpy.full(2, 3.0)), 3 * disc(x)))
       True
     """
+    if isinstance(disc, KerasDiscriminator):
+        return lift(disc.as_written, x, inputs, scale)
     for layer in disc.layers:
         x, inputs = _through(layer, jax.lax.stop_gradient(x), inputs, scale)
     return disc.head(inputs, labels) + (scale - 1) * disc.head.dense.bias
+
+
+def _can_be_lifted(disc: KerasDiscriminator) -> bool:
+    """Whether every operation of a model is one that `lift` knows; tried on shapes alone."""
+    images = jnp.zeros((3, *disc.model.convention.shape))
+    try:
+        jax.eval_shape(lambda disc: lift(disc.as_written, images, images, jnp.ones(3)), disc)
+    except NotPiecewiseLinearError:
+        return False
+    return True
 
 
 def _has_linear_pieces(layer: Layer) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from mulligan.errors import MulliganError, UsageError
 from mulligan.tasks.arrays import collect, read_npy, read_npz
 from mulligan.tasks.builtin import BUILTIN, names
+from mulligan.tasks.catalogues import is_catalogued, read_catalogue
 from mulligan.tasks.cifar import is_cifar, read_cifar
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.framing import WHITE, Colour, Request, choose_frame, resample
@@ -46,7 +47,8 @@ def read_task(
     Args:
       source: a folder (nested folders are classes), zip or tar of images; `.npz`, `.npy`; MNIST idx files;
         CIFAR-10 python batches; parquet with encoded images; an array; the name of a built-in task; or
-        `hf:owner/name`, a data set of the Hugging Face hub. A path that exists wins over a name.
+        `hf:owner/name`, `keras:name` or `tfds:name`, a data set that these libraries know. A path that
+        exists wins over a name.
       size: side of the square images that come out, 8 to 256; None keeps arrays as they are, and for files
         see `mulligan.tasks.framing.choose_frame`.
       labels: keep the labels, for a class-conditional generator.
@@ -86,6 +88,8 @@ def _read(source: Any, request: Request, memory: int) -> tuple[str, Collection]:
     family, _, member = name.partition("/")
     if family in BUILTIN and (not member or member in BUILTIN[family].members):
         return name, BUILTIN[family].draw(member or None)
+    if is_catalogued(name):
+        return name, read_catalogue(name)
     if name.startswith(HUB_PREFIX) and HUB_NAME.fullmatch(name.removeprefix(HUB_PREFIX)):
         hub_name = name.removeprefix(HUB_PREFIX)
         return hub_name, read_image_files(read_hub(hub_name), request, memory, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -12,6 +13,7 @@ from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.score import Reference
+from mulligan.networks.keras import settled
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
@@ -25,6 +27,7 @@ SAMPLES, COLUMNS = 100, 10
 WALKS, WALK_STEPS = 8, 10
 SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
 SEED = 1
+SETTLING = 2000  # samples that moving statistics are taken of, where a network has such
 
 
 def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
@@ -35,18 +38,17 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
       allowance: for comparing averages; None for what the run's budget has left.
     """
     choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
+    gen = settled(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
     known = evaluator.known(loop.task)
-    scores = evaluator.final(known, choice.gen)
-    _draw(loop.folder.path / "final", loop.sampler, choice.gen)
-    write_neighbours(
-        loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(choice.gen, SHOWN), known
-    )
+    scores = evaluator.final(known, gen)
+    _draw(loop.folder.path / "final", loop.sampler, gen)
+    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.tell("final", **chosen, **scores, cost=cost(loop))
     result = {**chosen, **scores, "cost": cost(loop)}
     classes = loop.task.classes
-    generator = Generator(loop.recipe, loop.task.shape, classes, choice.gen, loop.folder.path, result)
+    generator = Generator(loop.recipe, loop.task.shape, classes, gen, loop.folder.path, result)
     generator.save(loop.folder.path)
     return generator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
+from mulligan.networks.keras import in_use, settled
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Recipe
 from mulligan.training import checkpoint
@@ -21,6 +22,7 @@ from mulligan.training.engine import Sampler
 from mulligan.training.run import FORMAT, RunFolder, read_json, write_json
 from mulligan.types import Pytree
 
+SETTLING = 2000  # samples that moving statistics are taken of, where a run has not ended yet
 MODEL, WEIGHTS = "generator.json", "generator.safetensors"
 
 
@@ -125,7 +127,9 @@ def _best_of_run(folder: RunFolder) -> Generator:
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
     described = {"recipe": folder.document("recipe"), "shape": task["shape"]}
-    return _assembled(described, classes, saved, "best", folder.path, None)
+    best = _assembled(described, classes, saved, "best", folder.path, None)
+    latents = np.random.default_rng(0).standard_normal((SETTLING, best.latent), np.float32)
+    return replace(best, network=settled(best.network, jnp.asarray(latents)))
 
 
 def _assembled(
@@ -139,5 +143,5 @@ def _assembled(
     recipe = Recipe.from_json(described["recipe"])
     h, w, c = described["shape"]
     empty = blank(recipe, (h, w, c), len(classes or ()), described.get("members", 1))
-    network = checkpoint.restored(empty, saved.arrays, prefix)
+    network = in_use(checkpoint.restored(empty, saved.arrays, prefix))
     return Generator(recipe, (h, w, c), classes, network, run, result)

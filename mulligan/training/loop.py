@@ -17,7 +17,7 @@ import jax
 from mulligan.errors import Interrupted
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
-from mulligan.networks.architecture import parameter_count
+from mulligan.networks.architecture import notes, parameter_count
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint, guard
@@ -179,6 +179,8 @@ class Loop:
                 flops_per_image=self.progress.flops_per_image,
                 compile_seconds=round(engine.compile_seconds, 3),
             )
+            for note in notes(self.recipe.architecture, self.task.shape):
+                self.tell("note", text=note)
             self._save()
         return Programs(feed, engine, self.evaluator, self.assignment.step_nimg)
 

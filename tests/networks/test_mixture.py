@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulligan.networks.mixture import Mixture, uniforms
+from mulligan.networks.mixture import Mixture, multipliers, uniforms
 
 LATENT = 5
 
@@ -89,3 +89,18 @@ def test_order_of_the_numbers_in_a_latent_matters():
 def test_one_number_is_a_latent_too():
     drawn = Mixture((Painted(jnp.float32(0)), Painted(jnp.float32(100))), jnp.ones(2)).drawing(normal(4000)[:, :1])
     assert np.bincount(drawn, minlength=2).min() > 1800
+
+
+def share(total):
+    """A signed 32-bit number onto [0, 1), in single precision."""
+    return min(np.float32(total) / np.float32(2**32) + np.float32(0.5), np.float32(1 - 2**-24))
+
+
+def test_the_hash_is_that_of_integers_of_any_size():
+    latents = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32)
+    latents[0] = 1e9
+    parts = np.trunc(np.clip(latents, -(2**14), 2**14) * 2**16).astype(object)
+    totals = [(sum(row * multipliers(7).astype(object)) + 2**31) % 2**32 - 2**31 for row in parts]
+    upper = [int(share(one) * 2**24) + 0x9E3779B9 for one in totals]
+    expected = [share((one * one + 2**31) % 2**32 - 2**31) for one in upper]
+    np.testing.assert_array_equal(uniforms(jnp.asarray(latents)), np.array(expected, np.float32))

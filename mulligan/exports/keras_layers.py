@@ -1,0 +1,158 @@
+"""A generator as a Keras model of Keras's own layers: it loads wherever Keras does, without mulligan."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.errors import MulliganError
+from mulligan.exports.drawing import draw
+from mulligan.exports.target import Shape, Tensor
+from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
+from mulligan.networks.normalisation import EPSILON
+from mulligan.training.generator import Generator
+
+GELU = (2 / np.pi) ** 0.5, 0.044715  # the approximation by a hyperbolic tangent (Hendrycks & Gimpel 2016)
+
+
+def import_keras() -> Any:
+    """Keras; on JAX, unless the program has chosen otherwise.
+
+    Raises:
+      MulliganError: it is not installed.
+    """
+    if "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+    try:
+        import keras
+    except ImportError as error:
+        raise MulliganError("this needs Keras: pip install 'mulligan[keras]'.") from error
+    return keras
+
+
+def keras_model(generator: Generator) -> Any:
+    """A functional `keras.Model` from latents `[n, d]` to pixels `[n, h, w, c]` in [-1, 1].
+
+    With classes its input is a dict of `latents` and `labels`, int32 `[n]`. The names of its layers are the family's
+    own, in order.
+
+    Raises:
+      MulliganError: Keras is not installed, or the generator is not made of mulligan's own layers.
+    """
+    keras = import_keras()
+    latents = keras.Input((generator.latent,), name="latents")
+    labels = keras.Input((), name="labels", dtype="int32") if generator.classes else None
+    inputs = latents if labels is None else {"latents": latents, "labels": labels}
+    pixels = draw(KerasLayers(keras), generator.network, latents, labels)
+    return keras.Model(inputs, pixels, name="generator")
+
+
+class KerasLayers:
+    """A `Target` of Keras layers; where a product is exact in no layer, of Keras's own operations."""
+
+    def __init__(self, keras: Any):
+        self.keras = keras
+
+    def dense(self, x: Tensor, weight: Float[np.ndarray, "i o"], bias: Float[np.ndarray, " o"] | None) -> Tensor:
+        layer = self.keras.layers.Dense(weight.shape[1], use_bias=bias is not None)
+        return _with_weights(layer, x, weight, bias)
+
+    def conv(self, x: Tensor, kernel: Float[np.ndarray, "k k ci co"], bias: Float[np.ndarray, " co"] | None) -> Tensor:
+        layer = self.keras.layers.Conv2D(kernel.shape[3], kernel.shape[:2], padding="same", use_bias=bias is not None)
+        return _with_weights(layer, x, kernel, bias)
+
+    def conv_transpose(
+        self,
+        x: Tensor,
+        kernel: Float[np.ndarray, "k k ci co"],
+        bias: Float[np.ndarray, " co"] | None,
+        crops: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        layer = self.keras.layers.Conv2DTranspose(kernel.shape[3], kernel.shape[:2], 2, use_bias=bias is not None)
+        x = _with_weights(layer, x, kernel.swapaxes(2, 3), bias)
+        return self._cropped(x, crops)
+
+    def enlarge(self, x: Tensor, name: str, crop: tuple[int, int]) -> Tensor:
+        x = self.keras.layers.UpSampling2D(2, interpolation=name)(x)
+        return self._cropped(x, [(0, behind) for behind in crop])
+
+    def reshape(self, x: Tensor, shape: Shape) -> Tensor:
+        return self.keras.layers.Reshape(shape)(x)
+
+    def add_constant(self, x: Tensor, constant: Float[np.ndarray, "..."]) -> Tensor:
+        """A dense layer along no axis, whose kernel is one and whose bias is the constant."""
+        axes = "abc"[: len(x.shape) - 1]
+        kept = axes[len(axes) - constant.ndim :]
+        layer = self.keras.layers.EinsumDense(f"n{axes},{axes[-1]}->n{axes}", x.shape[1:], bias_axes=kept)
+        return _with_weights(layer, x, np.ones(constant.shape[-1:], np.float32), constant)
+
+    def spread(self, x: Tensor, maps: Float[np.ndarray, "h w c"]) -> Tensor:
+        layer = self.keras.layers.EinsumDense("nc,abc->nabc", maps.shape)
+        return _with_weights(layer, x, maps, None)
+
+    def activate(self, x: Tensor, name: str) -> Tensor:
+        layers = self.keras.layers
+        if name == "leaky_relu":
+            return layers.LeakyReLU(negative_slope=0.2)(x)
+        if name == "gelu":
+            return self._gelu(x)
+        return layers.Activation(name)(x)
+
+    def _gelu(self, x: Tensor) -> Tensor:
+        """`x / 2 (1 + tanh(a (x + b x^3)))`, which is jax's; Keras's own activation is the exact one."""
+        layers, (scale, cubic) = self.keras.layers, GELU
+        cube = layers.Multiply()([x, x, x])
+        inner = layers.Add()([layers.Rescaling(scale)(x), layers.Rescaling(scale * cubic)(cube)])
+        gate = layers.Rescaling(0.5, offset=0.5)(layers.Activation("tanh")(inner))
+        return layers.Multiply()([x, gate])
+
+    def pixel_norm(self, x: Tensor, channels: int) -> Tensor:
+        layer = self.keras.layers.RMSNormalization(epsilon=EPSILON)
+        return _with_weights(layer, x, np.ones(channels, np.float32), None)
+
+    def group_norm(self, x: Tensor, groups: int) -> Tensor:
+        return self.keras.layers.GroupNormalization(groups, epsilon=1e-5, center=False, scale=False)(x)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.keras.layers.Add()([x, y])
+
+    def concatenate(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.keras.layers.Concatenate()([x, y])
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        layers = self.keras.layers
+        scores = layers.Softmax()(layers.Dot(axes=(2, 2))([queries, keys]))
+        return layers.Dot(axes=(2, 1))([scores, values])
+
+    def embed(self, labels: Tensor, vectors: Float[np.ndarray, "classes d"]) -> Tensor:
+        return _with_weights(self.keras.layers.Embedding(*vectors.shape), labels, vectors, None)
+
+    def choose(self, latents: Tensor, images: Sequence[Tensor], shares: Float[np.ndarray, " k"]) -> Tensor:
+        ops = self.keras.ops
+        parts = ops.cast(ops.clip(latents, -LARGEST, LARGEST) * float(FINENESS), "int32")
+        total = ops.sum(parts * multipliers(latents.shape[1]), axis=1)
+        mixed = ops.cast(self._share(total) * UPPER, "int32") + SHIFT
+        numbers = ops.reshape(self._share(mixed * mixed), (-1, 1, 1, 1))
+        chosen = images[0]
+        for share, image in zip(shares, images[1:], strict=False):
+            chosen = ops.where(numbers >= float(share), image, chosen)
+        return chosen
+
+    def _share(self, total: Tensor) -> Tensor:
+        """As `networks.mixture` does it."""
+        ops = self.keras.ops
+        return ops.minimum(ops.cast(total, "float32") / 2.0**32 + 0.5, BELOW_1)
+
+    def _cropped(self, x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
+        return self.keras.layers.Cropping2D(tuple(crops))(x) if any(map(any, crops)) else x
+
+
+def _with_weights(layer: Any, x: Tensor, weight: np.ndarray, bias: np.ndarray | None) -> Tensor:
+    y = layer(x)
+    layer.set_weights([weight] if bias is None else [weight, bias])
+    return y

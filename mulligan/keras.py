@@ -1,0 +1,208 @@
+"""mulligan for people who know Keras: a model with `compile` and `fit`, trained by the compiled engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.errors import UsageError
+from mulligan.game.state import pixels
+from mulligan.meta.default import default_recipe
+from mulligan.networks.keras import KerasNetwork, hand_back, settled
+from mulligan.networks.keras_models import adopt, import_keras
+from mulligan.recipe import Recipe
+from mulligan.tasks.images import read_task
+from mulligan.tasks.task import Task
+from mulligan.training.budget import Budget
+from mulligan.training.device import Feed, cache_programs
+from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine, make_game, start_state
+from mulligan.training.evaluation import Evaluator
+
+keras = import_keras()
+
+SEED = 0
+SETTLING = 400  # images that moving statistics are taken of after an epoch
+
+
+class GAN(keras.Model):
+    """A generator and a discriminator, trained against each other.
+
+    `fit` runs whole epochs as one compiled program, so callbacks hear of epochs and not of batches. After each epoch
+    both models hold what was trained: the generator its moving average, with moving statistics to match.
+
+    Args:
+      generator: a Keras model from latents to images.
+      discriminator: a Keras model from images to one number each.
+      latent_dim: of the latents, where the generator does not say; 64 if None.
+    """
+
+    def __init__(self, generator: Any, discriminator: Any, latent_dim: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.latent_dim = latent_dim
+        self.recipe: Recipe | None = None
+
+    def compile(self, recipe: Recipe | None = None, **changes: Any) -> None:
+        """What to play by.
+
+        Args:
+          recipe: all of it; None for mulligan's default.
+          changes: fields of `Recipe` or of `Hyperparameters`, such as `loss="hinge"` or `gen_lr=1e-3`.
+
+        Raises:
+          UsageError: a change that neither has.
+        """
+        super().compile()
+        recipe = recipe or default_recipe((32, 32, 1), 50_000, Budget(None, 600.0))
+        fields = {field.name for field in dataclasses.fields(Recipe)} - {"architecture", "hyperparameters"}
+        numbers = set(recipe.hyperparameters._fields)
+        for name in changes.keys() - fields - numbers:
+            raise UsageError(f"a GAN has no {name!r} to compile; it has {', '.join(sorted(fields | numbers))}.")
+        values = {name: value for name, value in changes.items() if name in numbers}
+        chosen = {name: value for name, value in changes.items() if name in fields}
+        hyperparameters = recipe.hyperparameters._replace(**values)
+        self.recipe = dataclasses.replace(recipe, hyperparameters=hyperparameters, **chosen)
+
+    def fit(
+        self,
+        x: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 64,
+        callbacks: Sequence[Any] = (),
+        validation: bool = True,
+        verbose: int | str = "auto",
+    ) -> Any:
+        """Trains for `epochs` passes over the images.
+
+        Args:
+          x: images, as `mulligan.fit` takes them; a tenth is set aside for validation and as much for a test.
+          epochs: at least 1.
+          batch_size: images a step.
+          callbacks: of Keras; `EarlyStopping(monitor="val_kid")` and the like.
+          validation: measure `val_kid` and `val_frechet` of the generator on the validation images each epoch.
+          verbose: 0 for silence, as in Keras.
+
+        Returns:
+          Keras's `History`: `gen_loss`, `disc_loss`, `penalty`, `accuracy` and the validation figures by epoch.
+
+        Raises:
+          UsageError: `epochs` or `batch_size` below 1.
+          MulliganError: the images or the models cannot be used.
+        """
+        if epochs < 1 or batch_size < 1:
+            raise UsageError(f"epochs and batch_size must be 1 or more, not {epochs} and {batch_size}.")
+        task = read_task(x)
+        match = _Match(self, task, self._recipe(batch_size), epochs)
+        told = self._callbacks(callbacks, verbose, epochs, match.steps)
+        told.on_train_begin()
+        for epoch in range(epochs):
+            told.on_epoch_begin(epoch)
+            logs = match.epoch(validation)
+            told.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        told.on_train_end()
+        return self.history
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Images of these latents."""
+        return self.generator(inputs, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """Both models, for Keras to save."""
+        parts = {"generator": self.generator, "discriminator": self.discriminator}
+        saved = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **saved, "latent_dim": self.latent_dim}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GAN:
+        """The inverse of `get_config`."""
+        parts = dict(config)
+        for name in ("generator", "discriminator"):
+            parts[name] = keras.saving.deserialize_keras_object(parts[name], custom_objects)
+        return cls(**parts)
+
+    def _recipe(self, batch_size: int) -> Recipe:
+        if self.recipe is None:
+            self.compile()
+        assert self.recipe is not None
+        architecture = adopt(self.generator, self.discriminator, self.latent_dim)
+        return dataclasses.replace(self.recipe, architecture=architecture, batch=batch_size)
+
+    def _callbacks(self, callbacks: Sequence[Any], verbose: int | str, epochs: int, steps: int) -> Any:
+        self.stop_training = False
+        self.built = True  # both parts are, once they were tried
+        shown = [_Lines()] if verbose else []
+        return keras.callbacks.CallbackList(
+            [*callbacks, *shown], add_history=True, add_progbar=False, model=self, verbose=0, epochs=epochs, steps=steps
+        )
+
+
+def train(generator: Any, discriminator: Any, epochs: int, batch_size: int, images: Any = "fashion_mnist.npz") -> Any:
+    """Trains a generator and a discriminator for some epochs; both hold what was learned afterwards.
+
+    Returns:
+      Keras's `History`, as `GAN.fit`.
+    """
+    gan = GAN(generator, discriminator)
+    gan.compile()
+    return gan.fit(images, epochs=epochs, batch_size=batch_size)
+
+
+class _Match:
+    """The engine at work on one data set."""
+
+    def __init__(self, gan: GAN, task: Task, recipe: Recipe, epochs: int):
+        cache_programs()
+        self.gan, self.task = gan, task
+        self.steps = math.ceil(len(task.train) / recipe.batch)
+        game = make_game(recipe, task.shape, 0, float(self.steps * recipe.batch * epochs))
+        self.state = start_state(game, recipe, task.shape, 0, SEED)
+        self.sampler = Sampler.make(recipe.architecture, 0)
+        self.feed = Feed(task.train, False, SEED, 0)
+        self.engine: Engine = compile_engine(game, self.state, self.feed.shapes())
+        self.evaluator: Evaluator | None = None
+
+    def epoch(self, validation: bool) -> dict[str, float]:
+        """One pass; what the callbacks are told."""
+        self.state, info = self.engine.chunk(self.state, self.feed.data(), self.steps)
+        gen = self._hand_back()
+        logs = _logs(info)
+        if validation:
+            self.evaluator = self.evaluator or Evaluator.make(self.task, self.sampler, "validation")
+            scores = self.evaluator(gen)
+            logs |= {"val_kid": scores["kid"], "val_frechet": scores["frechet"]}
+        return logs
+
+    def _hand_back(self) -> KerasNetwork:
+        """Puts what was trained into the models; the generator."""
+        averages = self.engine.game.averager.value(self.state.averages)
+        latents = jnp.asarray(self.sampler.latents(SETTLING, SEED))
+        gen = settled(next(iter(averages.values()), self.state.gen), latents)
+        fakes = pixels(jnp.asarray(self.sampler(gen, np.asarray(latents[: SETTLING // 2]))))
+        reals = pixels(jnp.asarray(self.task.train.sample(SETTLING // 2, seed=SEED)))
+        disc = settled(self.state.disc, jnp.concatenate([fakes, reals]))
+        for network in (gen, disc):
+            hand_back(network)
+        return gen
+
+
+class _Lines(keras.callbacks.Callback):
+    """A line an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = " - ".join(f"{name}: {value:.4g}" for name, value in (logs or {}).items())
+        print(f"Epoch {epoch + 1}/{self.params['epochs']} - {figures}", flush=True)
+
+
+def _logs(info: ChunkInfo) -> dict[str, float]:
+    means = jax.device_get(info.means)
+    return {name: float(getattr(means, name)) for name in ("gen_loss", "disc_loss", "penalty", "accuracy")}

@@ -1,0 +1,94 @@
+"""`mulligan serve`: a page with sliders, and the images that it asks for. Nothing leaves this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from mulligan.errors import MulliganError, UsageError
+from mulligan.grid import png
+from mulligan.serve.drawing import Wish, drawn
+from mulligan.training.generator import Generator
+
+LOOPBACK = "127.0.0.1"
+HOSTS = ("127.0.0.1", "localhost")  # names that a browser may call this by; others come from pages elsewhere
+
+
+def make_server(generator: Generator, port: int = 8000) -> ThreadingHTTPServer:
+    """A server on the loopback address, not yet running; port 0 takes any that is free.
+
+    Raises:
+      MulliganError: the port is taken.
+    """
+    handler = type("Handler", (_Handler,), {"generator": generator})
+    try:
+        return ThreadingHTTPServer((LOOPBACK, port), handler)
+    except OSError as error:
+        raise MulliganError(f"port {port} is taken ({error.strerror}): give another --port.") from error
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers for one generator, which `make_server` fills in."""
+
+    generator: Generator
+
+    def do_GET(self) -> None:
+        if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for this page as localhost")
+            return
+        address = urlsplit(self.path)
+        pages: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]] = {
+            "/": self._page,
+            "/about": self._about,
+            "/image.png": self._image,
+        }
+        if address.path not in pages:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such page")
+            return
+        query = {name: values[-1] for name, values in parse_qs(address.query).items()}
+        try:
+            kind, content = pages[address.path](query)
+        except (UsageError, ValueError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", str(error).encode())
+            return
+        self._answer(HTTPStatus.OK, kind, content)
+
+    def _page(self, query: dict[str, str]) -> tuple[str, bytes]:
+        del query
+        return "text/html; charset=utf-8", resources.files("mulligan.serve").joinpath("page.html").read_bytes()
+
+    def _about(self, query: dict[str, str]) -> tuple[str, bytes]:
+        del query
+        about: dict[str, Any] = {
+            "latent": self.generator.latent,
+            "shape": self.generator.shape,
+            "classes": self.generator.classes,
+        }
+        return "application/json", json.dumps(about).encode()
+
+    def _image(self, query: dict[str, str]) -> tuple[str, bytes]:
+        images = drawn(self.generator, Wish.of_query(query, self.generator))
+        rows, columns, h, w, c = images.shape
+        grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, c)
+        return "image/png", png(np.ascontiguousarray(grid))
+
+    def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header(
+            "Content-Security-Policy", "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+        )
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are not printed."""

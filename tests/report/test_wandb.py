@@ -1,0 +1,45 @@
+"""Weights & Biases in offline mode: what is logged, by a stand-in; and that the real library takes it."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mulligan.errors import MulliganError
+from mulligan.report.run import read_run
+from mulligan.report.wandb import write_wandb
+
+
+def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
+    logged, started = [], []
+
+    class Target:
+        log = staticmethod(logged.append)
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *error: None  # noqa: E731
+
+    def init(**options):
+        started.append(options)
+        return Target()
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Image=lambda pixels: pixels.shape))
+    write_wandb(light, tmp_path / "wb")
+    assert started[0]["mode"] == "offline"
+    assert started[0]["config"]["architecture"]["family"]
+    kept = read_run(light).kept("chunk")
+    assert [entry["nimg"] for entry in logged if "train/gen_loss" in entry] == [event.nimg for event in kept]
+    assert any(entry.get("samples", (0,))[-1] == 3 for entry in logged)
+    assert any("test/ema/precision" in entry for entry in logged)
+
+
+def test_without_the_library_it_says_so(light, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MulliganError, match=r"pip install 'mulligan\[wandb\]'"):
+        write_wandb(light, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_real_library_writes_files_offline(light, tmp_path):
+    pytest.importorskip("wandb", reason="the wandb extra is not installed")
+    write_wandb(light, tmp_path / "wb")
+    assert list((tmp_path / "wb").rglob("run-*.wandb"))

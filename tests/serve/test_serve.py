@@ -1,0 +1,122 @@
+"""The page on the loopback address: its images, what it refuses, and that a browser can use it."""
+
+import io
+import json
+import shutil
+import subprocess
+import threading
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from mulligan.errors import MulliganError
+from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture, Recipe
+from mulligan.serve.drawing import Wish, drawn
+from mulligan.serve.server import make_server
+from mulligan.training.generator import Generator
+
+ARCHITECTURE = Architecture("mlp", gen_width=8, gen_depth=1, disc_width=8, disc_depth=1, latent=5)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    network = build(ARCHITECTURE, (8, 10, 3), 2, jax.random.key(0)).gen
+    return Generator(Recipe(architecture=ARCHITECTURE), (8, 10, 3), ("cat", "dog"), network)
+
+
+@pytest.fixture(scope="module")
+def address(generator):
+    server = make_server(generator, port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def image(address, query):
+    return np.asarray(Image.open(io.BytesIO(urlopen(f"{address}/image.png?{query}").read())).convert("RGB"))
+
+
+def test_the_page_knows_its_generator(address):
+    assert b"latent sliders" in urlopen(address).read()
+    about = json.loads(urlopen(f"{address}/about").read())
+    assert about == {"latent": 5, "shape": [8, 10, 3], "classes": ["cat", "dog"]}
+
+
+def test_images_are_the_generators_own(address, generator):
+    grid = image(address, "seed=3&rows=1&columns=4")
+    assert grid.shape == (8, 40, 3)
+    np.testing.assert_array_equal(grid[:, :10], generator.sample(4, seed=3)[0])
+    np.testing.assert_array_equal(grid[:, 30:], generator.sample(4, seed=3)[3])
+
+
+def test_walks_truncation_classes_and_sliders(generator):
+    plain = drawn(generator, Wish(rows=1, columns=3, label=1))
+    walk = drawn(generator, Wish(rows=1, columns=9, label=1, to_seed=7))
+    np.testing.assert_array_equal(walk[0, 0], plain[0, 0])
+    np.testing.assert_array_equal(walk[0, -1], drawn(generator, Wish(rows=1, columns=1, seed=7, label=1))[0, 0])
+    steps = np.abs(np.diff(walk[0].astype(int), axis=0)).mean((1, 2, 3))
+    assert steps.max() < 4 * steps.mean()
+    still = drawn(generator, Wish(rows=1, columns=3, truncation=0, label=1))
+    assert np.ptp(still, axis=1).max() == 0
+    assert (drawn(generator, Wish(rows=1, columns=3, label=1, moved=((2, 1.5),))) != plain).any()
+    assert (drawn(generator, Wish(rows=1, columns=3, label=0)) != plain).any()
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("rows=13&columns=12", "a grid has 1 to 144 images"),
+        ("seed=-1", "a seed is 0 or more"),
+        ("truncation=9", "the truncation lies between 0 and 3"),
+        ("truncation=nan", "the truncation lies between 0 and 3"),
+        ("label=2", "there is no such class"),
+        ("moved=5:1", "a slider moves one of 5 numbers"),
+        ("seed=x", "invalid literal"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_sentence(address, query, sentence):
+    with pytest.raises(HTTPError) as refusal:
+        urlopen(f"{address}/image.png?{query}")
+    assert refusal.value.code == 400
+    assert sentence in refusal.value.read().decode()
+
+
+def test_other_pages_and_other_names_are_refused(address):
+    with pytest.raises(HTTPError) as missing:
+        urlopen(f"{address}/../etc/passwd")
+    assert missing.value.code == 404
+    with pytest.raises(HTTPError) as foreign:
+        urlopen(Request(address, headers={"Host": "evil.example"}))
+    assert foreign.value.code == 403
+
+
+def test_a_taken_port_is_a_sentence(address, generator):
+    port = int(address.rsplit(":", 1)[1])
+    with pytest.raises(MulliganError, match=f"port {port} is taken .*give another --port"):
+        make_server(generator, port)
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_images(address):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+        address,
+    ]
+    page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert 'data-ready="yes"' in page
+    assert page.count('type="range"') == 5 + 1
+    assert "/image.png?seed=0&amp;truncation=1" in page
+    assert ">dog</option>" in page
