@@ -17,6 +17,7 @@ FLOORS = [
     [{"report"}, {"exports"}, {"serve"}],
     [{"api"}, {"keras"}],
     [{"cli", "progress"}, {"__init__"}],
+    [{"__main__"}],
 ]
 HEAVY = {
     "jax",

@@ -190,7 +190,7 @@ def _end_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndar
     return np.array([(values[-1] - end.mean[0]) / end.deviation[0] for end in ends])
 
 
-def _quantiles(scores: Sequence[Float[np.ndarray, " k"]], weights: Float[np.ndarray, " n"]) -> Quantiles:
+def _quantiles(scores: Sequence[Float[np.ndarray, "_"]], weights: Float[np.ndarray, " n"]) -> Quantiles:
     """Quantiles of the scores of weighted curves, mixed with a few families' worth of a normal distribution.
 
     They are moved outwards as Student's are from the normal distribution's, for there are only so many families.

@@ -86,8 +86,9 @@ def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch
     assert found.curve[-1].nimg <= guarded["back_to_nimg"]
 
 
-def test_an_experience_is_followed_where_it_is_clear(tmp_path, task):
+def test_an_experience_is_followed_where_it_is_clear(tmp_path, task, monkeypatch):
     """On every task of the experience one recipe is far better than the default: it is what is proposed."""
+    monkeypatch.setattr("mulligan.meta.exchange.shipped_file", lambda: None)
     place = str(tmp_path / "mine.db")
     write_experience(place, better=TINY)
     advice = advise(task, Budget(32_000, None), place, seed=0)

@@ -29,7 +29,7 @@ def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
     kept = read_run(light).kept("chunk")
     assert [entry["nimg"] for entry in logged if "train/gen_loss" in entry] == [event.nimg for event in kept]
     assert any(entry.get("samples", (0,))[-1] == 3 for entry in logged)
-    assert any("test/ema/precision" in entry for entry in logged)
+    assert any("test/power_10/precision" in entry for entry in logged)
 
 
 def test_without_the_library_it_says_so(light, tmp_path, monkeypatch):
