@@ -193,7 +193,7 @@ def report(
     print(write_report(run))
     _tensorboard(run, tensorboard)
     if wandb is not None:
-        from mulligan.report.wandb import write_wandb
+        from mulligan.report.weights_and_biases import write_wandb
 
         write_wandb(run, wandb)
 
@@ -296,6 +296,19 @@ def experience_list(experience: Place = None, as_json: Json = False) -> None:
 
     found = overview(experience)
     print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
+
+
+@experience_app.command("report")
+def experience_report(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="HTML file to write.")] = Path(
+        "experience.html"
+    ),
+    experience: Place = None,
+) -> None:
+    """Draw a page: which recipes win where, and what matters."""
+    from mulligan.report.experience import write_experience_report
+
+    print(write_experience_report(experience, out))
 
 
 @experience_app.command("export")

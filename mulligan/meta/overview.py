@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mulligan.meta.exchange import read, remembered
+from mulligan.meta.exchange import Records, read, remembered
 from mulligan.meta.record import FAILED, Trial
 
 
@@ -13,7 +13,11 @@ def overview(place: str | None = None) -> list[dict[str, Any]]:
 
     The best is that with the lowest KID at any point of its curve, among all lengths.
     """
-    known = remembered() if place is None else read(place)
+    return summaries(remembered() if place is None else read(place))
+
+
+def summaries(known: Records) -> list[dict[str, Any]]:
+    """The same of what has been read."""
     by_task: dict[str, list[Trial]] = {name: [] for name in known.tasks}
     for trial in known.trials.values():
         by_task[trial.task].append(trial)

@@ -82,13 +82,13 @@ def grow(kinship: Kinship) -> tuple[Forest, float]:
     Returns:
       The forest, and the standard deviation that a recipe which was never tried adds to what it leaves uncertain.
     """
-    lessons = {described: _lesson(kinship, described) for described in (False, True)}
+    lessons = {described: lesson_of(kinship, described) for described in (False, True)}
     forests = {described: _grown(kinship, described, lesson) for described, lesson in lessons.items()}
-    best = min(forests, key=lambda described: _held_out_error(forests[described], lessons[described], new=False))
+    best = min(forests, key=lambda described: held_out_error(forests[described], lessons[described], new=False))
     forest, lesson = forests[best], lessons[best]
     if not forest.trees:
         return forest, USUAL_SPREAD
-    more = _held_out_error(forest, lesson, new=True) - _held_out_error(forest, lesson, new=False)
+    more = held_out_error(forest, lesson, new=True) - held_out_error(forest, lesson, new=False)
     return forest, float(np.sqrt(max(more, LEAST_SPREAD**2)))
 
 
@@ -120,7 +120,7 @@ def _some(number: int, share: float, rng: np.random.Generator) -> Bool[np.ndarra
     return marks
 
 
-def _held_out_error(forest: Forest, lesson: Lesson, new: bool) -> float:
+def held_out_error(forest: Forest, lesson: Lesson, new: bool) -> float:
     """Mean squared error of what trees say together that know neither a row's family nor, where `new`, its recipe.
 
     Rows that every tree knows are left out.
@@ -135,7 +135,8 @@ def _held_out_error(forest: Forest, lesson: Lesson, new: bool) -> float:
     return float(np.average((said - lesson.difference[judged]) ** 2, weights=lesson.weight[judged]))
 
 
-def _lesson(kinship: Kinship, described: bool) -> Lesson:
+def lesson_of(kinship: Kinship, described: bool) -> Lesson:
+    """What the comparison teaches, with the tasks' descriptors among the features or without."""
     comparison = kinship.comparison
     families, even = _families(comparison), comparison.even()
     recipes = list(comparison.recipes.values())

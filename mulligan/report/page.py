@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from mulligan.files import replace_file
 from mulligan.report.averages import averages
 from mulligan.report.curves import quality, training
 from mulligan.report.facts import cost, data, recipe
-from mulligan.report.markup import Html, element, join
+from mulligan.report.frame import framed
+from mulligan.report.markup import Html
 from mulligan.report.pictures import interpolation, neighbours, samples
 from mulligan.report.race import race
 from mulligan.report.result import happened, summary
@@ -51,11 +50,5 @@ def write_report(run: Path) -> Path:
 
 def page(record: RunRecord) -> str:
     """The whole page."""
-    assets = files("mulligan.report") / "assets"
     name = str(record.task.get("name") or record.folder.resolve().name)
-    return Template(assets.joinpath("page.html").read_text("utf-8")).substitute(
-        title=element("title", f"{name} · mulligan"),
-        style=assets.joinpath("page.css").read_text("utf-8"),
-        script=assets.joinpath("page.js").read_text("utf-8"),
-        sections=join(section(record) for section in SECTIONS),
-    )
+    return framed(name, (section(record) for section in SECTIONS))

@@ -7,7 +7,7 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.report.run import read_run
-from mulligan.report.wandb import write_wandb
+from mulligan.report.weights_and_biases import write_wandb
 
 
 def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):

@@ -1,0 +1,150 @@
+"""The page of a whole experience: which recipes win where, what matters, and what was tried on which task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mulligan.files import replace_file
+from mulligan.meta.exchange import Records, read, remembered
+from mulligan.meta.findings import Findings, Importance, Standing, findings
+from mulligan.meta.overview import summaries
+from mulligan.recipe import Recipe
+from mulligan.report.frame import framed
+from mulligan.report.markup import Child, Html, element
+from mulligan.report.race import traits
+from mulligan.report.words import TIMES, UNKNOWN, count, duration, number
+
+SHOWN = 15  # recipes
+LEAST_SHARE = 0.001  # of the variance, that a choice is shown for
+CLEAR = math.log(1.1)  # a difference in log KID that is coloured
+
+
+def write_experience_report(place: str | None, out: Path) -> Path:
+    """Draws a page of an experience, shipped trials too unless a place is given, into the file `out`.
+
+    Raises:
+      MulliganError: an experience that cannot be read, or a file that cannot be written.
+    """
+    known = remembered() if place is None else read(place)
+    replace_file(out, experience_page(known).encode("utf-8", errors="replace"))
+    return out
+
+
+def experience_page(known: Records) -> str:
+    """The whole page."""
+    found = findings(known)
+    sections = [_summary(known, found), _winners(found), _families(found), _choices(found), _tasks(known)]
+    return framed("Experience", sections)
+
+
+def _summary(known: Records, found: Findings) -> Html:
+    trials = list(known.trials.values())
+    seconds = sum(trial.cost.get("seconds", 0.0) for trial in trials)
+    tiles = (
+        ("Trials", count(len(trials))),
+        ("Failed", count(sum(trial.status == "failed" for trial in trials))),
+        ("Recipes", count(len({trial.recipe.hash() for trial in trials}))),
+        ("Tasks", count(len(known.tasks))),
+        ("Families", count(len({task.family for task in known.tasks.values()}))),
+        ("Time", duration(seconds)),
+    )
+    words = (
+        "Differences are of log KID from one recipe, tried nearly everywhere, after equal operations on the same task."
+    )
+    return element(
+        "section",
+        element("h1", "What was tried, and what came of it"),
+        element("p", words if found.standings else "Nothing can be compared yet.", class_="lead"),
+        element(
+            "div",
+            [element("div", element("span", name), element("strong", text)) for name, text in tiles],
+            class_="tiles",
+        ),
+        id="result",
+    )
+
+
+def _winners(found: Findings) -> Html | None:
+    """The recipes that did best over all."""
+    rows = [_standing(place, each, found) for place, each in enumerate(found.standings[:SHOWN], start=1)]
+    words = "By mean rank: the share of other recipes on the same task that ended lower; 0 is the best everywhere."
+    heads = ("", "Recipe", "Tasks", "Differs from the recipe compared with in", "Best on", "Mean rank")
+    return _table("winners", "Recipes", words, heads, rows)
+
+
+def _standing(place: int, standing: Standing, found: Findings) -> Html:
+    same = standing.name == found.anchor_name
+    cells: tuple[Child, ...] = (
+        str(place),
+        element("code", standing.name[:8]),
+        count(standing.tasks),
+        "the recipe compared with" if same else traits(standing.recipe, found.anchor),
+        count(standing.wins),
+        f"{standing.rank:.2f}",
+    )
+    return element("tr", [element("td", cell) for cell in cells])
+
+
+def _families(found: Findings) -> Html | None:
+    """KID over that of the recipe compared with, by family."""
+    shown = found.standings[:SHOWN]
+    rows = [
+        element("tr", element("td", element("code", each.name[:8])), [_ratio(each, name) for name in found.families])
+        for each in shown
+    ]
+    words = f"KID over that of the recipe compared with, by family: below 1 is better. Coloured beyond {TIMES} 1.1."
+    return _table("families", "Where they win", words, ("Recipe", *found.families), rows)
+
+
+def _ratio(standing: Standing, family: str) -> Html:
+    difference = standing.differences.get(family)
+    if difference is None:
+        return element("td", UNKNOWN)
+    kind = "good" if difference < -CLEAR else "bad" if difference > CLEAR else None
+    return element("td", f"{math.exp(difference):.2f}", class_=kind)
+
+
+def _choices(found: Findings) -> Html | None:
+    """How much each choice matters, and which of its values did well."""
+    most = max((each.share for each in found.importances), default=0.0)
+    rows = [_importance(each, most) for each in found.importances if each.share >= LEAST_SHARE]
+    words = (
+        "How much worse trees foretell held-out families and recipes when a choice's values are dealt out anew, as a "
+        "share of all variance; and the mean KID ratio of the recipes with each value, which other choices of theirs "
+        "may explain."
+    )
+    return _table("choices", "What matters", words, ("Choice", "", "Share", "Values, the best first"), rows)
+
+
+def _importance(importance: Importance, most: float) -> Html:
+    values = [f"{value} ({math.exp(mean):.2f}, {count(n)} recipes)" for value, n, mean in importance.values[:5]]
+    bar = element("span", class_="bar", style=f"width:{10 * importance.share / most:.2f}rem")
+    cells = (importance.choice.replace("_", " "), bar, f"{importance.share:.1%}", ", ".join(values) or UNKNOWN)
+    return element("tr", [element("td", cell) for cell in cells])
+
+
+def _tasks(known: Records) -> Html | None:
+    """What was tried on each task."""
+    recipes = {trial.recipe.hash(): trial.recipe for trial in known.trials.values()}
+    rows = [_task(task, recipes.get(task["best_recipe"])) for task in summaries(known)]
+    heads = ("Task", "Images", "Trials", "Lowest KID of all, and by which recipe", "Failed", "Recipes")
+    return _table("tasks", "Tasks", "KIDs of different tasks do not compare.", heads, rows)
+
+
+def _task(task: dict[str, Any], best: Recipe | None) -> Html:
+    height, width, channels = task["shape"]
+    words = "" if best is None else f"{number(task['best_kid'])}: {traits(best, Recipe())}"
+    cells = (task["task"], f"{width}{TIMES}{height}{TIMES}{channels}", count(task["trials"]), words)
+    more = (count(task["failed"]), count(task["recipes"]))
+    return element("tr", [element("td", cell) for cell in (*cells, *more)])
+
+
+def _table(name: str, title: str, words: str, heads: Sequence[str], rows: list[Html]) -> Html | None:
+    if not rows:
+        return None
+    head = element("tr", [element("th", text) for text in heads])
+    table = element("div", element("table", head, rows), class_="scroll even")
+    return element("section", element("h2", title), element("p", words, class_="lead"), table, id=name)
