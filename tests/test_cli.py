@@ -338,7 +338,7 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
     assert json.loads(run_command("learn", "digits", "--json")[1].splitlines()[1])["kid"] == 0.5
 
 
-def test_experience_is_listed_exported_imported_merged_and_verified(run_command, tmp_path):
+def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_command, tmp_path):
     from mulligan.meta.exchange import merge
     from mulligan.meta.experience import Experience
 
@@ -349,6 +349,9 @@ def test_experience_is_listed_exported_imported_merged_and_verified(run_command,
     code, out, _ = run_command("experience", "list", *place)
     assert (code, out.splitlines()[1].split()[:3]) == (0, ["family/a", "2", "0"])
     assert json.loads(run_command("experience", "list", "--json", *place)[1])[0]["best_kid"] == 0.125
+    page = tmp_path / "page.html"
+    assert run_command("experience", "report", "-o", page, *place) == (0, f"{page}\n", "")
+    assert "family/a" in page.read_text("utf-8")
     assert run_command("experience", "export", file, *place) == (0, f"{file}\n", "")
     assert run_command("experience", "verify", file)[:2] == (0, "nothing is damaged\n")
     assert run_command("experience", "merge", other, *place)[1] == f"1 new of 2 trials in {other}\n"
@@ -363,7 +366,7 @@ def test_experience_is_listed_exported_imported_merged_and_verified(run_command,
 
 def test_every_experience_command_is_tested_here():
     group = typer.main.get_command(cli.app).commands["experience"]
-    assert list(group.commands) == ["list", "export", "import", "merge", "verify"]
+    assert list(group.commands) == ["list", "report", "export", "import", "merge", "verify"]
 
 
 @pytest.mark.slow
