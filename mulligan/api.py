@@ -136,7 +136,7 @@ def learn(
     *tasks: str,
     time: float | str = "2h",
     experience: str | None = None,
-    workers: int = 1,
+    workers: int | str = 1,
     images: int | str = "32k",
     size: int | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
@@ -147,7 +147,7 @@ def learn(
       tasks: as `fit` takes data; with `@labels` behind it, each class is a task of its own (docs/experience.md).
       time: in seconds or as text, after which no trial begins.
       experience: file or database URL; None for the user's own.
-      workers: processes that share the cores.
+      workers: processes that share the cores; or `ray`, or `ray://HOST:PORT`, for those of a Ray cluster.
       images: length of a short trial, in images that a narrow default recipe would see for the same operations.
       size: resample the images to squares of this side.
       listener: called with an event for every task read and every trial ended.
@@ -158,7 +158,7 @@ def learn(
     from mulligan.meta.learn import Lessons
     from mulligan.meta.learn import learn as gather
 
-    lessons = Lessons(tasks, parse_seconds(time), experience, workers, parse_images(images), size)
+    lessons = Lessons(tasks, parse_seconds(time), experience, str(workers), parse_images(images), size)
     return gather(lessons, listener or _ignore)
 
 

@@ -263,7 +263,7 @@ def learn(
     *,
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "2h",
     experience: Place = None,
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that share the cores.")] = 1,
+    workers: Annotated[str, typer.Option(metavar="N|ray[://...]", help="Processes, or a Ray cluster.")] = "1",
     images: Annotated[str, typer.Option(metavar="N", help="Length of a short trial.")] = "32k",
     size: Size = None,
     quiet: Quiet = False,

@@ -331,7 +331,7 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "mulligan.api", SimpleNamespace(learn=learn))
     code, out, err = run_command("learn", "digits", "a@labels", "--time", "1h", "--workers", 2, "--experience", "x.db")
-    options = {"time": "1h", "experience": "x.db", "workers": 2, "images": "32k", "size": None}
+    options = {"time": "1h", "experience": "x.db", "workers": "2", "images": "32k", "size": None}
     assert asked == [(("digits", "a@labels"), options)]
     assert (code, out) == (0, "1 trials on 1 tasks, 0 failed: x.db\n")
     assert err == "digits: 1,439 training images\ndigits: KID 0.5 with abcdef, 32k images in 20.0 s\n"

@@ -1,6 +1,7 @@
 """Gathering experience: trials, what is tried next, workers that are killed."""
 
 import multiprocessing
+import sys
 import time
 from dataclasses import replace
 from itertools import islice
@@ -8,15 +9,17 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, UsageError
 from mulligan.meta import trial as trial_module
 from mulligan.meta.curriculum import LONGER_SEED, recipe_at, wanted
 from mulligan.meta.default import default_recipe, textbook_recipe
+from mulligan.meta.executors import RayCluster, executor
 from mulligan.meta.experience import Experience
 from mulligan.meta.footprint import footprint
-from mulligan.meta.learn import Lessons, _assignment, learn
+from mulligan.meta.learn import Lessons, learn
 from mulligan.meta.record import DONE, FAILED, Point, Trial
 from mulligan.meta.trial import Assignment, budget_flops, looks, pool, run_trial
+from mulligan.meta.worker import assignment_of
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.images import read_task
@@ -141,9 +144,9 @@ def test_what_did_well_elsewhere_is_tried_before_new_recipes(digits):
     bred = [Assignment(other, Recipe(SMALL, batch=batch), 0, 2000) for batch in (16, 32)]
     ended = [fake(replace(each, task=task), kid=1.0) for each in common for task in (digits, other)]
     ended += [fake(bred[0], kid=0.1), fake(bred[1], kid=5.0)]
-    taken = {_assignment(replace(each, task=digits)) for each in common}
+    taken = {assignment_of(replace(each, task=digits)) for each in common}
     due = (each for each in wanted(digits, 2000, ended, budgets) if each.images == 2000)
-    fresh = list(islice((each for each in due if _assignment(each) not in taken), 4))
+    fresh = list(islice((each for each in due if assignment_of(each) not in taken), 4))
     assert fresh[0].recipe == bred[0].recipe
     assert bred[1].recipe not in [each.recipe for each in fresh]
     assert len({each.recipe for each in fresh}) == 4
@@ -192,17 +195,52 @@ def test_a_killed_learner_leaves_its_trial_to_the_next(tmp_path, monkeypatch):
     assert not list(experience.problems())
     assert experience.taken() <= {each.assignment for each in experience.trials()}
     told = []
+    monkeypatch.setattr("mulligan.meta.worker.Experience", lambda place: experience)
     monkeypatch.setattr("mulligan.meta.learn.Experience", lambda place: experience)
     before = len(list(experience.trials()))
     learn(Lessons(["digits/1"], 600.0, place, images=1000, trials=1), told.append)
     assert len(list(experience.trials())) == before + 1
     [first, *_] = islice(wanted(read_task("digits/1"), 1000, [], {}), 1)
-    assert _assignment(first) in {each.assignment for each in experience.trials()}
+    assert assignment_of(first) in {each.assignment for each in experience.trials()}
+
+
+@pytest.mark.parametrize(
+    ("workers", "place", "reason"),
+    [
+        ("0", "x.db", "says nothing about workers"),
+        ("many", "x.db", "says nothing about workers"),
+        ("ray://head:10001", "x.db", "cannot write into x.db"),
+    ],
+)
+def test_workers_that_cannot_work_are_one_sentence(workers, place, reason):
+    with pytest.raises(UsageError, match=reason):
+        executor(workers, place)
+
+
+def test_a_cluster_elsewhere_may_write_into_a_database():
+    assert executor("ray://head:10001", "postgresql://head/mulligan") == RayCluster("ray://head:10001")
+
+
+def test_without_ray_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MulliganError, match=r"pip install 'mulligan\[ray\]'"):
+        learn(Lessons(["digits/1"], 60.0, str(tmp_path / "x.db"), workers="ray"))
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_shares_the_work(tmp_path):
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    told = []
+    lessons = Lessons(["digits/1", "digits/2"], 600.0, str(tmp_path / "x.db"), "ray", 1000, trials=1)
+    done = learn(lessons, told.append)
+    assert done["failed"] == 0
+    assert done["trials"] == len(list(Experience(str(tmp_path / "x.db")).trials())) > 0
+    assert len({event["task"] for event in told if event["kind"] == "trial"}) > 0
 
 
 @pytest.mark.slow
 def test_two_workers_share_the_work(tmp_path):
     told = []
-    done = learn(Lessons(["digits/1", "digits/2"], 600.0, str(tmp_path / "x.db"), 2, 1000, trials=1), told.append)
+    done = learn(Lessons(["digits/1", "digits/2"], 600.0, str(tmp_path / "x.db"), "2", 1000, trials=1), told.append)
     assert (done["trials"], done["failed"]) == (2, 0)
     assert len({event["task"] for event in told if event["kind"] == "trial"}) == 2
