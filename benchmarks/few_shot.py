@@ -6,16 +6,14 @@
     .venv/bin/python benchmarks/few_shot.py table
     .venv/bin/python benchmarks/few_shot.py pictures --output docs/images
 
-`learn` can be stopped and goes on; `run` appends a line for every contender, setting and seed to its results. A seed is a draw
-of classes, support images, latents and others to be told apart from; what was learned is one run each. Evaluation characters
-are of alphabets that no contender has seen; rates of fine-tuning are chosen on characters of the background set.
+`learn` can be stopped and goes on; `run` appends a line for every contender, setting and seed to its results. A seed is
+a draw of classes, support images, latents and others to be told apart from; what was learned is one run each.
+Evaluation characters are of alphabets that no contender has seen; rates of fine-tuning are chosen on background ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import pickle
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +122,9 @@ def learn(chosen: argparse.Namespace) -> None:
     curriculum = CONTENDERS[chosen.contender].curriculum
     assert curriculum is not None, f"{chosen.contender} learns nothing"
     source = f"{chosen.data / 'omniglot.npz'}@labels"
-    course = Course([source], chosen.results / f"{chosen.contender}.safetensors", chosen.seconds, curriculum, chosen.steps)
+    course = Course(
+        [source], chosen.results / f"{chosen.contender}.safetensors", chosen.seconds, curriculum, chosen.steps
+    )
     print(learn_initialisation(course, lambda event: print(event, flush=True)))
 
 
@@ -180,7 +180,13 @@ def table(chosen: argparse.Namespace) -> None:
         rows = [r for r in found if (r["family"], r["shots"], r["updates"]) == (family, shots, updates)]
         if rows:
             print(f"\n{family}, {shots} images, {updates} updates, {rows[0]['queries']} other images a class\n")
-            print("| contender | " + " | ".join(Figures._fields) + " | seeds |\n" + "|---" * (len(Figures._fields) + 2) + "|")
+            print(
+                "| contender | "
+                + " | ".join(Figures._fields)
+                + " | seeds |\n"
+                + "|---" * (len(Figures._fields) + 2)
+                + "|"
+            )
         for name in dict.fromkeys(row["name"] for row in rows):
             own = [row["figures"] for row in rows if row["name"] == name]
             cells = [spread([figures[field] for figures in own], 3) for field in Figures._fields]

@@ -117,13 +117,17 @@ class Case(NamedTuple):
 def judge_cases(cases: Sequence[Case], samples: UInt8[np.ndarray, "t s h w c"], embed: Embed) -> list[Figures]:
     """All figures of the samples of every class; the query's first image is the class's own prototype."""
     m1 = load_cached()
-    real, shown, fake = (_by_case(m1, images) for images in (_all(cases, "query"), _all(cases, "support"), list(samples)))
+    real, shown, fake = (
+        _by_case(m1, images) for images in (_all(cases, "query"), _all(cases, "support"), list(samples))
+    )
     prototypes = _by_case(embed, [np.concatenate([case.query[:1], case.others]) for case in cases])
     looks = _by_case(embed, list(samples))
     return [_figures(*parts) for parts in zip(real, shown, fake, prototypes, looks, strict=True)]
 
 
-def _figures(real: np.ndarray, shown: np.ndarray, fake: np.ndarray, prototypes: np.ndarray, looks: np.ndarray) -> Figures:
+def _figures(
+    real: np.ndarray, shown: np.ndarray, fake: np.ndarray, prototypes: np.ndarray, looks: np.ndarray
+) -> Figures:
     nearest, _ = neighbours(looks, prototypes, 1)
     return Figures(
         kid=float(mmd2_unbiased(jnp.asarray(real), jnp.asarray(fake))),

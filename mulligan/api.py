@@ -155,7 +155,8 @@ def learn(
       workers: processes that share the cores.
       images: length of a short trial, in images that a narrow default recipe would see for the same operations.
       size: resample the images to squares of this side.
-      init: a file, to learn initial weights into it instead (docs/few-images.md); the same call goes on where it stopped.
+      init: a file, to learn initial weights into it instead (docs/few-images.md); the same call goes on where it
+        stopped.
       listener: called with an event for every task read and every trial ended.
 
     Returns:

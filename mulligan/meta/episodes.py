@@ -46,7 +46,9 @@ def pool_of(tasks: Sequence[Task], least: int) -> UInt8[np.ndarray, "t n h w c"]
         )
     shapes = {task.shape for task in large}
     if len(shapes) > 1:
-        raise MulliganError(f"images have {len(shapes)} shapes, such as {', '.join(map(str, sorted(shapes)[:2]))}: use --size.")
+        raise MulliganError(
+            f"images have {len(shapes)} shapes, such as {', '.join(map(str, sorted(shapes)[:2]))}: use --size."
+        )
     number = min(MOST, *(len(task.train) for task in large))
     return np.stack([task.train.sample(number, seed=0) for task in large])
 

@@ -1,4 +1,4 @@
-"""Eyes: a small network that tells the tasks apart that initial weights are learned on, as the outer objective's features.
+"""Eyes: a small network that tells apart the tasks that initial weights are learned on, as features of the objective.
 
 Learned on those tasks alone, so that neither held-out tasks nor the metrics that judge the result have a part in it.
 """
@@ -17,7 +17,7 @@ from mulligan.game.augment import translate
 from mulligan.game.state import pixels
 from mulligan.meta.episodes import turned
 from mulligan.networks.architecture import build
-from mulligan.networks.layers import Activate, Dense, Layer, Style, leaky_relu, randomised
+from mulligan.networks.layers import Activate, Dense, Layer, leaky_relu, randomised
 from mulligan.recipe import Architecture
 from mulligan.types import Key, Pixels
 

@@ -1,7 +1,7 @@
 """Learns initial weights from the tasks of some sources until the time is up, and can be killed at any instant.
 
-The same call goes on where the last one stopped, and ends bit for bit where it would have ended. Beside the file there is a
-folder of checkpoints, which may be deleted once nothing more is to be learned.
+The same call goes on where the last one stopped, and ends bit for bit where it would have ended. Beside the file there
+is a folder of checkpoints, which may be deleted once nothing more is to be learned.
 """
 
 from __future__ import annotations
@@ -187,7 +187,9 @@ class _Classroom:
         self.loss = float(loss)
         spent = time.monotonic() - began
         if not np.isfinite(self.loss):
-            raise MulliganError("learning initial weights met numbers that are not finite: lower the rate or the scale.")
+            raise MulliganError(
+                "learning initial weights met numbers that are not finite: lower the rate or the scale."
+            )
         self.seconds += spent
         left = max(self.course.seconds - self.seconds, 0.0)
         self.steps_a_lesson = max(1, int(steps / spent * min(SAVE_SECONDS, left)))
@@ -237,7 +239,8 @@ class _Classroom:
     def _check(self, identity: str) -> None:
         if identity != self.identity:
             raise MulliganError(
-                f"{self.course.out} was begun with other images or settings: give another file, or delete {self.folder}."
+                f"{self.course.out} was begun with other images or settings: "
+                f"give another file, or delete {self.folder}."
             )
 
     def _save(self) -> None:
@@ -272,7 +275,13 @@ def _beside(out: Path) -> Path:
 
 def _study(curriculum: Curriculum) -> Study:
     how = Deal(curriculum.support, curriculum.query, curriculum.turns)
-    return Study(curriculum.algorithm, curriculum.tasks, how, outer_adam(curriculum.rate, beta1=curriculum.beta1), curriculum.halflife)
+    return Study(
+        curriculum.algorithm,
+        curriculum.tasks,
+        how,
+        outer_adam(curriculum.rate, beta1=curriculum.beta1),
+        curriculum.halflife,
+    )
 
 
 def _identity(curriculum: Curriculum, pool: UInt8[np.ndarray, "t n h w c"]) -> str:

@@ -145,7 +145,9 @@ class Learning(NamedTuple):
     key: Key
 
 
-def outer_adam(rate: Any, scale_factor: float = 10.0, beta1: float = 0.9, beta2: float = 0.99) -> optax.GradientTransformation:
+def outer_adam(
+    rate: Any, scale_factor: float = 10.0, beta1: float = 0.9, beta2: float = 0.99
+) -> optax.GradientTransformation:
     """Adam that moves logarithms of scales `scale_factor` times as fast as weights, since those have further to go.
 
     Args:
@@ -155,7 +157,11 @@ def outer_adam(rate: Any, scale_factor: float = 10.0, beta1: float = 0.9, beta2:
     def faster(updates: Initialisation) -> Initialisation:
         return updates._replace(log_scale=jax.tree.map(lambda leaf: scale_factor * leaf, updates.log_scale))
 
-    return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(rate, beta1, beta2), optax.stateless(lambda updates, _: faster(updates)))
+    return optax.chain(
+        optax.clip_by_global_norm(10.0),
+        optax.adam(rate, beta1, beta2),
+        optax.stateless(lambda updates, _: faster(updates)),
+    )
 
 
 def start(study: Study, learned: Initialisation, key: Key) -> Learning:

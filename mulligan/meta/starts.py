@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError
@@ -105,12 +105,14 @@ def shipped_start() -> Path | None:
 def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
     """The start for images of another shape, and the share of its parameters that were learned.
 
-    Layers are paired from the image on: a generator's from the last, a discriminator's from the first. What does not fit is
-    initialised afresh, with the median of the learned scales.
+    Layers are paired from the image on: a generator's from the last, a discriminator's from the first. What does not
+    fit is initialised afresh, with the median of the learned scales.
     """
     if shape == start.shape:
         return start, 1.0
-    scale = float(np.exp(np.median(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start.learned.log_scale)]))))
+    scale = float(
+        np.exp(np.median(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start.learned.log_scale)])))
+    )
     fresh = unlearned(start.recipe.architecture, shape, scale, jax.random.key(0))
     parts = [
         Players(_paired(new.gen, old.gen, last=True), _paired(new.disc, old.disc, last=False))
@@ -125,8 +127,8 @@ def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
 def mirrored(learned: Initialisation) -> Initialisation:
     """The same game in negative: where the one draws black, the other draws white.
 
-    Exact, since `tanh` is odd and padding is zero: the generator's last layer and the kernel of the discriminator's first
-    change their sign.
+    Exact, since `tanh` is odd and padding is zero: the generator's last layer and the kernel of the discriminator's
+    first change their sign.
     """
     gen, disc = learned.centre
     last = {name: -leaf for name, leaf in named_parameters(gen.layers[-1]).items()}
@@ -134,25 +136,20 @@ def mirrored(learned: Initialisation) -> Initialisation:
     first = named_parameters(disc.layers[0])
     kernel = next(iter(first))
     disc_layers = (with_parameters(disc.layers[0], first | {kernel: -first[kernel]}), *disc.layers[1:])
-    return learned._replace(
-        centre=Players(_with_layers(gen, gen_layers), _with_layers(disc, disc_layers))
-    )
+    return learned._replace(centre=Players(_with_layers(gen, gen_layers), _with_layers(disc, disc_layers)))
 
 
 def _with_layers(network: Pytree, layers: tuple[Any, ...]) -> Pytree:
-    import equinox as eqx
-
     return eqx.tree_at(lambda network: network.layers, network, layers)
 
 
 def _paired(new: Pytree, old: Pytree, last: bool) -> Pytree:
-    """`new` with the arrays of `old` in all layers, counted from the last or the first, where they have the same shapes."""
+    """`new` with the layers of `old`, counted from the last or the first, where they have the same shapes."""
     layers = list(new.layers)
     for index in range(min(len(new.layers), len(old.layers))):
         at = -1 - index if last else index
         layers[at] = _taken(layers[at], old.layers[at])
-    network = _with_layers(new, tuple(layers))
-    return network
+    return _with_layers(new, tuple(layers))
 
 
 def _taken(new: Pytree, old: Pytree) -> Pytree:

@@ -30,8 +30,8 @@ def memorisation(
     threshold is the order statistic at `0.05 (v + 1)`, so that a new real image falls below it with
     probability 0.05 exactly (with v < 19 it is the smallest, hence 1 / (v + 1)).
 
-    Where `held_out` are the training images themselves, each is compared with the others: the best that can be had where
-    no image was kept back.
+    Where `held_out` are the training images themselves, each is compared with the others: the best that can be had
+    where no image was kept back.
 
     A high share is a reason to look at the neighbours, no proof: dull images (blurred, empty, of the
     commonest kind) are near to some training image as well. A low one clears the generator in this embedding

@@ -265,9 +265,7 @@ class Loop:
             scores = self.evaluator(gen)
             figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
             ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
-            look = Best(
-                **figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio
-            )
+            look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio)
             best = self.progress.best is None or look.kid < self.progress.best.kid
             self.tell("evaluation", average=name, **scores, best=best)
             looks.append(look)

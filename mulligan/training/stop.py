@@ -38,7 +38,7 @@ def converged(progress: Progress) -> str | None:
 
 
 def copied(progress: Progress, ratio: float | None) -> bool:
-    """Records how near samples lie to few training images; true when they are copies, which no metric should be proud of.
+    """Records how near samples lie to few training images; true when they are copies.
 
     Args:
       ratio: of `metrics.memorisation`; None where copies are not looked for.

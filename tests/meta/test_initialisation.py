@@ -14,7 +14,19 @@ from mulligan.game.state import Data, step
 from mulligan.meta.episodes import Deal, Episode, deal, turned
 from mulligan.meta.initialisation import adapt, begun, regularised, unlearned
 from mulligan.meta.objectives import game_objective, likeness
-from mulligan.meta.outer import OUTER, Lesson, Study, fomaml, go_on, maml, multitask, outer_adam, over_tasks, reptile, start
+from mulligan.meta.outer import (
+    OUTER,
+    Lesson,
+    Study,
+    fomaml,
+    go_on,
+    maml,
+    multitask,
+    outer_adam,
+    over_tasks,
+    reptile,
+    start,
+)
 from mulligan.meta.starts import inner_of
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 
@@ -96,9 +108,12 @@ def test_reptile_with_one_update_goes_where_joint_training_goes(learned, episode
     same = Episode(episode.support, episode.support)  # both see the same images
     keys = jax.random.split(KEY, 300)
     one, joint = (
-        jax.jit(lambda keys, algorithm=algorithm: jax.tree.map(
-            lambda leaf: leaf.mean(0), jax.vmap(lambda key: algorithm(lesson, learned, same, key).gradient.centre)(keys)
-        ))(keys)
+        jax.jit(
+            lambda keys, algorithm=algorithm: jax.tree.map(
+                lambda leaf: leaf.mean(0),
+                jax.vmap(lambda key: algorithm(lesson, learned, same, key).gradient.centre)(keys),
+            )
+        )(keys)
         for algorithm in (reptile, multitask)
     )
     scaled = jax.tree.map(lambda g, log: jnp.exp(log) * g, joint, learned.log_scale)
@@ -140,7 +155,7 @@ def test_first_order_is_maml_with_the_inner_gradients_held(learned, episode, mon
 
         return optax.GradientTransformation(inner.init, update)
 
-    # An update is `leader - params`: with the parameters held as well, the sum of all updates is the leader's own derivative.
+    # An update is `leader - params`: with the parameters held, too, what remains is the leader's own derivative.
     game = dataclasses.replace(lesson.inner.game, optimiser=held)
     stopped = lesson._replace(inner=lesson.inner._replace(game=game))
     monkeypatch.setattr("mulligan.meta.initialisation.step", _replaying)
@@ -162,7 +177,7 @@ def test_first_order_is_not_maml(learned, episode):
 
 
 def test_each_player_is_started_for_its_own_part_in_the_game(learned, episode):
-    """Against the game as the outer objective, the generator's gradient is of its loss, the discriminator's of the other."""
+    """Against the game as the outer objective each player's gradient is that of its own loss."""
     inner = lesson_of(updates=2).inner
     objective = game_objective(inner.game, 6)
     found = maml(Lesson(inner, objective), learned, episode, KEY).gradient

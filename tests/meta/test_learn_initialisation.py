@@ -45,7 +45,9 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
     done = learn_initialisation(course(whole, 4), told.append)
     assert (done["steps"], done["episodes"], done["tasks"], done["images"]) == (4, 8, 3, 24)
     assert told[0]["kind"] == "source"
-    ends = [checkpoint.newest(folder / "out" / "w.safetensors.learning" / "steps")[0].arrays for folder in (parts, whole)]
+    ends = [
+        checkpoint.newest(folder / "out" / "w.safetensors.learning" / "steps")[0].arrays for folder in (parts, whole)
+    ]
     assert ends[0].keys() == ends[1].keys()
     assert all((ends[0][name] == ends[1][name]).all() for name in ends[0])
     json.dumps(read_start(whole / "out" / "w.safetensors").saw)
