@@ -37,6 +37,7 @@ def fit(
     strategy: str | None = None,
     experience: str | None = None,
     race: str = "ftrl",
+    init: Path | str | None = None,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
@@ -61,6 +62,8 @@ def fit(
         what is shipped; None for your own, `"none"` to do without any.
       race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
         the likeliest recipe alone (docs/race.md).
+      init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
+        shipped, where there are few images and they look alike.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
@@ -80,6 +83,7 @@ def fit(
         strategy=strategy,
         experience=experience,
         allocation=race,
+        init=None if init is None else str(init),
         models=_models(generator, discriminator, networks),
         listener=listener or _ignore,
     )
@@ -139,9 +143,10 @@ def learn(
     workers: int | str = 1,
     images: int | str = "32k",
     size: int | None = None,
+    init: Path | str | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Tries recipes on many tasks and remembers how they did, for runs to come.
+    """Tries recipes on many tasks and remembers how they did, for runs to come; or learns initial weights from them.
 
     Args:
       tasks: as `fit` takes data; with `@labels` behind it, each class is a task of its own (docs/experience.md).
@@ -150,11 +155,18 @@ def learn(
       workers: processes that share the cores; or `ray`, or `ray://HOST:PORT`, for those of a Ray cluster.
       images: length of a short trial, in images that a narrow default recipe would see for the same operations.
       size: resample the images to squares of this side.
+      init: a file, to learn initial weights into it instead (docs/few-images.md); the same call goes on where it
+        stopped.
       listener: called with an event for every task read and every trial ended.
 
     Returns:
-      `tasks`, `trials` and `failed` of this call, `place` of the experience, and `seconds`.
+      `tasks`, `trials` and `failed` of this call, `place` of the experience, and `seconds`; of initial weights, what
+      `meta.learn_initialisation` tells.
     """
+    if init is not None:
+        from mulligan.meta.learn_initialisation import Course, learn_initialisation
+
+        return learn_initialisation(Course(tasks, Path(init), parse_seconds(time), size=size), listener or _ignore)
     from mulligan.meta.learn import Lessons
     from mulligan.meta.learn import learn as gather
 

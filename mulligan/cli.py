@@ -73,6 +73,9 @@ def fit(
     race: Annotated[
         str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
     ] = "ftrl",
+    init: Annotated[
+        str | None, typer.Option(metavar="FILE|none", help="Learned initial weights; chosen by itself if not given.")
+    ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -83,7 +86,7 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels}
-    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race}
+    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
     start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
@@ -266,6 +269,9 @@ def learn(
     workers: Annotated[str, typer.Option(metavar="N|ray[://...]", help="Processes, or a Ray cluster.")] = "1",
     images: Annotated[str, typer.Option(metavar="N", help="Length of a short trial.")] = "32k",
     size: Size = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="FILE", help="Learn initial weights into FILE instead.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -281,8 +287,11 @@ def learn(
         images=images,
         size=size,
         listener=lesson_lines(quiet, as_json),
+        **({} if init is None else {"init": init}),
     )
-    print(json.dumps(done) if as_json else "{trials} trials on {tasks} tasks, {failed} failed: {place}".format(**done))
+    told = "{trials} trials on {tasks} tasks, {failed} failed: {place}"
+    told = told if init is None else "{episodes} episodes of {tasks} tasks: {place}"
+    print(json.dumps(done) if as_json else told.format(**done))
 
 
 experience_app = typer.Typer(help="List, share and check what was remembered.", no_args_is_help=True)

@@ -272,7 +272,7 @@ def lesson_lines(quiet: bool, as_json: bool) -> Listener:
         if as_json:
             print(json.dumps(event), flush=True)
         elif not quiet:
-            print(_task_line(event) if event["kind"] == "task" else _trial_line(event), file=sys.stderr, flush=True)
+            print(LESSONS[event["kind"]](event), file=sys.stderr, flush=True)
 
     return tell
 
@@ -281,8 +281,25 @@ def _task_line(event: Event) -> str:
     return f"{event['name']}: {event['counts']['train']:,} training images"
 
 
+def _source_line(event: Event) -> str:
+    return f"{event['name']}: {event['tasks']:,} tasks with {event['images']:,} training images"
+
+
+def _lesson_line(event: Event) -> str:
+    done = f"{event['episodes']:,} episodes in {duration(event['seconds'])}"
+    return f"{done}, {number(event['speed'])} a second: distance to unseen images {number(event['loss'])}"
+
+
 def _trial_line(event: Event) -> str:
     outcome = f"KID {number(event['kid'])}" if event["status"] == "done" else "failed"
     seen = f"{short(event['images'])} images in {duration(event['seconds'])}"
     why = f" ({event['reason']})" if event["reason"] else ""
     return f"{event['task']}: {outcome} with {event['recipe'][:6]}, {seen}{why}"
+
+
+LESSONS: dict[str, Callable[[Event], str]] = {
+    "task": _task_line,
+    "trial": _trial_line,
+    "source": _source_line,
+    "lesson": _lesson_line,
+}

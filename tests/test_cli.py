@@ -23,7 +23,7 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --networks"
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --networks"
     " --tensorboard --quiet --json",
     "resume": "--networks --tensorboard --quiet --json",
     "average": "--distil --tensorboard --quiet --json",
@@ -35,7 +35,7 @@ OPTIONS = {
     "score": "--size -n --inception --json",
     "demo": "--out --time --quiet",
     "recipe": "",
-    "learn": "--time --experience --workers --images --size --quiet --json",
+    "learn": "--time --experience --workers --images --size --init --quiet --json",
     "experience": "",
 }
 SCORES = {"embedding": "m1", "kid": 0.0123, "kid_low": 0.0111, "kid_high": 0.0135, "frechet": 1.5}
@@ -169,6 +169,7 @@ def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, tr
         "strategy": None,
         "experience": None,
         "race": "ftrl",
+        "init": None,
         "size": 32,
         "labels": True,
     }
@@ -336,6 +337,22 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
     assert (code, out) == (0, "1 trials on 1 tasks, 0 failed: x.db\n")
     assert err == "digits: 1,439 training images\ndigits: KID 0.5 with abcdef, 32k images in 20.0 s\n"
     assert json.loads(run_command("learn", "digits", "--json")[1].splitlines()[1])["kid"] == 0.5
+
+
+def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
+    asked = []
+
+    def learn(*tasks, listener, init, **options):
+        asked.append((tasks, init))
+        listener({"kind": "source", "name": "a@labels", "tasks": 9, "images": 180})
+        listener({"kind": "lesson", "episodes": 400, "seconds": 20.0, "speed": 20.0, "loss": 0.5})
+        return {"tasks": 9, "episodes": 400, "place": "w.safetensors"}
+
+    monkeypatch.setitem(sys.modules, "mulligan.api", SimpleNamespace(learn=learn))
+    code, out, err = run_command("learn", "a@labels", "--init", "w.safetensors")
+    assert asked == [(("a@labels",), Path("w.safetensors"))]
+    assert (code, out) == (0, "400 episodes of 9 tasks: w.safetensors\n")
+    assert "a@labels: 9 tasks with 180 training images\n400 episodes in 20.0 s, 20 a second" in err
 
 
 def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_command, tmp_path):

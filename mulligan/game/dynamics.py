@@ -150,12 +150,12 @@ def _disc_step(
 
 
 def _move_disc(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
-    move, disc_opt = disc_optimiser(game, hyperparameters).update(gradient, state.disc_opt)
+    move, disc_opt = disc_optimiser(game, hyperparameters).update(gradient, state.disc_opt, state.disc)
     return state._replace(disc=optax.apply_updates(state.disc, move), disc_opt=disc_opt)
 
 
 def _move_gen(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
-    move, gen_opt = gen_optimiser(game, hyperparameters).update(gradient, state.gen_opt)
+    move, gen_opt = gen_optimiser(game, hyperparameters).update(gradient, state.gen_opt, state.gen)
     return state._replace(gen=optax.apply_updates(state.gen, move), gen_opt=gen_opt)
 
 

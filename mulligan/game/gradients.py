@@ -119,11 +119,13 @@ def gen_slope(
     """The generator's loss and its gradient with respect to the fakes."""
     disc_key = jax.random.fold_in(key, 1)
     # In a call of its own: a loss that ignores the real logits never pays for them.
-    real_logits = disc(_shown(game, real, hyperparameters, jax.random.fold_in(disc_key, 0)), labels)
+    real = _shown(game, real, hyperparameters, jax.random.fold_in(disc_key, 0))
+    real_logits = disc(real, labels)
 
     def loss(fake):
         fake = _shown(game, fake, hyperparameters, jax.random.fold_in(disc_key, 1))
-        return jnp.mean(game.loss.gen(real_logits, disc(fake, labels)))
+        value = jnp.mean(game.loss.gen(real_logits, disc(fake, labels)))
+        return value if game.matching is None else value + game.matching(disc, labels, real, fake)
 
     return jax.value_and_grad(loss)(fake)
 

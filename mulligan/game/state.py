@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.augment import Policy
+from mulligan.game.matching import Matching
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Averager, Dynamics, Key, Loss, Opponents, Pixels, Pytree, Schedule, StepInfo
 
@@ -74,6 +75,7 @@ class Game:
     latent: int
     opponents: Opponents | None = None  # None: the present players face each other alone
     optimiser: Callable[[Any, Any, Any], optax.GradientTransformation] = adam  # of rate, beta1 and beta2
+    matching: Matching | None = None  # what the generator minimises besides
 
 
 def gen_optimiser(game: Game, hyperparameters: Hyperparameters) -> optax.GradientTransformation:

@@ -22,6 +22,7 @@ from mulligan.meta import race
 from mulligan.meta.advice import Advice, advise
 from mulligan.meta.default import default_recipe
 from mulligan.meta.experience import NONE, own_place
+from mulligan.meta.few_images import Beginning, beginning, read_players, recipe_from, unsplit, write_players
 from mulligan.meta.outcome import remember
 from mulligan.meta.race import Arm
 from mulligan.networks import keras
@@ -56,6 +57,8 @@ class Options:
       strategy: `none`, `fork` or `switch` in place of the recipe's own.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
+      init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
+        ones.
       allocation: how a race shares out the budget: a name in `meta.allocation.ALLOCATIONS`.
       listener: receives every event as it happens.
     """
@@ -68,6 +71,7 @@ class Options:
     strategy: str | None = None
     models: Architecture | None = None
     experience: str | None = None
+    init: str | None = None
     allocation: str = "ftrl"
     listener: Listener = lambda event: None
 
@@ -83,12 +87,24 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     task = read_task(data, size=options.size, labels=options.labels)
     if options.labels and task.classes is None:
         raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
-    if len(task.train) < 2:
-        raise MulliganError(f"{task.name} holds a single image, and nothing can be compared with it: give at least 2.")
-    advice = _advice(task, budget, options)
-    folder = begin(data, task, advice, budget, options)
+    given = options.recipe is not None or options.models is not None
+    learned = None if given and options.init is None else beginning(task, options.init)
+    advice = _advice(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    folder = begin(data, task, advice, budget, options, learned)
     options.listener({"kind": "advice", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **advice.to_json()})
+    for text in (unsplit(task), learned and learned.text):
+        if text:
+            options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
     return _go_on(folder, task, options.listener, started)
+
+
+def _from(learned: Beginning, task: Task, budget: Budget, options: Options) -> Advice:
+    """The default recipe, or the one asked for, with the networks that the learned weights are of."""
+    if options.models is not None:
+        raise UsageError("learned initial weights are of mulligan's own networks: give either --networks or --init.")
+    recipe = recipe_from(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
+    recipe = recipe if options.strategy is None else dataclasses.replace(recipe, strategy=options.strategy)
+    return Advice((Arm(recipe, 1.0, "learned initial weights"),))
 
 
 def _advice(task: Task, budget: Budget, options: Options) -> Advice:
@@ -107,7 +123,9 @@ def _advice(task: Task, budget: Budget, options: Options) -> Advice:
     return dataclasses.replace(advice, arms=tuple(arms))
 
 
-def begin(data: Any, task: Task, advice: Advice, budget: Budget, options: Options) -> RunFolder:
+def begin(
+    data: Any, task: Task, advice: Advice, budget: Budget, options: Options, learned: Beginning | None = None
+) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it.
 
     Raises:
@@ -128,6 +146,7 @@ def begin(data: Any, task: Task, advice: Advice, budget: Budget, options: Option
         "experience": options.experience or own_place(),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "init": learned and learned.text,
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "advice": advice.to_json()})
     if array:
@@ -136,6 +155,8 @@ def begin(data: Any, task: Task, advice: Advice, budget: Budget, options: Option
         replace_file(folder.path / KEPT, content.getvalue())
     if len(advice.arms) > 1:
         folder.write(race.DOCUMENT, race.document(advice.arms, options.allocation))
+    if learned is not None:
+        write_players(folder, learned.start, task, options.seed)
     folder.write("run", run)
     return folder
 
@@ -239,7 +260,8 @@ def _assignment(folder: RunFolder, task: Task, listener: Listener, started: floa
     elsewhere = race.elsewhere(folder)
     budget = _budget(folder)
     tell = race.counting(listener, budget, elsewhere)
-    return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere)
+    players = read_players(folder, recipe, task)
+    return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere, players)
 
 
 def _budget(folder: RunFolder) -> Budget:

@@ -30,6 +30,9 @@ def memorisation(
     threshold is the order statistic at `0.05 (v + 1)`, so that a new real image falls below it with
     probability 0.05 exactly (with v < 19 it is the smallest, hence 1 / (v + 1)).
 
+    Where `held_out` are the training images themselves, each is compared with the others: the best that can be had
+    where no image was kept back.
+
     A high share is a reason to look at the neighbours, no proof: dull images (blurred, empty, of the
     commonest kind) are near to some training image as well. A low one clears the generator in this embedding
     only.
@@ -44,7 +47,18 @@ def memorisation(
     """
     check_pair(samples, train)
     check_pair(held_out, train)
-    of_samples, of_held_out = neighbours(samples, train)[1][:, 0], neighbours(held_out, train)[1][:, 0]
+    of_samples, of_held_out = neighbours(samples, train)[1][:, 0], distances_to(train, held_out)
     threshold = np.quantile(of_held_out, CLOSE, method="weibull")
     ratio = relative_spread(float(np.median(of_samples)), float(np.median(of_held_out)))
     return Memorisation(ratio, float((of_samples <= threshold).mean()))
+
+
+def distances_to(train: Float[np.ndarray, "m d"], held_out: Float[np.ndarray, "v d"]) -> Float[np.ndarray, " v"]:
+    """From each held-out image to its nearest training image that is not itself.
+
+    Example:
+      >>> distances_to(np.array([[0.0], [3.0]]), np.array([[0.0], [3.0]])).tolist()
+      [3.0, 3.0]
+    """
+    itself = len(train) > 1 and train.shape == held_out.shape and np.array_equal(train, held_out)
+    return neighbours(held_out, train, 2 if itself else 1)[1][:, -1]

@@ -16,6 +16,7 @@ from mulligan.errors import MulliganError
 from mulligan.networks import conv, keras, keras_models, mlp, residual
 from mulligan.networks.layers import (
     ACTIVATIONS,
+    Activate,
     Head,
     ImageShape,
     LatentAndClass,
@@ -79,6 +80,15 @@ class Discriminator(eqx.Module):
 
     def __call__(self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None) -> Logits:
         return self.head(_through(self.layers, x), labels)
+
+    def hidden(self, x: Pixels) -> tuple[Array, ...]:
+        """What its activations say of the images, from the layer nearest to the image on."""
+        seen = []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, Activate):
+                seen.append(x)
+        return tuple(seen)
 
 
 class Networks(NamedTuple):

@@ -42,14 +42,14 @@ def parse_source(text: str) -> Source:
     return Source(source, array or LABELS, tuple(name for name in names.split(",") if name))
 
 
-def read_family(text: str, *, size: int | None = None) -> Family:
+def read_family(text: str, *, size: int | None = None, least: int = FEWEST) -> Family:
     """The tasks that `text` names.
 
     `SOURCE` is one task, as `read_task` reads it. `SOURCE@labels` is a task for each class: a folder's subfolders, an
     array's labels, a built-in family's members. `FILE.npz@ARRAY` groups by any other array of integers, named by its
     `ARRAY_names` where there are any, and leaves the file's own split aside. `=NAME,NAME` takes some of them only.
 
-    Classes with fewer than 50 training images are left out.
+    Classes with fewer than `least` training images are left out.
 
     Raises:
       UsageError: nothing of that name.
@@ -63,7 +63,7 @@ def read_family(text: str, *, size: int | None = None) -> Family:
     if asked.array is None:
         task = read_task(asked.source, size=size)
         return Family(task.name.partition("/")[0], (task,))
-    tasks = _chosen(_tasks(asked, size), asked, text)
+    tasks = _chosen(_tasks(asked, size), asked, text, least)
     return Family(tasks[0].name.partition("/")[0], tasks)
 
 
@@ -76,15 +76,15 @@ def _tasks(asked: Source, size: int | None) -> Sequence[Task]:
     return by_class(_grouped(Path(asked.source), str(asked.array), size)).tasks
 
 
-def _chosen(tasks: Sequence[Task], asked: Source, text: str) -> tuple[Task, ...]:
+def _chosen(tasks: Sequence[Task], asked: Source, text: str, least: int) -> tuple[Task, ...]:
     names = {task.name.partition("/")[2]: task for task in tasks}
     missing = [name for name in asked.wanted if name not in names]
     if missing:
         raise UsageError(f"{asked.source} has no class {missing[0]!r}; it has {', '.join(names)}.")
     chosen = tuple(names[name] for name in asked.wanted or names)
-    large = tuple(task for task in chosen if len(task.train) >= FEWEST)
+    large = tuple(task for task in chosen if len(task.train) >= least)
     if not large:
-        raise UsageError(f"no class of {text} has {FEWEST} training images: take {asked.source} as one task.")
+        raise UsageError(f"no class of {text} has {least} training images: take {asked.source} as one task.")
     return large
 
 

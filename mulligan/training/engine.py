@@ -17,9 +17,10 @@ from mulligan.errors import MulliganError
 from mulligan.game.augment import POLICIES, augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
+from mulligan.game.matching import Matching, energy
 from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
 from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import FAMILIES, build
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture, Recipe
@@ -78,7 +79,17 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
         disc_steps=recipe.disc_steps,
         latent=recipe.architecture.latent,
         opponents=queue(recipe.opponents) if recipe.opponents else None,
+        matching=_matching(recipe),
     )
+
+
+def _matching(recipe: Recipe) -> Matching | None:
+    """The energy distance in the hidden layers of the discriminator, where the recipe wants it."""
+    if not recipe.matching:
+        return None
+    if recipe.architecture.family not in FAMILIES:
+        raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
+    return energy(lambda disc, images, labels: disc.hidden(images), recipe.matching)
 
 
 def _penalty(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Penalty:
@@ -96,15 +107,26 @@ def _choose(family: dict[str, Any], name: str, kind: str) -> Any:
     return family[name]
 
 
-def start_state(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: int, seed: int) -> GanState:
-    """The state before the first step: one program, since eager calls are slow."""
+def start_state(
+    game: Game,
+    recipe: Recipe,
+    shape: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    players: tuple[Pytree, Pytree] | None = None,
+) -> GanState:
+    """The state before the first step: one program, since eager calls are slow.
 
-    def make(key: Key) -> GanState:
+    Args:
+      players: generator and discriminator to start from; None for fresh ones.
+    """
+
+    def make(key: Key, given: Any) -> GanState:
         network_key, game_key = jax.random.split(key)
-        networks = build(recipe.architecture, shape, classes, network_key)
-        return initial_state(game, networks.gen, networks.disc, recipe.hyperparameters, game_key)
+        gen, disc = given or build(recipe.architecture, shape, classes, network_key)
+        return initial_state(game, gen, disc, recipe.hyperparameters, game_key)
 
-    return jax.jit(make)(jax.random.key(seed))
+    return jax.jit(make)(jax.random.key(seed), players)
 
 
 def compile_engine(game: Game, state: GanState, data: Data) -> Engine:

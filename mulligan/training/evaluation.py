@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.memorisation import memorisation
 from mulligan.metrics.score import Reference, full, make_reference, quick, quick_of_features
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
@@ -20,6 +21,8 @@ REALS = 2000  # real images it compares them with, at most
 FINAL_FAKES = 2000
 TRAIN_REALS = 10_000  # training images that the final score looks for copies of, at most
 FEWEST = 20  # images below which a split cannot judge
+FEW = 200  # training images up to which every evaluation looks for copies of them
+SHIFT = 2  # pixels by which a single image is moved to be compared with
 LATENT_SEED = 20_010  # evaluations of one run share their latents, so that they differ by the generator alone
 
 
@@ -32,17 +35,19 @@ class Evaluator:
     split: str
     labels: np.ndarray | None  # of the real images, drawn as often as they occur
     latent_seed: int = LATENT_SEED
+    copied: Reference | None = None  # few training images, that samples may become copies of
 
     @staticmethod
     def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
         """An evaluator on `split`, or on the training images when that split is too small to judge."""
         judge = split if len(part(task, split)) >= FEWEST else "train"
-        images = part(task, judge)
-        reference = make_reference(load_embedding(), images.sample(REALS, seed=0), limit=REALS)
+        reference = make_reference(load_embedding(), examples(part(task, judge), REALS), limit=REALS)
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
-        return Evaluator(sampler, reference, judge, labels)
+        evaluator = Evaluator(sampler, reference, judge, labels)
+        few = 1 < len(task.train) <= FEW
+        return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
 
     def fakes(self, gen: Pytree, n: int) -> np.ndarray:
         """The generator's images for the latents that all evaluations share."""
@@ -60,12 +65,16 @@ class Evaluator:
     def __call__(self, gen: Pytree) -> dict[str, Any]:
         """The entries of an `evaluation` event that depend on the generator."""
         started = time.monotonic()
-        scores = quick_of_features(self.reference, self.features(gen))
+        features = self.features(gen)
+        scores = quick_of_features(self.reference, features)
+        if self.copied is not None:
+            found = memorisation(features, self.copied.features, self.reference.features)
+            scores |= {"memorisation": found._asdict()}
         return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}
 
     def known(self, task: Task) -> Reference:
         """The training images that copies are looked for among."""
-        return make_reference(self.reference.embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
+        return make_reference(self.reference.embedding, examples(task.train, TRAIN_REALS), limit=TRAIN_REALS)
 
     def final(self, known: Reference, gen: Pytree) -> dict[str, Any]:
         """Every metric, once, at the end."""
@@ -79,6 +88,15 @@ class Evaluator:
 
 EMBEDDING_FLOPS = 6e6  # an image
 OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
+
+
+def examples(split: Split, n: int) -> UInt8[np.ndarray, "k h w c"]:
+    """At most `n` images of a split; a single one comes with its shifts, for two images are the least to compare."""
+    images = split.sample(n, seed=0)
+    if len(images) > 1:
+        return images
+    moves = [(down, right) for down in (0, -SHIFT, SHIFT) for right in (0, -SHIFT, SHIFT)]
+    return np.concatenate([np.roll(images, move, axis=(1, 2)) for move in moves])
 
 
 def part(task: Task, split: str) -> Split:

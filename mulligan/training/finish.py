@@ -12,13 +12,14 @@ from jaxtyping import Float, UInt8
 from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
+from mulligan.metrics.memorisation import distances_to
 from mulligan.metrics.score import Reference
 from mulligan.networks.keras import settled
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
-from mulligan.training.evaluation import TRAIN_REALS, Evaluator
+from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples
 from mulligan.training.generator import Generator
 from mulligan.training.loop import Loop
 from mulligan.types import Pytree
@@ -93,12 +94,12 @@ def write_neighbours(path: Path, task: Task, samples: UInt8[np.ndarray, "k h w c
     embedding = known.embedding
     near, distance = neighbours(embedding(samples), known.features, min(NEAREST, len(known.features)))
     held_out = task.validation if len(task.validation) else task.train
-    _, typical = neighbours(embedding(held_out.sample(1000, seed=0)), known.features, 1)
+    typical = distances_to(known.features, embedding(examples(held_out, 1000)))
     content = io.BytesIO()
     np.savez_compressed(
         content,
         samples=samples,
-        nearest=task.train.sample(TRAIN_REALS, seed=0)[near],
+        nearest=examples(task.train, TRAIN_REALS)[near],
         distance=distance.astype(np.float32),
         typical=np.float32(np.median(typical)),
     )

@@ -39,7 +39,7 @@ from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
 from mulligan.training.snapshots import Snapshots
-from mulligan.training.stop import converged, improved
+from mulligan.training.stop import converged, copied, improved, memorised
 from mulligan.training.stopwatch import Stopwatch
 from mulligan.training.strategist import Strategist
 from mulligan.types import Pytree
@@ -61,6 +61,7 @@ class Assignment:
     tell: Listener
     started: float  # time.monotonic() when this session's clock started
     elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
+    players: tuple[Pytree, Pytree] | None = None  # generator and discriminator to start from; None for fresh ones
 
     @property
     def classes(self) -> int:
@@ -88,7 +89,8 @@ class Loop:
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or 1))
-        self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
+        start = (assignment.seed, assignment.players)
+        self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, *start)
         self.best_gen = outliving(next(iter(self.judged().values())))
         self._interrupted = False
         self._compiled: Programs | None = None
@@ -245,15 +247,15 @@ class Loop:
         if reason:
             self._go_back(reason)
             return
-        if improved(progress, look):
+        if (not copied(progress, look.ratio) or progress.best is None) and improved(progress, look):
             self.best_gen = outliving(gens[look.average])
         if self.strategist.mode == "switch":
             self._switch(look)
         progress.next_evaluation = next_look(progress)
         self._save()
-        why = converged(progress)
-        if why:
-            self._finish(why, "converged")
+        for why, code in ((converged(progress), "converged"), (memorised(progress), "memorised")):
+            if why:
+                self._finish(why, code)
 
     def _evaluate(self, gens: dict[str, Pytree]) -> Best:
         """Scores every average of this moment; the best of them."""
@@ -262,7 +264,8 @@ class Loop:
         for name, gen in gens.items():
             scores = self.evaluator(gen)
             figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-            look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence)
+            ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
+            look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio)
             best = self.progress.best is None or look.kid < self.progress.best.kid
             self.tell("evaluation", average=name, **scores, best=best)
             looks.append(look)

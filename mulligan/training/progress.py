@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass
 class Best:
-    """The best evaluation so far; `sequence` is the checkpoint that was written with it."""
+    """The best evaluation so far; `sequence` is the checkpoint that was written with it.
+
+    `ratio` is that of `metrics.memorisation`, where there are few training images.
+    """
 
     kid: float
     kid_low: float
@@ -18,6 +21,7 @@ class Best:
     nimg: int
     average: str
     sequence: int
+    ratio: float | None = None
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Progress:
       anchor: the last evaluation that was better beyond its interval.
       since_anchor: evaluations after it.
       failures: evaluations in a row that look bad.
+      copies: evaluations in a row whose samples were copies of training images.
       attempts: times in a row that the guard went back without a new best.
       strategy: the name of the strategy that is followed, where one is chosen.
       forks: how often the run has forked.
@@ -70,6 +75,7 @@ class Progress:
     anchor: Best | None = None
     since_anchor: int = 0
     failures: int = 0
+    copies: int = 0
     attempts: int = 0
     strategy: str | None = None
     forks: int = 0

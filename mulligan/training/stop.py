@@ -6,6 +6,8 @@ from mulligan.training.progress import Best, Progress
 
 EVALUATIONS = 20  # without gain, at least
 GROWTH = 3.0  # times the images of the last gain, at least
+COPIES = 0.5  # memorisation ratio below which samples count as copies of training images
+PATIENCE = 3  # evaluations in a row with copies, before a run stops
 
 
 def improved(progress: Progress, evaluation: Best) -> bool:
@@ -32,4 +34,25 @@ def converged(progress: Progress) -> str | None:
     return (
         f"converged: no better validation KID than {anchor.kid:.4g} (beyond its interval) "
         f"in the last {progress.since_anchor} evaluations"
+    )
+
+
+def copied(progress: Progress, ratio: float | None) -> bool:
+    """Records how near samples lie to few training images; true when they are copies.
+
+    Args:
+      ratio: of `metrics.memorisation`; None where copies are not looked for.
+    """
+    copies = ratio is not None and ratio < COPIES
+    progress.copies = progress.copies + 1 if copies else 0
+    return copies
+
+
+def memorised(progress: Progress) -> str | None:
+    """Why the run may stop, or None."""
+    if progress.copies < PATIENCE:
+        return None
+    return (
+        f"memorised: for {PATIENCE} evaluations the samples lay less than half as far from a training image as "
+        "unseen images do; the generator before that is kept"
     )

@@ -1,0 +1,63 @@
+"""Who draws characters from four drawings: how each contender learned, and the game it plays on a new character."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from mulligan.game.state import adam
+from mulligan.meta.initialisation import Initialisation, Inner, unlearned
+from mulligan.meta.learn_initialisation import INNER, JOINT, TAUGHT, TOGETHER, Curriculum
+from mulligan.meta.starts import inner_of, read_start
+from mulligan.recipe import Recipe
+
+SHAPE = (28, 28, 1)
+UPDATES = 10
+ONES = INNER.hyperparameters
+FIGR = dataclasses.replace(
+    INNER, loss="wasserstein", penalty="gradient", batch=4, matching=0.0, hyperparameters=ONES._replace(gamma=20.0)
+)
+TUNED = (3e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # rates that are tried for Adam
+
+
+class Contender(NamedTuple):
+    """How it learned, if it did, and what it plays on a new class."""
+
+    curriculum: Curriculum | None
+    recipe: Recipe
+    free_rate: bool  # Adam plays, at a rate chosen on background characters; else FTRL in the learned scale
+
+
+CONTENDERS = {
+    "scratch": Contender(None, JOINT, True),
+    "multitask": Contender(TOGETHER, JOINT, True),
+    "figr": Contender(Curriculum(FIGR, "reptile", UPDATES, tasks=1, scale=1e-3, rate=1e-4, eyes=1), FIGR, False),
+    "ours": Contender(TAUGHT, INNER, False),
+}
+
+
+class Player(NamedTuple):
+    """A contender that is ready: its start and its game."""
+
+    learned: Initialisation
+    inner: Inner
+
+
+def ready(name: str, folder: Path, rate: float, seed: int) -> Player:
+    """The contender as it plays; what it learned is read from `folder`."""
+    contender = CONTENDERS[name]
+    recipe = contender.recipe
+    if contender.curriculum is None:
+        learned = unlearned(recipe.architecture, SHAPE, 1.0, jax.random.key(seed))
+    else:
+        learned = read_start(folder / f"{name}.safetensors").learned
+    inner = inner_of(recipe, SHAPE, UPDATES)
+    if contender.free_rate:
+        inner = inner._replace(
+            game=dataclasses.replace(inner.game, optimiser=adam),
+            hyperparameters=inner.hyperparameters._replace(gen_lr=rate, disc_lr=rate),
+        )
+    return Player(learned, inner)

@@ -1,0 +1,70 @@
+"""Episodes: a few images of one task to learn from, and others of it to be judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, UInt8
+
+from mulligan.errors import MulliganError
+from mulligan.tasks.task import Task
+from mulligan.types import Key
+
+MOST = 64  # images of a task in the pool
+
+
+class Episode(NamedTuple):
+    """Two sets of images of one task that share none."""
+
+    support: UInt8[Array, "k h w c"]
+    query: UInt8[Array, "q h w c"]
+
+
+class Deal(NamedTuple):
+    """How an episode is dealt: so many images of each set, and whether a task is first turned by quarters."""
+
+    support: int
+    query: int
+    turns: bool
+
+
+def pool_of(tasks: Sequence[Task], least: int) -> UInt8[np.ndarray, "t n h w c"]:
+    """The training images of all tasks, as many of each as the smallest that has `least` holds, and `MOST` at most.
+
+    Raises:
+      MulliganError: fewer than two such tasks, or images of several shapes.
+    """
+    large = [task for task in tasks if len(task.train) >= least]
+    if len(large) < 2:
+        raise MulliganError(
+            f"initial weights are learned across tasks, and {len(large)} of {len(tasks)} has {least} images: "
+            "give a source with classes, as SOURCE@labels."
+        )
+    shapes = {task.shape for task in large}
+    if len(shapes) > 1:
+        raise MulliganError(
+            f"images have {len(shapes)} shapes, such as {', '.join(map(str, sorted(shapes)[:2]))}: use --size."
+        )
+    number = min(MOST, *(len(task.train) for task in large))
+    return np.stack([task.train.sample(number, seed=0) for task in large])
+
+
+def deal(how: Deal, pool: UInt8[Array, "t n h w c"], key: Key) -> Episode:
+    """An episode of a task drawn at random."""
+    task_key, order_key, turn_key = jax.random.split(key, 3)
+    images = pool[jax.random.randint(task_key, (), 0, pool.shape[0])]
+    order = jax.random.permutation(order_key, images.shape[0])[: how.support + how.query]
+    chosen = images[order]
+    if how.turns:
+        chosen = turned(chosen, jax.random.randint(turn_key, (), 0, 4))
+    return Episode(chosen[: how.support], chosen[how.support :])
+
+
+def turned(images: UInt8[Array, "n h w c"], quarters: Any) -> UInt8[Array, "n h w c"]:
+    """Square images turned by so many quarters, a traced number."""
+    turns = [lambda x, k=k: jnp.rot90(x, k, axes=(1, 2)) for k in range(4)]
+    return jax.lax.switch(quarters, turns, images)
