@@ -81,6 +81,7 @@ class Recipe:
     strategy: str = "none"  # none | fork | switch: see training.strategist
     strategy_prior: tuple[tuple[str, float], ...] = ()  # (name of a strategy, weight), where not the usual weight
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
+    learned_schedule: str = ""  # a name in schedules.learned.SHIPPED, whose factors come on top of all the above
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
@@ -88,6 +89,8 @@ class Recipe:
         fields["hyperparameters"] = self.hyperparameters._asdict()
         if not self.architecture.models:
             del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
+        if not self.learned_schedule:
+            del fields["learned_schedule"]  # likewise
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
         fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))

@@ -47,6 +47,7 @@ from mulligan.types import Pytree
 Listener = Callable[[dict[str, Any]], None]
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
+UNTOLD = ("nimg", "signs")  # of what a chunk tells
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class Loop:
         return bool(info.finite)
 
     def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
-        means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
+        means = {name: float(value) for name, value in info.means._asdict().items() if name not in UNTOLD}
         values = scheduled(self.game, self.state)
         hyperparameters = {name: float(value) for name, value in values._asdict().items()}
         self.tell("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
