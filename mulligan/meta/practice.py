@@ -31,12 +31,13 @@ from mulligan.training.engine import chunk, make_game
 from mulligan.types import Key, Pixels
 
 Judge = Callable[[Pixels], Float[Array, "n d"]]  # images in [-1, 1] to features
-WEIGHTS = (0.1, 0.15, 0.25, 1.0)  # of the losses at the ends of the stretches
+WEIGHTS = (0.3, 1.0)  # of the losses at the ends of the stretches
 FAKES = 256  # a look
 POOL, REALS = 2048, 256  # images a task: to train on, and to judge by
 LEAST, WORST = 0.01, 20.0  # KID below which all is as good, and that of a failure
 SCALE = 10.0  # nats a budget that a parameter of 1 stands for
-HIDDEN_SCALE = 1.0  # of the weights into the hidden units
+LIKELY, OTHERS = ("progress", "closing", "gen_pace", "disc_pace"), 0.3  # features first looked to; the scale of others
+SCALES = {"gen_lr": 1.0, "disc_lr": 1.0, "gamma": 0.5, "memory": 0.3, "augment": 0.3, "ema_nimg": 0.3}  # of factors
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Range:
     rates: tuple[float, float] = (0.1, 10.0)
     apart: tuple[float, float] = (0.5, 2.0)
     gamma: tuple[float, float] = (0.2, 5.0)
-    images: tuple[float, float] = (8_000.0, 24_000.0)
+    images: tuple[float, float] = (5_000.0, 14_000.0)
 
 
 class Pool(NamedTuple):
@@ -146,22 +147,20 @@ def fresh(units: int, key: Key) -> Controller:
 
 
 def steered(start: Controller, parameters: Parameters) -> Controller:
-    """`start` with these offsets on its weights: those of velocities in units of `SCALE`."""
-    bias, direct, hidden, offset, out = _parts(start, parameters)
-    return start._replace(
-        bias=start.bias + SCALE * bias,
-        direct=start.direct + SCALE * direct,
-        hidden=start.hidden + HIDDEN_SCALE * hidden,
-        offset=start.offset + HIDDEN_SCALE * offset,
-        out=start.out + SCALE * out,
-    )
+    """`start` with these offsets on its weights, each in a unit of its own.
+
+    The units say what is likely to matter, before anything is known: search and decay are alike in all directions.
+    """
+    ends = np.cumsum([leaf.size for leaf in start[:5]])[:-1]
+    moves = zip(start[:5], jnp.split(parameters, ends), _units(start), strict=True)
+    changed = [leaf + unit * part.reshape(leaf.shape) for leaf, part, unit in moves]
+    return Controller(*changed, *start[5:])
 
 
 def offsets(start: Controller, controller: Controller) -> Parameters:
     """The parameters that steer `start` to `controller`: the inverse of `steered`."""
-    scales = (SCALE, SCALE, HIDDEN_SCALE, HIDDEN_SCALE, SCALE)
-    pairs = zip(controller[:5], start[:5], scales, strict=True)
-    return jnp.concatenate([jnp.ravel(leaf - base) / scale for leaf, base, scale in pairs])
+    moves = zip(controller[:5], start[:5], _units(start), strict=True)
+    return jnp.concatenate([jnp.ravel((leaf - base) / unit) for leaf, base, unit in moves])
 
 
 def size(controller: Controller) -> int:
@@ -175,10 +174,13 @@ def unguarded(controller: Controller) -> Controller:
     return controller._replace(low=jnp.full(f, -jnp.inf), high=jnp.full(f, jnp.inf), fallback=jnp.zeros(k))
 
 
-def _parts(start: Controller, parameters: Parameters) -> list[Array]:
-    leaves = start[:5]
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-    return [part.reshape(leaf.shape) for part, leaf in zip(jnp.split(parameters, ends), leaves, strict=True)]
+def _units(start: Controller) -> tuple[Array, ...]:
+    """What a parameter of 1 stands for, of each weight."""
+    by_factor = SCALE * jnp.array([SCALES[name] for name in FACTORS])
+    by_feature = jnp.array([1.0 if name in LIKELY else OTHERS for name in FEATURES])
+    hidden = jnp.ones_like(start.hidden) * by_feature[:, None]
+    out = OTHERS * jnp.ones_like(start.out) * by_factor
+    return by_factor, by_feature[:, None] * by_factor, hidden, jnp.ones_like(start.offset), out
 
 
 def _drawn(usual: Hyperparameters, span: Range, key: Key) -> Hyperparameters:

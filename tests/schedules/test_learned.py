@@ -108,7 +108,7 @@ def test_the_schedule_inside_goes_on():
 
 @pytest.mark.parametrize("wrong", [2.0, -2.0, math.nan])
 def test_outside_of_its_region_it_is_the_closed_form(wrong):
-    """Not a hair more than the bound, and numbers that are none, are answered by the fallback, from the first call on."""
+    """What is beyond a bound, or no number, is answered by the fallback."""
     eager = watching("diversity", "gen_lr", 50.0)._replace(fallback=exponential({"gen_lr": 1.5}).bias)
     free = velocities(eager, jnp.zeros(len(FEATURES)).at[FEATURES.index("accuracy")].set(0.5))
     bound = jnp.full(len(FEATURES), 1.0)
@@ -135,7 +135,7 @@ def test_factors_keep_to_their_limits(logs):
     for name, limit in zip(("gen_lr", "disc_lr", "gamma"), LIMITS, strict=False):
         assert 0.99 / limit <= float(getattr(now, name)) / getattr(start, name) <= 1.01 * limit
     assert 0.5 <= float(now.gen_beta2) <= 0.9991
-    assert 0 <= float(now.augment) <= 0.8
+    assert 0 <= float(now.augment) <= 0.8001
     assert now.gen_beta1 == start.gen_beta1
 
 
