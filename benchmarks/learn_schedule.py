@@ -1,6 +1,6 @@
 """Learns the schedule that ships: small games on four families, persistent evolution strategies.
 
-    .venv/bin/python benchmarks/learn_schedule.py --updates 150
+    .venv/bin/python benchmarks/learn_schedule.py --updates 60
     .venv/bin/python benchmarks/learn_schedule.py --closed     # how closed forms do on the same runs
     .venv/bin/python benchmarks/learn_schedule.py --ship s1    # bounds of what it saw, and a package's files
 
@@ -149,11 +149,11 @@ def main() -> None:
     parser.add_argument("--ship", metavar="NAME", help="write the files of a learned schedule of this name")
     parser.add_argument("--name", default="learned", help="folder of this learning, inside of --output")
     parser.add_argument("--estimator", choices=list(ESTIMATORS), default="whole")
-    parser.add_argument("--updates", type=int, default=150)
+    parser.add_argument("--updates", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--units", type=int, default=4, help="hidden units")
     parser.add_argument("--deviation", type=float, default=0.15)
-    parser.add_argument("--rate", type=float, default=0.06)
+    parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--decay", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=32, help="of each game, to judge by or to see the region in")

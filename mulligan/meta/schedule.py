@@ -1,7 +1,7 @@
 """Learning a schedule: outer descent on the weights of a controller, and the region in which it may be trusted.
 
-Every update takes the gradient of one of several games (`meta.practice`) by persistent evolution strategies
-(`meta.outer_es`), or through short unrolls. Progress is saved; after an interruption all goes on but for the runs under
+Every update takes the mean gradient of several games (`meta.practice`), played side by side, by evolution strategies
+or through short unrolls (`meta.outer_es`). Progress is saved; after an interruption all goes on but for the runs under
 way, which begin anew.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +24,15 @@ from safetensors.numpy import save
 
 from mulligan.errors import MulliganError
 from mulligan.files import replace_file
-from mulligan.meta.outer_es import Estimator, Inner, Parameters
+from mulligan.meta.outer_es import Estimate, Estimator, Inner, Parameters
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.training import checkpoint
 from mulligan.types import Key
 
 MARGIN = 0.05  # of what was seen of a feature, that the region goes beyond it on each side
 OUTLIERS = 0.02  # share of the runs whose extremes do not count, on each side
-KEPT = 0.98  # of the running average of the parameters, an update
+KEPT = 0.9  # of the running average of the parameters, an update
+SAVED = 5  # updates between two saves of the progress
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -57,7 +59,7 @@ class Progress(NamedTuple):
 
     parameters: Parameters
     optimiser: Any
-    average: Parameters  # of the parameters, over the last 50 updates or so: what is learned
+    average: Parameters  # of the parameters, over the last ten updates or so: what is learned
     updates: Int[Array, ""]  # done
 
 
@@ -69,13 +71,13 @@ class Region(NamedTuple):
 
 
 def learn_schedule(games: Mapping[str, Estimator], size: int, plan: Plan, folder: Path, tell: Tell) -> Parameters:
-    """Descends the games' losses in turn, from zero or from where `folder` left off; the averaged parameters.
+    """Descends the games' mean loss, from zero or from where `folder` left off; the averaged parameters.
 
     Args:
-      games: estimators by name; one gives its gradient in each update, in turn.
+      games: estimators by name, each on a thread of its own.
       size: of the parameters.
       folder: for `progress.safetensors`, written now and then.
-      tell: called with `update`, `game`, `loss` and `slope` after each.
+      tell: called after each update with its number, `update`, the games' `losses`, and the gradient's length, `slope`.
     """
     optimiser = descent(plan)
     progress = _gone_on(folder, _begun(optimiser, size))
@@ -83,17 +85,22 @@ def learn_schedule(games: Mapping[str, Estimator], size: int, plan: Plan, folder
     estimates = {name: jax.jit(game.estimate) for name, game in games.items()}
     memories = {name: game.init(jax.random.fold_in(key, index)) for index, (name, game) in enumerate(games.items())}
     move = jax.jit(lambda progress, gradient: moved(optimiser, progress, gradient))
-    for update in range(int(progress.updates), plan.updates):
-        name = list(games)[update % len(games)]
-        estimate, memories[name] = estimates[name](
-            progress.parameters, memories[name], jax.random.fold_in(key, 1000 + update)
-        )
-        progress = move(progress, estimate.gradient)
-        slope = float(jnp.linalg.norm(estimate.gradient))
-        tell({"update": update, "game": name, "loss": float(estimate.loss), "slope": slope})
-        if (update + 1) % 10 == 0 or update + 1 == plan.updates:
-            folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.write(folder / "progress.safetensors", checkpoint.arrays_of(progress, "progress"), {})
+
+    def played(name: str, update: int) -> Estimate:
+        own_key = jax.random.fold_in(jax.random.fold_in(key, 1000 + update), list(games).index(name))
+        estimate, memories[name] = estimates[name](progress.parameters, memories[name], own_key)
+        return jax.block_until_ready(estimate)
+
+    with ThreadPoolExecutor(len(games)) as threads:
+        for update in range(int(progress.updates), plan.updates):
+            found = list(threads.map(lambda name, update=update: played(name, update), games))
+            gradient = jnp.stack([estimate.gradient for estimate in found]).mean(axis=0)
+            progress = move(progress, gradient)
+            losses = {name: float(estimate.loss) for name, estimate in zip(games, found, strict=True)}
+            tell({"update": update, "losses": losses, "slope": float(jnp.linalg.norm(gradient))})
+            if (update + 1) % SAVED == 0 or update + 1 == plan.updates:
+                folder.mkdir(parents=True, exist_ok=True)
+                checkpoint.write(folder / "progress.safetensors", checkpoint.arrays_of(progress, "progress"), {})
     return progress.average
 
 

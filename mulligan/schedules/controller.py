@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -77,8 +78,9 @@ def ideals(loss: Loss) -> Ideals:
       >>> [round(ideal, 3) for ideal in ideals(relativistic())]
       [0.693, 0.693]
     """
-    nothing = jnp.zeros(1)
-    return Ideals(float(loss.gen(nothing, nothing)[0]), loss.ideal)
+    with jax.ensure_compile_time_eval():
+        nothing = jnp.zeros(1)
+        return Ideals(float(loss.gen(nothing, nothing)[0]), loss.ideal)
 
 
 def exponential(decays: Mapping[str, float], units: int = 0) -> Controller:
@@ -131,8 +133,8 @@ def features(means: StepInfo, now: Hyperparameters, progress: ArrayLike, ideal: 
     seen = {
         "progress": progress,
         "closing": 0.1 / (1.05 - progress),
-        "gen_pace": _log10(now.gen_lr / signs.gen_size) + 2,
-        "disc_pace": _log10(now.disc_lr / signs.disc_size) + 2,
+        "gen_pace": _log10(now.gen_lr) - _log10(signs.gen_size) + 2,
+        "disc_pace": _log10(now.disc_lr) - _log10(signs.disc_size) + 2,
         "gamma": _log10(now.gamma),
         "gen_gap": jnp.arcsinh((means.gen_loss - ideal.gen) / (abs(ideal.gen) or 1.0)),
         "disc_gap": jnp.arcsinh((means.disc_loss - ideal.disc) / (ideal.disc or 1.0)),

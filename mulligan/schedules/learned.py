@@ -151,10 +151,10 @@ def from_arrays(arrays: dict[str, np.ndarray], card: dict) -> Controller:
     """A controller from what was stored: arrays by the fields' names, and the names of features and factors.
 
     Raises:
-      MulliganError: other features or factors than this version's.
+      MulliganError: other features or factors than this version's: learn it again.
     """
     if tuple(card["features"]) != FEATURES or tuple(card["factors"]) != FACTORS:
         raise MulliganError(
-            "this learned schedule looks at other features, or moves other factors, than this version's."
+            "this learned schedule has other features, or moves other factors, than this version's: learn it again."
         )
     return Controller(**{name: jnp.asarray(arrays[name], jnp.float32) for name in Controller._fields})

@@ -131,8 +131,11 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
     )
 
 
-def chunk(game: Game, state: GanState, data: Data, steps: Array) -> tuple[GanState, ChunkInfo]:
-    """`steps` steps and the means of what they tell. The number is traced, so one program serves all lengths."""
+def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[GanState, ChunkInfo]:
+    """`steps` steps and the means of what they tell.
+
+    Traced, the number leaves one program for all lengths; a Python number can be differentiated through.
+    """
 
     def body(_: Any, carry: tuple[GanState, StepInfo]) -> tuple[GanState, StepInfo]:
         state, total = carry

@@ -47,6 +47,7 @@ from mulligan.types import Pytree
 Listener = Callable[[dict[str, Any]], None]
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
+UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
 UNTOLD = ("nimg", "signs")  # of what a chunk tells
 
 
@@ -88,7 +89,7 @@ class Loop:
         self.progress = Progress()
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
-        self.game = self._game(float(self.budget.images or 1))
+        self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, assignment.seed)
         self.best_gen = outliving(next(iter(self.judged().values())))
         self._interrupted = False
