@@ -14,7 +14,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
 from mulligan.meta.outer_es import Inner, persistent, truncated, whole
-from mulligan.meta.practice import Pool, by_embedding, fresh, offsets, pool, practice, size, steered, unguarded
+from mulligan.meta.practice import Pool, Range, by_embedding, fresh, offsets, pool, practice, size, steered, unguarded
 from mulligan.meta.schedule import Plan, learn_schedule, region, save_controller, trusted
 from mulligan.metrics.embed import load_embedding
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -37,45 +36,41 @@ DATA = ROOT / "../shared/data"
 ESTIMATORS = {"persistent": persistent, "whole": whole, "truncated": truncated}
 RATES = Hyperparameters(gen_lr=2e-3, disc_lr=2e-3, gamma=1.0)
 MLP = Recipe(
-    architecture=Architecture(family="mlp", gen_width=128, disc_width=128, gen_depth=2, disc_depth=2, latent=32),
+    architecture=Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=2, disc_depth=2, latent=16),
     hyperparameters=RATES,
 )
-CONV = Recipe(architecture=Architecture(gen_width=8, disc_width=8, latent=32), hyperparameters=RATES)
-AUGMENTED = replace(CONV, augmentation=("translate",), hyperparameters=RATES._replace(augment=0.3))
-GAMES: dict[str, tuple[Recipe, tuple[str, ...], int]] = {  # recipe, sources, side
-    "digits, conv, augmented": (AUGMENTED, ("digits", "digits@labels"), 8),
-    "glyphs, mlp": (MLP, ("glyphs@labels",), 16),
-    "mnist and omniglot, conv": (CONV, ("mnist.npz@labels", "omniglot.npz@alphabet"), 16),
-}
+CONV = Recipe(
+    architecture=Architecture(gen_width=8, disc_width=8, latent=16),
+    augmentation=("translate",),
+    hyperparameters=RATES._replace(augment=0.3),
+)
+GAMES = {"mlp": MLP, "conv, augmented": CONV}
+SOURCES = ("digits@labels", "glyphs@labels", "mnist.npz@labels", "omniglot.npz@alphabet")
+SIDE = 8
 DECAYS = (0.0, 0.5, 1.0, 2.0, 3.0)  # of both rates, in nats a budget, that `--closed` tries
-TASKS = 40  # of a game, at most
+TASKS = 12  # of a source, at most, evenly from all of its classes
 
 
-def tasks(sources: tuple[str, ...], side: int, data: Path) -> list[Task]:
-    """Of these sources, taken evenly where there are many."""
-    found: list[Task] = []
-    for source in sources:
-        place = str(data / source) if ".npz" in source else source
-        found += read_family(place, size=side).tasks
-    kept = np.linspace(0, len(found) - 1, min(TASKS, len(found))).round().astype(int)
-    return [found[index] for index in kept]
+def tasks(data: Path) -> Iterator[Task]:
+    for source in SOURCES:
+        found = read_family(str(data / source) if ".npz" in source else source, size=SIDE).tasks
+        kept = np.linspace(0, len(found) - 1, min(TASKS, len(found))).round().astype(int)
+        yield from (found[index] for index in kept)
 
 
-def pools(chosen: argparse.Namespace) -> Iterator[tuple[str, Recipe, Pool]]:
-    """Every game's tasks, read once and kept."""
-    judge = by_embedding(load_embedding())
-    for name, (recipe, sources, side) in GAMES.items():
-        path = chosen.output / f"{', '.join(sources).replace('/', ' ')}, {side}.npz"
-        if not path.exists():
-            made = pool(tasks(sources, side, chosen.data), judge)
-            np.savez(path, images=np.asarray(made.images), reals=np.asarray(made.reals))
-        with np.load(path) as stored:
-            yield name, recipe, Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
+def all_tasks(chosen: argparse.Namespace) -> Pool:
+    """Read once and kept."""
+    path = chosen.output / "tasks.npz"
+    if not path.exists():
+        made = pool(list(tasks(chosen.data)), by_embedding(load_embedding()))
+        np.savez(path, images=np.asarray(made.images), reals=np.asarray(made.reals))
+    with np.load(path) as stored:
+        return Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
 
 
-def inner_games(chosen: argparse.Namespace, start: Controller) -> dict[str, Inner]:
-    judge = by_embedding(load_embedding())
-    return {name: practice(recipe, tasks, judge, start) for name, recipe, tasks in pools(chosen)}
+def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = Range()) -> dict[str, Inner]:
+    judge, found = by_embedding(load_embedding()), all_tasks(chosen)
+    return {name: practice(recipe, found, judge, start, span) for name, recipe in GAMES.items()}
 
 
 def learn(chosen: argparse.Namespace, start: Controller) -> None:
@@ -100,7 +95,8 @@ def closed(chosen: argparse.Namespace, start: Controller) -> None:
     """Final log KID of exponentials on runs that are the same for all of them."""
     path = chosen.output / "closed.jsonl"
     done = [json.loads(line)["decay"] for line in path.read_text().splitlines()] if path.exists() else []
-    programs = {name: finals(game) for name, game in inner_games(chosen, start).items()}
+    usual = Range(rates=(1.0, 1.0), apart=(1.0, 1.0), gamma=(1.0, 1.0))  # closed forms are tuned where they stand
+    programs = {name: finals(game) for name, game in inner_games(chosen, start, usual).items()}
     keys = jax.random.split(jax.random.key(chosen.seed), chosen.runs)
     for decay in DECAYS:
         if decay in done:
@@ -135,9 +131,11 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     card = {
         "name": chosen.ship,
-        "learned_on": {name: list(sources) for name, (_, sources, _) in GAMES.items()},
+        "games": {name: recipe.to_json() for name, recipe in GAMES.items()},
+        "learned_on": SOURCES,
+        "side": SIDE,
         "updates": len(log),
-        "stretches": 2 * chosen.pairs * len(log),
+        "runs": 2 * chosen.pairs * len(GAMES) * len(log),
         "fallback_decay": best,
     }
     save_controller(chosen.output, chosen.ship, controller, card)
@@ -150,7 +148,7 @@ def main() -> None:
     parser.add_argument("--name", default="learned", help="folder of this learning, inside of --output")
     parser.add_argument("--estimator", choices=list(ESTIMATORS), default="whole")
     parser.add_argument("--updates", type=int, default=60)
-    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--units", type=int, default=4, help="hidden units")
     parser.add_argument("--deviation", type=float, default=0.15)
     parser.add_argument("--rate", type=float, default=0.1)

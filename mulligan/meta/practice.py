@@ -171,7 +171,9 @@ def size(controller: Controller) -> int:
 def unguarded(controller: Controller) -> Controller:
     """The controller, answering everywhere."""
     f, k = controller.direct.shape[0], len(FACTORS)
-    return controller._replace(low=jnp.full(f, -jnp.inf), high=jnp.full(f, jnp.inf), fallback=jnp.zeros(k))
+    return controller._replace(
+        low=jnp.full(f, -jnp.inf, jnp.float32), high=jnp.full(f, jnp.inf, jnp.float32), fallback=jnp.zeros(k)
+    )
 
 
 def _units(start: Controller) -> tuple[Array, ...]:

@@ -102,8 +102,8 @@ def exponential(decays: Mapping[str, float], units: int = 0) -> Controller:
         hidden=jnp.zeros((f, units)),
         offset=jnp.zeros(units),
         out=jnp.zeros((units, k)),
-        low=jnp.full(f, -jnp.inf),
-        high=jnp.full(f, jnp.inf),
+        low=jnp.full(f, -jnp.inf, jnp.float32),
+        high=jnp.full(f, jnp.inf, jnp.float32),
         fallback=wanted,
     )
 

@@ -122,3 +122,17 @@ def test_the_runs_of_a_pair_share_their_key_and_mirror_their_noise():
     estimator = whole(inner, 0.1, 500)
     estimate, _ = jax.jit(estimator.estimate)(jnp.zeros(2), estimator.init(jax.random.key(0)), jax.random.key(1))
     np.testing.assert_allclose(estimate.gradient, [1.0, -2.0], atol=0.4)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [lambda inner: persistent(inner, 0.1, 2), lambda inner: differentiated(inner, 2, 1)],
+    ids=["es", "bptt"],
+)
+def test_one_compiled_program_serves_all_estimates(estimator):
+    of = estimator(quadratic(GAMES["turning"]))
+    estimate, memory, parameters = jax.jit(of.estimate), of.init(jax.random.key(0)), jnp.zeros(2)
+    for index in range(STRETCHES + 1):
+        found, memory = estimate(parameters, memory, jax.random.key(index))
+        parameters = parameters - 0.1 * found.gradient
+    assert estimate._cache_size() == 1
