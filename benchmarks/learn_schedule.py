@@ -23,7 +23,19 @@ import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
 from mulligan.meta.outer_es import Inner, persistent, truncated, whole
-from mulligan.meta.practice import Pool, Range, by_embedding, fresh, offsets, pool, practice, size, steered, unguarded
+from mulligan.meta.practice import (
+    WIDE,
+    Pool,
+    Range,
+    by_embedding,
+    fresh,
+    offsets,
+    pool,
+    practice,
+    size,
+    steered,
+    unguarded,
+)
 from mulligan.meta.schedule import Plan, learn_schedule, region, save_controller, trusted
 from mulligan.metrics.embed import load_embedding
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -68,7 +80,7 @@ def all_tasks(chosen: argparse.Namespace) -> Pool:
         return Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
 
 
-def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = Range()) -> dict[str, Inner]:
+def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = WIDE) -> dict[str, Inner]:
     judge, found = by_embedding(load_embedding()), all_tasks(chosen)
     return {name: practice(recipe, found, judge, start, span) for name, recipe in GAMES.items()}
 

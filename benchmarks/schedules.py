@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.bench import Bench
 from benchmarks.throughput import RESULTS, ROOT, warn_when_busy
 from mulligan.budget import parse_images
-from mulligan.game.state import Game, GanState, initial_state
+from mulligan.game.state import Game, GanState, initial_state, scheduled
 from mulligan.meta.default import default_recipe
 from mulligan.meta.trial import pool
 from mulligan.metrics.kernel import mmd2_unbiased
@@ -200,6 +200,38 @@ def judged(evaluator: Evaluator, state: GanState) -> float:
     return min(kid, WORST) if math.isfinite(kid) else WORST
 
 
+# --- a picture
+
+DRAWN = {"gen_lr": "generator's rate", "disc_lr": "discriminator's rate", "gamma": "gamma", "ema_nimg": "EMA, images"}
+POINTS = 48
+
+
+def draw(task: str, chosen: argparse.Namespace, path: Path) -> None:
+    """What the learned schedule makes of the base recipe's numbers, from each factor on its rates."""
+    from matplotlib.figure import Figure
+
+    known = ready(task, chosen.data, chosen.size)
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    axes = dict(zip(DRAWN, figure.subplots(2, 2, sharex=True).ravel(), strict=True))
+    for factor in chosen.factors:
+        recipe = recipe_of("learned", factor, known.task, chosen.images)
+        player = player_of(recipe, known, chosen.images)
+        game, state = player.game(recipe), player.start(recipe, 0)
+        points = [(0, scheduled(game, state))]
+        for point in range(1, POINTS + 1):
+            state, _ = player.train(state, player.images * point / POINTS)
+            points.append((int(state.nimg), scheduled(game, state)))
+        for name, axis in axes.items():
+            values = [float(getattr(values, name)) for _, values in points]
+            axis.plot([nimg for nimg, _ in points], values, label=f"x {factor:g}")
+    for name, axis in axes.items():
+        axis.set(yscale="log", title=DRAWN[name])
+    for axis in list(axes.values())[2:]:
+        axis.set_xlabel("images seen")
+    axes["gen_lr"].legend(title="base rates")
+    figure.savefig(path, dpi=110)
+
+
 # --- what it comes to
 
 
@@ -277,10 +309,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16, help="side that images are resampled to")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the .npz files")
     parser.add_argument("--output", type=Path, default=RESULTS / "schedules")
+    parser.add_argument("--draw", type=Path, metavar="PNG", help="draw the learned schedule on the first task instead")
     chosen = parser.parse_args()
     chosen.images = int(parse_images(chosen.images))
     warn_when_busy()
     cache_programs()
+    if chosen.draw:
+        draw(chosen.tasks[0], chosen, chosen.draw)
+        return
     bench = Bench(chosen.output.resolve())
     found: Found = {}
     for seed in chosen.seeds:

@@ -50,6 +50,9 @@ class Range:
     images: tuple[float, float] = (5_000.0, 14_000.0)
 
 
+WIDE = Range()
+
+
 class Pool(NamedTuple):
     """Tasks of one shape: images to train on, and features of others to judge by."""
 
@@ -89,7 +92,7 @@ def pool(tasks: Sequence[Task], judge: Judge) -> Pool:
     return Pool(jnp.asarray(np.stack(images)), jnp.stack(reals))
 
 
-def practice(recipe: Recipe, pool: Pool, judge: Judge, start: Controller, span: Range = Range()) -> Inner:
+def practice(recipe: Recipe, pool: Pool, judge: Judge, start: Controller, span: Range = WIDE) -> Inner:
     """Runs of a recipe on the tasks of a pool, steered by a controller.
 
     Its parameters are offsets from `start` (see `steered`), whose bounds are ignored: learning is not guarded.
