@@ -82,6 +82,7 @@ class Recipe:
     strategy_prior: tuple[tuple[str, float], ...] = ()  # (name of a strategy, weight), where not the usual weight
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
     matching: float = 0.0  # weight of the energy distance in the discriminator's features: see game.matching
+    learned_schedule: str = ""  # a name in schedules.learned.SHIPPED, whose factors come on top of all the above
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
@@ -91,6 +92,8 @@ class Recipe:
             del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
         if not self.matching:
             del fields["matching"]
+        if not self.learned_schedule:
+            del fields["learned_schedule"]  # likewise
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
         fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))

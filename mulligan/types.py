@@ -74,7 +74,7 @@ class Schedule(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What one step tells; every entry a float32 scalar, so that a chunk of steps stacks to `[steps]`."""
+    """What one step tells; every number a float32 scalar, so that a chunk of steps stacks to `[steps]`."""
 
     nimg: Any
     gen_loss: Any
@@ -83,6 +83,23 @@ class StepInfo(NamedTuple):
     fake_logit: Any  # mean
     penalty: Any  # unweighted; 0 in a step without penalty
     accuracy: Any  # share of pairs in which the real image has the higher logit
+    signs: Any  # Signs; a program in which no schedule reads them never computes them
+
+
+class Signs(NamedTuple):
+    """What else a learned schedule sees of a step; float32 scalars. RMS is the root of the mean square over entries."""
+
+    real_spread: Any  # standard deviation of the logits over the batch
+    fake_spread: Any
+    diversity: Any  # RMS distance of the fakes from their mean, over that of the real images
+    contrast: Any  # RMS distance of the real images from their mean; pixels lie in [-1, 1]
+    edges: Any  # mean absolute difference of neighbouring pixels of the real images
+    gen_slope: Any  # RMS of the gradient
+    disc_slope: Any
+    gen_turn: Any  # cosine between the gradient and what the optimiser remembers of those before
+    disc_turn: Any
+    gen_size: Any  # RMS of the parameters
+    disc_size: Any
 
 
 class Averager(NamedTuple):

@@ -31,6 +31,8 @@ HEAVY = {
     "matplotlib",
     "optuna",
     "ray",
+    "evosax",
+    "flax",
 }
 HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX", "onnx", "onnxruntime", "tensorflow", "torch", "wandb"}
 

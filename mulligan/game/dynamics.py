@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from mulligan.game.gradients import Players, Verdict, both_gradients, disc_gradient, gen_gradient, generate
 from mulligan.game.lookahead import lookahead
+from mulligan.game.signs import signs
 from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Dynamics, Key, Pixels, Pytree, StepInfo
@@ -28,14 +29,15 @@ def alternating(
     The generator's step reuses the last batch of fakes, so that its forward pass is paid for once.
     """
     keys = jax.random.split(key, game.disc_steps)
+    before = state
     for index in range(game.disc_steps - 1):
         fake = generate(game, state.gen, batch, index, keys[index]).fake
-        state, _ = _disc_step(game, state, fake, batch, index, hyperparameters, keys[index])
+        state, _, _ = _disc_step(game, state, fake, batch, index, hyperparameters, keys[index])
     last = game.disc_steps - 1
     made = generate(game, state.gen, batch, last, keys[last])
-    state, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])
-    gradient, loss = gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
-    return _move_gen(game, state, gradient, hyperparameters), _info(state, loss, verdict)
+    state, disc, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])
+    gen, loss = gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
+    return _move_gen(game, state, gen, hyperparameters), _info(before, Players(gen, disc), loss, verdict)
 
 
 def simultaneous(
@@ -43,7 +45,7 @@ def simultaneous(
 ) -> tuple[GanState, StepInfo]:
     """Both players move at once, each against the other as it was: `w - eta F(w)`."""
     gradients, loss, verdict = both_gradients(game, state, batch, hyperparameters, key)
-    return _moved(game, state, gradients, hyperparameters), _info(state, loss, verdict)
+    return _moved(game, state, gradients, hyperparameters), _info(state, gradients, loss, verdict)
 
 
 def extragradient(
@@ -83,7 +85,7 @@ def optimistic(
     moved = _moved(game, state, gradients, hyperparameters)
     moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))
     gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), _players(moved), moves, state.dynamics)
-    return moved._replace(gen=gen, disc=disc, dynamics=moves), _info(state, loss, verdict)
+    return moved._replace(gen=gen, disc=disc, dynamics=moves), _info(state, gradients, loss, verdict)
 
 
 def consensus(weight: float = 10.0) -> Dynamics:
@@ -107,7 +109,7 @@ def consensus(weight: float = 10.0) -> Dynamics:
         gradients, pullback, (loss, verdict) = jax.vjp(field, _players(state), has_aux=True)
         (agreement,) = pullback(gradients)
         total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
-        return _moved(game, state, total, hyperparameters), _info(state, loss, verdict)
+        return _moved(game, state, total, hyperparameters), _info(state, gradients, loss, verdict)
 
     return Dynamics(_nothing, step, together=True)
 
@@ -144,9 +146,10 @@ def _disc_step(
     index: int,
     hyperparameters: Hyperparameters,
     key: Key,
-) -> tuple[GanState, Verdict]:
+) -> tuple[GanState, Pytree, Verdict]:
+    """Moves the discriminator; its gradient and the verdict as well."""
     gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
-    return _move_disc(game, state, gradient, hyperparameters), verdict
+    return _move_disc(game, state, gradient, hyperparameters), gradient, verdict
 
 
 def _move_disc(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
@@ -172,20 +175,22 @@ def _corrected(
     there = _moved(game, state, ahead, hyperparameters)
     gradients, loss, verdict = both_gradients(game, there, batch, hyperparameters, key)
     back = there._replace(gen=state.gen, disc=state.disc)
-    return _moved(game, back, gradients, hyperparameters), gradients, _info(state, loss, verdict)
+    return _moved(game, back, gradients, hyperparameters), gradients, _info(state, gradients, loss, verdict)
 
 
 def _players(state: GanState) -> Players:
     return Players(state.gen, state.disc)
 
 
-def _info(state: GanState, gen_loss: Float[Array, ""], verdict: Verdict) -> StepInfo:
+def _info(before: GanState, gradients: Players, gen_loss: Float[Array, ""], verdict: Verdict) -> StepInfo:
+    """What a step from the state `before` tells."""
     return StepInfo(
-        nimg=state.nimg.astype(jnp.float32),
+        nimg=before.nimg.astype(jnp.float32),
         gen_loss=gen_loss,
         disc_loss=verdict.loss,
         real_logit=verdict.real_logit,
         fake_logit=verdict.fake_logit,
         penalty=verdict.penalty,
         accuracy=verdict.accuracy,
+        signs=signs(before, gradients, verdict.sight),
     )

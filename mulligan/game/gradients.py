@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mulligan.game.signs import Sight, sight
 from mulligan.game.state import Batch, Game, GanState
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Key, Past, Pixels, Pytree
@@ -37,6 +38,7 @@ class Verdict(NamedTuple):
     fake_logit: Float[Array, ""]
     penalty: Float[Array, ""]
     accuracy: Float[Array, ""]
+    sight: Sight
 
 
 def both_gradients(
@@ -154,7 +156,8 @@ def _disc_gradient_on(
 
     gradient, (value, real_logits, fake_logits, penalty) = jax.grad(loss, has_aux=True)(state.disc)
     accuracy = jnp.mean((real_logits > fake_logits).astype(jnp.float32))
-    return gradient, Verdict(value, jnp.mean(real_logits), jnp.mean(fake_logits), penalty, accuracy)
+    seen = sight(real, fake, real_logits, fake_logits)
+    return gradient, Verdict(value, jnp.mean(real_logits), jnp.mean(fake_logits), penalty, accuracy, seen)
 
 
 def _shown(game: Game, images: Pixels, hyperparameters: Hyperparameters, key: Key) -> Pixels:

@@ -24,8 +24,9 @@ from mulligan.networks.layers import ACTIVATIONS
 from mulligan.networks.normalisation import NORMALISATIONS
 from mulligan.networks.resampling import RESAMPLINGS
 from mulligan.recipe import Recipe
+from mulligan.schedules.learned import SHIPPED
 
-VERSION = 1  # goes up with every change of the choices below; a trial says which it was drawn from
+VERSION = 2  # goes up with every change of the choices below; a trial says which it was drawn from
 
 Values = Mapping[str, Any]  # of a recipe's active choices, by name
 Condition = Callable[[Values], bool]
@@ -119,6 +120,7 @@ CHOICES = (
     *(Choice(f"augment_{policy}", f"augmentation.{policy}", SWITCH, False) for policy in POLICIES),
     Choice("augment", "hyperparameters.augment", Range(0.05, 0.8, "linear"), 0.3, augmented),
     Choice("ema_nimg", "hyperparameters.ema_nimg", Range(1e3, 1e5, "log"), 1e4),
+    Choice("learned_schedule", "learned_schedule", Names(("", *SHIPPED)), ""),
 )
 
 

@@ -26,7 +26,8 @@ from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.schedules.gap import gap_aware
-from mulligan.types import Key, Pytree, StepInfo
+from mulligan.schedules.learned import learned, shipped
+from mulligan.types import Key, Loss, Pytree, Schedule, StepInfo
 
 SAMPLE_BATCH = 100
 
@@ -34,7 +35,7 @@ SAMPLE_BATCH = 100
 class ChunkInfo(NamedTuple):
     """What a chunk of training tells."""
 
-    means: StepInfo
+    means: StepInfo  # without signs
     finite: Array  # true when every loss and every parameter of both players is
 
 
@@ -67,13 +68,12 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
     if dynamics.together and recipe.disc_steps != 1:
         raise MulliganError(f"{recipe.dynamics} dynamics move both players once a step: set disc_steps to 1.")
     loss = _choose(LOSSES, recipe.loss, "loss")()
-    rates = schedule(recipe.schedules, horizon_nimg)
     return Game(
         loss=loss,
         penalty=lazy(_penalty(recipe, shape, classes), recipe.penalty_every),
         augment=augment([name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]),
         dynamics=dynamics,
-        schedule=gap_aware(rates, loss.ideal) if recipe.gap_aware else rates,
+        schedule=_schedule(recipe, loss, horizon_nimg),
         averager=several(recipe.averages),
         batch=recipe.batch,
         disc_steps=recipe.disc_steps,
@@ -90,6 +90,16 @@ def _matching(recipe: Recipe) -> Matching | None:
     if recipe.architecture.family not in FAMILIES:
         raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
     return energy(lambda disc, images, labels: disc.hidden(images), recipe.matching)
+
+
+def _schedule(recipe: Recipe, loss: Loss, horizon_nimg: float) -> Schedule:
+    """The recipe's closed forms, and what follows the run on top of them."""
+    chosen = schedule(recipe.schedules, horizon_nimg)
+    if recipe.gap_aware:
+        chosen = gap_aware(chosen, loss.ideal)
+    if recipe.learned_schedule:
+        chosen = learned(chosen, loss, shipped(recipe.learned_schedule), horizon_nimg)
+    return chosen
 
 
 def _penalty(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Penalty:
@@ -132,7 +142,7 @@ def start_state(
 def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
     """Compiles a chunk of training for states and data of these shapes."""
     started = time.monotonic()
-    program = jax.jit(lambda state, data, steps: _chunk(game, state, data, steps), donate_argnums=0)
+    program = jax.jit(lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0)
     compiled = program.lower(state, data, jnp.int32(1)).compile()
     cost: Any = compiled.cost_analysis() or {}
     return Engine(
@@ -143,15 +153,18 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
     )
 
 
-def _chunk(game: Game, state: GanState, data: Data, steps: Array) -> tuple[GanState, ChunkInfo]:
-    """`steps` steps and the means of what they tell. The number is traced, so one program serves all lengths."""
+def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[GanState, ChunkInfo]:
+    """`steps` steps and the means of what they tell.
+
+    Traced, the number leaves one program for all lengths; a Python number can be differentiated through.
+    """
 
     def body(_: Any, carry: tuple[GanState, StepInfo]) -> tuple[GanState, StepInfo]:
         state, total = carry
         state, info = step(game, state, data)
-        return state, jax.tree.map(jnp.add, total, info)
+        return state, jax.tree.map(jnp.add, total, info._replace(signs=()))
 
-    nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))
+    nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(signs=())
     state, total = jax.lax.fori_loop(0, steps, body, (state, nothing))
     means = jax.tree.map(lambda value: value / steps, total)
     numbers = [jnp.sum(leaf) for leaf in jax.tree.leaves((means, state.gen, state.disc))]

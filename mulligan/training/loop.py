@@ -47,6 +47,8 @@ from mulligan.types import Pytree
 Listener = Callable[[dict[str, Any]], None]
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
+UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
+UNTOLD = ("nimg", "signs")  # of what a chunk tells
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Loop:
         self.progress = Progress()
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
-        self.game = self._game(float(self.budget.images or 1))
+        self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
         start = (assignment.seed, assignment.players)
         self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, *start)
         self.best_gen = outliving(next(iter(self.judged().values())))
@@ -221,7 +223,7 @@ class Loop:
         return bool(info.finite)
 
     def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
-        means = {name: float(value) for name, value in info.means._asdict().items() if name != "nimg"}
+        means = {name: float(value) for name, value in info.means._asdict().items() if name not in UNTOLD}
         values = scheduled(self.game, self.state)
         hyperparameters = {name: float(value) for name, value in values._asdict().items()}
         self.tell("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)

@@ -181,6 +181,14 @@ def test_a_new_choice_leaves_old_recipes_what_they_were():
     assert all(SPACE.recipe(SPACE.values(recipe), like=recipe) == recipe for recipe in drawn)
 
 
+def test_a_recipe_without_a_learned_schedule_keeps_the_name_that_it_always_had():
+    assert Recipe().hash() == "6d390b540ced5235"
+    assert "learned_schedule" not in Recipe().to_json()
+    learned = replace(Recipe(), learned_schedule="s1")
+    assert learned.hash() != Recipe().hash()
+    assert Recipe.from_json(learned.to_json()) == learned
+
+
 def test_every_choice_leads_somewhere_in_the_recipe():
     changed = Recipe(architecture=replace(Recipe().architecture, latent=32))
     assert different(Recipe(), changed) == ["latent"]

@@ -26,6 +26,7 @@ def made(**changes):
         ],
         ({"dynamics": "polka"}, "'polka' is not a dynamics; choose alternating, simultaneous, extragradient"),
         ({"opponents": -1}, "cannot have -1 past opponents: give 0 for none, or a positive number"),
+        ({"learned_schedule": "mine"}, "no learned schedule is called 'mine'"),
         ({"loss": "wasserstein", "gap_aware": True}, "ideal, which is 0 for this loss: set gap_aware to false"),
     ],
 )

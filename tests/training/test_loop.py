@@ -108,10 +108,11 @@ def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_ended(whole, tmp_path)
         {"dynamics": "past_extragradient"},
         {"dynamics": "nested_lookahead"},
         {"gap_aware": True},
+        {"learned_schedule": "s1"},
         {"strategy": "fork", "strategy_prior": (("rates / 3", 0.0), ("rates / 10", 0.0), ("gamma / 5", 0.0))},
         {"strategy": "switch"},
     ],
-    ids=["opponents", "past_extragradient", "nested_lookahead", "gap_aware", "fork", "switch"],
+    ids=["opponents", "past_extragradient", "nested_lookahead", "gap_aware", "learned", "fork", "switch"],
 )
 def test_what_looks_back_resumes_exactly(changes, tmp_path):
     recipe, images = dataclasses.replace(RECIPE, **changes), Budget(images=4_000, seconds=None)

@@ -1,0 +1,181 @@
+"""Learns the schedule that ships: small games on four families, persistent evolution strategies.
+
+    .venv/bin/python benchmarks/learn_schedule.py --updates 60
+    .venv/bin/python benchmarks/learn_schedule.py --closed     # how closed forms do on the same runs
+    .venv/bin/python benchmarks/learn_schedule.py --ship s1    # bounds of what it saw, and a package's files
+
+All is kept in `--output`, and what is done there is not done again. Families that are held out for `schedules.py`
+(Fashion-MNIST, emoji, textures) are never read here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.throughput import RESULTS, ROOT
+from mulligan.meta.outer_es import Inner, persistent, truncated, whole
+from mulligan.meta.practice import (
+    WIDE,
+    Pool,
+    Range,
+    by_embedding,
+    fresh,
+    offsets,
+    pool,
+    practice,
+    size,
+    steered,
+    unguarded,
+)
+from mulligan.meta.schedule import Plan, learn_schedule, region, save_controller, trusted
+from mulligan.metrics.embed import load_embedding
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.schedules.controller import Controller, exponential
+from mulligan.tasks.families import read_family
+from mulligan.tasks.task import Task
+from mulligan.training.device import cache_programs
+
+DATA = ROOT / "../shared/data"
+ESTIMATORS = {"persistent": persistent, "whole": whole, "truncated": truncated}
+RATES = Hyperparameters(gen_lr=2e-3, disc_lr=2e-3, gamma=1.0)
+MLP = Recipe(
+    architecture=Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=2, disc_depth=2, latent=16),
+    hyperparameters=RATES,
+)
+CONV = Recipe(
+    architecture=Architecture(gen_width=8, disc_width=8, latent=16),
+    augmentation=("translate",),
+    hyperparameters=RATES._replace(augment=0.3),
+)
+GAMES = {"mlp": MLP, "conv, augmented": CONV}
+SOURCES = ("digits@labels", "glyphs@labels", "mnist.npz@labels", "omniglot.npz@alphabet")
+SIDE = 8
+DECAYS = (0.0, 0.5, 1.0, 2.0, 3.0)  # of both rates, in nats a budget, that `--closed` tries
+TASKS = 12  # of a source, at most, evenly from all of its classes
+
+
+def tasks(data: Path) -> Iterator[Task]:
+    for source in SOURCES:
+        found = read_family(str(data / source) if ".npz" in source else source, size=SIDE).tasks
+        kept = np.linspace(0, len(found) - 1, min(TASKS, len(found))).round().astype(int)
+        yield from (found[index] for index in kept)
+
+
+def all_tasks(chosen: argparse.Namespace) -> Pool:
+    """Read once and kept."""
+    path = chosen.output / "tasks.npz"
+    if not path.exists():
+        made = pool(list(tasks(chosen.data)), by_embedding(load_embedding()))
+        np.savez(path, images=np.asarray(made.images), reals=np.asarray(made.reals))
+    with np.load(path) as stored:
+        return Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
+
+
+def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = WIDE) -> dict[str, Inner]:
+    judge, found = by_embedding(load_embedding()), all_tasks(chosen)
+    return {name: practice(recipe, found, judge, start, span) for name, recipe in GAMES.items()}
+
+
+def learn(chosen: argparse.Namespace, start: Controller) -> None:
+    games = inner_games(chosen, start)
+    estimator = ESTIMATORS[chosen.estimator]
+    folder = chosen.output / chosen.name
+    folder.mkdir(parents=True, exist_ok=True)
+    began, busy = time.monotonic(), time.process_time()
+
+    def tell(event: dict[str, Any]) -> None:
+        spent = {"seconds": round(time.monotonic() - began, 1), "cpu": round(time.process_time() - busy, 1)}
+        with (folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(event | spent) + "\n")
+
+    estimators = {name: estimator(game, chosen.deviation, chosen.pairs) for name, game in games.items()}
+    plan = Plan(chosen.updates, rate=chosen.rate, decay=chosen.decay, seed=chosen.seed)
+    learned = learn_schedule(estimators, size(start), plan, folder, tell)
+    np.save(folder / "learned.npy", np.asarray(learned))
+
+
+def closed(chosen: argparse.Namespace, start: Controller) -> None:
+    """Final log KID of exponentials on runs that are the same for all of them."""
+    path = chosen.output / "closed.jsonl"
+    done = [json.loads(line)["decay"] for line in path.read_text().splitlines()] if path.exists() else []
+    usual = Range(rates=(1.0, 1.0), apart=(1.0, 1.0), gamma=(1.0, 1.0))  # closed forms are tuned where they stand
+    programs = {name: finals(game) for name, game in inner_games(chosen, start, usual).items()}
+    keys = jax.random.split(jax.random.key(chosen.seed), chosen.runs)
+    for decay in DECAYS:
+        if decay in done:
+            continue
+        units = start.offset.size
+        parameters = offsets(start, exponential({"gen_lr": decay, "disc_lr": decay}, units))
+        losses = {name: np.asarray(program(parameters, keys)) for name, program in programs.items()}
+        told = {"decay": decay} | {name: round(float(of.mean()), 4) for name, of in losses.items()}
+        with path.open("a") as file:
+            file.write(json.dumps(told | {"all": round(float(np.mean([*losses.values()])), 4)}) + "\n")
+
+
+def finals(game: Inner) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """`(parameters, keys [n]) -> losses [n]` at the ends of whole runs."""
+
+    def one(parameters: jax.Array, key: jax.Array) -> jax.Array:
+        _, losses = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.stretches)
+        return losses[-1]
+
+    return jax.jit(lambda parameters, keys: jax.lax.map(lambda key: one(parameters, key), keys))
+
+
+def ship(chosen: argparse.Namespace, start: Controller) -> None:
+    """Measures the region, and writes what a package holds."""
+    folder = chosen.output / chosen.name
+    parameters = jnp.asarray(np.load(folder / "learned.npy"))
+    games = inner_games(chosen, start)
+    seen = region([*games.values()], parameters, chosen.runs, jax.random.key(chosen.seed + 1))
+    rows = [json.loads(line) for line in (chosen.output / "closed.jsonl").read_text().splitlines()]
+    best = min(rows, key=lambda row: row["all"])["decay"]
+    controller = trusted(steered(unguarded(start), parameters), seen, {"gen_lr": best, "disc_lr": best})
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    card = {
+        "name": chosen.ship,
+        "games": {name: recipe.to_json() for name, recipe in GAMES.items()},
+        "learned_on": SOURCES,
+        "side": SIDE,
+        "updates": len(log),
+        "runs": 2 * chosen.pairs * len(GAMES) * len(log),
+        "fallback_decay": best,
+    }
+    save_controller(chosen.output, chosen.ship, controller, card)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--closed", action="store_true", help="judge exponentials instead")
+    parser.add_argument("--ship", metavar="NAME", help="write the files of a learned schedule of this name")
+    parser.add_argument("--name", default="learned", help="folder of this learning, inside of --output")
+    parser.add_argument("--estimator", choices=list(ESTIMATORS), default="whole")
+    parser.add_argument("--updates", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--units", type=int, default=4, help="hidden units")
+    parser.add_argument("--deviation", type=float, default=0.15)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--decay", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=32, help="of each game, to judge by or to see the region in")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the .npz files")
+    parser.add_argument("--output", type=Path, default=RESULTS / "learn_schedule")
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    cache_programs()
+    start = fresh(chosen.units, jax.random.key(chosen.seed))
+    work = ship if chosen.ship else closed if chosen.closed else learn
+    work(chosen, start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Gradients of what a long inner run comes to, with respect to the parameters that steer it.
+
+The inner run is unrolled a stretch at a time, and its loss is the sum over the stretches. `persistent` and `whole` are
+unbiased (but for the Gaussian smoothing), `truncated` and `differentiated` over less than the run are not: they do not
+see what a stretch does to those after it. Tests hold all of them against a quadratic game whose gradient is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from mulligan.types import Key, Pytree
+
+Parameters = Float[Array, " d"]
+
+
+class Inner(NamedTuple):
+    """What is steered.
+
+    `init(key) -> state`, a fresh inner run; `unroll(parameters [d], state) -> (state, loss [])`, one stretch, without
+    randomness of its own: keys are in the state, so that runs of one key see the same noise. A run has `stretches` of
+    them, and `size` is the number of parameters.
+    """
+
+    init: Callable[[Key], Pytree]
+    unroll: Callable[[Parameters, Pytree], tuple[Pytree, Float[Array, ""]]]
+    stretches: int
+    size: int
+
+
+class Estimate(NamedTuple):
+    """A gradient, and the mean loss of the stretches that it was made of."""
+
+    gradient: Parameters
+    loss: Float[Array, ""]
+
+
+class Estimator(NamedTuple):
+    """`init(key) -> memory`; `estimate(parameters, memory, key) -> (Estimate, memory)`. Both are jit clean.
+
+    An estimate covers `stretches` of the run; the gradient of all of it is the sum over the estimates of one run.
+    """
+
+    init: Callable[[Key], Any]
+    estimate: Callable[[Parameters, Any, Key], tuple[Estimate, Any]]
+    stretches: int
+
+
+class Particles(NamedTuple):
+    """Inner runs on their way: `2 pairs` of them; the second half see the first half's keys, and its noise mirrored."""
+
+    runs: Pytree
+    stage: Int[Array, ""]  # stretches behind them
+    search: Any  # of evosax: among others the perturbations added up since the runs began
+
+
+def persistent(inner: Inner, deviation: float, pairs: int) -> Estimator:
+    """Persistent evolution strategies (Vicol et al. 2021, arXiv 2112.13835, equation 9), by evosax.
+
+    Every stretch has its own perturbation, and its loss is credited to the sum of those since the run began: an
+    estimate a stretch rather than a run, for a variance that grows with the stretches behind.
+
+    Args:
+      deviation: of the perturbations, > 0.
+      pairs: of runs, >= 1.
+    """
+    return _searching(inner, deviation, pairs, remembered=inner.stretches)
+
+
+def truncated(inner: Inner, deviation: float, pairs: int) -> Estimator:
+    """Evolution strategies a stretch at a time, that forget what they did in the stretches before: biased."""
+    return _searching(inner, deviation, pairs, remembered=1)
+
+
+def whole(inner: Inner, deviation: float, pairs: int) -> Estimator:
+    """Evolution strategies over whole runs, each with one perturbation (Salimans et al. 2017, arXiv 1703.03864)."""
+
+    def unroll(parameters: Parameters, state: Pytree) -> tuple[Pytree, Float[Array, ""]]:
+        return _unrolled(inner, parameters, state, inner.stretches)
+
+    estimator = _searching(inner._replace(unroll=unroll, stretches=1), deviation, pairs, remembered=1)
+    return estimator._replace(stretches=inner.stretches)
+
+
+def differentiated(inner: Inner, runs: int, stretches: int) -> Estimator:
+    """The mean gradient of `runs` runs through `stretches` stretches, whatever these owe to the parameters before.
+
+    Over the whole run it is exact; over less it is biased (truncated backpropagation), and cheap.
+    """
+
+    def init(key: Key) -> tuple[Pytree, Int[Array, ""]]:
+        return jax.lax.map(inner.init, jax.random.split(key, runs)), jnp.zeros((), jnp.int32)
+
+    def estimate(parameters: Parameters, memory: Any, key: Key) -> tuple[Estimate, Any]:
+        states, stage = memory
+        states = jax.lax.cond(stage == 0, lambda: init(key)[0], lambda: states)
+
+        def one(state: Pytree) -> tuple[Parameters, Float[Array, ""], Pytree]:
+            def loss(parameters: Parameters) -> tuple[Float[Array, ""], Pytree]:
+                after, total = _unrolled(inner, parameters, state, stretches)
+                return total, after
+
+            (total, after), gradient = jax.value_and_grad(loss, has_aux=True)(parameters)
+            return gradient, total, after
+
+        gradients, losses, states = jax.lax.map(one, states)
+        memory = states, (stage + stretches) % inner.stretches
+        return Estimate(gradients.mean(axis=0), losses.mean() / stretches), memory
+
+    return Estimator(init, estimate, stretches)
+
+
+def _unrolled(inner: Inner, parameters: Parameters, state: Pytree, stretches: int) -> tuple[Pytree, Float[Array, ""]]:
+    """The sum of the losses of several stretches."""
+    state, losses = jax.lax.scan(lambda state, _: inner.unroll(parameters, state), state, None, stretches)
+    return state, losses.sum()
+
+
+def _searching(inner: Inner, deviation: float, pairs: int, remembered: int) -> Estimator:
+    """Evosax's persistent strategies, whose perturbations are forgotten every `remembered` stretches."""
+    from evosax.algorithms import PersistentES  # brings flax with it
+
+    # Descent with a rate of 1 from zero: what it comes to is the negative gradient.
+    descent = optax.sgd(1.0)
+    constant = optax.constant_schedule(deviation)
+    strategy = PersistentES(2 * pairs, jnp.zeros(inner.size), descent, constant, metrics_fn=lambda *told: {})
+    horizon = strategy.default_params.replace(T=remembered, K=1)
+
+    def begun(key: Key) -> Pytree:
+        keys = jax.random.split(key, pairs)
+        return jax.lax.map(inner.init, jnp.concatenate([keys, keys]))
+
+    def init(key: Key) -> Particles:
+        search = strategy.init(key, jnp.zeros(inner.size), horizon)
+        return Particles(begun(key), jnp.zeros((), jnp.int32), _firm(search))
+
+    def estimate(parameters: Parameters, memory: Particles, key: Key) -> tuple[Estimate, Particles]:
+        run_key, ask_key, tell_key = jax.random.split(key, 3)
+        runs = jax.lax.cond(memory.stage == 0, lambda: begun(run_key), lambda: memory.runs)
+        population, asked = strategy.ask(ask_key, memory.search.replace(mean=parameters), horizon)
+        runs, losses = jax.lax.map(lambda each: inner.unroll(*each), (population, runs))
+        centred = asked.replace(mean=jnp.zeros(inner.size))
+        search, _ = strategy.tell(tell_key, population, losses, centred, horizon)
+        stage = (memory.stage + 1) % inner.stretches
+        return Estimate(-search.mean, losses.mean()), Particles(runs, stage, _firm(search))
+
+    return Estimator(init, estimate, stretches=1)
+
+
+def _firm(search: Any) -> Any:
+    """Python numbers in evosax's state as arrays, so that it keeps its types from one call to the next."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.result_type(leaf)), search)

@@ -1,0 +1,85 @@
+"""What a step shows to a learned schedule: against numpy, and for nothing where nobody looks."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from game.test_step import BATCH, IMAGES, NUMBERS, game, start
+
+from mulligan.game import dynamics
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.signs import sight
+from mulligan.game.state import Data, adam, draw, pixels, step
+from mulligan.training.engine import chunk
+from mulligan.types import Signs
+
+ADAM = {"optimiser": adam}
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(float)
+
+
+def playing(name="alternating"):
+    return dataclasses.replace(game(loss="relativistic", dynamics=name), **ADAM)
+
+
+def test_slopes_sizes_and_turns_are_those_of_the_gradients():
+    """Which two steps tell: Adam's mean of the gradients is `beta1 * before + (1 - beta1) * gradient`."""
+    of = playing()
+    first, _ = step(of, start(of), Data(IMAGES))
+    second, info = step(of, first, Data(IMAGES))
+    told = info.signs._asdict()
+    for player, beta1 in (("gen", NUMBERS.gen_beta1), ("disc", NUMBERS.disc_beta1)):
+        before, now = (flat(getattr(state, f"{player}_opt")[0].mu) for state in (first, second))
+        gradient = (now - beta1 * before) / (1 - beta1)
+        assert float(told[f"{player}_slope"]) == pytest.approx(np.sqrt(np.mean(gradient**2)), rel=1e-4)
+        cosine = before @ gradient / np.linalg.norm(before) / np.linalg.norm(gradient)
+        assert float(told[f"{player}_turn"]) == pytest.approx(cosine, rel=1e-3)
+        size = np.sqrt(np.mean(flat(getattr(first, player)) ** 2))
+        assert float(told[f"{player}_size"]) == pytest.approx(size, rel=1e-5)
+
+
+def test_the_real_images_are_described():
+    of = playing()
+    state = start(of)
+    _, info = step(of, state, Data(IMAGES))
+    real = np.asarray(draw(Data(IMAGES), 1, BATCH, jax.random.split(state.key, 3)[1]).real[0])
+    assert float(info.signs.contrast) == pytest.approx(np.sqrt(real.var(axis=0).mean()), rel=1e-5)
+    steepness = (np.abs(np.diff(real, axis=1)).mean() + np.abs(np.diff(real, axis=2)).mean()) / 2
+    assert float(info.signs.edges) == pytest.approx(steepness, rel=1e-5)
+
+
+def test_diversity_is_one_for_images_as_various_as_the_real_ones():
+    images = pixels(IMAGES)
+    logits = jnp.zeros(len(images))
+    assert float(sight(images, images, logits, logits).diversity) == pytest.approx(1, rel=1e-5)
+    alike = jnp.broadcast_to(images[:1], images.shape)
+    assert float(sight(images, alike, logits, logits).diversity) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_every_dynamics_shows_them(name):
+    of = playing(name)
+    _, info = step(of, start(of), Data(IMAGES))
+    assert all(jnp.isfinite(value) and jnp.shape(value) == () for value in info.signs)
+
+
+def test_a_program_that_nobody_looks_at_them_in_is_the_one_without(monkeypatch):
+    def compiled():
+        of = playing()
+        program = jax.jit(lambda state, steps: chunk(of, state, Data(IMAGES), steps))
+        return program.lower(start(of), jnp.int32(1)).compile().as_text().split("\n\n", 1)[1]
+
+    with_signs = compiled()
+    nothing = Signs(*[jnp.zeros(())] * len(Signs._fields))
+    monkeypatch.setattr(dynamics, "signs", lambda before, gradients, sight: nothing)
+    assert without_names(compiled()) == without_names(with_signs)
+
+
+def without_names(text):
+    """A compiled program without where in the source each operation came from."""
+    return re.sub(r", metadata=\{[^}]*\}", "", text)
