@@ -12,50 +12,73 @@ from mulligan.game.state import GanState, Strategy
 from mulligan.training.budget import Budget, steps_left
 from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
-from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Strategist, due, fork_nimg
+from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Fork, Strategist, due
 
 
-class Fork(NamedTuple):
-    """Where a fork led: the state to go on from, and the loss of each strategy."""
+class Forked(NamedTuple):
+    """Where a fork led: the state to go on from, the strategy that led there, and the loss of each by rung."""
 
     state: GanState
-    losses: dict[str, float]
+    strategy: str | None  # None where all of them failed: the state is that from which they began
+    losses: list[dict[str, float]]
 
 
-def fork_due(strategist: Strategist, progress: Progress, budget: Budget) -> bool:
-    """Whether it is time to fork; never before the length of the run is known."""
+class Continuation(NamedTuple):
+    """Where a strategy has come to in a fork, and how good its generator is there; None where it failed."""
+
+    state: GanState
+    look: Best | None
+
+
+def fork_due(strategist: Strategist, progress: Progress, budget: Budget) -> Fork | None:
+    """The fork for which it is time; none before the length of the run is known."""
     known = progress.planned or budget.images is not None
-    return strategist.mode == "fork" and known and due(progress.forks, progress.spent_nimg, progress.horizon_nimg)
+    wanted = strategist.mode == "fork" and known
+    return due(progress.forks, progress.spent_nimg, progress.horizon_nimg) if wanted else None
 
 
 def fork(
-    programs: Programs, strategist: Strategist, origin: GanState, progress: Progress, budget: Budget
-) -> Fork | None:
-    """Each strategy trains on from `origin` for a while; the leader's continuation is adopted.
+    programs: Programs, strategist: Strategist, plan: Fork, origin: GanState, progress: Progress, budget: Budget
+) -> Forked | None:
+    """Strategies train on from `origin`, rung by rung; those left behind give up, and the leader's end is adopted.
 
     Returns:
-      None where the budget is too short for all of them.
+      None where there is nothing to choose from, or the budget is too short for all of them.
     """
-    names = strategist.awake()
     progress.forks += 1
-    part = max(1, fork_nimg(progress.horizon_nimg, len(names)) // programs.step_nimg // FORK_PARTS)
-    if part * FORK_PARTS * len(names) > steps_left(progress, budget, programs.step_nimg):
+    names = strategist.begin(plan.names)
+    parts = [_part(share * progress.horizon_nimg, programs.step_nimg) for share in plan.rungs]
+    enough = FORK_PARTS * sum(parts) * len(names) <= steps_left(progress, budget, programs.step_nimg)
+    if len(names) < 2 or not enough:
         return None
-    nimg = progress.nimg
-    ends: dict[str, GanState] = {}
-    looks: dict[str, Best | None] = {}
-    for name in names:
-        progress.nimg = nimg
-        begin = outliving(origin)._replace(strategy=factors(name))
-        ends[name], looks[name] = _continued(programs, begin, part, progress)
-    losses = strategist.compare(looks)
-    for name, look in looks.items():
-        if look is None:
-            strategist.fail(name)
-    leader = max((name for name in names if looks[name]), key=strategist.weights().__getitem__, default=None)
-    progress.nimg = nimg + part * FORK_PARTS * programs.step_nimg * bool(leader)
+    start = Continuation(origin, None)
+    reached = {name: start._replace(state=_under(origin, name)) for name in names}
+    losses: list[dict[str, float]] = []
+    nimg = int(origin.nimg)
+    for part in parts:
+        for name in names:
+            progress.nimg = nimg
+            reached[name] = _continued(programs, reached[name].state, part, progress)
+        losses.append(strategist.compare({name: reached[name].look for name in names}))
+        names = strategist.abreast([name for name in names if reached[name].look])
+        nimg += FORK_PARTS * part * programs.step_nimg
+        if len(names) < 2:
+            break
+    leader = max(names, key=strategist.weights().__getitem__, default=None)
+    progress.nimg = nimg if leader else int(origin.nimg)
     progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
-    return Fork(ends[leader] if leader else origin, losses)
+    return Forked(reached[leader].state if leader else origin, leader, losses)
+
+
+def _part(nimg: float, step_nimg: int) -> int:
+    """Steps of one part of a continuation of so many images."""
+    return max(1, int(nimg) // step_nimg // FORK_PARTS)
+
+
+def _under(state: GanState, name: str) -> GanState:
+    """A copy of the state in which the strategy is in force, on top of what was."""
+    state = outliving(state)
+    return state._replace(strategy=jax.tree.map(jnp.multiply, state.strategy, factors(name)))
 
 
 def judge(strategist: Strategist, look: Best, progress: Progress) -> float | None:
@@ -72,19 +95,20 @@ def factors(name: str) -> Strategy:
     return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))
 
 
-def _continued(programs: Programs, state: GanState, part: int, progress: Progress) -> tuple[GanState, Best | None]:
-    """Trains on for a few parts of so many steps; how good the generator then is, or None when it failed.
+def _continued(programs: Programs, state: GanState, part: int, progress: Progress) -> Continuation:
+    """Trains on for a few parts of so many steps; the state's buffers are given away.
 
-    The run's own averages would hardly have moved, and the last iterate alone is left to chance.
+    Judged is the mean of the generators on the way: the run's own averages would hardly have moved, and the last
+    iterate alone is left to chance.
     """
     gens, info = [], None
     for _ in range(FORK_PARTS):
         state, info, _ = advance(programs, state, part, progress)
         gens.append(outliving(state.gen))
     if info is None or not bool(info.finite):
-        return state, None
+        return Continuation(state, None)
     began = time.monotonic()
     scores = programs.evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens[1:]))
     progress.evaluation_seconds += time.monotonic() - began
     figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-    return state, Best(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence)
+    return Continuation(state, Best(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence))

@@ -41,7 +41,7 @@ from mulligan.training.run import RunFolder
 from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, copied, improved, memorised
 from mulligan.training.stopwatch import Stopwatch
-from mulligan.training.strategist import Strategist
+from mulligan.training.strategist import Fork, Strategist
 from mulligan.types import Pytree
 
 Listener = Callable[[dict[str, Any]], None]
@@ -91,8 +91,7 @@ class Loop:
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
-        start = (assignment.seed, assignment.players)
-        self.state = start_state(self.game, self.recipe, self.task.shape, assignment.classes, *start)
+        self.state = self._untrained()
         self.best_gen = outliving(next(iter(self.judged().values())))
         self._interrupted = False
         self._compiled: Programs | None = None
@@ -143,6 +142,10 @@ class Loop:
     def _game(self, horizon_nimg: float) -> Game:
         return make_game(self.recipe, self.task.shape, self.assignment.classes, horizon_nimg)
 
+    def _untrained(self) -> GanState:
+        run = self.assignment
+        return start_state(self.game, self.recipe, self.task.shape, run.classes, run.seed, run.players)
+
     def _begin_or_go_on(self) -> None:
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         if saved is None:
@@ -192,8 +195,9 @@ class Loop:
 
     def _round(self, programs: Programs) -> None:
         """A chunk, then whatever is due."""
-        if fork_due(self.strategist, self.progress, self.budget):
-            self._fork(programs)
+        plan = fork_due(self.strategist, self.progress, self.budget)
+        if plan:
+            self._fork(programs, plan)
         steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
         if steps > 0 and not self._train_on(programs, steps):
             self._go_back(guard.NOT_FINITE)
@@ -302,13 +306,15 @@ class Loop:
 
     # --- strategies
 
-    def _fork(self, programs: Programs) -> None:
+    def _fork(self, programs: Programs, plan: Fork) -> None:
+        """Tries strategies from this state; the first ones from that before any step, whatever was trained already."""
         self.progress.seconds = self.seconds()
-        forked = fork(programs, self.strategist, self.state, self.progress, self.budget)
+        origin = self.state if plan.at else self._untrained()
+        forked = fork(programs, self.strategist, plan, origin, self.progress, self.budget)
         if forked:
             self.state = forked.state
             told = {"losses": forked.losses, "weights": self.strategist.weights()}
-            self.tell("strategy", mode="fork", strategy=self.progress.strategy, **told)
+            self.tell("strategy", mode="fork", strategy=forked.strategy, **told)
 
     def _switch(self, look: Best) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""
@@ -367,9 +373,9 @@ class Loop:
         self.snapshots.forget_after(progress.nimg)
 
     def _change_strategy(self) -> None:
-        """Where strategies are chosen a failure ends the one that was followed; else each attempt doubles a change."""
+        """Where strategies are switched a failure ends the one that was played; else each attempt doubles a change."""
         strategist, progress = self.strategist, self.progress
-        if len(strategist.awake()) > 1:
+        if strategist.mode == "switch" and len(strategist.awake()) > 1:
             strategist.fail(progress.strategy or strategist.names[0])
             progress.before = None
             self._play(strategist.leader())

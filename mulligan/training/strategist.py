@@ -1,9 +1,10 @@
 """The training strategy inside one run: follow-the-regularised-leader over a few ways to change the recipe's numbers.
 
-Two kinds of feedback. In `fork` mode each strategy trains on from the same state for a while, all are judged, and the
-leader's continuation is adopted: all losses are seen, at the price of the continuations that are thrown away. In
-`switch` mode one continuation plays a strategy drawn from the leader's weights between two evaluations, and only that
-one's loss is seen. A failure is a loss in both, and ends the strategy that brought it.
+Two kinds of feedback. In `fork` mode a few strategies train on from the same state for a while, all are judged, and
+the leader's continuation is adopted: all losses are seen, at the price of the continuations that are thrown away. Those
+that fall behind are given up on the way, so that most of the price is paid for those that are worth it. In `switch`
+mode one continuation plays a strategy drawn from the leader's weights between two evaluations, and only that one's
+loss is seen. A failure is a loss in both.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import numpy as np
 
 from mulligan.errors import MulliganError
 from mulligan.game.state import Strategy
-from mulligan.online.simplex import SimplexState, adahedge, leave, tsallis
+from mulligan.online.simplex import SimplexState, entropic, fixed, leave, tsallis
 from mulligan.training.progress import Best
 from mulligan.types import Ftrl
 
-FORK_AT = (0.05, 0.2, 0.5)  # of the run, where it forks
-FORK_SHARE = 0.25  # of the run's images, for all forks together
 FORK_PARTS = 4  # a continuation is judged by the mean of its generators at the ends of all its parts but the first
+CERTAINTY = 10.0  # eta in forks: KID lower by a factor of e^(1/10) weighs e times as much
+BEHIND = 0.1  # of the leader's weight, below which a strategy is given up for the rest of a fork
 FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in units of log KID
 
 
@@ -35,8 +36,9 @@ class Arm(NamedTuple):
     prior: float
 
 
+PLAIN = "as it is"
 STRATEGIES = {
-    "as the recipe says": Arm(Strategy(), 4.0),
+    PLAIN: Arm(Strategy(), 4.0),
     "rates / 10": Arm(Strategy(0.1, 0.1, 1.0), 1.0),
     "rates / 3": Arm(Strategy(1 / 3, 1 / 3, 1.0), 1.0),
     "rates x 3": Arm(Strategy(3.0, 3.0, 1.0), 1.0),
@@ -45,6 +47,26 @@ STRATEGIES = {
     "gamma / 5": Arm(Strategy(1.0, 1.0, 0.2), 1.0),
 }
 MODES = ("none", "fork", "switch")
+
+
+class Fork(NamedTuple):
+    """A fork: when, who takes part, and how far.
+
+    Attributes:
+      at: share of the run's images after which it is due.
+      names: the strategies that take part, each relative to what is in force then.
+      rungs: shares of the run's images that each strategy still in it trains on, one after the other.
+    """
+
+    at: float
+    names: tuple[str, ...]
+    rungs: tuple[float, ...]
+
+
+FORKS = (
+    Fork(0.0, (PLAIN, "rates / 10", "rates / 3", "gamma / 5"), (0.01, 0.02)),
+    Fork(0.7, (PLAIN, "rates / 3"), (0.03,)),
+)
 
 
 class Strategist:
@@ -71,7 +93,7 @@ class Strategist:
             raise MulliganError("all strategies have weight 0: give one of them more.")
         self.mode = mode
         chosen = np.array([weights[name] for name in self.names], np.float32)
-        player = tsallis(chosen) if mode == "switch" else adahedge(chosen)
+        player = tsallis(chosen) if mode == "switch" else entropic(chosen, fixed(CERTAINTY))
         self._player = Ftrl(player.init, jax.jit(player.play), jax.jit(player.observe))
         self.state: SimplexState | tuple[()] = () if mode == "none" else player.init()
 
@@ -95,6 +117,13 @@ class Strategist:
             return [name for name, awake in zip(self.names, np.asarray(self.state.awake), strict=True) if awake]
         return []
 
+    def begin(self, names: Sequence[str]) -> list[str]:
+        """A new game, whose strategies are those of `names` that the prior allows: forks at different times differ in
+        who is best."""
+        state = self._player.init()
+        self.state = leave(state, jnp.array([name not in names for name in self.names]))
+        return self.awake()
+
     def compare(self, looks: dict[str, Best | None]) -> dict[str, float]:
         """Takes what the continuation of each strategy came to, None where it failed; the losses that this means.
 
@@ -107,6 +136,12 @@ class Strategist:
         losses = {name: seen.get(name, worst) for name in looks}
         self.state = self._player.observe(self.state, np.array([losses.get(name, np.nan) for name in self.names]))
         return losses
+
+    def abreast(self, names: Sequence[str]) -> list[str]:
+        """Those that the leader among them has not left behind; none of none."""
+        weights = self.weights()
+        best = max((weights[name] for name in names), default=0.0)
+        return [name for name in names if weights[name] >= BEHIND * best]
 
     def judge(self, name: str, before: Best, after: Best) -> float:
         """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change."""
@@ -122,14 +157,11 @@ class Strategist:
             self.state = leave(self.state, jnp.array([arm == name for arm in self.names]))
 
 
-def due(forks: int, spent_nimg: int, horizon_nimg: float) -> bool:
-    """Whether a run that has forked so often should do so again."""
-    return forks < len(FORK_AT) and spent_nimg >= FORK_AT[forks] * horizon_nimg > 0
-
-
-def fork_nimg(horizon_nimg: float, arms: int) -> int:
-    """Images that each of so many continuations trains on."""
-    return int(FORK_SHARE * horizon_nimg / len(FORK_AT) / arms)
+def due(forks: int, spent_nimg: int, horizon_nimg: float) -> Fork | None:
+    """The fork that a run that has forked so often should make now."""
+    if forks < len(FORKS) and horizon_nimg > 0 and spent_nimg >= FORKS[forks].at * horizon_nimg:
+        return FORKS[forks]
+    return None
 
 
 def _log(look: Best, like: Best | None) -> float:

@@ -110,9 +110,10 @@ def test_solver_is_given_a_convex_quadratic():
     given = []
     mixture_weights(found, lambda quadratic, linear: given.append(quadratic) or np.full(MEMBERS, 1 / MEMBERS))
     assert least(given[0]) > -1e-9
-    convex = Discrepancy(np.diag([1.0, 2.0, 3.0, 4.0]), np.zeros(MEMBERS), 0.0)
-    mixture_weights(convex, lambda quadratic, linear: given.append(quadratic) or np.full(MEMBERS, 1 / MEMBERS))
-    np.testing.assert_allclose(given[1], convex.quadratic, atol=1e-12)
+    for shared in (0.0, -5.0):  # what all entries share is the same for all weights, and makes nothing less convex
+        convex = Discrepancy(np.diag([1.0, 2.0, 3.0, 4.0]) + shared, np.zeros(MEMBERS), 0.0)
+        mixture_weights(convex, lambda quadratic, linear: given.append(quadratic) or np.full(MEMBERS, 1 / MEMBERS))
+        np.testing.assert_allclose(given[-1], convex.quadratic, atol=1e-12)
 
 
 def test_samples_come_from_members_by_weight():

@@ -4,6 +4,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training import checkpoint
@@ -22,6 +23,22 @@ def events(run, *kinds):
 def weights(run):
     """Of the generator that was kept."""
     return checkpoint.read(run / "generator.safetensors").arrays
+
+
+def figures(run):
+    """Everything of a run that must not depend on how often it was interrupted."""
+    kinds = ("evaluation", "strategy", "guard", "stop", "average", "choice", "final")
+    return [
+        {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
+        for event in events(run)
+        if event["kind"] in kinds and event.get("code") != "interrupted"
+    ]
+
+
+def assert_same_end(run, other):
+    assert figures(run) == figures(other)
+    for name, array in weights(run).items():
+        np.testing.assert_array_equal(array, weights(other)[name])
 
 
 def broken_chunks(monkeypatch, breaks):

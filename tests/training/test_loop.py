@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import RECIPE, broken_chunks, events, weights
+from small_runs import RECIPE, assert_same_end, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, fit, resume
@@ -19,22 +19,6 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 
 IMAGES = Budget(images=40_000, seconds=None)
-
-
-def figures(run):
-    """Everything of a run that must not depend on how often it was interrupted."""
-    kinds = ("evaluation", "guard", "stop", "average", "choice", "final")
-    return [
-        {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
-        for event in events(run)
-        if event["kind"] in kinds and event.get("code") != "interrupted"
-    ]
-
-
-def assert_same_end(run, other):
-    assert figures(run) == figures(other)
-    for name, array in weights(run).items():
-        np.testing.assert_array_equal(array, weights(other)[name])
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.training.progress import Best
-from mulligan.training.strategist import FAILED, FORK_AT, STRATEGIES, Strategist, due, fork_nimg
-
-PLAIN = "as the recipe says"
+from mulligan.training.strategist import BEHIND, CERTAINTY, FAILED, FORKS, PLAIN, STRATEGIES, Strategist, due
 
 
 def look(kid, blur=0.01):
@@ -30,6 +28,39 @@ def test_forks_lead_to_the_strategy_that_does_best_again_and_again():
         strategist.compare({name: look(0.05 if name == "gamma x 5" else 0.1) for name in STRATEGIES})
     assert strategist.leader() == "gamma x 5"
     assert strategist.weights()["gamma x 5"] > 0.8
+
+
+def test_a_lead_must_outweigh_the_prior():
+    """The recipe's own numbers have 4 times the weight: a KID lower by a factor of 4^(1 / eta) makes up for it."""
+    for factor, leader in ((0.97, PLAIN), (1.03, "gamma / 5")):
+        strategist = Strategist("fork")
+        strategist.begin([PLAIN, "gamma / 5"])
+        ahead = 0.1 / 4 ** (factor / CERTAINTY)
+        strategist.compare({PLAIN: look(0.1, 1e-6), "gamma / 5": look(ahead, 1e-6)})
+        assert strategist.leader() == leader
+
+
+def test_each_fork_is_a_game_of_its_own_among_those_that_take_part():
+    strategist = Strategist("fork", prior=[("rates x 3", 0.0)])
+    assert strategist.begin([PLAIN, "rates / 3", "rates x 3"]) == [PLAIN, "rates / 3"]
+    strategist.compare({PLAIN: look(0.4), "rates / 3": look(0.1)})
+    assert strategist.leader() == "rates / 3"
+    assert strategist.begin([PLAIN, "gamma / 5"]) == [PLAIN, "gamma / 5"]
+    weights = strategist.weights()
+    assert weights[PLAIN] == pytest.approx(0.8)
+    assert weights["gamma / 5"] == pytest.approx(0.2)
+    assert weights["rates / 3"] == 0
+
+
+def test_who_is_left_behind_in_a_fork_gives_up():
+    strategist = Strategist("fork")
+    names = strategist.begin([PLAIN, "gamma x 5", "gamma / 5"])
+    strategist.compare({PLAIN: look(0.1), "gamma x 5": look(0.11), "gamma / 5": look(0.2)})
+    weights = strategist.weights()
+    assert strategist.abreast(names) == [PLAIN, "gamma x 5"]
+    assert weights["gamma / 5"] < BEHIND * weights[PLAIN] < weights["gamma x 5"]
+    strategist.compare({PLAIN: look(0.1), "gamma x 5": look(0.05)})
+    assert strategist.leader() == "gamma x 5"
 
 
 def test_only_ratios_of_kid_count():
@@ -108,9 +139,15 @@ def test_what_cannot_be_meant_is_said(mode, prior, words):
         Strategist(mode, prior)
 
 
-def test_forks_take_their_share_of_the_run_at_their_times():
-    assert not due(0, 100, 1e6)
-    assert due(0, int(FORK_AT[0] * 1e6), 1e6)
-    assert not due(len(FORK_AT), 10**6, 1e6)
-    assert not due(0, 100, 0.0)
-    assert fork_nimg(840_000, 7) * 7 * len(FORK_AT) == pytest.approx(0.25 * 840_000)
+def test_forks_come_at_their_times():
+    assert due(0, 0, 1e6) == FORKS[0]
+    assert due(1, int(FORKS[1].at * 1e6) - 1, 1e6) is None
+    assert due(1, int(FORKS[1].at * 1e6), 1e6) == FORKS[1]
+    assert due(len(FORKS), 10**6, 1e6) is None
+    assert due(0, 100, 0.0) is None
+
+
+def test_forks_cost_a_small_share_of_the_run():
+    dearest = sum(sum(fork.rungs) * (len(fork.names) - 1) for fork in FORKS)
+    assert dearest <= 0.15
+    assert all(PLAIN in fork.names and set(fork.names) <= set(STRATEGIES) for fork in FORKS)
