@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 from benchmarks.bench import Bench
-from benchmarks.few_shot_contenders import CONTENDERS, SHAPE, TUNED, UPDATES, Player, ready
+from benchmarks.few_shot_contenders import CONTENDERS, SHAPE, TUNED, UPDATES, Player, inner_for, ready
 from benchmarks.few_shot_judge import Case, Embed, Figures, judge_cases, learn_judge
 from benchmarks.strategies import DATA
 from benchmarks.throughput import RESULTS, spread
 from mulligan.game.state import Data, to_bytes
 from mulligan.grid import save_grid
-from mulligan.meta.initialisation import adapt
+from mulligan.meta.initialisation import adapt_for
 from mulligan.meta.learn_initialisation import Course, learn_initialisation
+from mulligan.recipe import Recipe
 from mulligan.training.device import cache_programs
 
-CLASSES, SAMPLES, DRAWINGS = 50, 32, 20
-SHOTS, UPDATE_COUNTS = (1, 5, 10), (0, 1, 3, 30, 100, 200)  # besides 4 and 10
-LONG = 30  # updates from which on fewer classes are looked at
-EPISODES = 800  # that the prototype network learns from
+CLASSES, SAMPLES, DRAWINGS = 30, 24, 20
+PROTOCOL = [("omniglot", 4, UPDATES), ("mnist", 4, UPDATES), ("fashion_mnist", 4, UPDATES)]
+SWEEP = [("omniglot", shots, UPDATES) for shots in (1, 5, 10)]
+SWEEP += [("omniglot", 4, updates) for updates in (0, 1, 3, 30, 100, 200)]
+EPISODES = 500  # that the prototype network learns from
 FLOORS = ("noise", "copies", "real")
 OTHERS = 19
 
@@ -65,7 +68,7 @@ def cases_of(pool: UInt8[np.ndarray, "t n h w c"], shots: int, number: int, seed
     """Classes drawn at random, `shots` images of each to learn from, and all others of it as the query."""
     rng = np.random.default_rng(seed)
     cases = []
-    for chosen in np.resize(rng.permutation(len(pool)), number if len(pool) > OTHERS else len(pool)):
+    for chosen in np.resize(rng.permutation(len(pool)), number):
         images = pool[chosen][rng.permutation(pool.shape[1])]
         rest = np.setdiff1d(np.arange(len(pool)), [chosen])
         others = rng.choice(rest, min(OTHERS, len(rest)), replace=False)
@@ -77,19 +80,33 @@ def cases_of(pool: UInt8[np.ndarray, "t n h w c"], shots: int, number: int, seed
 # --- samples
 
 
+@lru_cache(maxsize=4)
+def program(recipe: Recipe, free_rate: bool) -> Any:
+    """Compiled samples of many classes: of what was learned, rates, support images, keys and a number of updates."""
+    inner = inner_for(recipe, free_rate)
+
+    def of_all(learned: Any, hyperparameters: Any, supports: Any, keys: Any, updates: Any) -> Any:
+        def of_class(arguments: tuple[Any, Any]) -> Any:
+            support, key = arguments
+            own = inner._replace(hyperparameters=hyperparameters)
+            players = adapt_for(own, learned, Data(support), key, updates)
+            return to_bytes(players.gen(jax.random.normal(jax.random.fold_in(key, 1), (SAMPLES, inner.game.latent))))
+
+        return jax.lax.map(of_class, (supports, keys))
+
+    return jax.jit(of_all)
+
+
 def drawn(player: Player, cases: Sequence[Case], updates: int, seed: int) -> UInt8[np.ndarray, "t s h w c"]:
-    """Samples of each class after so many updates on its support images."""
-    inner = player.inner._replace(updates=updates)
+    """Samples of each class after so many updates on its support images.
 
-    def of_class(arguments: tuple[Any, Any]) -> Any:
-        support, key = arguments
-        players = adapt(inner, player.learned, Data(support), key)
-        latents = jax.random.normal(jax.random.fold_in(key, 1), (SAMPLES, inner.game.latent))
-        return to_bytes(players.gen(latents))
-
-    supports = jnp.asarray(np.stack([case.support for case in cases]))
+    Batches draw from the support with replacement, so each of its images may as well be there several times.
+    """
+    supports = np.stack([np.resize(case.support, (DRAWINGS, *SHAPE)) for case in cases])
     keys = jax.random.split(jax.random.key(seed), len(cases))
-    return np.asarray(jax.jit(lambda *given: jax.lax.map(of_class, given))(supports, keys))
+    hyperparameters = jax.tree.map(jnp.float32, player.hyperparameters)
+    run = program(player.recipe, player.free_rate)
+    return np.asarray(run(player.learned, hyperparameters, jnp.asarray(supports), keys, jnp.int32(updates)))
 
 
 def floor(name: str, cases: Sequence[Case], seed: int) -> UInt8[np.ndarray, "t s h w c"]:
@@ -138,10 +155,9 @@ def run(chosen: argparse.Namespace) -> None:
     rates = {name: best_rate(name, bench, chosen, embed) for name in chosen.contenders if CONTENDERS[name].free_rate}
     pools = {"omniglot": drawings(chosen.data, 1)}
     pools |= {name: foreign(chosen.data, name) for name in ("mnist", "fashion_mnist")}
-    for seed in chosen.seeds:
-        for family, shots, updates in settings(chosen.long):
-            number = CLASSES if updates <= UPDATES else CLASSES // 3
-            cases = cases_of(pools[family], shots, number, seed)
+    for family, shots, updates in SWEEP if chosen.sweep else PROTOCOL:
+        for seed in chosen.seeds:
+            cases = cases_of(pools[family], shots, CLASSES, seed)
             for name in (*chosen.contenders, *(FLOORS if updates == UPDATES else ())):
                 key = {"family": family, "shots": shots, "updates": updates, "name": name, "seed": seed}
 
@@ -154,16 +170,9 @@ def run(chosen: argparse.Namespace) -> None:
                 bench.once(key, work)
 
 
-def settings(long: bool) -> list[tuple[str, int, int]]:
-    """Family, support images and updates: the protocol's own first."""
-    found = [("omniglot", 4, UPDATES), ("mnist", 4, UPDATES), ("fashion_mnist", 4, UPDATES)]
-    found += [("omniglot", shots, UPDATES) for shots in SHOTS]
-    return found + [("omniglot", 4, updates) for updates in UPDATE_COUNTS if long or updates <= LONG]
-
-
 def best_rate(name: str, bench: Bench, chosen: argparse.Namespace, embed: Embed) -> float:
     """The rate with the least KID on background characters, whose drawings the multi-task GAN has even seen."""
-    cases = cases_of(drawings(chosen.data, 0), 4, CLASSES // 2, 1000)
+    cases = cases_of(drawings(chosen.data, 0), 4, CLASSES, 1000)
     kids = {}
     for rate in TUNED:
         key = {"family": "background", "name": name, "rate": rate}
@@ -176,7 +185,7 @@ def best_rate(name: str, bench: Bench, chosen: argparse.Namespace, embed: Embed)
 
 def table(chosen: argparse.Namespace) -> None:
     found = [result for result in Bench(chosen.results).results if "seed" in result]
-    for family, shots, updates in settings(True):
+    for family, shots, updates in PROTOCOL + SWEEP:
         rows = [r for r in found if (r["family"], r["shots"], r["updates"]) == (family, shots, updates)]
         if rows:
             print(f"\n{family}, {shots} images, {updates} updates, {rows[0]['queries']} other images a class\n")
@@ -196,7 +205,7 @@ def table(chosen: argparse.Namespace) -> None:
 def pictures(chosen: argparse.Namespace) -> None:
     """Characters never seen: four drawings, then samples after 0, 1 and 10 updates, a row a character."""
     for family, pool in (("omniglot", drawings(chosen.data, 1)), ("mnist", foreign(chosen.data, "mnist"))):
-        cases = cases_of(pool, 4, 8, 0)
+        cases = cases_of(pool, 4, CLASSES, 0)
         for name in chosen.contenders:
             contender = CONTENDERS[name]
             rate = best_rate(name, Bench(chosen.results), chosen, judge_network(chosen)) if contender.free_rate else 0.0
@@ -217,7 +226,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1200.0, help="of learning, over all calls")
     parser.add_argument("--steps", type=int, default=None, help="outer steps, at most")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--long", action="store_true", help="100 and 200 updates, too")
+    parser.add_argument("--sweep", action="store_true", help="other numbers of images and updates")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the .npz files")
     parser.add_argument("--results", type=Path, default=RESULTS / "few_shot")
     parser.add_argument("--output", type=Path, default=Path("."))

@@ -12,7 +12,7 @@ from mulligan.game.state import adam
 from mulligan.meta.initialisation import Initialisation, Inner, unlearned
 from mulligan.meta.learn_initialisation import INNER, JOINT, TAUGHT, TOGETHER, Curriculum
 from mulligan.meta.starts import inner_of, read_start
-from mulligan.recipe import Recipe
+from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (28, 28, 1)
 UPDATES = 10
@@ -20,7 +20,7 @@ ONES = INNER.hyperparameters
 FIGR = dataclasses.replace(
     INNER, loss="wasserstein", penalty="gradient", batch=4, matching=0.0, hyperparameters=ONES._replace(gamma=20.0)
 )
-TUNED = (3e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # rates that are tried for Adam
+TUNED = (1e-3, 5e-3, 1e-2, 2e-2)  # rates that are tried for Adam
 
 
 class Contender(NamedTuple):
@@ -40,24 +40,28 @@ CONTENDERS = {
 
 
 class Player(NamedTuple):
-    """A contender that is ready: its start and its game."""
+    """A contender that is ready: its start, and the game that it plays."""
 
     learned: Initialisation
-    inner: Inner
+    recipe: Recipe
+    free_rate: bool
+    hyperparameters: Hyperparameters
+
+
+def inner_for(recipe: Recipe, free_rate: bool) -> Inner:
+    """The game on a new class."""
+    inner = inner_of(recipe, SHAPE, UPDATES)
+    return inner._replace(game=dataclasses.replace(inner.game, optimiser=adam)) if free_rate else inner
 
 
 def ready(name: str, folder: Path, rate: float, seed: int) -> Player:
     """The contender as it plays; what it learned is read from `folder`."""
-    contender = CONTENDERS[name]
-    recipe = contender.recipe
-    if contender.curriculum is None:
+    curriculum, recipe, free_rate = CONTENDERS[name]
+    if curriculum is None:
         learned = unlearned(recipe.architecture, SHAPE, 1.0, jax.random.key(seed))
     else:
         learned = read_start(folder / f"{name}.safetensors").learned
-    inner = inner_of(recipe, SHAPE, UPDATES)
-    if contender.free_rate:
-        inner = inner._replace(
-            game=dataclasses.replace(inner.game, optimiser=adam),
-            hyperparameters=inner.hyperparameters._replace(gen_lr=rate, disc_lr=rate),
-        )
-    return Player(learned, inner)
+    hyperparameters = (
+        recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate) if free_rate else recipe.hyperparameters
+    )
+    return Player(learned, recipe, free_rate, hyperparameters)

@@ -65,6 +65,13 @@ def adapt(inner: Inner, learned: Initialisation, support: Data, key: Key) -> Pla
     return Players(state.gen, state.disc)
 
 
+def adapt_for(inner: Inner, learned: Initialisation, support: Data, key: Key, updates: Any) -> Players:
+    """As `adapt`, for a traced number of updates: one program serves all numbers, and none can be differentiated."""
+    body = lambda _, state: step(inner.game, state, support)[0]  # noqa: E731
+    state = jax.lax.fori_loop(0, updates, body, begun(inner, learned, key))
+    return Players(state.gen, state.disc)
+
+
 def begun(inner: Inner, learned: Initialisation, key: Key) -> GanState:
     """The state of the inner game before the first update."""
     state = initial_state(inner.game, *learned.centre, inner.hyperparameters, key)

@@ -80,7 +80,7 @@ class Curriculum:
     query: int = 12
     fakes: int = 24
     scale: float = 0.02
-    rate: float = 1e-3
+    rate: float = 2e-3
     beta1: float = 0.9
     halflife: float = 200.0
     eyes: int = 2000

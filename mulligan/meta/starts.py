@@ -153,9 +153,7 @@ def _paired(new: Pytree, old: Pytree, last: bool) -> Pytree:
 
 
 def _taken(new: Pytree, old: Pytree) -> Pytree:
-    return jax.tree.map(lambda a, b: b if a.shape == b.shape else a, new, old) if _alike(new, old) else new
-
-
-def _alike(new: Pytree, old: Pytree) -> bool:
-    shapes = [[leaf.shape for leaf in jax.tree.leaves(layer)] for layer in (new, old)]
-    return type(new) is type(old) and shapes[0] == shapes[1]
+    """The arrays of `old` in a layer like `new`, which may differ in what is no array; `new` where shapes differ."""
+    arrays = [jax.tree.leaves(layer) for layer in (new, old)]
+    alike = [leaf.shape for leaf in arrays[0]] == [leaf.shape for leaf in arrays[1]]
+    return jax.tree.unflatten(jax.tree.structure(new), arrays[1]) if alike and type(new) is type(old) else new

@@ -25,7 +25,7 @@ from mulligan.training.stop import PATIENCE, copied, memorised
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
 TINY = Recipe(SMALL, batch=8, averages=("ema",), hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
 TOLD = {"tasks": 7, "sources": ["made up"], "descriptor": {"mean": 0.9}}
-NETS = Architecture(gen_width=4, disc_width=4, latent=8)
+NETS = Architecture("mlp", 4, 4, 1, 1, latent=8)
 
 
 def strokes(n, side=16, seed=0, ground=255):
@@ -174,8 +174,8 @@ def test_shipped_weights_are_used_for_few_drawings_of_their_size_alone(start, mo
     assert beginning(task, NONE) is None
     if used:
         dark = task.descriptor["mean"] < 0.5
-        centre = found.start.learned.centre.gen.layers[-1].kernel
-        shipped = unlearned(NETS, (16, 16, 1), 1e-3, jax.random.key(3)).centre.gen.layers[-1].kernel
+        centre = found.start.learned.centre.gen.layers[-1].weight
+        shipped = unlearned(NETS, (16, 16, 1), 1e-3, jax.random.key(3)).centre.gen.layers[-1].weight
         np.testing.assert_allclose(centre, -shipped if dark else shipped, rtol=2e-3)
 
 

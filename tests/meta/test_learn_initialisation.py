@@ -18,7 +18,8 @@ from mulligan.networks.parameters import named_parameters
 from mulligan.recipe import Architecture
 from mulligan.training import checkpoint
 
-TINY = dataclasses.replace(INNER, batch=4, architecture=Architecture(gen_width=4, disc_width=4, latent=4))
+CONV = dataclasses.replace(INNER, batch=4, architecture=Architecture(gen_width=4, disc_width=4, latent=4))
+TINY = dataclasses.replace(CONV, architecture=Architecture("mlp", 4, 4, 1, 1, latent=4))  # compiles at once
 SHORT = Curriculum(TINY, updates=2, tasks=2, query=4, fakes=4, eyes=3)
 SAW = {"tasks": 3, "sources": ["made up"], "descriptor": {"mean": 0.9}}
 KEY = jax.random.key(0)
@@ -43,7 +44,7 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
         learn_initialisation(course(parts, steps))
     told = []
     done = learn_initialisation(course(whole, 4), told.append)
-    assert (done["steps"], done["episodes"], done["tasks"], done["images"]) == (4, 8, 3, 24)
+    assert (done["steps"], done["episodes"], done["tasks"], done["images"]) == (4, 8, 3, 30)
     assert told[0]["kind"] == "source"
     ends = [
         checkpoint.newest(folder / "out" / "w.safetensors.learning" / "steps")[0].arrays for folder in (parts, whole)
@@ -94,7 +95,7 @@ def test_numbers_that_are_not_finite_are_one_sentence(tmp_path):
 
 @pytest.fixture(scope="module")
 def start():
-    return Start(unlearned(TINY.architecture, (16, 16, 1), 0.01, KEY), TINY, (16, 16, 1), 2, SAW)
+    return Start(unlearned(CONV.architecture, (16, 16, 1), 0.01, KEY), CONV, (16, 16, 1), 2, SAW)
 
 
 def test_a_file_holds_what_was_written(tmp_path, start):
@@ -131,11 +132,11 @@ def test_what_is_shipped_is_small_and_plays():
 def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
     other, share = fitted(start, shape)
     assert 0 < share < 1
-    built = build(TINY.architecture, shape, 0, KEY)
+    built = build(CONV.architecture, shape, 0, KEY)
     assert jax.tree.structure(other.learned.centre.gen) == jax.tree.structure(built.gen)
     ours, theirs = (named_parameters(players.centre.disc) for players in (other.learned, start.learned))
     first = next(iter(ours))
-    assert ours[first].shape == build(TINY.architecture, shape, 0, KEY).disc.layers[0].kernel.shape
+    assert ours[first].shape == build(CONV.architecture, shape, 0, KEY).disc.layers[0].kernel.shape
     if shape[2] == 1:
         assert (ours[first] == theirs[first]).all()
         last = [players.centre.gen.layers[-1].kernel for players in (other.learned, start.learned)]
@@ -146,7 +147,7 @@ def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
 def test_the_same_game_in_negative(start):
     """Players that start mirrored, on images in negative, end mirrored."""
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8))
-    inner = inner_of(dataclasses.replace(TINY, dynamics="simultaneous"), (16, 16, 1), 2)
+    inner = inner_of(dataclasses.replace(CONV, dynamics="simultaneous"), (16, 16, 1), 2)
     z = jax.random.normal(KEY, (3, 4))
     plain = adapt(inner, start.learned, Data(images), KEY).gen(z)
     negative = adapt(inner, mirrored(start.learned), Data(255 - images), KEY).gen(z)
