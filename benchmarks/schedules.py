@@ -149,19 +149,20 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
     recipe = recipe_of(contender, factor, known.task, chosen.images)
     player = player_of(recipe, known, chosen.images)
     run = population if contender == "PBT" else alone
-    kids = run(player, recipe, known, seed)
-    return {"kids": [round(kid, 5) for kid in kids], "recipe": recipe.hash()}
+    kids, state = run(player, recipe, known, seed)
+    guarded = {"guarded": int(state.schedule.guarded)} if contender == "learned" else {}
+    return {"kids": [round(kid, 5) for kid in kids], "recipe": recipe.hash(), **guarded}
 
 
-def alone(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[float]:
+def alone(player: Player, recipe: Recipe, known: Ready, seed: int) -> tuple[list[float], GanState]:
     state, kids = player.start(recipe, seed), []
     for look in range(1, LOOKS + 1):
         state, finite = player.train(state, player.images * look / LOOKS)
         kids.append(judged(known.test, state) if finite else WORST)
-    return kids
+    return kids, state
 
 
-def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[float]:
+def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> tuple[list[float], GanState]:
     """Population-based training (Jaderberg et al. 2017, arXiv 1711.09846), the members' images adding up to a run's.
 
     Members begin with rates and gamma up to three times the recipe's or a third. After each round the worst takes over
@@ -183,7 +184,7 @@ def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[
         if best != worst:
             heir = jax.tree.map(jnp.copy, members[best])._replace(key=members[worst].key)
             members[worst] = scaled(heir, rng.choice([0.8, 1.25], len(PERTURBED)))
-    return kids
+    return kids, members[best]
 
 
 def scaled(state: GanState, factors: np.ndarray) -> GanState:
