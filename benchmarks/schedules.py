@@ -46,7 +46,7 @@ Found = dict[tuple[str, str, float, int], list[float]]  # (task, contender, fact
 FAILED = 10.0  # times the KID of the constant schedule
 WIDTH = 8  # channels at the finest inner resolution
 WORST = 20.0  # KID that a run whose numbers were no longer finite counts as
-DECAY = 1.0  # nats a budget of both rates: the best of `learn_schedule.py --closed`, on the learning families
+RATE, DECAY = 9.0, 2.0  # times the recipe's rates, nats a budget: the best of `learn_schedule.py --closed`
 MEMBERS, ROUNDS = 4, 4  # of population-based training
 PERTURBED = ("gen_lr", "disc_lr", "gamma")
 
@@ -94,6 +94,7 @@ def recipe_of(contender: str, factor: float, task: Task, images: int) -> Recipe:
     """The default recipe with a contender's schedule, its rates multiplied by `factor`."""
     base = default_recipe(task.shape, len(task.train), Budget(images, None))
     values = base.hyperparameters
+    factor *= RATE if contender == "exponential" else 1.0
     values = values._replace(gen_lr=values.gen_lr * factor, disc_lr=values.disc_lr * factor)
     if contender == "cosines":  # what rises in R3GAN ends where the default stands
         ends = {"gen_beta2": 0.9, "disc_beta2": 0.9, "augment": values.augment / 10, "ema_nimg": values.ema_nimg / 10}
