@@ -276,8 +276,8 @@ def ratio(found: Found, contender: str, tasks: list[str], seeds: list[int], of: 
 
 
 def sensitivity(found: Found, contender: str, tasks: list[str], factors: list[float], seeds: list[int]) -> str:
-    """Over windows of thirty times in the rate: median KID at the worst factor over that at the best; of each task."""
-    windows = [[f for f in factors if low <= f <= 31 * low] for low in factors if 30 * low <= factors[-1] * 1.01]
+    """Over windows of thirty times in the rate (33 from 0.3 to 10): median KID at the worst factor over that at the best; of each task."""
+    windows = [[f for f in factors if low <= f <= 34 * low] for low in factors if 30 * low <= factors[-1] * 1.01]
     cells = []
     for task in tasks:
         middle = {f: statistics.median(found[task, contender, f, seed][-1] for seed in seeds) for f in factors}
