@@ -11,6 +11,7 @@ All is kept in `--output`, and what is done there is not done again. Families th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +60,8 @@ CONV = Recipe(
 GAMES = {"mlp": MLP, "conv, augmented": CONV}
 SOURCES = ("digits@labels", "glyphs@labels", "mnist.npz@labels", "omniglot.npz@alphabet")
 SIDE = 8
-DECAYS = (0.0, 0.5, 1.0, 2.0, 3.0)  # of both rates, in nats a budget, that `--closed` tries
+DECAYS = (0.0, 1.0, 2.0)  # of both rates, in nats a budget, that `--closed` tries
+FACTORS = (1.0, 3.0, 9.0)  # on both rates, likewise
 TASKS = 12  # of a source, at most, evenly from all of its classes
 
 
@@ -104,31 +106,36 @@ def learn(chosen: argparse.Namespace, start: Controller) -> None:
 
 
 def closed(chosen: argparse.Namespace, start: Controller) -> None:
-    """Final log KID of exponentials on runs that are the same for all of them."""
+    """Final log KID of exponentials from the recipe's rates times a factor, on runs that are the same for all."""
     path = chosen.output / "closed.jsonl"
-    done = [json.loads(line)["decay"] for line in path.read_text().splitlines()] if path.exists() else []
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = [(row["factor"], row["decay"]) for row in rows]
     usual = Range(rates=(1.0, 1.0), apart=(1.0, 1.0), gamma=(1.0, 1.0))  # closed forms are tuned where they stand
     programs = {name: finals(game) for name, game in inner_games(chosen, start, usual).items()}
     keys = jax.random.split(jax.random.key(chosen.seed), chosen.runs)
-    for decay in DECAYS:
-        if decay in done:
+    for factor, decay in itertools.product(FACTORS, DECAYS):
+        if (factor, decay) in done:
             continue
-        units = start.offset.size
-        parameters = offsets(start, exponential({"gen_lr": decay, "disc_lr": decay}, units))
-        losses = {name: np.asarray(program(parameters, keys)) for name, program in programs.items()}
-        told = {"decay": decay} | {name: round(float(of.mean()), 4) for name, of in losses.items()}
+        parameters = offsets(start, exponential({"gen_lr": decay, "disc_lr": decay}, start.offset.size))
+        losses = {name: np.asarray(program(parameters, factor, keys)) for name, program in programs.items()}
+        told = {"factor": factor, "decay": decay} | {name: round(float(of.mean()), 4) for name, of in losses.items()}
         with path.open("a") as file:
             file.write(json.dumps(told | {"all": round(float(np.mean([*losses.values()])), 4)}) + "\n")
 
 
-def finals(game: Inner) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """`(parameters, keys [n]) -> losses [n]` at the ends of whole runs."""
+def finals(game: Inner) -> Callable[[jax.Array, float, jax.Array], jax.Array]:
+    """`(parameters, factor on both rates, keys [n]) -> losses [n]` at the ends of whole runs."""
 
-    def one(parameters: jax.Array, key: jax.Array) -> jax.Array:
-        _, losses = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.stretches)
+    def one(parameters: jax.Array, factor: jax.Array, key: jax.Array) -> jax.Array:
+        run = game.init(key)
+        known = run.state.schedule.inside
+        initial = known.initial._replace(gen_lr=known.initial.gen_lr * factor, disc_lr=known.initial.disc_lr * factor)
+        begun = run.state.schedule._replace(inside=known._replace(initial=initial))
+        run = run._replace(state=run.state._replace(schedule=begun))
+        _, losses = jax.lax.scan(lambda run, _: game.unroll(parameters, run), run, None, game.stretches)
         return losses[-1]
 
-    return jax.jit(lambda parameters, keys: jax.lax.map(lambda key: one(parameters, key), keys))
+    return jax.jit(lambda parameters, factor, keys: jax.lax.map(lambda key: one(parameters, factor, key), keys))
 
 
 def ship(chosen: argparse.Namespace, start: Controller) -> None:
@@ -138,7 +145,7 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
     games = inner_games(chosen, start)
     seen = region([*games.values()], parameters, chosen.runs, jax.random.key(chosen.seed + 1))
     rows = [json.loads(line) for line in (chosen.output / "closed.jsonl").read_text().splitlines()]
-    best = min(rows, key=lambda row: row["all"])["decay"]
+    best = min((row for row in rows if row["factor"] == 1), key=lambda row: row["all"])["decay"]
     controller = trusted(steered(unguarded(start), parameters), seen, {"gen_lr": best, "disc_lr": best})
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     card = {

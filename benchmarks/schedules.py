@@ -46,7 +46,7 @@ Found = dict[tuple[str, str, float, int], list[float]]  # (task, contender, fact
 FAILED = 10.0  # times the KID of the constant schedule
 WIDTH = 8  # channels at the finest inner resolution
 WORST = 20.0  # KID that a run whose numbers were no longer finite counts as
-DECAY = 1.0  # nats a budget of both rates: the best of `learn_schedule.py --closed`, on the learning families
+RATE, DECAY = 9.0, 2.0  # times the recipe's rates, nats a budget: the best of `learn_schedule.py --closed`
 MEMBERS, ROUNDS = 4, 4  # of population-based training
 PERTURBED = ("gen_lr", "disc_lr", "gamma")
 
@@ -94,6 +94,7 @@ def recipe_of(contender: str, factor: float, task: Task, images: int) -> Recipe:
     """The default recipe with a contender's schedule, its rates multiplied by `factor`."""
     base = default_recipe(task.shape, len(task.train), Budget(images, None))
     values = base.hyperparameters
+    factor *= RATE if contender == "exponential" else 1.0
     values = values._replace(gen_lr=values.gen_lr * factor, disc_lr=values.disc_lr * factor)
     if contender == "cosines":  # what rises in R3GAN ends where the default stands
         ends = {"gen_beta2": 0.9, "disc_beta2": 0.9, "augment": values.augment / 10, "ema_nimg": values.ema_nimg / 10}
@@ -149,19 +150,20 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
     recipe = recipe_of(contender, factor, known.task, chosen.images)
     player = player_of(recipe, known, chosen.images)
     run = population if contender == "PBT" else alone
-    kids = run(player, recipe, known, seed)
-    return {"kids": [round(kid, 5) for kid in kids], "recipe": recipe.hash()}
+    kids, state = run(player, recipe, known, seed)
+    guarded = {"guarded": int(state.schedule.guarded)} if contender == "learned" else {}
+    return {"kids": [round(kid, 5) for kid in kids], "recipe": recipe.hash(), **guarded}
 
 
-def alone(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[float]:
+def alone(player: Player, recipe: Recipe, known: Ready, seed: int) -> tuple[list[float], GanState]:
     state, kids = player.start(recipe, seed), []
     for look in range(1, LOOKS + 1):
         state, finite = player.train(state, player.images * look / LOOKS)
         kids.append(judged(known.test, state) if finite else WORST)
-    return kids
+    return kids, state
 
 
-def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[float]:
+def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> tuple[list[float], GanState]:
     """Population-based training (Jaderberg et al. 2017, arXiv 1711.09846), the members' images adding up to a run's.
 
     Members begin with rates and gamma up to three times the recipe's or a third. After each round the worst takes over
@@ -183,7 +185,7 @@ def population(player: Player, recipe: Recipe, known: Ready, seed: int) -> list[
         if best != worst:
             heir = jax.tree.map(jnp.copy, members[best])._replace(key=members[worst].key)
             members[worst] = scaled(heir, rng.choice([0.8, 1.25], len(PERTURBED)))
-    return kids
+    return kids, members[best]
 
 
 def scaled(state: GanState, factors: np.ndarray) -> GanState:
@@ -274,8 +276,8 @@ def ratio(found: Found, contender: str, tasks: list[str], seeds: list[int], of: 
 
 
 def sensitivity(found: Found, contender: str, tasks: list[str], factors: list[float], seeds: list[int]) -> str:
-    """Over windows of thirty times in the rate: median KID at the worst factor over that at the best; of each task."""
-    windows = [[f for f in factors if low <= f <= 31 * low] for low in factors if 30 * low <= factors[-1] * 1.01]
+    """Over windows of thirty times in the rate (33 from 0.3 to 10): median KID at the worst factor over that at the best; of each task."""
+    windows = [[f for f in factors if low <= f <= 34 * low] for low in factors if 30 * low <= factors[-1] * 1.01]
     cells = []
     for task in tasks:
         middle = {f: statistics.median(found[task, contender, f, seed][-1] for seed in seeds) for f in factors}

@@ -98,7 +98,8 @@ def practice(recipe: Recipe, pool: Pool, judge: Judge, start: Controller, span: 
     Its parameters are offsets from `start` (see `steered`), whose bounds are ignored: learning is not guarded.
     Where `span.images` is one number, all runs have the same length and `outer_es.differentiated` can be used.
     """
-    shape = pool.images.shape[2:]
+    h, w, c = pool.images.shape[2:]
+    shape = (h, w, c)
     plain = make_game(recipe, shape, 0, 1.0)
     free = unguarded(start)
     game = replace(plain, schedule=learned(schedule(recipe.schedules, 1.0), plain.loss, free, 1.0))
@@ -157,7 +158,7 @@ def steered(start: Controller, parameters: Parameters) -> Controller:
     ends = np.cumsum([leaf.size for leaf in start[:5]])[:-1]
     moves = zip(start[:5], jnp.split(parameters, ends), _units(start), strict=True)
     changed = [leaf + unit * part.reshape(leaf.shape) for leaf, part, unit in moves]
-    return Controller(*changed, *start[5:])
+    return start._replace(**dict(zip(Controller._fields[:5], changed, strict=True)))
 
 
 def offsets(start: Controller, controller: Controller) -> Parameters:

@@ -29,7 +29,7 @@ from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponen
 from mulligan.training import checkpoint
 from mulligan.types import Key
 
-MARGIN = 0.05  # of what was seen of a feature, that the region goes beyond it on each side
+MARGIN = 0.25  # of what was seen of a feature, that the region goes beyond it on each side
 OUTLIERS = 0.02  # share of the runs whose extremes do not count, on each side
 KEPT = 0.9  # of the running average of the parameters, an update
 SAVED = 5  # updates between two saves of the progress

@@ -109,6 +109,14 @@ def test_a_run_is_steered_and_judged(game):
     assert float(again.state.schedule.inside.initial.gen_lr) == float(first.state.schedule.inside.initial.gen_lr)
 
 
+def test_runs_keep_their_types(game):
+    """Or every estimate would be compiled twice."""
+    begun = jax.eval_shape(game.init, jax.random.key(0))
+    after, _ = jax.eval_shape(game.unroll, jnp.zeros(game.size), begun)
+    kinds = [[(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(run)] for run in (begun, after)]
+    assert kinds[0] == kinds[1]
+
+
 def test_rates_are_drawn_far_and_wide(game):
     keys = jax.random.split(jax.random.key(0), 200)
     rates = jax.jit(jax.vmap(lambda key: game.init(key).state.schedule.inside.initial.gen_lr))(keys)
