@@ -174,9 +174,7 @@ CHANGES = {
         ("linear = linear - rows", "linear = linear + rows"),
         ("linear = linear - rows", "linear = linear"),
         ("- rows[:, None] - rows[None, :]", "- rows[:, None] + rows[None, :]"),
-        ("REVIVAL = 1e-4", "REVIVAL = 0.0"),
         ("length=RESTARTS - 1)", "length=0)"),
-        ("1e-6 * jnp.abs(linear).max()", "0 * jnp.abs(linear).max()"),
     ],
     "game/gradients.py": [
         ("alone = 1 - jnp.sum(past.share)", "alone = 1.0"),

@@ -63,9 +63,13 @@ def perturbed(source: str, mutant: Mutant) -> str:
 def pytest_in(folder: str, tests: Sequence[str], output: str) -> None:
     """Runs these tests of the copy until one fails; ends the process with pytest's status."""
     import pytest
+    from hypothesis import Phase, settings
 
+    # That there is a failure is enough: a simpler one need not be looked for.
+    settings.register_profile("brief", phases=(Phase.explicit, Phase.generate), database=None)
+    settings.load_profile("brief")
     os.chdir(folder)
-    sys.path.insert(0, folder)
+    sys.path[:] = [folder, *(path for path in sys.path if Path(path) not in (ROOT, ROOT / "benchmarks"))]
     with open(output, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         status = pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not slow", *tests])
     package = sys.modules.get("mulligan")

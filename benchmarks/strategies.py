@@ -4,7 +4,8 @@
 
 All see the same number of training images, those of discarded forks included. The base recipe is the default one; its
 learning rates are multiplied by each of `--factors`. KID of the run's generator on the test split; a ratio is to the
-run of the same task and seed with the recipe's own rates and no strategy.
+run of the same task and seed with the recipe's own rates and no strategy. With `--brief` nothing looks on but the
+forks, and the moving average is scored as it ends: a third of the work, and no guard.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from mulligan.meta.default import default_recipe
 from mulligan.meta.fit import Options, fit
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
-from mulligan.training.budget import Budget
+from mulligan.training.budget import Budget, steps_left
+from mulligan.training.device import Feed, cache_programs
+from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
+from mulligan.training.evaluation import Evaluator
+from mulligan.training.forks import fork, fork_due
+from mulligan.training.programs import Programs, advance
+from mulligan.training.progress import Progress
+from mulligan.training.strategist import FORKS, Strategist
 
 DATA = ROOT / "../shared/data"
 TASKS = ("fashion_mnist", "mnist", "emoji_noto", "cifar10", "omniglot")
@@ -56,6 +64,30 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
     return {name: result[name] for name in ("kid", "frechet", "best_nimg", "cost")} | {"recipe": recipe.hash()}
 
 
+def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
+    """The score of the moving average at the end of a run that nobody watches."""
+    read = read_task(str((chosen.data / f"{task}.npz").resolve()), size=chosen.size)
+    budget = Budget(chosen.images, None)
+    recipe = altered(default_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
+    game = make_game(recipe, read.shape, 0, chosen.images)
+    state, feed = start_state(game, recipe, read.shape, 0, seed), Feed(read.train, False, seed, 0)
+    sampler = Sampler.make(recipe.architecture, 0)
+    engine = compile_engine(game, state, feed.shapes())
+    programs = Programs(feed, engine, Evaluator.make(read, sampler, "validation"), recipe.batch)
+    progress, strategist, played = Progress(horizon_nimg=chosen.images), Strategist(recipe.strategy), []
+    while steps_left(progress, budget, recipe.batch) > 0:
+        plan = fork_due(strategist, progress, budget)
+        forked = fork(programs, strategist, plan, state, progress, budget) if plan else None
+        if forked:
+            state = forked.state
+            played.append({"nimg": progress.nimg, "strategy": forked.strategy, "losses": forked.losses})
+        until = FORKS[progress.forks].at if recipe.strategy == "fork" and progress.forks < len(FORKS) else 1.0
+        steps = (int(until * chosen.images) - progress.spent_nimg) // recipe.batch
+        state, info, _ = advance(programs, state, max(1, steps), progress)
+    kid = Evaluator.make(read, sampler, "test")(game.averager.value(state.averages)["ema"])["kid"]
+    return {"kid": kid, "finite": bool(info.finite), "played": played, "spent": progress.spent_nimg}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
@@ -66,9 +98,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=16, help="side that images are resampled to")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the .npz files")
     parser.add_argument("--output", type=Path, default=RESULTS / "strategies")
+    parser.add_argument("--brief", action="store_true", help="no looks, no guard, no choice among averages")
     chosen = parser.parse_args()
     chosen.images = parse_images(chosen.images)
+    run = brief if chosen.brief else one
     warn_when_busy()
+    cache_programs()
     bench = Bench(chosen.output.resolve())
     found: dict[tuple[str, str, float, int], dict[str, Any]] = {}
     for seed in chosen.seeds:
@@ -76,9 +111,9 @@ def main() -> None:
             for factor in chosen.factors:
                 for contender in chosen.contenders:
                     key = {"task": task, "contender": contender, "factor": factor, "seed": seed}
-                    key |= {"images": chosen.images, "size": chosen.size}
+                    key |= {"images": chosen.images, "size": chosen.size, "brief": chosen.brief}
                     arguments = (task, contender, factor, seed)
-                    found[arguments] = bench.once(key, lambda arguments=arguments: one(*arguments, chosen))
+                    found[arguments] = bench.once(key, lambda arguments=arguments: run(*arguments, chosen))
     print(table(found, chosen))
 
 

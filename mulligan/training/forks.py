@@ -12,7 +12,15 @@ from mulligan.game.state import GanState, Strategy
 from mulligan.training.budget import Budget, steps_left
 from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
-from mulligan.training.strategist import FORK_PARTS, STRATEGIES, Fork, Strategist, due
+from mulligan.training.strategist import (
+    FEWEST_STEPS,
+    FORK_PARTS,
+    SETTLED,
+    STRATEGIES,
+    Fork,
+    Strategist,
+    due,
+)
 
 
 class Forked(NamedTuple):
@@ -46,33 +54,28 @@ def fork(
       None where there is nothing to choose from, or the budget is too short for all of them.
     """
     progress.forks += 1
-    names = strategist.begin(plan.names)
-    parts = [_part(share * progress.horizon_nimg, programs.step_nimg) for share in plan.rungs]
-    enough = FORK_PARTS * sum(parts) * len(names) <= steps_left(progress, budget, programs.step_nimg)
+    names = strategist.begin(plan.names, raised=float(origin.strategy.gen_lr) > 1)
+    rungs = [max(FEWEST_STEPS, int(share * progress.horizon_nimg) // programs.step_nimg) for share in plan.rungs]
+    enough = sum(rungs) * len(names) <= steps_left(progress, budget, programs.step_nimg)
     if len(names) < 2 or not enough:
         return None
     start = Continuation(origin, None)
     reached = {name: start._replace(state=_under(origin, name)) for name in names}
     losses: list[dict[str, float]] = []
     nimg = int(origin.nimg)
-    for part in parts:
+    for steps in rungs:
         for name in names:
             progress.nimg = nimg
-            reached[name] = _continued(programs, reached[name].state, part, progress)
+            reached[name] = _continued(programs, reached[name].state, steps, progress)
         losses.append(strategist.compare({name: reached[name].look for name in names}))
         names = strategist.abreast([name for name in names if reached[name].look])
-        nimg += FORK_PARTS * part * programs.step_nimg
+        nimg += steps * programs.step_nimg
         if len(names) < 2:
             break
     leader = max(names, key=strategist.weights().__getitem__, default=None)
     progress.nimg = nimg if leader else int(origin.nimg)
     progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
     return Forked(reached[leader].state if leader else origin, leader, losses)
-
-
-def _part(nimg: float, step_nimg: int) -> int:
-    """Steps of one part of a continuation of so many images."""
-    return max(1, int(nimg) // step_nimg // FORK_PARTS)
 
 
 def _under(state: GanState, name: str) -> GanState:
@@ -95,20 +98,23 @@ def factors(name: str) -> Strategy:
     return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))
 
 
-def _continued(programs: Programs, state: GanState, part: int, progress: Progress) -> Continuation:
-    """Trains on for a few parts of so many steps; the state's buffers are given away.
+def _continued(programs: Programs, state: GanState, steps: int, progress: Progress) -> Continuation:
+    """Trains on for so many steps; the state's buffers are given away.
 
-    Judged is the mean of the generators on the way: the run's own averages would hardly have moved, and the last
-    iterate alone is left to chance.
+    Judged is the mean of the generators on the way. The last iterate is noisy, the more so the higher the rates: it
+    would have every fork go for lower ones. And the run's own averages would hardly have moved.
     """
-    gens, info = [], None
-    for _ in range(FORK_PARTS):
-        state, info, _ = advance(programs, state, part, progress)
-        gens.append(outliving(state.gen))
-    if info is None or not bool(info.finite):
+    gens, done, part = [], 0, max(1, steps // FORK_PARTS)
+    finite = True
+    while done < steps:
+        state, info, _ = advance(programs, state, min(part, steps - done), progress)
+        done = min(done + part, steps)
+        finite = bool(info.finite)
+        gens += [outliving(state.gen)] if done > SETTLED * steps else []
+    if not finite:
         return Continuation(state, None)
     began = time.monotonic()
-    scores = programs.evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens[1:]))
+    scores = programs.evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens))
     progress.evaluation_seconds += time.monotonic() - began
     figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
     return Continuation(state, Best(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence))

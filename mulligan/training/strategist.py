@@ -23,7 +23,9 @@ from mulligan.online.simplex import SimplexState, entropic, fixed, leave, tsalli
 from mulligan.training.progress import Best
 from mulligan.types import Ftrl
 
-FORK_PARTS = 4  # a continuation is judged by the mean of its generators at the ends of all its parts but the first
+FORK_PARTS = 8  # at whose ends the generators are averaged by which a continuation is judged
+SETTLED = 0.25  # of a continuation, before which its generators do not count
+FEWEST_STEPS = 4  # of a continuation
 CERTAINTY = 10.0  # eta in forks: KID lower by a factor of e^(1/10) weighs e times as much
 BEHIND = 0.1  # of the leader's weight, below which a strategy is given up for the rest of a fork
 FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in units of log KID
@@ -64,8 +66,10 @@ class Fork(NamedTuple):
 
 
 FORKS = (
-    Fork(0.0, (PLAIN, "rates / 10", "rates / 3", "gamma / 5"), (0.01, 0.02)),
-    Fork(0.7, (PLAIN, "rates / 3"), (0.03,)),
+    Fork(0.0, (PLAIN, "rates / 10", "rates / 3", "rates x 3"), (0.01, 0.02)),
+    Fork(0.15, (PLAIN, "rates / 3"), (0.02,)),
+    Fork(0.35, (PLAIN, "rates / 3"), (0.02,)),
+    Fork(0.6, (PLAIN, "rates / 3"), (0.02,)),
 )
 
 
@@ -117,11 +121,13 @@ class Strategist:
             return [name for name, awake in zip(self.names, np.asarray(self.state.awake), strict=True) if awake]
         return []
 
-    def begin(self, names: Sequence[str]) -> list[str]:
-        """A new game, whose strategies are those of `names` that the prior allows: forks at different times differ in
-        who is best."""
-        state = self._player.init()
-        self.state = leave(state, jnp.array([name not in names for name in self.names]))
+    def begin(self, names: Sequence[str], raised: bool = False) -> list[str]:
+        """A new game among those of `names` that the prior allows: at different times different strategies are best.
+
+        Where rates were `raised` above the recipe's, nothing is as the recipe says any more, and all weigh the same.
+        """
+        state = leave(self._player.init(), jnp.array([name not in names for name in self.names]))
+        self.state = state._replace(log_prior=jnp.zeros_like(state.log_prior)) if raised else state
         return self.awake()
 
     def compare(self, looks: dict[str, Best | None]) -> dict[str, float]:

@@ -125,13 +125,38 @@ def test_every_play_is_the_leader(gradients, centre):
         np.testing.assert_allclose(played[-1], minimize(objective, centre.astype(np.float64)).x, atol=1e-4)
 
 
+LEADERS = ("ftrl", "optimistic", "adaptive")
+RATES = np.linspace(0.1, 0.5, ROUNDS, dtype=np.float32)
+SLOPES = np.random.default_rng(0).normal(size=(ROUNDS, 3)).astype(np.float32)
+START = np.array([1.0, -2.0, 0.5], np.float32)
+
+
+def changing_rate(count):
+    return jnp.asarray(RATES)[count]
+
+
+@pytest.mark.parametrize("name", LEADERS)
+def test_a_play_is_the_leader_at_the_rate_of_its_own_round(name):
+    """Whatever the rates before: that of the first update is the rate of count 0."""
+    played = plays(KINDS[name](changing_rate), SLOPES, jnp.asarray(START))
+    for t in (0, 5, ROUNDS - 1):
+        constant = plays(KINDS[name](float(RATES[t])), SLOPES, jnp.asarray(START))
+        np.testing.assert_allclose(played[t + 1], constant[t + 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEADERS)
+def test_without_a_centre_the_start_is_the_centre(name):
+    start = jnp.asarray(START)
+    assert_close(plays(KINDS[name](0.3), SLOPES, start), plays(KINDS[name](0.3, centre=start), SLOPES, start))
+
+
 # FTRL-proximal
 
 
-def keras_ftrl(start, gradients, rate, l1, l2, power=0.5, initial=0.1):
-    """The update documented for `keras.optimizers.Ftrl`, in float64: all plays."""
+def keras_ftrl(start, gradients, rates, l1, l2, power=0.5, initial=0.1):
+    """The update documented for `keras.optimizers.Ftrl`, in float64: all plays; one rate, or one a round."""
     w, z, n, played = start.astype(np.float64), np.zeros(3), np.full(3, initial), [start]
-    for g in gradients.astype(np.float64):
+    for g, rate in zip(gradients.astype(np.float64), np.broadcast_to(rates, len(gradients)), strict=True):
         previous, n = n, n + g**2
         z = z + g - (n**power - previous**power) / rate * w
         w = np.where(np.abs(z) <= l1, 0.0, (np.sign(z) * l1 - z) / (n**power / rate + 2 * l2))
@@ -155,6 +180,12 @@ def proximal(start, gradients, l1, l2, power):
 def test_proximal_follows_the_rule_of_keras(start, gradients, l1, l2, power):
     expected = keras_ftrl(start, gradients, 0.5, l1, l2, power)
     np.testing.assert_allclose(proximal(start, gradients, l1, l2, power), expected, rtol=1e-5, atol=2e-6)
+
+
+def test_proximal_takes_a_rate_of_each_round():
+    expected = keras_ftrl(START, SLOPES, RATES, 0.3, 0.5)
+    played = plays(online.ftrl_proximal(changing_rate, 0.3, 0.5), SLOPES, jnp.asarray(START))
+    np.testing.assert_allclose(played, expected, rtol=1e-5, atol=2e-6)
 
 
 def test_proximal_agrees_with_keras_itself():

@@ -71,6 +71,12 @@ def test_diagonal_has_its_closed_form():
     np.testing.assert_allclose(minimise_quadratic(np.diag(variances), np.zeros(ARMS)), expected, atol=2e-4)
 
 
+def test_an_arm_that_does_as_well_alone_is_taken_alone():
+    """The least point without the simplex is an arm, so that the objective hardly rises to any side of it."""
+    for arm in range(ARMS):
+        np.testing.assert_array_equal(minimise_quadratic(np.eye(ARMS), np.eye(ARMS)[arm]), np.eye(ARMS)[arm])
+
+
 def test_an_objective_without_curvature_takes_the_best_arm():
     got = minimise_quadratic(np.zeros((ARMS, ARMS)), np.array([0.1, 0.3, 0.2, 0.0, -1.0, 0.0]))
     np.testing.assert_array_equal(got, np.eye(ARMS)[1])

@@ -10,7 +10,7 @@ from small_runs import RECIPE, assert_same_end, broken_chunks, events
 from mulligan.errors import Interrupted
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.training.budget import Budget
-from mulligan.training.strategist import FORKS, PLAIN, STRATEGIES
+from mulligan.training.strategist import FEWEST_STEPS, FORKS, PLAIN, STRATEGIES
 
 IMAGES = Budget(images=8_000, seconds=None)
 FORKING = dataclasses.replace(RECIPE, strategy="fork")
@@ -55,7 +55,7 @@ def test_the_first_fork_begins_before_the_first_step(forked):
     first = events(forked, "strategy")[0]
     before = [e for e in events(forked) if e["kind"] == "chunk" and e["nimg"] <= first["nimg"]]
     assert before == []
-    assert 0 < first["nimg"] <= max(sum(FORKS[0].rungs) * 8_000, 4 * 32 * len(FORKS[0].rungs))
+    assert 0 < first["nimg"] <= max(sum(FORKS[0].rungs) * 8_000, 32 * FEWEST_STEPS * len(FORKS[0].rungs))
 
 
 def test_rates_far_too_high_are_left_at_once(tmp_path):
@@ -80,7 +80,7 @@ def test_a_run_interrupted_after_a_fork_ends_as_if_it_had_not_been(forked, tmp_p
 
 
 def test_where_all_strategies_fail_the_run_goes_on_from_where_they_began(monkeypatch, tmp_path):
-    broken_chunks(monkeypatch, breaks=set(range(1, 1 + 4 * len(FORKS[0].names))))
+    broken_chunks(monkeypatch, breaks=set(range(1, 1 + FEWEST_STEPS * len(FORKS[0].names))))
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=FORKING))
     first = events(tmp_path / "run", "strategy")[0]
     assert first["strategy"] is None

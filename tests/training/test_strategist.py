@@ -52,6 +52,14 @@ def test_each_fork_is_a_game_of_its_own_among_those_that_take_part():
     assert weights["rates / 3"] == 0
 
 
+def test_rates_that_were_raised_have_no_privilege():
+    strategist = Strategist("fork")
+    strategist.begin([PLAIN, "rates / 3"], raised=True)
+    assert strategist.weights()[PLAIN] == pytest.approx(0.5)
+    strategist.compare({PLAIN: look(0.1, 1e-6), "rates / 3": look(0.0999, 1e-6)})
+    assert strategist.leader() == "rates / 3"
+
+
 def test_who_is_left_behind_in_a_fork_gives_up():
     strategist = Strategist("fork")
     names = strategist.begin([PLAIN, "gamma x 5", "gamma / 5"])
