@@ -152,13 +152,15 @@ def judge_network(chosen: argparse.Namespace) -> Embed:
 
 def run(chosen: argparse.Namespace) -> None:
     bench, embed = Bench(chosen.results), judge_network(chosen)
-    rates = {name: best_rate(name, bench, chosen, embed) for name in chosen.contenders if CONTENDERS[name].free_rate}
+    players = [name for name in chosen.contenders if name in CONTENDERS]
+    rates = {name: best_rate(name, bench, chosen, embed) for name in players if CONTENDERS[name].free_rate}
     pools = {"omniglot": drawings(chosen.data, 1)}
     pools |= {name: foreign(chosen.data, name) for name in ("mnist", "fashion_mnist")}
-    for family, shots, updates in SWEEP if chosen.sweep else PROTOCOL:
+    wanted = SWEEP if chosen.sweep else PROTOCOL
+    for family, shots, updates in [setting for setting in wanted if setting[0] in chosen.families]:
         for seed in chosen.seeds:
             cases = cases_of(pools[family], shots, CLASSES, seed)
-            for name in (*chosen.contenders, *(FLOORS if updates == UPDATES else ())):
+            for name in chosen.contenders:
                 key = {"family": family, "shots": shots, "updates": updates, "name": name, "seed": seed}
 
                 def work(name=name, cases=cases, updates=updates, seed=seed) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def pictures(chosen: argparse.Namespace) -> None:
     """Characters never seen: four drawings, then samples after 0, 1 and 10 updates, a row a character."""
     for family, pool in (("omniglot", drawings(chosen.data, 1)), ("mnist", foreign(chosen.data, "mnist"))):
         cases = cases_of(pool, 4, CLASSES, 0)
-        for name in chosen.contenders:
+        for name in [name for name in chosen.contenders if name in CONTENDERS]:
             contender = CONTENDERS[name]
             rate = best_rate(name, Bench(chosen.results), chosen, judge_network(chosen)) if contender.free_rate else 0.0
             player = ready(name, chosen.results, rate, 0)
@@ -222,7 +224,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["learn", "judge", "run", "table", "pictures"])
     parser.add_argument("--contender", choices=CONTENDERS, default="ours")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    everyone = [*CONTENDERS, *FLOORS]
+    parser.add_argument("--contenders", nargs="+", choices=everyone, default=everyone)
+    parser.add_argument("--families", nargs="+", default=["omniglot", "mnist", "fashion_mnist"])
     parser.add_argument("--seconds", type=float, default=1200.0, help="of learning, over all calls")
     parser.add_argument("--steps", type=int, default=None, help="outer steps, at most")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])

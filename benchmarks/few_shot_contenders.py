@@ -20,7 +20,7 @@ ONES = INNER.hyperparameters
 FIGR = dataclasses.replace(
     INNER, loss="wasserstein", penalty="gradient", batch=4, matching=0.0, hyperparameters=ONES._replace(gamma=20.0)
 )
-TUNED = (1e-3, 5e-3, 1e-2, 2e-2)  # rates that are tried for Adam
+TUNED = (1e-3, 5e-3, 1e-2, 2e-2, 5e-2)  # rates that are tried for Adam
 
 
 class Contender(NamedTuple):

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from benchmarks.few_shot_contenders import FIGR
-from benchmarks.throughput import ROOT, spread
+from benchmarks.throughput import ROOT, peers_python, spread
 from mulligan.game.gradients import Players
 from mulligan.meta.episodes import Deal
 from mulligan.meta.initialisation import Initialisation, Inner
@@ -35,7 +35,6 @@ from mulligan.meta.starts import inner_of
 from mulligan.networks.layers import Conv, Dense, randomised
 
 LATENT, SIDE, BLOCKS, UPDATES = 100, 32, 4, 10
-PEER = ROOT / "benchmarks" / "peers" / ".venv" / "bin" / "python"
 
 
 class Norm(eqx.Module):
@@ -141,7 +140,7 @@ class Ours:
 
 
 def theirs(width: int, seconds: float, seed: int) -> dict[str, float]:
-    command = [PEER, "-m", "benchmarks.peers.figr", str(width), str(seconds), str(seed)]
+    command = [peers_python(), "-m", "benchmarks.peers.figr", str(width), str(seconds), str(seed)]
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ)
     return json.loads(done.stdout.splitlines()[-1])
 

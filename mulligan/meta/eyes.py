@@ -51,7 +51,8 @@ class Eyes(eqx.Module):
 def blank_eyes(shape: tuple[int, ...], key: Key) -> Eyes:
     """Eyes for a pool of this shape, `[t, n, h, w, c]`, that have learned nothing."""
     h, w, c = shape[2:]
-    layers = build(Architecture(disc_width=WIDTH), (h, w, c), 0, key).disc.layers
+    disc: Any = build(Architecture(disc_width=WIDTH), (h, w, c), 0, key).disc
+    layers = disc.layers
     features = jax.eval_shape(lambda x: _through(layers, x), jnp.zeros((1, h, w, c))).shape[1:]
     last = randomised(Dense(features, (FEATURES,)), jax.random.fold_in(key, 1))
     return Eyes(layers, last, tuple(jnp.ones(()) for _ in range(len(layers) // 2 + 2)))

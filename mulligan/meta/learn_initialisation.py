@@ -162,7 +162,8 @@ class _Classroom:
         self.course, self.pool = course, jnp.asarray(pool)
         self.folder = make_folder(_beside(course.out))
         self.identity = _identity(course.curriculum, pool)
-        self.shape = tuple(int(side) for side in pool.shape[2:])
+        h, w, c = pool.shape[2:]
+        self.shape = (h, w, c)
         self.curriculum = dataclasses.replace(
             course.curriculum, turns=course.curriculum.turns and self.shape[0] == self.shape[1]
         )

@@ -60,8 +60,10 @@ def fomaml(lesson: Lesson, learned: Initialisation, episode: Episode, key: Key) 
     """
     inner_key, outer_key = jax.random.split(key)
     adapted = adapt(lesson.inner, learned, Data(episode.support), inner_key)
-    losses = partial(lesson.objective.losses, query=pixels(episode.query), key=outer_key)
-    gradient, loss = _uphill(lesson.objective, losses, adapted)
+    query = pixels(episode.query)
+    gradient, loss = _uphill(
+        lesson.objective, lambda players: lesson.objective.losses(players, query, outer_key), adapted
+    )
     way = _less(adapted, learned.centre)
     return Verdict(Initialisation(gradient, jax.tree.map(jnp.multiply, gradient, way)), loss)
 
@@ -154,7 +156,7 @@ def outer_adam(
       rate: a number, or a function of the outer steps made.
     """
 
-    def faster(updates: Initialisation) -> Initialisation:
+    def faster(updates: Any) -> Any:
         return updates._replace(log_scale=jax.tree.map(lambda leaf: scale_factor * leaf, updates.log_scale))
 
     return optax.chain(
@@ -198,7 +200,7 @@ def outer_step(
     verdicts = over_tasks(of_task)(jax.random.split(batch_key, study.tasks))
     gradient, loss = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), verdicts)
     moves, optimiser = study.optimiser.update(gradient, state.optimiser, state.learned)
-    learned = optax.apply_updates(state.learned, moves)
+    learned: Any = optax.apply_updates(state.learned, moves)
     halflife = jnp.minimum(study.halflife, 0.1 * state.steps)  # early steps are soon forgotten
     share = -jnp.expm1(-jnp.log(2.0) / jnp.maximum(halflife, 1e-6))
     average = jax.tree.map(lambda mean, now: mean + share * (now - mean), state.average, learned)
