@@ -15,7 +15,7 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from benchmarks.throughput import RESULTS, ROOT, warn_when_busy
 from mulligan.budget import parse_images
 from mulligan.game.state import Game, GanState, initial_state, scheduled
 from mulligan.meta.default import default_recipe
+from mulligan.meta.practice import unguarded
 from mulligan.meta.trial import pool
 from mulligan.metrics.kernel import mmd2_unbiased
 from mulligan.networks.architecture import build
@@ -70,6 +71,7 @@ CONTENDERS = {
     "gap-aware": lambda images: {"gap_aware": True},
     "PBT": lambda images: {},
     "learned": lambda images: {"learned_schedule": "s1"},
+    "unguarded": lambda images: {"learned_schedule": "s1"},
 }
 
 
@@ -149,14 +151,26 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
     known = ready(task, chosen.data, chosen.size)
     recipe = recipe_of(contender, factor, known.task, chosen.images)
     player = player_of(recipe, known, chosen.images)
-    run = population if contender == "PBT" else alone
+    run = {"PBT": population, "unguarded": partial(alone, change=freed)}.get(contender, alone)
     kids, state = run(player, recipe, known, seed)
-    guarded = {"guarded": int(state.schedule.guarded)} if contender == "learned" else {}
+    guarded = {"guarded": int(state.schedule.guarded)} if recipe.learned_schedule else {}
     return {"kids": [round(kid, 5) for kid in kids], "recipe": recipe.hash(), **guarded}
 
 
-def alone(player: Player, recipe: Recipe, known: Ready, seed: int) -> tuple[list[float], GanState]:
-    state, kids = player.start(recipe, seed), []
+def freed(state: GanState) -> GanState:
+    """With a learned schedule that has no guard."""
+    return state._replace(schedule=state.schedule._replace(controller=unguarded(state.schedule.controller)))
+
+
+def alone(
+    player: Player,
+    recipe: Recipe,
+    known: Ready,
+    seed: int,
+    change: Callable[[GanState], GanState] = lambda state: state,
+) -> tuple[list[float], GanState]:
+    """One run, whose state is changed before it begins."""
+    state, kids = change(player.start(recipe, seed)), []
     for look in range(1, LOOKS + 1):
         state, finite = player.train(state, player.images * look / LOOKS)
         kids.append(judged(known.test, state) if finite else WORST)
@@ -276,7 +290,7 @@ def ratio(found: Found, contender: str, tasks: list[str], seeds: list[int], of: 
 
 
 def sensitivity(found: Found, contender: str, tasks: list[str], factors: list[float], seeds: list[int]) -> str:
-    """Over windows of thirty times in the rate (33 from 0.3 to 10): median KID at the worst factor over that at the best; of each task."""
+    """Over windows of thirty times in the rate (33 from 0.3): median KID at the worst factor over the best, by task."""
     windows = [[f for f in factors if low <= f <= 34 * low] for low in factors if 30 * low <= factors[-1] * 1.01]
     cells = []
     for task in tasks:

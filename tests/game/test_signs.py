@@ -72,14 +72,15 @@ def test_a_program_that_nobody_looks_at_them_in_is_the_one_without(monkeypatch):
     def compiled():
         of = playing()
         program = jax.jit(lambda state, steps: chunk(of, state, Data(IMAGES), steps))
-        return program.lower(start(of), jnp.int32(1)).compile().as_text().split("\n\n", 1)[1]
+        return operations(program.lower(start(of), jnp.int32(1)).compile().as_text())
 
     with_signs = compiled()
     nothing = Signs(*[jnp.zeros(())] * len(Signs._fields))
     monkeypatch.setattr(dynamics, "signs", lambda before, gradients, sight: nothing)
-    assert without_names(compiled()) == without_names(with_signs)
+    assert compiled() == with_signs
+    assert len(with_signs) > 100
 
 
-def without_names(text):
-    """A compiled program without where in the source each operation came from."""
-    return re.sub(r", metadata=\{[^}]*\}", "", text)
+def operations(text):
+    """Those of a compiled program, without where in the source each came from."""
+    return [re.sub(r", metadata=\{[^}]*\}", "", line) for line in text.splitlines() if " = " in line]
