@@ -56,9 +56,9 @@ def wanted(task: Task, images: int, ended: Sequence[Trial], budgets: Mapping[str
     for recipe in promising(known, task.hash):
         yield Assignment(task, recipe, 0, images)
     rng = np.random.default_rng([SEED, len(ended), int(task.hash[:8], 16)])
-    limits = _limits(images)
+    within = limits(images)
     while True:
-        bred = child(known, rng, lambda recipe: refusal(recipe, TYPICAL, 0, limits) is None)
+        bred = child(known, rng, lambda recipe: refusal(recipe, TYPICAL, 0, within) is None)
         yield Assignment(task, bred, 0, images)
 
 
@@ -73,17 +73,17 @@ def recipe_at(index: int, task: Task, images: int) -> Recipe:
 @lru_cache(maxsize=4096)
 def _drawn(index: int, images: int) -> Recipe:
     space, rng = Space(), np.random.default_rng((SEED, index))
-    limits = _limits(images)
+    within = limits(images)
     start = default_recipe(TYPICAL, 10_000, Budget(images, None))
     while True:
         recipe = space.sample(rng) if index % 2 else start
         for _ in range(0 if index % 2 else rng.geometric(0.5)):
             recipe = space.mutate(recipe, rng)
-        if refusal(recipe, TYPICAL, 0, limits) is None:
+        if refusal(recipe, TYPICAL, 0, within) is None:
             return recipe
 
 
-def _limits(images: int) -> Limits:
+def limits(images: int) -> Limits:
     return Limits(budget_flops(TYPICAL, images), int(images * LEAST_SHARE), int(MOST_BYTES))
 
 

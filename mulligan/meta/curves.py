@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.default import default_recipe
+from mulligan.meta.default import default_recipe, handmade_recipe
 from mulligan.meta.record import FAILED, Point, TaskRecord, Trial
 from mulligan.meta.trial import FIRST_LOOK, GROWTH, budget_flops
 from mulligan.networks.layers import ImageShape
@@ -25,7 +25,7 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 GRID = np.arange(25.0)  # places, up to four million images of the yardstick
-DEFAULT = "default"  # name of the recipe that stands before anything is learned, which differs between tasks
+DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.default`
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
 LEAST_KID = 1e-4  # where no interval says how exact a KID is
 PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
@@ -130,7 +130,7 @@ class Comparison(NamedTuple):
 
     Attributes:
       tasks: those on which the anchor was tried.
-      recipes: by name, see `name_of`; of DEFAULT every task has its own.
+      recipes: by name, see `name_of`; of those in NAMED every task has its own.
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
@@ -188,10 +188,12 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
 
 
 def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
-    """DEFAULT for what is the default on this task, for a short budget or for `images` of the yardstick; or a hash."""
+    """DEFAULT or HANDMADE for what that is on this task, for a short budget or `images` of the yardstick; or a hash."""
     tried = _tried(recipe)
-    defaults = (_tried(default_for(task, budget)) for budget in (1.0, images))
-    return DEFAULT if tried in defaults else _hash(tried)
+    for name, named in NAMED.items():
+        if any(tried == _tried(named(task, budget)) for budget in (1.0, images)):
+            return name
+    return _hash(tried)
 
 
 def _tried(recipe: Recipe) -> Recipe:
@@ -207,6 +209,14 @@ def _hash(recipe: Recipe) -> str:
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in images of the yardstick."""
     return default_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+
+
+def handmade_for(task: TaskRecord, images: float) -> Recipe:
+    """The recipe made by hand for a task and a budget in images of the yardstick."""
+    return handmade_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+
+
+NAMED = {DEFAULT: default_for, HANDMADE: handmade_for}  # each of a task and a budget in images of the yardstick
 
 
 def _with_failures(

@@ -11,7 +11,7 @@ propose what was tried before, and foretell any recipe's curve, with intervals t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +19,18 @@ from jaxtyping import Float
 
 from mulligan.meta.continuation import Residuals, Seen, learn_residuals, of_trial, together
 from mulligan.meta.curriculum import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.curves import DEFAULT, GRID, Curve, compare, default_for, flops_at, lowest_so_far, name_of, place
+from mulligan.meta.curves import (
+    DEFAULT,
+    GRID,
+    HANDMADE,
+    NAMED,
+    Curve,
+    compare,
+    flops_at,
+    lowest_so_far,
+    name_of,
+    place,
+)
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import Kinship, learn_kinship
 from mulligan.meta.portfolio import chances, greedy, ranks
@@ -103,6 +114,7 @@ class Learned:
     Attributes:
       spread: standard deviation between recipes in log KID, for those that were never tried.
       origin: name of the prior, for people.
+      fallback: name of the recipe that is never refused; HANDMADE where families are held out: DEFAULT rests on all.
     """
 
     kinship: Kinship
@@ -110,11 +122,14 @@ class Learned:
     residuals: Residuals
     spread: float
     origin: str
+    fallback: str = DEFAULT
     _curves: dict[tuple[str, str], Curve] = field(default_factory=dict, repr=False, compare=False)
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        default = {DEFAULT: default_for(question.task, question.images)}
-        offered = default | self.kinship.comparison.recipes | default
+        recipe = NAMED[self.fallback](question.task, question.images)
+        default = {name_of(question.task, recipe, question.images): recipe}
+        offered = default | self.kinship.comparison.recipes
+        offered |= {name: NAMED[name](question.task, question.images) for name in NAMED if name in offered} | default
         weights = self.worlds.weights(question.task)
         losses = at_place(self.worlds.differences(question.task, offered), question.place)
         columns = self._chosen(question, list(offered.values()), losses, number)
@@ -143,7 +158,7 @@ class Learned:
 
     def _origin(self, question: Question, name: str) -> str:
         comparison = self.kinship.comparison
-        if name == DEFAULT:
+        if name in (DEFAULT, self.fallback):
             return "the default"
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
         return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
@@ -175,7 +190,7 @@ class Learned:
         key = question.task.id, name
         if key not in self._curves:
             self._curves[key] = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
-        known = name == DEFAULT or name in self.kinship.comparison.recipes
+        known = name in (DEFAULT, self.fallback) or name in self.kinship.comparison.recipes
         return self._curves[key], 0.0 if known else self.spread
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
@@ -191,7 +206,7 @@ class DefaultOnly:
     learned: Learned
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        recipe = default_for(question.task, question.images)
+        recipe = NAMED[self.learned.fallback](question.task, question.images)
         return (Proposal(recipe, 1.0, self.forecast(question, recipe), "the default"),)
 
     def forecast(
@@ -251,6 +266,14 @@ def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
 def _of_tasks(kinship: Kinship, origin: str) -> Learned:
     worlds = TaskWorlds(kinship)
     return Learned(kinship, worlds, learn_residuals(left_over(kinship, worlds)), spread_of(kinship), origin)
+
+
+def unlearned(prior: Prior) -> Prior:
+    """The same prior with the hand-made recipe for a default."""
+    if isinstance(prior, DefaultOnly):
+        return replace(prior, learned=replace(prior.learned, fallback=HANDMADE))
+    assert isinstance(prior, Learned)
+    return replace(prior, fallback=HANDMADE)
 
 
 PRIORS: dict[str, Callable[[Sequence[TaskRecord], Sequence[Trial]], Prior]] = {

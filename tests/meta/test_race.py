@@ -167,6 +167,12 @@ def test_where_every_arm_fails_the_sentence_says_why(task, tmp_path):
         Race(contest(tmp_path / "run", task, arms)).run()
 
 
+def test_where_every_arm_diverges_the_sentence_says_so(task, tmp_path):
+    arms = (Arm(recipe(1e30), 0.5, "one"), Arm(recipe(1e31), 0.5, "other"))
+    with pytest.raises(MulliganError, match=r"no recipe came to anything \(one: .*; other: .*\); give another"):
+        Race(contest(tmp_path / "run", task, arms)).run()
+
+
 def test_an_arm_that_fails_does_not_end_the_race(task, tmp_path):
     impossible = Recipe(architecture=SMALL, loss="no such loss")
     Race(contest(tmp_path / "run", task, (Arm(impossible, 0.9, "one"), Arm(GOOD, 0.1, "other")))).run()
