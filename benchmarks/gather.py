@@ -4,16 +4,14 @@
     python benchmarks/gather.py --place first.db --ship
 
 Every family of `../shared/data` that is there is learned from, and the built-in ones, at 16x16: small images make a
-trial a matter of seconds. First every recipe of `benchmarks/design.py` is tried on every task for a quarter of a short
-trial; the best by mean rank go on to whole ones, a few of those to four times that; then recipes are bred from the best
-(`meta/evolution.py`) and go the same way. With `--ship` all that the place then holds is written to
+trial a matter of seconds. First come the rows of `benchmarks/design.py`, then recipes bred from the best of them
+(`meta/evolution.py`), each on a few tasks first. With `--ship` all that the place then holds is written to
 `mulligan/data/experience-DATE.jsonl.gz`: numbers alone, never images.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import multiprocessing
 import os
 import time
@@ -21,11 +19,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.design import FIXED, recipes_for
+from benchmarks.design import QUARTER, rows
 from mulligan.budget import parse_seconds
 from mulligan.meta.curriculum import limits
 from mulligan.meta.evolution import Candidate, candidates, child, promising
@@ -59,16 +56,7 @@ COLOUR = (
 )
 
 
-class Rung(NamedTuple):
-    """A length of trials, in images of the yardstick, and how many of the recipes of the rung before get there."""
-
-    images: int
-    best: int
-    tasks: int  # of each worker's tasks, the first so many
-
-
-RUNGS = (Rung(8000, 10**6, 10**6), Rung(32_000, 10, 10**6), Rung(128_000, 3, 4))
-BRED = 6  # recipes bred before promising ones are looked at again
+BRED = 4  # recipes bred before promising ones are looked at again
 PANEL = 3  # tasks of each worker on which a bred recipe is tried first
 
 
@@ -146,36 +134,23 @@ def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[Assignment
 
     One recipe after the other, so that its compiled programs serve all tasks of a shape.
     """
-    yield from rungs(tasks, experience)
-    rng = np.random.default_rng([0, len(list(experience.trials())), len(tasks)])
+    for row in rows():
+        yield from (Assignment(task, row.recipe(task), row.seed, row.images) for task in tasks[: row.tasks])
+    within = limits(QUARTER)
     while True:
-        known = known_at(experience, RUNGS[0].images)
+        known = tried(experience)
+        rng = np.random.default_rng([len(known), len(tasks)])
         for _ in range(BRED):
-            bred = child(
-                known, rng, lambda recipe: refusal(recipe, (SIZE, SIZE, 1), 0, limits(RUNGS[0].images)) is None
-            )
-            yield from (Assignment(task, bred, 0, RUNGS[0].images) for task in tasks[:PANEL])
-        known = known_at(experience, RUNGS[0].images)
+            bred = child(known, rng, lambda recipe: refusal(recipe, (SIZE, SIZE, 1), 0, within) is None)
+            yield from (Assignment(task, bred, 0, QUARTER) for task in tasks[:PANEL])
+        known = tried(experience)
         for task in tasks:
-            yield from (Assignment(task, recipe, 0, RUNGS[0].images) for recipe in promising(known, task.hash)[:BRED])
-        yield from rungs(tasks, experience)
+            yield from (Assignment(task, recipe, 0, QUARTER) for recipe in promising(known, task.hash)[:BRED])
 
 
-def rungs(tasks: Sequence[Task], experience: Experience) -> Iterator[Assignment]:
-    """The designed recipes on the first rung, the fixed ones and those of the best mean rank on the later ones."""
-    for recipe_of in recipes_for(RUNGS[0].images):
-        yield from (Assignment(task, recipe_of(task), 0, RUNGS[0].images) for task in tasks)
-    for before, rung in itertools.pairwise(RUNGS):
-        best = sorted(known_at(experience, before.images), key=lambda each: each.fitness)
-        for fixed in FIXED:
-            yield from (Assignment(task, fixed(task, rung.images), 0, rung.images) for task in tasks[: rung.tasks])
-        for each in best[: rung.best]:
-            yield from (Assignment(task, each.recipe, 0, rung.images) for task in tasks[: rung.tasks])
-
-
-def known_at(experience: Experience, images: int) -> list[Candidate]:
-    """Every recipe that was tried for so many images, with its ranks."""
-    budgets = {task.id: budget_flops(task.shape, images) for task in experience.tasks()}
+def tried(experience: Experience) -> list[Candidate]:
+    """Every recipe that was tried for a quarter of a short trial, with its ranks."""
+    budgets = {task.id: budget_flops(task.shape, QUARTER) for task in experience.tasks()}
     return candidates(experience.trials(), budgets)
 
 

@@ -117,7 +117,7 @@ def _proposed(prior: str, case: Case) -> dict[int, float]:
 
 LEARNED = ("portfolio", "nearest", "surrogate")
 CONTENDERS: dict[str, Contender] = {
-    "default recipe": only_default,
+    "hand-made default": only_default,
     "random search": random_search,
     "successive halving": random_halving,
     "Optuna: TPE, Hyperband": optuna_tpe,
