@@ -103,4 +103,4 @@ def recorded(trial: Trial) -> tuple[Point, ...]:
 
 def rng_of(task: TaskRecord, seed: int) -> np.random.Generator:
     """The same for all contenders, another for each task and seed."""
-    return np.random.defaultrng_of([seed, zlib.crc32(task.id.encode())])
+    return np.random.default_rng([seed, zlib.crc32(task.id.encode())])

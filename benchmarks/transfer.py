@@ -122,13 +122,17 @@ CONTENDERS: dict[str, Callable[[Setting], Allocator]] = {
 
 
 def outcome(setting: Setting, allocator: Allocator) -> dict[str, Any]:
-    """Trains, and judges what came of it on the test split."""
+    """Trains, and judges what came of it."""
     live = Live(setting.task, setting.images, setting.seed)
-    trace = run(live, allocator)
+    return outcome_of(live, run(live, allocator))
+
+
+def outcome_of(live: Live, trace: Trace) -> dict[str, Any]:
+    """The lowest KIDs on the way, and that of the best generator on the test split."""
     found: dict[str, Any] = {"spent": trace.spent.tolist(), "lowest": trace.lowest.tolist(), "kid": None}
     if live.best is not None:
         sampler = Sampler.make(live.best.recipe.architecture, 0)
-        found["kid"] = Evaluator.make(setting.task, sampler, "test")(live.best.gen)["kid"]
+        found["kid"] = Evaluator.make(live.task, sampler, "test")(live.best.gen)["kid"]
         found["recipe"] = live.best.recipe.to_json()
     return found | {"seconds": sum(course.cost()["training_cpu_seconds"] for course in live.arms)}
 

@@ -51,7 +51,7 @@ def best_single(cases: Sequence[Case]) -> Pick:
 
 def lowest(case: Case, index: int) -> Trace:
     """One arm alone for the whole budget."""
-    return replay([arm.curve for arm in case.arms], partial(in_turn, [index], math.inf), case.budget)
+    return replay([case.arms[index].curve], partial(in_turn, [0], math.inf), case.budget)
 
 
 def lasts(trace: Trace, budget: float) -> bool:

@@ -28,6 +28,7 @@ GRID = np.arange(25.0)  # places, up to four million images of the yardstick
 DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.default`
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
 LEAST_KID = 1e-4  # where no interval says how exact a KID is
+HELD = 4  # places past its end for which a difference is held: a short trial says nothing of a long run
 PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at GRID, NaN where not seen
@@ -107,13 +108,22 @@ def weighted_mean(values: Float[np.ndarray, "n ..."], weights: Float[np.ndarray,
     return np.where(total > 0, (shares * np.where(seen, values, 0)).sum(axis=0) / np.where(total > 0, total, 1), np.nan)
 
 
-def carried(curves: Float[np.ndarray, "... g"]) -> Float[np.ndarray, "... g"]:
-    """Curves with their first value before it and their last one after it; all NaN stays so."""
+def carried(curves: Float[np.ndarray, "... g"], places: int = len(GRID)) -> Float[np.ndarray, "... g"]:
+    """Curves with their first value before it, and their last one for so many places after it; all NaN stays so.
+
+    Example:
+      >>> carried(np.array([np.nan, 1.0, 2.0, np.nan, np.nan]), places=1).tolist()
+      [1.0, 1.0, 2.0, 2.0, nan]
+    """
     filled = curves.copy()
+    left = np.where(np.isnan(filled[..., 0]), 0, places)
     for column in range(1, filled.shape[-1]):
-        filled[..., column] = np.where(np.isnan(filled[..., column]), filled[..., column - 1], filled[..., column])
+        missing = np.isnan(filled[..., column])
+        left = np.where(missing, left - 1, places)
+        filled[..., column] = np.where(missing & (left >= 0), filled[..., column - 1], filled[..., column])
     for column in range(filled.shape[-1] - 2, -1, -1):
-        filled[..., column] = np.where(np.isnan(filled[..., column]), filled[..., column + 1], filled[..., column])
+        before = np.isnan(filled[..., column]) & np.isnan(filled[..., : column + 1]).all(axis=-1)
+        filled[..., column] = np.where(before, filled[..., column + 1], filled[..., column])
     return filled
 
 
@@ -134,8 +144,8 @@ class Comparison(NamedTuple):
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
-      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before and after what
-        was seen as at its first and last place, NaN where it was not tried.
+      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
+        as at its first place, up to HELD places after it as at its last; NaN beyond, and where it was not tried.
     """
 
     tasks: tuple[TaskRecord, ...]
@@ -183,7 +193,7 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     means = _means(rows, len(kept), len(names))
     reference = means[:, anchor] if names else means.reshape(0, len(GRID))
-    differences = carried(means - reference[:, None])
+    differences = carried(means - reference[:, None], HELD)
     return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 

@@ -161,7 +161,8 @@ class Learned:
         if name in (DEFAULT, self.fallback):
             return "the default"
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
-        return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
+        known = np.where(np.isnan(losses), np.inf, losses)
+        return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
 
     def forecast(
         self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()

@@ -36,8 +36,8 @@ def cases(known: Records) -> list[Case]:
 
 def ratios(case: Case, recipe, known_cases) -> dict[str, float]:
     """The yardsticks of one recipe that trains alone."""
-    arm = next(index for index, arm in enumerate(case.arms) if arm.recipe == recipe)
-    trace = replay([arm.curve for arm in case.arms], partial(in_turn, [arm], LENGTH), LENGTH)
+    curve = next(arm.curve for arm in case.arms if arm.recipe == recipe)
+    trace = replay([curve], partial(in_turn, [0], LENGTH), LENGTH)
     return yards(case, trace, yardsticks(known_cases))
 
 
