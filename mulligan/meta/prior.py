@@ -33,7 +33,7 @@ from mulligan.meta.curves import (
 )
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import Kinship, learn_kinship
-from mulligan.meta.portfolio import chances, greedy, ranks
+from mulligan.meta.portfolio import chances, greedy, imputed, ranks
 from mulligan.meta.record import Point, TaskRecord, Trial
 from mulligan.meta.surrogate import grow
 from mulligan.meta.trial import budget_flops
@@ -131,7 +131,7 @@ class Learned:
         offered = default | self.kinship.comparison.recipes
         offered |= {name: NAMED[name](question.task, question.images) for name in NAMED if name in offered} | default
         weights = self.worlds.weights(question.task)
-        losses = at_place(self.worlds.differences(question.task, offered), question.place)
+        losses = imputed(at_place(self.worlds.differences(question.task, offered), question.place), weights)
         columns = self._chosen(question, list(offered.values()), losses, number)
         shares = chances(losses[:, columns], weights, len(set(self.kinship.comparison.families)))
         names = list(offered)
