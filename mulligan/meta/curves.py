@@ -198,7 +198,10 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
 
 
 def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
-    """DEFAULT or HANDMADE for what that is on this task, for a short budget or `images` of the yardstick; or a hash."""
+    """HANDMADE or DEFAULT for what that is on this task, for a short budget or `images` of the yardstick; or a hash.
+
+    For budgets where the two are one, HANDMADE: what is known of it is known from the same budgets.
+    """
     tried = _tried(recipe)
     for name, named in NAMED.items():
         if any(tried == _tried(named(task, budget)) for budget in (1.0, images)):
@@ -226,7 +229,7 @@ def handmade_for(task: TaskRecord, images: float) -> Recipe:
     return handmade_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
 
 
-NAMED = {DEFAULT: default_for, HANDMADE: handmade_for}  # each of a task and a budget in images of the yardstick
+NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in images of the yardstick
 
 
 def _with_failures(

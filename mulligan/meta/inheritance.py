@@ -8,7 +8,7 @@ two rectifiers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import Networks, build
+from mulligan.networks.architecture import Discriminator, Generator, Networks, build
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
@@ -64,17 +64,26 @@ def inherit(parent: Networks, before: Architecture, after: Architecture, shape: 
         raise MulliganError(f"the parent's weights cannot be inherited: {reason}; start from fresh ones.")
     keys = jax.random.split(key, 4)
     taller = after.__class__(**{**vars(after), "gen_width": before.gen_width, "disc_width": before.disc_width})
-    fresh, wide = build(taller, shape, 0, keys[0]), build(after, shape, 0, keys[1])
+    gen_fresh, disc_fresh = _own(build(taller, shape, 0, keys[0]))
+    gen_wide, disc_wide = _own(build(after, shape, 0, keys[1]))
+    gen_parent, disc_parent = _own(parent)
     latent = Widening(np.arange(before.latent), np.ones(before.latent))
     pixels = Widening(np.arange(shape[2]), np.ones(shape[2]))
-    gen, _ = _widened(_deepened(parent.gen.layers, fresh.gen.layers), wide.gen.layers, latent, _rng(keys[2]))
-    disc_parent = _deepened(parent.disc.layers, fresh.disc.layers)
-    disc, features = _widened(disc_parent, wide.disc.layers, pixels, _rng(keys[3]))
-    head = _dense(parent.disc.head.dense, wide.disc.head.dense, features, Widening(np.zeros(1, int), np.ones(1)))
+    gen, _ = _widened(_deepened(gen_parent.layers, gen_fresh.layers), gen_wide.layers, latent, _rng(keys[2]))
+    disc, features = _widened(_deepened(disc_parent.layers, disc_fresh.layers), disc_wide.layers, pixels, _rng(keys[3]))
+    logit = Widening(np.zeros(1, int), np.ones(1))
+    head = _dense(disc_parent.head.dense, disc_wide.head.dense, features, logit)
     return Networks(
-        eqx.tree_at(lambda net: net.layers, wide.gen, gen),
-        eqx.tree_at(lambda net: (net.layers, net.head.dense), wide.disc, (disc, head)),
+        eqx.tree_at(lambda net: net.layers, gen_wide, gen),
+        eqx.tree_at(lambda net: (net.layers, net.head.dense), disc_wide, (disc, head)),
     )
+
+
+def _own(networks: Networks) -> tuple[Generator, Discriminator]:
+    """Both players, which are none of the caller's own models: `obstacle` has seen to that."""
+    assert isinstance(networks.gen, Generator)
+    assert isinstance(networks.disc, Discriminator)
+    return networks.gen, networks.disc
 
 
 def obstacle(before: Architecture, after: Architecture) -> str | None:

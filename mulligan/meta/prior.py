@@ -134,9 +134,11 @@ class Learned:
         losses = imputed(at_place(self.worlds.differences(question.task, offered), question.place), weights)
         columns = self._chosen(question, list(offered.values()), losses, number)
         shares = chances(losses[:, columns], weights, len(set(self.kinship.comparison.families)))
-        names = list(offered)
-        found = [self._proposal(question, names[column], offered[names[column]], share)
-                 for column, share in zip(columns, shares.tolist(), strict=True)]  # fmt: skip
+        names, found = list(offered), []
+        for column, share in zip(columns, shares.tolist(), strict=True):
+            name = names[column]
+            origin = self._origin(question, name) if column else "the default"
+            found.append(Proposal(offered[name], share, self.forecast(question, offered[name]), origin))
         return tuple(sorted(found, key=lambda proposal: -proposal.weight))
 
     def _chosen(
@@ -153,13 +155,8 @@ class Learned:
             left = [column for column in left if column not in refused]
         return chosen if number == 1 or 0 in chosen else [*chosen[: number - 1], 0]
 
-    def _proposal(self, question: Question, name: str, recipe: Recipe, share: float) -> Proposal:
-        return Proposal(recipe, share, self.forecast(question, recipe), self._origin(question, name))
-
     def _origin(self, question: Question, name: str) -> str:
         comparison = self.kinship.comparison
-        if name in (DEFAULT, self.fallback):
-            return "the default"
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
         known = np.where(np.isnan(losses), np.inf, losses)
         return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
@@ -191,7 +188,7 @@ class Learned:
         key = question.task.id, name
         if key not in self._curves:
             self._curves[key] = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
-        known = name in (DEFAULT, self.fallback) or name in self.kinship.comparison.recipes
+        known = name in NAMED or name in self.kinship.comparison.recipes
         return self._curves[key], 0.0 if known else self.spread
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
