@@ -89,6 +89,12 @@ def test_an_allocator_that_insists_on_what_has_ended_is_stopped():
     assert len(replay([curve(1.0, 0.5)], stubborn, math.inf).spent) == 2
 
 
+def test_an_order_may_leave_arms_out():
+    curves = [curve(2.0), curve(1.5), curve(1.0), curve(0.5)]
+    assert replay(curves, partial(in_turn, [3], math.inf), math.inf).lowest[-1] == pytest.approx(0.5)
+    assert replay(curves, partial(halving, [3, 1], math.inf), math.inf).lowest[-1] == pytest.approx(0.5)
+
+
 def test_what_a_failure_cost_is_paid():
     failed = made_up.trial(TASKS[0], GOOD, [1.0], status=FAILED)
     failed.cost["flops"] = at(3)

@@ -155,7 +155,7 @@ def unreachable(tmp_path):
 OPEN: list[sqlite3.Connection] = []
 
 
-@pytest.mark.parametrize("make", [damaged, newer, locked, read_only, unreachable])
+@pytest.mark.parametrize("make", [damaged, newer, locked, unreachable])
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
     monkeypatch.setattr("mulligan.meta.experience.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
@@ -168,6 +168,15 @@ def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, ma
         OPEN.pop().close()
 
 
+def test_an_experience_on_a_disk_that_cannot_be_written_is_read_and_not_added_to(tmp_path):
+    place = read_only(tmp_path)
+    generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
+    [forgotten] = [event for event in told if event["kind"] == "forgotten"]
+    assert "readonly" in forgotten["reason"]
+    assert not read(tmp_path / "mine.db").trials
+    assert generator.sample(1).shape == (1, 8, 8, 1)
+
+
 def test_a_task_too_small_to_split_is_trained_and_judged_by_its_training_images(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
     place = str(tmp_path / "mine.db")
@@ -178,15 +187,13 @@ def test_a_task_too_small_to_split_is_trained_and_judged_by_its_training_images(
 
 
 def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatch):
-    """It is the best by far in the experience, and takes more operations for one image than the whole budget."""
+    """It is the best by far in the experience, and would see next to nothing for the operations of the budget."""
     monkeypatch.setattr("mulligan.meta.exchange.shipped_file", lambda: None)
     huge = Recipe(Architecture(gen_width=512, disc_width=512))
     place = str(tmp_path / "mine.db")
     write_experience(place, better=huge)
-    arms = advise(task, Budget(1_200_000, None), place, seed=0).arms
-    assert huge in [arm.recipe for arm in arms]
-    within = advise(task, Budget(1_000, None), place, seed=0).arms
-    assert huge not in [arm.recipe for arm in within]
+    [arm] = advise(task, Budget(32_000, None), place, seed=0).arms
+    assert arm.recipe != huge
 
 
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
