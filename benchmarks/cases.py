@@ -73,6 +73,14 @@ def judged(records: Records) -> list[TaskRecord]:
     return sorted(kept, key=lambda task: (task.family, task.name))
 
 
+def of_size(records: Records, size: int | None) -> Records:
+    """Tasks of this side and their trials; all of them where it is None."""
+    if size is None:
+        return records
+    tasks = {name: task for name, task in records.tasks.items() if task.shape[0] == size}
+    return Records(tasks, {name: trial for name, trial in records.trials.items() if trial.task in tasks})
+
+
 def handmade(task: TaskRecord) -> str:
     """The name of the hand-made recipe on a task, where it may still be the default."""
     return name_of(task, handmade_for(task, 1.0))

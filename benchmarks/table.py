@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.cases import Case, Taught, arms_of, held_out, judged, rng_of
+from benchmarks.cases import Case, Taught, arms_of, held_out, judged, of_size, rng_of
 from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
@@ -333,17 +333,19 @@ def main() -> None:
     parser.add_argument("--experience", help="a file, URL or exported file; the shipped and the user's own if left out")
     parser.add_argument("--budgets", nargs="+", type=float, default=[1.0, 4.0], help="in short trials")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--size", type=int, help="judge on tasks of this side alone; priors learn from all")
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--output", type=Path, default=RESULTS / "table")
     chosen = parser.parse_args()
     records = read(chosen.experience) if chosen.experience else remembered()
     priors = held_out(records)
-    found = outcomes(records, priors, chosen.budgets, chosen.seeds, chosen.contenders)
-    judged_forecasts = judgements(records, priors)
-    tasks = judged(records)
+    seen = of_size(records, chosen.size)
+    found = outcomes(seen, priors, chosen.budgets, chosen.seeds, chosen.contenders)
+    judged_forecasts = judgements(seen, priors)
+    tasks = judged(seen)
     families = len({task.family for task in tasks})
-    recipes = {name_of(records.tasks[trial.task], trial.recipe) for trial in records.trials.values()}
-    head = f"{len(records.trials)} trials of {len(recipes)} recipes on {len(tasks)} tasks of {families} families"
+    recipes = {name_of(seen.tasks[trial.task], trial.recipe) for trial in seen.trials.values()}
+    head = f"{len(seen.trials)} trials of {len(recipes)} recipes on {len(tasks)} tasks of {families} families"
     print(
         head,
         shown(found, chosen.budgets),

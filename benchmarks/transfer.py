@@ -169,7 +169,7 @@ def worse(results: Sequence[dict[str, Any]], contender: str) -> list[str]:
 
 
 def reach(results: Sequence[dict[str, Any]], contender: str, yardstick: str) -> float:
-    """Operations until the yardstick's lowest validation KID with the same seed, over its own: the median of all."""
+    """Operations until the yardstick's lowest validation KID with the same seed, over all of its own: the median."""
     found = []
     for each in results:
         if each["contender"] == contender:
@@ -186,8 +186,7 @@ def _reached(one: dict[str, Any], other: dict[str, Any]) -> float:
     own, yard = (Trace(np.array(each["spent"]), np.array(each["lowest"])) for each in (one, other))
     if not len(yard.lowest):
         return math.nan
-    target = float(yard.lowest[-1])
-    return own.reached(target) / yard.reached(target)
+    return own.reached(float(yard.lowest[-1])) / float(yard.spent[-1])
 
 
 def break_even(learned: float, images: float, share: float) -> float:

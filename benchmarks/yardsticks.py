@@ -1,7 +1,6 @@
 """How much compute it takes to get where a yardstick ends: the textbook's recipe, the hand-made, the best in hindsight.
 
-A yardstick trains alone for the whole budget. What is asked for is its lowest KID then; what it is compared with is the
-operations after which it had it. Both are strict: a KID at the last look may be higher, and came later.
+A yardstick trains alone for the whole budget. What is asked for is its lowest KID by then, over all of its operations.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ def yards(case: Case, trace: Trace, yardsticks: dict[str, Pick]) -> dict[str, fl
         index = pick(case)
         own = None if index is None else lowest(case, index)
         if own is not None and lasts(own, case.budget) and math.isfinite(own.at(case.budget)):
-            target = own.at(case.budget)
-            found[name] = trace.reached(target) / own.reached(target)
+            found[name] = trace.reached(own.at(case.budget)) / own.spent[-1]
     return found
 
 

@@ -27,7 +27,7 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
         by_hand,
         architecture=Architecture(gen_width=8, disc_width=8),
         batch=16,
-        hyperparameters=Hyperparameters(gen_lr=4e-3, disc_lr=4e-3, gamma=0.1),
+        hyperparameters=Hyperparameters(gen_lr=4e-3, disc_lr=4e-3, gamma=0.5),
         augmentation=(),
     )
 
