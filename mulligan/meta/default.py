@@ -9,16 +9,14 @@ from mulligan.training.budget import Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
 SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
-BRIEF = (
-    64_000 / SHORT_IMAGES
-)  # of those, below which what was learned is better than what was made by hand (docs/log.md)
+BRIEF = 64_000 / SHORT_IMAGES  # of those, below which what was learned beats what was made by hand (docs/log.md)
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
     """The recipe for `images` training images of this shape where nothing is known of the task.
 
     For brief budgets the one that the evidence chose: the narrowest networks, small batches, high rates and a weak
-    penalty. In longer ones it falls behind the one made by hand, which is the default there.
+    penalty. For longer ones, where it was hardly tried and fell behind on one task of two, the one made by hand stays.
     """
     by_hand = handmade_recipe(shape, images, budget)
     if _length(shape, budget) >= BRIEF:
