@@ -108,7 +108,7 @@ CHOICES = (
     Choice("gamma", "hyperparameters.gamma", Range(1e-3, 1e3, "log"), 0.5, is_not("penalty", "none")),
     Choice("dynamics", "dynamics", Names(tuple(DYNAMICS)), "alternating"),
     Choice("disc_steps", "disc_steps", Steps((1, 2, 4)), 1, is_("dynamics", "alternating")),
-    Choice("batch", "batch", Steps((16, 32, 64, 128)), 64),
+    Choice("batch", "batch", Steps((8, 16, 32, 64, 128)), 64),
     Choice("gen_lr", "hyperparameters.gen_lr", RATE, 1e-3),
     *_schedule("gen_lr"),
     Choice("disc_lr", "hyperparameters.disc_lr", RATE, 1e-3),

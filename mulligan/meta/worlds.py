@@ -95,12 +95,12 @@ def differences(
 def others(kinship: Kinship, weights: Float[np.ndarray, " t"]) -> Curve:
     """The mean over recipes of their difference from the anchor; NaN where none but the anchor was tried."""
     means = _of_others(kinship, weights)
-    return weighted_mean(means, np.ones(len(means)))
+    return carried(weighted_mean(means, np.ones(len(means))))
 
 
 def spread_of(kinship: Kinship) -> float:
     """Standard deviation between recipes of their mean difference, at the end of what was seen."""
-    means = _of_others(kinship, kinship.comparison.even())[:, -1]
+    means = carried(_of_others(kinship, kinship.comparison.even()))[:, -1]
     known = means[~np.isnan(means)]
     return float(np.std(known)) if len(known) > 2 else USUAL_SPREAD
 
