@@ -128,7 +128,7 @@ def test_the_generator_is_judged_against_its_real_partner():
 
 
 def test_jit_equals_eager_and_changing_numbers_does_not_recompile():
-    """Under plain descent: Adam's first step is the gradient's sign, whatever rounding makes of one that is nearly 0."""
+    """Under plain descent: Adam's first step is the sign of a gradient, which rounding turns where it is nearly 0."""
     of = dataclasses.replace(game(), optimiser=descent)
     state = start(of)
     compiled = jax.jit(lambda state: step(of, state, Data(IMAGES)))
