@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.toy_games import descent
 from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.gradients import gen_slope
@@ -127,7 +128,8 @@ def test_the_generator_is_judged_against_its_real_partner():
 
 
 def test_jit_equals_eager_and_changing_numbers_does_not_recompile():
-    of = game()
+    """Under plain descent: Adam's first step is the sign of a gradient, which rounding turns where it is nearly 0."""
+    of = dataclasses.replace(game(), optimiser=descent)
     state = start(of)
     compiled = jax.jit(lambda state: step(of, state, Data(IMAGES)))
     assert_close(compiled(state)[0].gen, step(of, state, Data(IMAGES))[0].gen)

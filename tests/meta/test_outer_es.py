@@ -109,7 +109,7 @@ def test_what_forgets_is_biased_and_agrees_with_truncated_backpropagation(name):
     np.testing.assert_allclose(through, short, rtol=1e-4)
     found = sampled(truncated(quadratic(m), DEVIATION, PAIRS))
     assert (errors(found, short)[0] < 4).all()
-    assert errors(found, exact(m))[0].max() > 8
+    assert errors(found, exact(m))[0].max() > 6
 
 
 def test_the_runs_of_a_pair_share_their_key_and_mirror_their_noise():
