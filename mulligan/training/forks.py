@@ -24,10 +24,14 @@ from mulligan.training.strategist import (
 
 
 class Forked(NamedTuple):
-    """Where a fork led: the state to go on from, the strategy that led there, and the loss of each by rung."""
+    """Where a fork led: the state to go on from, the strategy that led there, and the loss of each by rung.
+
+    Where all strategies failed, the state is that from which they began, and there is neither strategy nor look.
+    """
 
     state: GanState
-    strategy: str | None  # None where all of them failed: the state is that from which they began
+    strategy: str | None
+    look: Best | None
     losses: list[dict[str, float]]
 
 
@@ -75,7 +79,8 @@ def fork(
     leader = max(names, key=strategist.weights().__getitem__, default=None)
     progress.nimg = nimg if leader else int(origin.nimg)
     progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
-    return Forked(reached[leader].state if leader else origin, leader, losses)
+    end = reached[leader] if leader else start
+    return Forked(end.state, leader, end.look, losses)
 
 
 def _under(state: GanState, name: str) -> GanState:

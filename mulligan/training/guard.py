@@ -32,8 +32,13 @@ def ailing(health: Health, best: Best | None) -> str | None:
         return None
     if health.accuracy > WON:
         return f"the discriminator has won: it tells {health.accuracy:.1%} of all pairs apart"
-    if health.kid > RUNAWAY * max(best.kid_high, 0.01):
-        return f"the metric runs away: KID {health.kid:.3g} after a best of {best.kid:.3g}"
+    return runaway(health.kid, best)
+
+
+def runaway(kid: float, best: Best | None) -> str | None:
+    """Whether the metric is far beyond what was reached."""
+    if best is not None and kid > RUNAWAY * max(best.kid_high, 0.01):
+        return f"the metric runs away: KID {kid:.3g} after a best of {best.kid:.3g}"
     return None
 
 

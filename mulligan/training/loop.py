@@ -194,10 +194,11 @@ class Loop:
     # --- one round
 
     def _round(self, programs: Programs) -> None:
-        """A chunk, then whatever is due."""
+        """A fork where it is time, or a chunk and then whatever is due."""
         plan = fork_due(self.strategist, self.progress, self.budget)
         if plan:
             self._fork(programs, plan)
+            return
         steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
         if steps > 0 and not self._train_on(programs, steps):
             self._go_back(guard.NOT_FINITE)
@@ -315,6 +316,9 @@ class Loop:
             self.state = forked.state
             told = {"losses": forked.losses, "weights": self.strategist.weights()}
             self.tell("strategy", mode="fork", strategy=forked.strategy, **told)
+            runaway = forked.look and guard.runaway(forked.look.kid, self.progress.best)
+            if runaway:  # the best of them: no strategy leads on from here
+                self._go_back(runaway)
 
     def _switch(self, look: Best) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""

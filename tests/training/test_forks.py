@@ -9,6 +9,7 @@ from small_runs import RECIPE, assert_same_end, broken_chunks, events
 
 from mulligan.errors import Interrupted
 from mulligan.meta.fit import Options, fit, resume
+from mulligan.training import guard
 from mulligan.training.budget import Budget
 from mulligan.training.strategist import FEWEST_STEPS, FORKS, PLAIN, STRATEGIES
 
@@ -55,7 +56,8 @@ def test_the_first_fork_begins_before_the_first_step(forked):
     first = events(forked, "strategy")[0]
     before = [e for e in events(forked) if e["kind"] == "chunk" and e["nimg"] <= first["nimg"]]
     assert before == []
-    assert 0 < first["nimg"] <= max(sum(FORKS[0].rungs) * 8_000, 32 * FEWEST_STEPS * len(FORKS[0].rungs))
+    steps = sum(max(FEWEST_STEPS, int(share * 8_000) // RECIPE.batch) for share in FORKS[0].rungs)
+    assert 0 < first["nimg"] <= steps * RECIPE.batch
 
 
 def test_rates_far_too_high_are_left_at_once(tmp_path):
@@ -89,11 +91,20 @@ def test_where_all_strategies_fail_the_run_goes_on_from_where_they_began(monkeyp
     assert events(tmp_path / "run", "stop")[0]["code"] == "budget"
 
 
+def test_where_no_strategy_leads_on_the_run_goes_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(guard, "RUNAWAY", 1e-6)  # anything is far beyond the best, once there is one
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=FORKING))
+    strategy = events(tmp_path / "run", "strategy")[1]
+    back = events(tmp_path / "run", "guard")[0]
+    assert "the metric runs away" in back["reason"]
+    assert back["back_to_nimg"] < strategy["nimg"]
+
+
 def test_a_failure_after_a_fork_makes_the_rates_gentler(monkeypatch, tmp_path):
     plain = dataclasses.replace(FORKING, strategy_prior=tuple((name, 0.0) for name in STRATEGIES if name != PLAIN))
     broken_chunks(monkeypatch, breaks={4})
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=plain))
     assert events(tmp_path / "run", "strategy") == []  # nothing to choose from
-    guard = events(tmp_path / "run", "guard")[0]
-    later = [event for event in events(tmp_path / "run", "chunk") if event["seconds"] > guard["seconds"]]
+    back = events(tmp_path / "run", "guard")[0]
+    later = [event for event in events(tmp_path / "run", "chunk") if event["seconds"] > back["seconds"]]
     assert later[0]["hyperparameters"]["gen_lr"] == pytest.approx(1e-3)
