@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.game.state import Data, GanState
+from mulligan.game.state import Data, GanState, initial_state
 from mulligan.meta.footprint import footprint
 from mulligan.meta.record import DONE, FAILED, Point, Trial
 from mulligan.meta.space import VERSION
+from mulligan.metrics.score import Reference, quick, quick_of_features
+from mulligan.networks.architecture import build
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.task import Task
-from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
+from mulligan.training.engine import Engine, Sampler, compile_engine, make_game
 from mulligan.training.evaluation import Evaluator
-from mulligan.types import Pytree
+from mulligan.types import Key, Pytree
 
 YARDSTICK = Recipe(  # never changes: budgets are counted in images of it
     architecture=Architecture(gen_width=16, disc_width=16), hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3)
@@ -39,6 +42,8 @@ GROWTH = 2**0.5  # from one look to the next
 MOST_IMAGES = 16  # times those of the yardstick, that a cheaper recipe sees
 POOL, POOL_BYTES = 65_536, 2**27  # images on the device, at most
 CHUNKS = 4  # between two looks, at least: after each it is checked that all is well
+REALS, FAKES = 1000, 500  # images that a look compares: half of what a run's do, for a third of the time
+PROGRAMS = 16  # compiled at a time: some 10 MB each
 METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")
 
 
@@ -85,21 +90,17 @@ def looks(images: int) -> list[float]:
 def run_trial(assignment: Assignment) -> Trial:
     """Trains, evaluates on the validation split, and tells how it went. A failure is a trial too."""
     began = time.monotonic()
-    course = _Course(assignment)
-    try:
-        reason = course.run()
-        status = DONE if reason is None or reason.startswith("stopped") else FAILED
-    except MulliganError as error:
-        status, reason = FAILED, str(error)
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        status, reason = FAILED, f"the device gave up: {str(error).splitlines()[0]}"
+    course = Course(assignment)
+    for look in looks(assignment.images):
+        if course.advance(look) is None:
+            break
     return Trial(
         task=assignment.task.hash,
         recipe_json=assignment.recipe.to_json(),
         seed=assignment.seed,
         budget=assignment.budget,
-        status=status,
-        reason=reason,
+        status=course.status,
+        reason=course.reason,
         cost=course.cost() | {"seconds": round(time.monotonic() - began, 3)},
         curve=tuple(course.curve),
         code=version("mulligan"),
@@ -109,64 +110,97 @@ def run_trial(assignment: Assignment) -> Trial:
     )
 
 
-class _Course:
-    """A trial on its way."""
+class _Equipment(NamedTuple):
+    """What a trial trains with, and is judged by."""
+
+    data: Data
+    engine: Engine
+    evaluator: Evaluator
+
+
+class Course:
+    """A trial on its way.
+
+    Attributes:
+      curve: points so far.
+      gen: the averaged generator of the last of them, until training goes on.
+      status, reason: as in a `Trial`.
+    """
 
     def __init__(self, assignment: Assignment):
         self.assignment = assignment
         self.curve: list[Point] = []
+        self.gen: Pytree = None
+        self.status = DONE
+        self.reason: str | None = None
         self.flops_per_image = 0.0
         self.nimg = 0
         self.seconds = self.cpu_seconds = self.compile_seconds = self.evaluation_seconds = 0.0
+        self._equipment: _Equipment | None = None
 
-    def run(self) -> str | None:
-        """Trains to the end; why it ended before, or None."""
+    def advance(self, look: float) -> Point | None:
+        """Trains on for as many operations as the yardstick takes for `look` images in all, and evaluates.
+
+        None where it cannot go on; `reason` says why.
+        """
+        try:
+            equipment = self._equipment = self._equipment or self._begin()
+            self._state = self._train(equipment, self._state, self._images(look))
+            return None if self.reason else self._look(equipment)
+        except MulliganError as error:
+            self.status, self.reason = FAILED, str(error)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            self.status, self.reason = FAILED, f"the device gave up: {str(error).splitlines()[0]}"
+        return None
+
+    def _begin(self) -> _Equipment:
         assignment, recipe, task = self.assignment, self.assignment.recipe, self.assignment.task
         self.flops_per_image = footprint(recipe, task.shape, assignment.classes).flops_per_image
         began = time.monotonic()
-        game = make_game(recipe, task.shape, assignment.classes, float(self._images(assignment.images)))
-        state = start_state(game, recipe, task.shape, assignment.classes, assignment.seed)
         data = pool(task, assignment.classes > 0)
-        engine = compile_engine(game, state, data)
-        sampler = Sampler.make(recipe.architecture, assignment.classes)
-        evaluator = replace(_judge(task), sampler=sampler)
-        evaluator.warm(state.gen)
+        game = make_game(recipe, task.shape, assignment.classes, float(self._images(assignment.images)))
+        programs = _programs(_static(recipe), task.shape, assignment.classes, data.images.shape[0])
+        state = programs.start(jax.random.key(assignment.seed), recipe.hyperparameters)
+        self._state = state._replace(schedule=game.schedule.init(recipe.hyperparameters))
+        evaluator = replace(_judge(task), sampler=programs.sampler)
         self.compile_seconds = time.monotonic() - began
-        for look in looks(assignment.images):
-            state, reason = self._train(engine, state, data, self._images(look))
-            if reason:
-                return reason
-            averages = game.averager.value(state.averages)
-            self._look(evaluator, next(iter(averages.values()), state.gen))
-        return None
+        return _Equipment(data, programs.engine, evaluator)
 
     def _images(self, look: float) -> int:
         """Images that this recipe sees for the operations of `look` images of the yardstick."""
         affordable = budget_flops(self.assignment.task.shape, 1) * look / self.flops_per_image
         return int(min(affordable, MOST_IMAGES * look))
 
-    def _train(self, engine: Engine, state: GanState, data: Data, until: int) -> tuple[GanState, str | None]:
+    def _train(self, equipment: _Equipment, state: GanState, until: int) -> GanState:
         """Trains on until so many images were seen."""
         steps = max(1, round((until - self.nimg) / self.assignment.step_nimg))
         for part in _parts(steps, CHUNKS):
             began, busy = time.monotonic(), time.process_time()
-            state, info = engine.chunk(state, data, part)
+            state, info = equipment.engine.chunk(state, equipment.data, part)
             finite = bool(info.finite)  # waits for the chunk
             self.seconds += time.monotonic() - began
             self.cpu_seconds += time.process_time() - busy
             self.nimg += part * self.assignment.step_nimg
             if not finite:
-                return state, f"a loss or a weight was no longer finite after {self.nimg:,} images"
+                self.status = FAILED
+                self.reason = f"a loss or a weight was no longer finite after {self.nimg:,} images"
+                break
             if self.seconds > self.assignment.seconds:
-                return state, f"stopped at the limit of {self.assignment.seconds:g} s"
-        return state, None
+                self.reason = f"stopped at the limit of {self.assignment.seconds:g} s"
+                break
+        return state
 
-    def _look(self, evaluator: Evaluator, gen: Pytree) -> None:
+    def _look(self, equipment: _Equipment) -> Point:
         began = time.monotonic()
-        scores = evaluator(gen)
+        averages = equipment.engine.game.averager.value(self._state.averages)
+        self.gen = next(iter(averages.values()), self._state.gen)
+        judge = equipment.evaluator
+        scores = quick_of_features(judge.reference, judge.reference.embedding(judge.fakes(self.gen, FAKES)))
         self.evaluation_seconds += time.monotonic() - began
         figures = {name: scores[name] for name in METRICS}
-        self.curve.append(Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures))
+        point = Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures)
+        self.curve.append(point)
+        return point
 
     def cost(self) -> dict[str, float]:
         return {
@@ -199,10 +233,45 @@ def device() -> str:
     return f"{kind}, {cores} cores" if jax.default_backend() == "cpu" else kind
 
 
-@lru_cache(maxsize=8)
+class _Programs(NamedTuple):
+    """What all recipes share that differ by hyperparameters and schedules alone."""
+
+    start: Callable[[Key, Hyperparameters], GanState]
+    engine: Engine
+    sampler: Sampler
+
+
+def _static(recipe: Recipe) -> Recipe:
+    """The recipe without what is traced."""
+    return replace(recipe, hyperparameters=Hyperparameters(), schedules=())
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _programs(static: Recipe, shape: ImageShape, classes: int, images: int) -> _Programs:
+    """Compiles for a pool of `images` images; every program has run once, so that timings are of training alone."""
+    game = make_game(static, shape, classes, 1.0)
+
+    def make(key: Key, hyperparameters: Hyperparameters) -> GanState:
+        network_key, game_key = jax.random.split(key)
+        networks = build(static.architecture, shape, classes, network_key)
+        return initial_state(game, networks.gen, networks.disc, hyperparameters, game_key)
+
+    start = jax.jit(make)
+    state = start(jax.random.key(0), static.hyperparameters)
+    labels = jnp.zeros(images, jnp.int32) if classes else None
+    engine = compile_engine(game, state, Data(jnp.zeros((images, *shape), jnp.uint8), labels))
+    sampler = Sampler.make(static.architecture, classes)
+    sampler(state.gen, sampler.latents(1, 0))
+    return _Programs(start, engine, sampler)
+
+
+@lru_cache(maxsize=64)
 def _judge(task: Task) -> Evaluator:
     """An evaluator whose real images are embedded once for all trials on a task in this process."""
-    return Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
+    made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
+    reference = Reference(made.reference.embedding, made.reference.features[:REALS])
+    quick(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every look runs
+    return replace(made, reference=reference)
 
 
 def _parts(steps: int, parts: int) -> Iterator[int]:
