@@ -25,7 +25,7 @@ from mulligan.networks.normalisation import NORMALISATIONS
 from mulligan.networks.resampling import RESAMPLINGS
 from mulligan.recipe import Recipe
 
-VERSION = 1  # goes up with every change of the choices below; a trial says which it was drawn from
+VERSION = 2  # goes up with every change of the choices below; a trial says which it was drawn from
 
 Values = Mapping[str, Any]  # of a recipe's active choices, by name
 Condition = Callable[[Values], bool]
@@ -107,7 +107,7 @@ CHOICES = (
     Choice("gamma", "hyperparameters.gamma", Range(1e-3, 1e3, "log"), 0.5, is_not("penalty", "none")),
     Choice("dynamics", "dynamics", Names(tuple(DYNAMICS)), "alternating"),
     Choice("disc_steps", "disc_steps", Steps((1, 2, 4)), 1, is_("dynamics", "alternating")),
-    Choice("batch", "batch", Steps((16, 32, 64, 128)), 64),
+    Choice("batch", "batch", Steps((8, 16, 32, 64, 128)), 64),
     Choice("gen_lr", "hyperparameters.gen_lr", RATE, 1e-3),
     *_schedule("gen_lr"),
     Choice("disc_lr", "hyperparameters.disc_lr", RATE, 1e-3),
