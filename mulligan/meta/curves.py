@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.default import default_recipe
+from mulligan.meta.default import default_recipe, handmade_recipe
 from mulligan.meta.record import FAILED, Point, TaskRecord, Trial
 from mulligan.meta.trial import FIRST_LOOK, GROWTH, budget_flops
 from mulligan.networks.layers import ImageShape
@@ -25,9 +25,10 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 GRID = np.arange(25.0)  # places, up to four million images of the yardstick
-DEFAULT = "default"  # name of the recipe that stands before anything is learned, which differs between tasks
+DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.default`
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
 LEAST_KID = 1e-4  # where no interval says how exact a KID is
+HELD = 4  # places past its end for which a difference is held: a short trial says nothing of a long run
 PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at GRID, NaN where not seen
@@ -107,13 +108,22 @@ def weighted_mean(values: Float[np.ndarray, "n ..."], weights: Float[np.ndarray,
     return np.where(total > 0, (shares * np.where(seen, values, 0)).sum(axis=0) / np.where(total > 0, total, 1), np.nan)
 
 
-def carried(curves: Float[np.ndarray, "... g"]) -> Float[np.ndarray, "... g"]:
-    """Curves with their first value before it and their last one after it; all NaN stays so."""
+def carried(curves: Float[np.ndarray, "... g"], places: int = len(GRID)) -> Float[np.ndarray, "... g"]:
+    """Curves with their first value before it, and their last one for so many places after it; all NaN stays so.
+
+    Example:
+      >>> carried(np.array([np.nan, 1.0, 2.0, np.nan, np.nan]), places=1).tolist()
+      [1.0, 1.0, 2.0, 2.0, nan]
+    """
     filled = curves.copy()
+    left = np.where(np.isnan(filled[..., 0]), 0, places)
     for column in range(1, filled.shape[-1]):
-        filled[..., column] = np.where(np.isnan(filled[..., column]), filled[..., column - 1], filled[..., column])
+        missing = np.isnan(filled[..., column])
+        left = np.where(missing, left - 1, places)
+        filled[..., column] = np.where(missing & (left >= 0), filled[..., column - 1], filled[..., column])
     for column in range(filled.shape[-1] - 2, -1, -1):
-        filled[..., column] = np.where(np.isnan(filled[..., column]), filled[..., column + 1], filled[..., column])
+        before = np.isnan(filled[..., column]) & np.isnan(filled[..., : column + 1]).all(axis=-1)
+        filled[..., column] = np.where(before, filled[..., column + 1], filled[..., column])
     return filled
 
 
@@ -130,12 +140,12 @@ class Comparison(NamedTuple):
 
     Attributes:
       tasks: those on which the anchor was tried.
-      recipes: by name, see `name_of`; of DEFAULT every task has its own.
+      recipes: by name, see `name_of`; of those in NAMED every task has its own.
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
-      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before and after what
-        was seen as at its first and last place, NaN where it was not tried.
+      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
+        as at its first place, up to HELD places after it as at its last; NaN beyond, and where it was not tried.
     """
 
     tasks: tuple[TaskRecord, ...]
@@ -183,15 +193,20 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     means = _means(rows, len(kept), len(names))
     reference = means[:, anchor] if names else means.reshape(0, len(GRID))
-    differences = carried(means - reference[:, None])
+    differences = carried(means - reference[:, None], HELD)
     return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 
 def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
-    """DEFAULT for what is the default on this task, for a short budget or for `images` of the yardstick; or a hash."""
+    """HANDMADE or DEFAULT for what that is on this task, for a short budget or `images` of the yardstick; or a hash.
+
+    For budgets where the two are one, HANDMADE: what is known of it is known from the same budgets.
+    """
     tried = _tried(recipe)
-    defaults = (_tried(default_for(task, budget)) for budget in (1.0, images))
-    return DEFAULT if tried in defaults else _hash(tried)
+    for name, named in NAMED.items():
+        if any(tried == _tried(named(task, budget)) for budget in (1.0, images)):
+            return name
+    return _hash(tried)
 
 
 def _tried(recipe: Recipe) -> Recipe:
@@ -207,6 +222,14 @@ def _hash(recipe: Recipe) -> str:
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in images of the yardstick."""
     return default_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+
+
+def handmade_for(task: TaskRecord, images: float) -> Recipe:
+    """The recipe made by hand for a task and a budget in images of the yardstick."""
+    return handmade_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+
+
+NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in images of the yardstick
 
 
 def _with_failures(

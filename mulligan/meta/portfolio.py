@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+DOUBT = 2.0  # worlds in which a recipe is taken to be as the others are on average, besides those where it was tried
 TIE = 1e-6  # weight of a recipe's own mean loss, which decides where none brings anything
 
 
@@ -27,10 +28,32 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
     return (rankdata(losses, axis=1, nan_policy="omit") - 1) / others
 
 
+def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) -> Float[np.ndarray, "w r"]:
+    """What is missing as it is to be expected; NaN stays for recipes that were tried nowhere.
+
+    A recipe's mean over the worlds where it was tried, with DOUBT more in which it is the mean of all recipes: what was
+    tried in few worlds is not trusted far beyond them.
+
+    Example:
+      >>> imputed(np.array([[-1.0, 3.0], [-1.0, 3.0], [np.nan, 3.0]]), np.full(3, 1 / 3)).round(2).tolist()
+      [[-1.0, 3.0], [-1.0, 3.0], [0.0, 3.0]]
+    """
+    known = ~np.isnan(losses)
+    shares = weights[:, None] * known
+    total = shares.sum(axis=0)
+    tried = total > 0
+    if not tried.any():
+        return losses
+    worlds = np.where(tried, total**2 / np.where(tried, (shares**2).sum(axis=0), 1), 0)
+    mean = (shares * np.nan_to_num(losses)).sum(axis=0) / np.where(tried, total, 1)
+    expected = (worlds * mean + DOUBT * mean[tried].mean()) / (worlds + DOUBT)
+    return np.where(known, losses, np.where(tried, expected, np.nan))
+
+
 def greedy(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"], number: int) -> list[int]:
     """Columns, one after the other, each lowering most the mean over worlds of the least loss of those chosen.
 
-    A recipe that a world has not seen brings nothing there: to take it for average would let what was tried least win.
+    A recipe of which a world has no opinion brings nothing there.
     """
     known = np.where(np.isnan(losses), np.inf, losses)
     top = np.max(losses, axis=1, initial=0.0, where=~np.isnan(losses))

@@ -11,7 +11,7 @@ propose what was tried before, and foretell any recipe's curve, with intervals t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,10 +19,21 @@ from jaxtyping import Float
 
 from mulligan.meta.continuation import Residuals, Seen, learn_residuals, of_trial, together
 from mulligan.meta.curriculum import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.curves import DEFAULT, GRID, Curve, compare, default_for, flops_at, lowest_so_far, name_of, place
+from mulligan.meta.curves import (
+    DEFAULT,
+    GRID,
+    HANDMADE,
+    NAMED,
+    Curve,
+    compare,
+    flops_at,
+    lowest_so_far,
+    name_of,
+    place,
+)
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import Kinship, learn_kinship
-from mulligan.meta.portfolio import chances, greedy, ranks
+from mulligan.meta.portfolio import chances, greedy, imputed, ranks
 from mulligan.meta.record import Point, TaskRecord, Trial
 from mulligan.meta.surrogate import grow
 from mulligan.meta.trial import budget_flops
@@ -103,6 +114,7 @@ class Learned:
     Attributes:
       spread: standard deviation between recipes in log KID, for those that were never tried.
       origin: name of the prior, for people.
+      fallback: name of the recipe that is never refused; HANDMADE where families are held out: DEFAULT rests on all.
     """
 
     kinship: Kinship
@@ -110,18 +122,23 @@ class Learned:
     residuals: Residuals
     spread: float
     origin: str
+    fallback: str = DEFAULT
     _curves: dict[tuple[str, str], Curve] = field(default_factory=dict, repr=False, compare=False)
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        default = {DEFAULT: default_for(question.task, question.images)}
-        offered = default | self.kinship.comparison.recipes | default
+        recipe = NAMED[self.fallback](question.task, question.images)
+        default = {name_of(question.task, recipe, question.images): recipe}
+        offered = default | self.kinship.comparison.recipes
+        offered |= {name: NAMED[name](question.task, question.images) for name in NAMED if name in offered} | default
         weights = self.worlds.weights(question.task)
-        losses = at_place(self.worlds.differences(question.task, offered), question.place)
+        losses = imputed(at_place(self.worlds.differences(question.task, offered), question.place), weights)
         columns = self._chosen(question, list(offered.values()), losses, number)
         shares = chances(losses[:, columns], weights, len(set(self.kinship.comparison.families)))
-        names = list(offered)
-        found = [self._proposal(question, names[column], offered[names[column]], share)
-                 for column, share in zip(columns, shares.tolist(), strict=True)]  # fmt: skip
+        names, found = list(offered), []
+        for column, share in zip(columns, shares.tolist(), strict=True):
+            name = names[column]
+            origin = self._origin(question, name) if column else "the default"
+            found.append(Proposal(offered[name], share, self.forecast(question, offered[name]), origin))
         return tuple(sorted(found, key=lambda proposal: -proposal.weight))
 
     def _chosen(
@@ -138,15 +155,11 @@ class Learned:
             left = [column for column in left if column not in refused]
         return chosen if number == 1 or 0 in chosen else [*chosen[: number - 1], 0]
 
-    def _proposal(self, question: Question, name: str, recipe: Recipe, share: float) -> Proposal:
-        return Proposal(recipe, share, self.forecast(question, recipe), self._origin(question, name))
-
     def _origin(self, question: Question, name: str) -> str:
         comparison = self.kinship.comparison
-        if name == DEFAULT:
-            return "the default"
         losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
-        return f"{self.origin}, best on {comparison.tasks[int(np.nanargmin(losses))].name}"
+        known = np.where(np.isnan(losses), np.inf, losses)
+        return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
 
     def forecast(
         self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
@@ -175,7 +188,7 @@ class Learned:
         key = question.task.id, name
         if key not in self._curves:
             self._curves[key] = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
-        known = name == DEFAULT or name in self.kinship.comparison.recipes
+        known = name in NAMED or name in self.kinship.comparison.recipes
         return self._curves[key], 0.0 if known else self.spread
 
     def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
@@ -191,7 +204,7 @@ class DefaultOnly:
     learned: Learned
 
     def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        recipe = default_for(question.task, question.images)
+        recipe = NAMED[self.learned.fallback](question.task, question.images)
         return (Proposal(recipe, 1.0, self.forecast(question, recipe), "the default"),)
 
     def forecast(
@@ -251,6 +264,14 @@ def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
 def _of_tasks(kinship: Kinship, origin: str) -> Learned:
     worlds = TaskWorlds(kinship)
     return Learned(kinship, worlds, learn_residuals(left_over(kinship, worlds)), spread_of(kinship), origin)
+
+
+def unlearned(prior: Prior) -> Prior:
+    """The same prior with the hand-made recipe for a default."""
+    if isinstance(prior, DefaultOnly):
+        return replace(prior, learned=replace(prior.learned, fallback=HANDMADE))
+    assert isinstance(prior, Learned)
+    return replace(prior, fallback=HANDMADE)
 
 
 PRIORS: dict[str, Callable[[Sequence[TaskRecord], Sequence[Trial]], Prior]] = {

@@ -84,9 +84,9 @@ def reference(kinship: Kinship, task: TaskRecord, apart: str | None = None) -> C
 def differences(
     kinship: Kinship, worlds: Worlds, task: TaskRecord, recipes: Mapping[str, Recipe], apart: str | None = None
 ) -> Float[np.ndarray, "r g"]:
-    """Expected differences from the anchor."""
+    """Expected differences from the anchor; those of a recipe far beyond what was seen of it are taken from its end."""
     weights = worlds.weights(task, apart)
-    opinions = worlds.differences(task, recipes)
+    opinions = carried(worlds.differences(task, recipes))
     sure = np.tensordot(weights, ~np.isnan(opinions), 1)
     mean = np.nan_to_num(weighted_mean(opinions, weights))
     return sure * mean + (1 - sure) * np.nan_to_num(others(kinship, kinship.weights(task, apart)))
@@ -95,12 +95,12 @@ def differences(
 def others(kinship: Kinship, weights: Float[np.ndarray, " t"]) -> Curve:
     """The mean over recipes of their difference from the anchor; NaN where none but the anchor was tried."""
     means = _of_others(kinship, weights)
-    return weighted_mean(means, np.ones(len(means)))
+    return carried(weighted_mean(means, np.ones(len(means))))
 
 
 def spread_of(kinship: Kinship) -> float:
     """Standard deviation between recipes of their mean difference, at the end of what was seen."""
-    means = _of_others(kinship, kinship.comparison.even())[:, -1]
+    means = carried(_of_others(kinship, kinship.comparison.even()))[:, -1]
     known = means[~np.isnan(means)]
     return float(np.std(known)) if len(known) > 2 else USUAL_SPREAD
 

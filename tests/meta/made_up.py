@@ -51,10 +51,13 @@ def trial(of: TaskRecord, tried: Recipe, values, seed: int = 0, status: str = DO
     )
 
 
-def trials(tasks, effects: Mapping[Recipe, Effect], noise: float = 0.0, spread: float = 0.0) -> list[Trial]:
+def trials(
+    tasks, effects: Mapping[Recipe, Effect], noise: float = 0.0, spread: float = 0.0, base=default
+) -> list[Trial]:
     """The default and these recipes on all tasks; effects are there from the first look on.
 
     Args:
+      base: another recipe in the default's place, of a task.
       noise: standard deviation of a trial's level, and of each of its points.
       spread: that of a task's.
     """
@@ -62,7 +65,7 @@ def trials(tasks, effects: Mapping[Recipe, Effect], noise: float = 0.0, spread: 
     found = []
     for of in tasks:
         level = START + spread * rng.normal()
-        for tried, effect in {default(of): lambda of: 0.0, **effects}.items():
+        for tried, effect in {base(of): lambda of: 0.0, **effects}.items():
             values = level + STEP * np.arange(11) + effect(of) + noise * (rng.normal() + rng.normal(size=11))
             found.append(trial(of, tried, values))
     return found

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from mulligan.meta.curves import (
     DEFAULT,
     GRID,
+    HANDMADE,
+    HELD,
     carried,
     compare,
     flops_at,
@@ -80,6 +82,8 @@ def test_the_mean_of_curves_does_not_jump_where_one_ends():
 def test_values_are_carried_to_both_sides():
     np.testing.assert_array_equal(carried(np.array([np.nan, 1.0, np.nan, 2.0, np.nan])), [1, 1, 1, 2, 2])
     assert np.isnan(carried(np.array([np.nan, np.nan]))).all()
+    held = carried(np.array([[np.nan, np.nan, 1.0, np.nan, 2.0, np.nan, np.nan]]), places=1)
+    np.testing.assert_array_equal(held, [[1, 1, 1, 1, 2, 2, np.nan]])
 
 
 def test_differences_are_the_effects_whatever_the_tasks_level():
@@ -88,7 +92,8 @@ def test_differences_are_the_effects_whatever_the_tasks_level():
     assert found.anchor == 0
     for tried, effect in ((GOOD, -0.5), (BAD, 2.0)):
         column = list(found.recipes).index(tried.hash())
-        np.testing.assert_allclose(found.differences[:, column], effect, atol=1e-6)
+        np.testing.assert_allclose(found.differences[:, column, : 11 + HELD], effect, atol=1e-6)
+        assert np.isnan(found.differences[:, column, 11 + HELD :]).all()
 
 
 def test_a_failure_is_as_bad_as_the_worst_that_ended_from_where_it_failed():
@@ -131,4 +136,4 @@ def test_the_default_is_known_by_what_it_trains():
     assert name_of(of, replace(made_up.default(of), averages=())) != DEFAULT
     wide = made_up.default_for(of, 1e6)
     assert name_of(of, wide) != DEFAULT
-    assert name_of(of, wide, images=1e6) == DEFAULT
+    assert name_of(of, wide, images=1e6) == HANDMADE  # which is the default of long budgets

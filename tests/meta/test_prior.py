@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mulligan.meta.curriculum import LEAST_SHARE
-from mulligan.meta.curves import compare, flops_at
+from mulligan.meta.curves import HELD, compare, flops_at
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.kinship import learn_kinship
 from mulligan.meta.prior import PRIORS, Begun, Question
@@ -110,6 +110,16 @@ def test_the_best_recipe_depends_on_the_budget():
     found = PRIORS["portfolio"](TASKS, trials)
     for end, best in ((2, sprint), (10, slow)):
         assert found.propose(Question(NEW, flops_at(made_up.SHAPE, end)), 3)[0].recipe == best
+
+
+@pytest.mark.parametrize("name", ["portfolio", "nearest"])
+def test_what_was_only_tried_for_a_moment_is_not_proposed_for_a_long_run(name):
+    found = PRIORS[name](TASKS, made_up.trials(TASKS, {GOOD: lambda of: -2.0}))
+    within, beyond = (
+        found.propose(Question(NEW, flops_at(made_up.SHAPE, 10 + more)), 3) for more in (HELD - 0.5, HELD + 0.5)
+    )
+    assert within[0].recipe == GOOD
+    assert [proposal.origin for proposal in beyond] == ["the default"]
 
 
 def test_the_default_is_that_of_the_budget():
