@@ -1,10 +1,10 @@
 """What to try next while experience is gathered.
 
 All tasks first get the same recipes in the same order, so that recipes can be compared across tasks: the default, the
-textbook's, then in turn mutations of the default and recipes drawn from the whole space; every fourth with a second
-seed. From then on recipes are bred (`meta.evolution`): those that did well elsewhere are tried first, then new ones.
-Most trials are short; in proportion to their number, longer ones follow of the two fixed recipes and then of those
-that ended best, with another seed.
+textbook's, the one made by hand that others are compared with, then in turn mutations of the default and recipes drawn
+from the whole space; every fourth with a second seed. From then on recipes are bred (`meta.evolution`): those that did
+well elsewhere are tried first, then new ones. Most trials are short; in proportion to their number, longer ones follow
+of the fixed recipes and then of those that ended best, with another seed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mulligan.meta.default import default_recipe, textbook_recipe
+from mulligan.meta.default import default_recipe, handmade_recipe, textbook_recipe
 from mulligan.meta.evolution import candidates, child, loss, promising
 from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.record import Trial
@@ -35,7 +35,7 @@ LEAST_SHARE = 1 / 16  # of the yardstick's images, that a recipe must be able to
 MOST_BYTES = 2.0**31
 SHARED = 8  # recipes that every task gets
 JUDGED = ("ema",)  # the average that a trial is judged by; others would only cost time
-FIXED = 2  # recipes that come first, and are tried at every length
+FIXED = 3  # recipes that come first, and are tried at every length
 
 
 def wanted(task: Task, images: int, ended: Sequence[Trial], budgets: Mapping[str, float]) -> Iterator[Assignment]:
@@ -56,34 +56,36 @@ def wanted(task: Task, images: int, ended: Sequence[Trial], budgets: Mapping[str
     for recipe in promising(known, task.hash):
         yield Assignment(task, recipe, 0, images)
     rng = np.random.default_rng([SEED, len(ended), int(task.hash[:8], 16)])
-    limits = _limits(images)
+    within = limits(images)
     while True:
-        bred = child(known, rng, lambda recipe: refusal(recipe, TYPICAL, 0, limits) is None)
+        bred = child(known, rng, lambda recipe: refusal(recipe, TYPICAL, 0, within) is None)
         yield Assignment(task, bred, 0, images)
 
 
 def recipe_at(index: int, task: Task, images: int) -> Recipe:
-    """The recipe at a place of the sequence; only the first, the default, depends on the task."""
-    if index == 0:
-        default = default_recipe(task.shape, len(task.train), Budget(images, None))
-        return dataclasses.replace(default, averages=JUDGED)
-    return textbook_recipe() if index == 1 else _drawn(index, images)
+    """The recipe at a place of the sequence; only the default and the hand-made one depend on the task."""
+    if index == 1:
+        return textbook_recipe()
+    if index >= FIXED:
+        return _drawn(index, images)
+    make = handmade_recipe if index else default_recipe
+    return dataclasses.replace(make(task.shape, len(task.train), Budget(images, None)), averages=JUDGED)
 
 
 @lru_cache(maxsize=4096)
 def _drawn(index: int, images: int) -> Recipe:
     space, rng = Space(), np.random.default_rng((SEED, index))
-    limits = _limits(images)
+    within = limits(images)
     start = default_recipe(TYPICAL, 10_000, Budget(images, None))
     while True:
         recipe = space.sample(rng) if index % 2 else start
         for _ in range(0 if index % 2 else rng.geometric(0.5)):
             recipe = space.mutate(recipe, rng)
-        if refusal(recipe, TYPICAL, 0, limits) is None:
+        if refusal(recipe, TYPICAL, 0, within) is None:
             return recipe
 
 
-def _limits(images: int) -> Limits:
+def limits(images: int) -> Limits:
     return Limits(budget_flops(TYPICAL, images), int(images * LEAST_SHARE), int(MOST_BYTES))
 
 
