@@ -116,7 +116,7 @@ class Progress:
 
 def in_turn(order: Sequence[int], length: float) -> Moves:
     """One arm after the other, each for `length` operations; those with longer records then go on, the best first."""
-    progress = Progress(len(order))
+    progress = Progress(max(order, default=-1) + 1)
     for arm in order:
         yield from progress.until(arm, length)
     for arm in sorted(order, key=progress.lowest):
@@ -129,7 +129,7 @@ def halving(order: Sequence[int], budget: float, keep: int = 4) -> Moves:
     Jamieson and Talwalkar 2016, arXiv 1502.07943. Where records end before a rung's share is spent, the others go on at
     the end, the best first.
     """
-    progress = Progress(len(order))
+    progress = Progress(max(order, default=-1) + 1)
     rung, rungs = list(order), math.ceil(math.log(max(len(order), 1), keep) - 1e-9) + 1
     while True:
         share = budget / rungs / len(rung)

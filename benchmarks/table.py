@@ -1,5 +1,7 @@
 """The experience as a table: priors and allocators on recorded curves, on families that the priors have not seen.
 
+The default is here what was made by hand before anything was learned: the one that ships rests on all families.
+
     .venv/bin/python benchmarks/table.py --experience experience.db --seeds 5
 
 For every family in turn, priors learn from all the others. On each of its tasks every contender may then train, look by
@@ -12,55 +14,30 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.cases import Case, Taught, arms_of, held_out, judged, of_size, rng_of
+from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
-from mulligan.errors import MulliganError
+from benchmarks.yardsticks import Pick, yards, yardsticks
 from mulligan.meta.allocation import Allocation
-from mulligan.meta.curves import DEFAULT, lowest_so_far, name_of
+from mulligan.meta.curves import lowest_so_far, name_of
 from mulligan.meta.exchange import Records, read, remembered
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.prior import PRIORS, Begun, Prior, Question
-from mulligan.meta.record import FAILED, Point, TaskRecord, Trial
+from mulligan.meta.prior import Begun, Question
+from mulligan.meta.record import FAILED, Point
 from mulligan.meta.trial import budget_flops
-from mulligan.recipe import Recipe
 
 PROPOSALS = 16  # that a prior makes, as many as auto-sklearn 2.0's portfolio begins with
 TIMES = np.geomspace(1 / 16, 1, 17)  # shares of the budget at which regret is taken
 SEEN = (0.0, 0.25, 0.5, 0.75)  # of a curve's points, after which forecasts are judged
-RESAMPLED = 1000
 COLOURS = ("black", "tab:red", "tab:blue", "tab:orange", "tab:green")
-FEWEST_FAMILIES = 2
-
-
-class Arm(NamedTuple):
-    """A recipe with one of its recorded trials on a task."""
-
-    name: str
-    recipe: Recipe
-    curve: tuple[Point, ...]
-
-
-class Case(NamedTuple):
-    """One task and one draw of seeds, as a contender meets it."""
-
-    task: TaskRecord
-    arms: tuple[Arm, ...]
-    budget: float  # operations
-    length: float  # of a short trial
-    seed: int
-    priors: dict[str, Prior]  # learned from other families
-
-    @property
-    def question(self) -> Question:
-        return Question(self.task, self.budget)
 
 
 Contender = Callable[[Case], Callable[[], Moves]]
@@ -71,8 +48,8 @@ Allotting = Callable[[Sequence[float], int], Allocation]  # weights of the arms,
 
 
 def only_default(case: Case) -> Callable[[], Moves]:
-    """The default recipe, as far as it is recorded."""
-    return partial(in_turn, [index for index, arm in enumerate(case.arms) if arm.name == DEFAULT], case.length)
+    """The default recipe, made by hand before anything was learned, as far as it is recorded."""
+    return partial(in_turn, [0], case.length)
 
 
 def random_search(case: Case) -> Callable[[], Moves]:
@@ -127,12 +104,7 @@ def proposed_race(
 
 
 def _shuffled(case: Case) -> list[int]:
-    return _rng(case.task, case.seed).permutation(len(case.arms)).tolist()
-
-
-def _rng(task: TaskRecord, seed: int) -> np.random.Generator:
-    """The same for all contenders, another for each task and seed."""
-    return np.random.default_rng([seed, zlib.crc32(task.id.encode())])
+    return rng_of(case.task, case.seed).permutation(len(case.arms)).tolist()
 
 
 def _proposed(prior: str, case: Case) -> dict[int, float]:
@@ -145,7 +117,7 @@ def _proposed(prior: str, case: Case) -> dict[int, float]:
 
 LEARNED = ("portfolio", "nearest", "surrogate")
 CONTENDERS: dict[str, Contender] = {
-    "default recipe": only_default,
+    "hand-made default": only_default,
     "random search": random_search,
     "successive halving": random_halving,
     "Optuna: TPE, Hyperband": optuna_tpe,
@@ -153,62 +125,6 @@ CONTENDERS: dict[str, Contender] = {
     **{f"{prior} + halving": partial(proposed_halving, prior) for prior in LEARNED},
     **{f"{prior} + FTRL race": partial(proposed_race, prior, leader) for prior in LEARNED},
 }
-
-
-# --- cases
-
-
-Taught = dict[str, dict[str, Prior]]  # by held-out family and name
-
-
-def held_out(records: Records) -> Taught:
-    """For each family that can be judged, the priors that all other families teach.
-
-    Raises:
-      MulliganError: there are too few families.
-    """
-    families = {task.family for task in judged(records)}
-    if len(families) < FEWEST_FAMILIES:
-        raise MulliganError(f"the table needs {FEWEST_FAMILIES} families with two recipes on a task each: learn more.")
-    found = {}
-    for family in sorted(families):
-        tasks = [task for task in records.tasks.values() if task.family != family]
-        known = {task.id for task in tasks}
-        trials = [trial for trial in records.trials.values() if trial.task in known]
-        found[family] = {name: PRIORS[name](tasks, trials) for name in PRIORS}
-    return found
-
-
-def judged(records: Records) -> list[TaskRecord]:
-    """Tasks on which the default recipe and another were tried, by family and name."""
-    names: dict[str, set[str]] = {}
-    for trial in records.trials.values():
-        names.setdefault(trial.task, set()).add(name_of(records.tasks[trial.task], trial.recipe))
-    kept = [records.tasks[task] for task, found in names.items() if DEFAULT in found and len(found) > 1]
-    return sorted(kept, key=lambda task: (task.family, task.name))
-
-
-def arms_of(task: TaskRecord, trials: Iterable[Trial], seed: int) -> tuple[Arm, ...]:
-    """Each recipe with one of its longest trials on the task, drawn at random; the default comes first."""
-    by_name: dict[str, list[Trial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.id):
-        if trial.task == task.id:
-            by_name.setdefault(name_of(task, trial.recipe), []).append(trial)
-    rng, arms = _rng(task, seed), []
-    for name in sorted(by_name, key=lambda name: (name != DEFAULT, name)):
-        longest = max(trial.budget for trial in by_name[name])
-        among = [trial for trial in by_name[name] if trial.budget == longest]
-        chosen = among[rng.integers(len(among))]
-        arms.append(Arm(name, chosen.recipe, recorded(chosen)))
-    return tuple(arms)
-
-
-def recorded(trial: Trial) -> tuple[Point, ...]:
-    """A trial's curve; what a failed one cost after its last look is a point without a KID."""
-    if trial.status != FAILED:
-        return trial.curve
-    spent = max([trial.cost.get("flops", 0.0), *(point.flops for point in trial.curve)])
-    return (*trial.curve, Point(int(trial.cost.get("images", 0)), spent, 0.0, {"kid": None}))
 
 
 # --- figures
@@ -225,24 +141,31 @@ class Outcome(NamedTuple):
     gain: float  # log KID at the end, minus the default's after as many operations
     reach: float  # short trials until the default's KID after one; infinite if never
     regret: list[float]  # log KID minus the lowest recorded, at TIMES
+    yards: dict[str, float]  # operations until each yardstick's lowest KID within the budget, over the yardstick's own
 
 
 def outcomes(
     records: Records, priors: Taught, budgets: Sequence[float], seeds: int, contenders: Sequence[str]
 ) -> list[Outcome]:
     """All contenders on all tasks that can be judged."""
+    cases = [
+        (budget, Case(task, arms, budget * length, length, seed, priors[task.family]))
+        for task in judged(records)
+        for length in [budget_flops(task.shape, IMAGES)]
+        for seed in range(seeds)
+        for arms in [arms_of(task, records.trials.values(), seed)]
+        for budget in budgets
+    ]
     found = []
-    for task in judged(records):
-        length = budget_flops(task.shape, IMAGES)
-        for seed in range(seeds):
-            arms = arms_of(task, records.trials.values(), seed)
-            for budget in budgets:
-                case = Case(task, arms, budget * length, length, seed, priors[task.family])
-                found += _of_case(case, budget, contenders)
+    for budget in budgets:
+        of_budget = [case for length, case in cases if length == budget]
+        picks = yardsticks(of_budget)
+        for case in of_budget:
+            found += _of_case(case, budget, contenders, picks)
     return found
 
 
-def _of_case(case: Case, budget: float, contenders: Sequence[str]) -> list[Outcome]:
+def _of_case(case: Case, budget: float, contenders: Sequence[str], picks: dict[str, Pick]) -> list[Outcome]:
     curves = [arm.curve for arm in case.arms]
     plain = replay(curves, only_default(case), max(case.budget, case.length))
     lowest = min(float(values[-1]) for curve in curves if len(values := lowest_so_far(case.task.shape, curve)[1]))
@@ -261,6 +184,7 @@ def _of_case(case: Case, budget: float, contenders: Sequence[str]) -> list[Outco
                 gain=_end(trace, case.budget, untrained) - _end(plain, case.budget, untrained),
                 reach=trace.reached(plain.at(case.length)) / case.length,
                 regret=regret,
+                yards=yards(case, trace, picks),
             )
         )
     return found
@@ -268,27 +192,6 @@ def _of_case(case: Case, budget: float, contenders: Sequence[str]) -> list[Outco
 
 def _end(trace: Trace, budget: float, untrained: float) -> float:
     return min(trace.at(budget), untrained)
-
-
-class Interval(NamedTuple):
-    """A mean over families, with where 95% of the means of resampled families and seeds lie."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def interval(pairs: Sequence[tuple[str, float]]) -> Interval:
-    """Of (family, value) pairs: families count alike, whatever their number of tasks."""
-    by_family: dict[str, list[float]] = {}
-    for family, value in pairs:
-        by_family.setdefault(family, []).append(value)
-    rng = np.random.default_rng(0)
-    groups = [np.array(values) for values in by_family.values()]
-    inner = np.stack([rng.choice(group, (RESAMPLED, len(group))).mean(axis=1) for group in groups])
-    drawn = rng.integers(len(groups), size=(len(groups), RESAMPLED))
-    low, high = np.quantile(inner[drawn, np.arange(RESAMPLED)].mean(axis=0), (0.025, 0.975))
-    return Interval(float(np.mean([group.mean() for group in groups])), float(low), float(high))
 
 
 # --- calibration
@@ -348,6 +251,33 @@ def shown(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
     return "\n".join(lines)
 
 
+def measured(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
+    """Compute until each yardstick's own final KID, over the compute it took itself: medians over tasks and seeds."""
+    names = list(dict.fromkeys(name for outcome in found for name in outcome.yards))
+    lines = []
+    for budget in budgets:
+        lines += [f"\nbudget: {budget:g} short trials; compute to a yardstick's KID over its own, median (reached)\n"]
+        lines += ["| contender | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        of_budget = [outcome for outcome in found if outcome.budget == budget]
+        for contender in dict.fromkeys(outcome.contender for outcome in of_budget):
+            own = [outcome.yards for outcome in of_budget if outcome.contender == contender]
+            cells = [_cell([yards[name] for yards in own if name in yards]) for name in names]
+            lines.append(f"| {contender} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(ratios: Sequence[float]) -> str:
+    """A median, `never` where half of the cases never got there, and the share that did."""
+    if not ratios:
+        return ""
+    median = float(np.median(ratios))
+    return (
+        f"{median:.2f} ({np.mean(np.isfinite(ratios)):.0%})"
+        if math.isfinite(median)
+        else f"never ({np.mean(np.isfinite(ratios)):.0%})"
+    )
+
+
 def calibration(found: Sequence[Judgement]) -> str:
     """Coverage of the 80% intervals on held-out families, their width, and the error of the medians."""
     lines = ["| prior | " + " | ".join(f"{share:.0%} seen: inside, width, error" for share in SEEN) + " |"]
@@ -403,20 +333,23 @@ def main() -> None:
     parser.add_argument("--experience", help="a file, URL or exported file; the shipped and the user's own if left out")
     parser.add_argument("--budgets", nargs="+", type=float, default=[1.0, 4.0], help="in short trials")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--size", type=int, help="judge on tasks of this side alone; priors learn from all")
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--output", type=Path, default=RESULTS / "table")
     chosen = parser.parse_args()
     records = read(chosen.experience) if chosen.experience else remembered()
     priors = held_out(records)
-    found = outcomes(records, priors, chosen.budgets, chosen.seeds, chosen.contenders)
-    judged_forecasts = judgements(records, priors)
-    tasks = judged(records)
+    seen = of_size(records, chosen.size)
+    found = outcomes(seen, priors, chosen.budgets, chosen.seeds, chosen.contenders)
+    judged_forecasts = judgements(seen, priors)
+    tasks = judged(seen)
     families = len({task.family for task in tasks})
-    recipes = {name_of(records.tasks[trial.task], trial.recipe) for trial in records.trials.values()}
-    head = f"{len(records.trials)} trials of {len(recipes)} recipes on {len(tasks)} tasks of {families} families"
+    recipes = {name_of(seen.tasks[trial.task], trial.recipe) for trial in seen.trials.values()}
+    head = f"{len(seen.trials)} trials of {len(recipes)} recipes on {len(tasks)} tasks of {families} families"
     print(
         head,
         shown(found, chosen.budgets),
+        measured(found, chosen.budgets),
         "\nforecasts of held-out families\n",
         calibration(judged_forecasts),
         sep="\n",

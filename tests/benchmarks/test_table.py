@@ -7,22 +7,13 @@ import made_up
 import numpy as np
 import pytest
 
+from benchmarks.cases import arms_of, handmade, held_out, recorded
+from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
-from benchmarks.table import (
-    CONTENDERS,
-    arms_of,
-    calibration,
-    held_out,
-    interval,
-    judgements,
-    outcomes,
-    plot,
-    recorded,
-    shown,
-)
+from benchmarks.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
 from mulligan.errors import MulliganError
 from mulligan.meta.allocation import Standing, ftrl
-from mulligan.meta.curves import DEFAULT, flops_at
+from mulligan.meta.curves import flops_at, handmade_for
 from mulligan.meta.exchange import Records
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.prior import PRIORS, Question
@@ -39,7 +30,12 @@ def records(tasks, trials) -> Records:
     return Records({task.id: task for task in tasks}, {trial.id: trial for trial in trials})
 
 
-KNOWN = records(TASKS, made_up.trials(TASKS, {GOOD: lambda of: -0.7, **dict.fromkeys(BAD, lambda of: 2.0)}))
+KNOWN = records(
+    TASKS,
+    made_up.trials(
+        TASKS, {GOOD: lambda of: -0.7, **dict.fromkeys(BAD, lambda of: 2.0)}, base=lambda of: handmade_for(of, 1.0)
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +87,12 @@ def test_an_allocator_that_insists_on_what_has_ended_is_stopped():
             yield 0
 
     assert len(replay([curve(1.0, 0.5)], stubborn, math.inf).spent) == 2
+
+
+def test_an_order_may_leave_arms_out():
+    curves = [curve(2.0), curve(1.5), curve(1.0), curve(0.5)]
+    assert replay(curves, partial(in_turn, [3], math.inf), math.inf).lowest[-1] == pytest.approx(0.5)
+    assert replay(curves, partial(halving, [3, 1], math.inf), math.inf).lowest[-1] == pytest.approx(0.5)
 
 
 def test_what_a_failure_cost_is_paid():
@@ -161,7 +163,7 @@ def test_the_good_recipe_is_found_at_once_by_what_has_learned(found):
 
 
 def test_the_default_is_what_all_are_compared_with(found):
-    for outcome in of(found, "default recipe", 1.0):
+    for outcome in of(found, "hand-made default", 1.0):
         assert outcome.gain == 0
         assert outcome.reach == pytest.approx(1.0)
         assert outcome.regret[-1] == pytest.approx(0.7, abs=1e-6)
@@ -174,7 +176,9 @@ def test_what_has_not_learned_wastes_its_budget_on_bad_recipes(found):
     assert learned < np.mean([outcome.regret for outcome in of(found, "successive halving", 4.0)])
 
 
-@pytest.mark.parametrize("contender", [name for name in CONTENDERS if name not in ("default recipe", "random search")])
+@pytest.mark.parametrize(
+    "contender", [name for name in CONTENDERS if name not in ("hand-made default", "random search")]
+)
 def test_everyone_finds_it_with_enough_operations(found, contender):
     assert max(outcome.gain for outcome in of(found, contender, 4.0)) == pytest.approx(-0.7, abs=1e-6)
 
@@ -195,10 +199,11 @@ def test_forecasts_of_what_repeats_exactly_are_right(priors):
     assert "100%" in calibration(tables)
 
 
-def test_arms_are_the_longest_trials_and_the_default_is_first():
+def test_arms_are_the_longest_trials_and_the_hand_made_recipe_is_first():
     long = made_up.trial(TASKS[0], GOOD, np.zeros(15), seed=2, end=14)
     arms = arms_of(TASKS[0], [*KNOWN.trials.values(), long], seed=0)
-    assert arms[0].name == DEFAULT
+    assert arms[0].name == handmade(TASKS[0])
+    assert arms[0].recipe == handmade_for(TASKS[0], 1.0)
     assert len(next(arm for arm in arms if arm.recipe == GOOD).curve) == 15
     assert len(arms) == 6
 
@@ -219,7 +224,9 @@ def test_families_count_alike():
 def test_what_is_shown_and_drawn(found, tmp_path):
     text = shown(found, [1.0, 4.0])
     assert "| portfolio, in turn | 0.50 (0.50 .. 0.50) |" in text
-    assert "| default recipe | 1.00 (1.00 .. 1.00) |" in text
+    assert "| hand-made default | 1.00 (1.00 .. 1.00) |" in text
+    assert "| portfolio, in turn | 0.50 (100%) | 1.00 (100%) |" in measured(found, [1.0])
+    assert "| random search | " in measured(found, [1.0])
     plot(found, [1.0, 4.0], tmp_path / "regret.png")
     assert (tmp_path / "regret.png").read_bytes().startswith(b"\x89PNG")
 
