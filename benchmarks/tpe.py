@@ -1,4 +1,4 @@
-"""Optuna's tree-structured Parzen estimator with Hyperband, on recorded recipes alone."""
+"""Optuna's tree-structured Parzen estimator with Hyperband, on recorded recipes alone and live."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from benchmarks.live import Live
 from benchmarks.replay import Moves, Progress
-from mulligan.meta.domains import Names
+from mulligan.meta.curriculum import MOST_BYTES
+from mulligan.meta.curves import log_kid
+from mulligan.meta.domains import Names, Range, Steps
+from mulligan.meta.footprint import Limits, refusal
 from mulligan.meta.space import Choice, Space
 from mulligan.recipe import Recipe
 
 WORST = 10.0  # log KID of what has none
 SHORT_OF_IT = 0.9  # of a trial's length, by which steps may miss it
 UNIT = 32  # resource of a short trial, in its 32nd parts
+PART, SEARCH = 0.25, 0.75  # of a live budget: a trial's length, and what may be spent before the best one goes on
 STARTUP = 5  # recipes drawn at random before the estimator is asked; Optuna's own is 10, more than are tried here
 
 
@@ -101,3 +106,63 @@ def tpe_hyperband(recipes: Sequence[Recipe], length: float, seed: int) -> Callab
             yield from progress.until(arm, math.inf)
 
     return moves
+
+
+# --- live
+
+
+def suggested(trial: optuna.Trial, choice: Choice) -> Any:
+    """A choice's value as Optuna draws it."""
+    domain = choice.domain
+    if isinstance(domain, Range):
+        return trial.suggest_float(choice.name, domain.low, domain.high, log=domain.scale == "log")
+    options = domain.options if isinstance(domain, Names | Steps) else ()
+    return trial.suggest_categorical(choice.name, options)
+
+
+def drawn(trial: optuna.Trial) -> Recipe:
+    """A recipe of the whole space, its conditions kept."""
+    space, values = Space(), {}
+    for choice in space.choices:
+        if choice.active(values):
+            values[choice.name] = suggested(trial, choice)
+    return space.recipe(values)
+
+
+def live_tpe(first: Recipe, seed: int, live: Live) -> Moves:
+    """Optuna draws recipes and stops them, `first` the first of them; the best goes on with what is left."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
+    pruner = optuna.pruners.HyperbandPruner(min_resource=2, max_resource=UNIT, reduction_factor=4)
+    study = optuna.create_study(sampler=sampler, pruner=pruner, study_name=str(seed))
+    study.enqueue_trial({name: value for name, value in Space().values(first).items() if value is not None})
+    length, lowest = live.budget * PART, []
+    within = Limits(length, 1, MOST_BYTES)
+    while live.spent < live.budget * SEARCH:
+        trial = study.ask()
+        recipe = drawn(trial) if lowest else first
+        if not lowest:
+            drawn(trial)
+        if refusal(recipe, live.task.shape, 0, within):
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        arm, had, reported, pruned = live.add(recipe), 0.0, -1, False
+        lowest.append(WORST)
+        while not pruned and had < length * SHORT_OF_IT:
+            point = yield arm
+            if point is None:
+                break
+            had = point.flops
+            value = log_kid(point.figures)
+            lowest[arm] = min(lowest[arm], WORST if math.isnan(value) else value)
+            step = round(UNIT * had / length)
+            if step > reported:
+                trial.report(lowest[arm], step)
+                reported, pruned = step, trial.should_prune()
+        if pruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, lowest[arm])
+    for arm in np.argsort(lowest).tolist():
+        while (yield arm) is not None:
+            pass
