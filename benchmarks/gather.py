@@ -1,70 +1,123 @@
 """Gathers the experience that is shipped, and goes on where it stopped.
 
-    python benchmarks/gather.py --time 3h --place first.db --ship
+    python benchmarks/gather.py --time 90m --place first.db --workers 2
+    python benchmarks/gather.py --place first.db --ship
 
-Two learners share the cores: one on grey images of 28x28 and smaller, the other on colour images at 16x16, whose trials
-take about as long. Every family of `../shared/data` that is there is learned from, and the built-in ones. With `--ship`
-all that the place then holds is written to `mulligan/data/experience-DATE.jsonl.gz`: numbers alone, never images.
+Every family of `../shared/data` that is there is learned from, and the built-in ones, at 16x16: small images make a
+trial a matter of seconds. First come the rows of `benchmarks/design.py`, then recipes bred from the best of them
+(`meta/evolution.py`), each on a few tasks first. With `--ship` all that the place then holds is written to
+`mulligan/data/experience-DATE.jsonl.gz`: numbers alone, never images.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.design import QUARTER, rows
+from mulligan.budget import parse_seconds
+from mulligan.meta.curriculum import limits
+from mulligan.meta.evolution import Candidate, candidates, child, promising
 from mulligan.meta.exchange import SHIPPED, SUFFIX, read, write_file
-from mulligan.tasks.families import parse_source
+from mulligan.meta.experience import Experience
+from mulligan.meta.footprint import refusal
+from mulligan.meta.record import TaskRecord, Trial, assignment
+from mulligan.meta.trial import Assignment, budget_flops, run_trial
+from mulligan.tasks.families import parse_source, read_family
+from mulligan.tasks.task import Task
+from mulligan.training.device import cache_programs
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+SIZE = 16
 GREY = (
+    "fashion_mnist.npz",
+    "mnist.npz",
+    "omniglot.npz",
     "glyphs@labels=A,g",
     "digits",
-    "fashion_mnist.npz",
     "fashion_mnist.npz@labels=1,7",
-    "mnist.npz",
     "mnist.npz@labels=3",
-    "omniglot.npz",
     "omniglot.npz@alphabet=Greek,Korean",
 )
 COLOUR = (
-    "textures@labels=pagoda,petals",
-    "cifar10.npz",
-    "cifar10.npz@labels=automobile,horse",
     "emoji_noto.npz",
+    "cifar10.npz",
+    "textures@labels=pagoda,petals",
     "emoji_noto.npz@labels=People & Body",
+    "cifar10.npz@labels=automobile,horse",
 )
+
+
+BRED = 4  # recipes bred before promising ones are looked at again
+PANEL = 3  # tasks of each worker on which a bred recipe is tried first
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--time", default="3h")
+    parser.add_argument("--time", help="such as 90m; nothing is tried if left out")
     parser.add_argument("--place", required=True, help="the experience to fill: a file, or the URL of a database")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=2, help="2: grey and colour side by side")
     parser.add_argument("--ship", action="store_true", help="write the file that goes into the package")
     arguments = parser.parse_args()
-    learners = [
-        _start(sources, more, arguments.time, arguments.place)
-        for sources, more in ((GREY, ()), (COLOUR, ("--size", "16")))
+    until = time.time() + (parse_seconds(arguments.time) if arguments.time else 0.0)
+    shares = [GREY, COLOUR] if arguments.workers == 2 else [GREY + COLOUR]
+    shares = shares if arguments.time else []
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=work, args=(arguments.place, sources, until, core))
+        for core, sources in enumerate(shares)
     ]
-    failed = any(learner.wait() for learner in learners)
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     if arguments.ship:
         known = read(arguments.place)
         path = SHIPPED / f"experience-{datetime.now(UTC):%Y-%m-%d}{SUFFIX}"
         write_file(path, known)
         print(f"{path}: {len(known.trials)} trials on {len(known.tasks)} tasks")
-    return int(failed)
+    return int(any(worker.exitcode for worker in workers))
 
 
-def _start(sources: Sequence[str], more: Sequence[str], time: str, place: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mulligan", "learn", *_there(sources), *more]
-    return subprocess.Popen([*command, "--time", time, "--experience", place], env=os.environ | {"TERM": "dumb"})
+def work(place: str, sources: Sequence[str], until: float, core: int) -> None:
+    """Tries what is wanted on the tasks of `sources`, on one core, until the time is up."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
+    cache_programs()
+    experience, name = Experience(place), uuid.uuid4().hex
+    tasks = []
+    for source in there(sources):
+        family = read_family(source, size=SIZE)
+        for task in family.tasks:
+            experience.add_task(TaskRecord.of(task, family.name))
+            tasks.append(task)
+    for chosen in wanted(tasks, experience):
+        if time.time() > until:
+            return
+        called = assignment(chosen.task.hash, chosen.recipe, chosen.seed, chosen.budget)
+        if experience.claim(called, chosen.task.hash, name, lease=900.0):
+            trial = run_trial(chosen)
+            experience.finish(trial, called, name)
+            print(line(chosen, trial), flush=True)
 
 
-def _there(sources: Sequence[str]) -> list[str]:
+def line(chosen: Assignment, trial: Trial) -> str:
+    """How a trial went, for people."""
+    last = trial.curve[-1].figures["kid"] if trial.curve else None
+    kid = "none" if last is None else f"{last:.4f}"
+    cost = " ".join(f"{trial.cost[name]:.1f}" for name in ("training_cpu_seconds", "compile_seconds", "seconds"))
+    return f"{chosen.task.name} {chosen.recipe.hash()} {chosen.images} {trial.status} kid {kid} seconds {cost}"
+
+
+def there(sources: Sequence[str]) -> list[str]:
     """The sources that are built in or lie in DATA, with their paths."""
     found = []
     for source in sources:
@@ -74,6 +127,31 @@ def _there(sources: Sequence[str]) -> list[str]:
         elif (DATA / name).is_file():
             found.append(str(DATA / source))
     return found
+
+
+def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[Assignment]:
+    """Assignments in the order in which they are wanted, without end; those that are taken are for the caller to skip.
+
+    One recipe after the other, so that its compiled programs serve all tasks of a shape.
+    """
+    for row in rows():
+        yield from (Assignment(task, row.recipe(task), row.seed, row.images) for task in tasks[: row.tasks])
+    within = limits(QUARTER)
+    while True:
+        known = tried(experience)
+        rng = np.random.default_rng([len(known), len(tasks)])
+        for _ in range(BRED):
+            bred = child(known, rng, lambda recipe: refusal(recipe, (SIZE, SIZE, 1), 0, within) is None)
+            yield from (Assignment(task, bred, 0, QUARTER) for task in tasks[:PANEL])
+        known = tried(experience)
+        for task in tasks:
+            yield from (Assignment(task, recipe, 0, QUARTER) for recipe in promising(known, task.hash)[:BRED])
+
+
+def tried(experience: Experience) -> list[Candidate]:
+    """Every recipe that was tried for a quarter of a short trial, with its ranks."""
+    budgets = {task.id: budget_flops(task.shape, QUARTER) for task in experience.tasks()}
+    return candidates(experience.trials(), budgets)
 
 
 if __name__ == "__main__":
