@@ -132,14 +132,68 @@ def newer(tmp_path):
     return place
 
 
-@pytest.mark.parametrize("make", [damaged, newer, lambda path: "postgresql://nobody@127.0.0.1:1/none"])
-def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make):
+def locked(tmp_path):
+    """Another writer's transaction is open, for as long as the test lasts."""
+    place = str(tmp_path / "mine.db")
+    Experience(place)
+    holder = sqlite3.connect(place)
+    holder.execute("BEGIN IMMEDIATE")
+    OPEN.append(holder)
+    return place
+
+
+def read_only(tmp_path):
+    """As on a disk that cannot be written: permissions do not bind an administrator, SQLite's own mode does."""
+    Experience(tmp_path / "mine.db")
+    return f"sqlite:///file:{tmp_path / 'mine.db'}?mode=ro&uri=true"
+
+
+def unreachable(tmp_path):
+    return "postgresql://nobody@127.0.0.1:1/none"
+
+
+OPEN: list[sqlite3.Connection] = []
+
+
+@pytest.mark.parametrize("make", [damaged, newer, locked, unreachable])
+def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
+    monkeypatch.setattr("mulligan.meta.experience.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
     generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
     [advice] = [event for event in told if event["kind"] == "advice"]
     assert advice["trouble"].endswith(".")
     assert "forgotten" in kinds(told)
     assert generator.sample(1).shape == (1, 8, 8, 1)
+    while OPEN:
+        OPEN.pop().close()
+
+
+def test_an_experience_on_a_disk_that_cannot_be_written_is_read_and_not_added_to(tmp_path):
+    place = read_only(tmp_path)
+    generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
+    [forgotten] = [event for event in told if event["kind"] == "forgotten"]
+    assert "readonly" in forgotten["reason"]
+    assert not read(tmp_path / "mine.db").trials
+    assert generator.sample(1).shape == (1, 8, 8, 1)
+
+
+def test_a_task_too_small_to_split_is_trained_and_judged_by_its_training_images(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
+    place = str(tmp_path / "mine.db")
+    _, told = told_by(images, Budget(2_000, None), out=tmp_path / "run", recipe=TINY, experience=place)
+    assert {event["split"] for event in told if event["kind"] == "evaluation"} == {"train"}
+    [remembered] = read(place).trials.values()
+    assert remembered.status == DONE
+
+
+def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatch):
+    """It is the best by far in the experience, and would see next to nothing for the operations of the budget."""
+    monkeypatch.setattr("mulligan.meta.exchange.shipped_file", lambda: None)
+    huge = Recipe(Architecture(gen_width=512, disc_width=512))
+    place = str(tmp_path / "mine.db")
+    write_experience(place, better=huge)
+    [arm] = advise(task, Budget(32_000, None), place, seed=0).arms
+    assert arm.recipe != huge
 
 
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):

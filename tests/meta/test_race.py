@@ -167,6 +167,16 @@ def test_where_every_arm_fails_the_sentence_says_why(task, tmp_path):
         Race(contest(tmp_path / "run", task, arms)).run()
 
 
+def test_where_every_arm_diverges_the_run_ends_with_the_reason_and_the_best_there_was(task, tmp_path):
+    run, arms = tmp_path / "run", (Arm(recipe(1e30), 0.5, "one"), Arm(recipe(1e31), 0.5, "other"))
+    Race(contest(run, task, arms)).run()
+    generator = resume(run)
+    assert generator.sample(4).shape == (4, 8, 8, 1)
+    reasons = [event["reason"] for event in RunFolder(run).events("guard")]
+    assert reasons
+    assert all("finite" in reason for reason in reasons)
+
+
 def test_an_arm_that_fails_does_not_end_the_race(task, tmp_path):
     impossible = Recipe(architecture=SMALL, loss="no such loss")
     Race(contest(tmp_path / "run", task, (Arm(impossible, 0.9, "one"), Arm(GOOD, 0.1, "other")))).run()
