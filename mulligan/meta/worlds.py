@@ -84,9 +84,9 @@ def reference(kinship: Kinship, task: TaskRecord, apart: str | None = None) -> C
 def differences(
     kinship: Kinship, worlds: Worlds, task: TaskRecord, recipes: Mapping[str, Recipe], apart: str | None = None
 ) -> Float[np.ndarray, "r g"]:
-    """Expected differences from the anchor."""
+    """Expected differences from the anchor; those of a recipe far beyond what was seen of it are taken from its end."""
     weights = worlds.weights(task, apart)
-    opinions = worlds.differences(task, recipes)
+    opinions = carried(worlds.differences(task, recipes))
     sure = np.tensordot(weights, ~np.isnan(opinions), 1)
     mean = np.nan_to_num(weighted_mean(opinions, weights))
     return sure * mean + (1 - sure) * np.nan_to_num(others(kinship, kinship.weights(task, apart)))
