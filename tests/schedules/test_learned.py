@@ -25,6 +25,7 @@ from mulligan.schedules.controller import (
     velocities,
 )
 from mulligan.schedules.learned import CALLS, learned, shipped
+from mulligan.training.loop import UNPLANNED_NIMG
 from mulligan.types import Signs, StepInfo
 
 HORIZON, BATCH = 64_000.0, 64
@@ -97,6 +98,13 @@ def test_a_rule_that_sees_its_own_pace_finds_the_same_rate_from_any():
     schedule = rule(watching("gen_pace", "gen_lr", -20.0))
     ends = [float(path(schedule, Hyperparameters(gen_lr=rate))[1].gen_lr[-1]) for rate in (1e-3, 1e-2, 1e-1)]
     assert ends == pytest.approx([1e-2] * 3, rel=0.1)
+
+
+def test_while_the_length_of_a_run_is_unknown_it_stands_still():
+    """As a run with a budget of time begins: what it takes its length to be is more than any."""
+    schedule = learned(PLAIN, relativistic(), watching("gen_pace", "gen_lr", -20.0), UNPLANNED_NIMG)
+    _, now = path(schedule, Hyperparameters(gen_lr=1e-3))
+    assert float(now.gen_lr[-1]) == pytest.approx(1e-3, rel=0.01)
 
 
 def test_the_schedule_inside_goes_on():
