@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from mulligan.errors import MulliganError
 from mulligan.types import Key, Pytree
 
 Parameters = Float[Array, " d"]
@@ -124,7 +125,12 @@ def _unrolled(inner: Inner, parameters: Parameters, state: Pytree, stretches: in
 
 def _searching(inner: Inner, deviation: float, pairs: int, remembered: int) -> Estimator:
     """Evosax's persistent strategies, whose perturbations are forgotten every `remembered` stretches."""
-    from evosax.algorithms import PersistentES  # brings flax with it
+    try:
+        from evosax.algorithms import PersistentES  # brings flax with it
+    except ImportError as error:
+        raise MulliganError(
+            "learning a schedule by evolution needs evosax: pip install 'mulligan[evolution]'."
+        ) from error
 
     # Descent with a rate of 1 from zero: what it comes to is the negative gradient.
     descent = optax.sgd(1.0)
