@@ -196,11 +196,8 @@ CHANGES = {
             "made = generate(game, state.gen, batch, 0, keys[0])",
         ),
         (
-            "    state, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])\n"
-            "    gradient, loss = gen_gradient(game, state,",
-            "    before = state\n"
-            "    state, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])\n"
-            "    gradient, loss = gen_gradient(game, before,",
+            "gen, loss = gen_gradient(game, state, made, batch.real[last]",
+            "gen, loss = gen_gradient(game, before, made, batch.real[last]",
         ),
         (
             "gen, disc = jax.tree.map(lambda w, now, before: w + (now - before)",

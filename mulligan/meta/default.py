@@ -9,6 +9,7 @@ from mulligan.training.budget import Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
 SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
+HANDFUL = 200  # images below which brief runs augment, too: fewer than in any task of the evidence
 BRIEF = 64_000 / SHORT_IMAGES  # of those, below which what was learned beats what was made by hand (docs/log.md)
 
 
@@ -18,15 +19,15 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     For brief budgets the one that the evidence chose: the narrowest networks, small batches, high rates and a weak
     penalty. For longer ones, where it was hardly tried and fell behind on one task of two, the one made by hand stays.
     """
-    by_hand = handmade_recipe(shape, images, budget)
+    by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
     if _length(shape, budget) >= BRIEF:
         return by_hand
     return replace(
         by_hand,
         architecture=Architecture(gen_width=8, disc_width=8),
         batch=16,
-        hyperparameters=Hyperparameters(gen_lr=4e-3, disc_lr=4e-3, gamma=0.5),
-        augmentation=(),
+        hyperparameters=Hyperparameters(gen_lr=4e-3, disc_lr=4e-3, gamma=0.5, augment=0.3 if handful else 0.0),
+        augmentation=by_hand.augmentation if handful else (),
     )
 
 
