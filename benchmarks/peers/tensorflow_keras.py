@@ -8,7 +8,10 @@ choice both are tried and the faster is kept.
 
 from __future__ import annotations
 
+import os
 import sys
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # before Keras is imported, whatever the caller's own models run on
 
 import keras
 import numpy as np
