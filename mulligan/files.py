@@ -1,10 +1,14 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all; reading what the package ships only as it was shipped."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from mulligan.errors import MulliganError
 
@@ -49,3 +53,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def with_card(package: str, name: str, what: str) -> tuple[bytes, dict[str, Any]]:
+    """What `NAME.safetensors` of an installed package holds, and its card, `NAME.json`.
+
+    Args:
+      what: they are of, for people.
+
+    Raises:
+      MulliganError: the file's SHA-256 is not the card's.
+    """
+    room = resources.files(package)
+    stored = room.joinpath(f"{name}.safetensors").read_bytes()
+    card = json.loads(room.joinpath(f"{name}.json").read_text())
+    if hashlib.sha256(stored).hexdigest() != card["sha256"]:
+        raise MulliganError(f"the weights of {what} are damaged: install mulligan again.")
+    return stored, card

@@ -8,11 +8,8 @@ compared, so every figure carries the embedding's name.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +18,7 @@ from jaxtyping import Array, Float, UInt8
 from safetensors.numpy import load as load_safetensors
 
 from mulligan.errors import MulliganError, UsageError
+from mulligan.files import with_card
 from mulligan.types import Images
 
 SIDE = 32  # the network's input, pixels a side
@@ -77,11 +75,7 @@ def load_embedding(name: str = "m1") -> Embedding:
     """
     if name not in EMBEDDINGS:
         raise UsageError(f"no embedding is called {name!r}; there is {', '.join(EMBEDDINGS)}.")
-    room = resources.files("mulligan.metrics")
-    stored = room.joinpath(f"{name}.safetensors").read_bytes()
-    card = json.loads(room.joinpath(f"{name}.json").read_text())
-    if hashlib.sha256(stored).hexdigest() != card["sha256"]:
-        raise MulliganError(f"the weights of embedding {name} are damaged: install mulligan again.")
+    stored, _ = with_card("mulligan.metrics", name, f"embedding {name}")
     weights = {key: jnp.asarray(value, jnp.float32) for key, value in load_safetensors(stored).items()}
     return network_embedding(name, weights)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from importlib import resources
 from typing import NamedTuple
 
 import jax
@@ -15,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from safetensors.numpy import load as load_safetensors
 
 from mulligan.errors import MulliganError, UsageError
+from mulligan.files import with_card
 from mulligan.recipe import Hyperparameters
 from mulligan.schedules.controller import (
     FACTORS,
@@ -139,11 +137,7 @@ def shipped(name: str) -> Controller:
     """
     if name not in SHIPPED:
         raise UsageError(f"no learned schedule is called {name!r}; there is {', '.join(SHIPPED) or 'none'}.")
-    room = resources.files("mulligan.data")
-    stored = room.joinpath(f"schedule-{name}.safetensors").read_bytes()
-    card = json.loads(room.joinpath(f"schedule-{name}.json").read_text())
-    if hashlib.sha256(stored).hexdigest() != card["sha256"]:
-        raise MulliganError(f"the weights of the learned schedule {name} are damaged: install mulligan again.")
+    stored, card = with_card("mulligan.data", f"schedule-{name}", f"the learned schedule {name}")
     return from_arrays(load_safetensors(stored), card)
 
 
