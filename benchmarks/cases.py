@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.meta.curves import handmade_for, name_of
-from mulligan.meta.exchange import Records
+from mulligan.meta.forecast.curves import handmade_for, name_of
 from mulligan.meta.prior import PRIORS, Prior, Question, unlearned
-from mulligan.meta.record import FAILED, Point, TaskRecord, Trial
+from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
 FEWEST_FAMILIES = 2

@@ -11,15 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mulligan.meta.curriculum import JUDGED
-from mulligan.meta.default import handmade_recipe, textbook_recipe
+import numpy as np
+
+from mulligan.meta.gather.curriculum import JUDGED, limits
+from mulligan.meta.recipes.default import handmade_recipe, textbook_recipe
+from mulligan.meta.recipes.footprint import refusal
 from mulligan.meta.space import Space
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget
 
 QUARTER, SHORT, LONG = 8_000, 32_000, 128_000  # images of the yardstick
-FEW = 5  # tasks of each worker that the longer trials are of
+FEW = 5  # tasks of each worker that second seeds of longer trials are of
+MUTATIONS = 20  # recipes drawn around the best, besides those that are written down
 
 
 class Row(NamedTuple):
@@ -61,12 +65,30 @@ def rows() -> Iterator[Row]:
     for recipe in EARLY:
         yield Row(lambda task, recipe=recipe: recipe, QUARTER)
     for made in (lambda task: SMALL, by_hand, lambda task: TINY, lambda task: textbook_recipe()):
-        yield Row(made, SHORT, FEW)
-    yield Row(lambda task: step(SMALL, **COSINE), SHORT, FEW)
+        yield Row(made, SHORT)
+    for recipe in LONGER:
+        yield Row(lambda task, recipe=recipe: recipe, SHORT)
     for recipe in LATER:
         yield Row(lambda task, recipe=recipe: recipe, QUARTER)
+    for made in (lambda task: SMALL, by_hand, lambda task: TINY, lambda task: textbook_recipe()):
+        yield Row(made, QUARTER, seed=1)
     for made in (lambda task: SMALL, by_hand):
+        yield Row(made, SHORT, FEW, seed=1)
         yield Row(made, LONG, 1)
+    for recipe in mutations():
+        yield Row(lambda task, recipe=recipe: recipe, QUARTER)
+
+
+def mutations() -> Iterator[Recipe]:
+    """Recipes around SMALL and TINY that nobody thought of: one to four choices each are drawn anew."""
+    space, rng, seen = Space(), np.random.default_rng(0), {SMALL, TINY}
+    while len(seen) < MUTATIONS + 2:
+        recipe = (SMALL, TINY)[int(rng.integers(2))]
+        for _ in range(min(int(rng.geometric(0.5)), 4)):
+            recipe = space.mutate(recipe, rng)
+        if recipe not in seen and refusal(recipe, (16, 16, 1), 0, limits(QUARTER)) is None:
+            seen.add(recipe)
+            yield recipe
 
 
 EARLY = (
@@ -76,6 +98,13 @@ EARLY = (
     step(SMALL, lr=8e-3),
     step(SMALL, gamma=2.0),
     step(BASE, batch=16, lr=4e-3, gamma=0.5),
+)
+LONGER = (
+    step(SMALL, **COSINE),
+    step(SMALL, gamma=0.1),
+    step(SMALL, gen_width=16),
+    step(SMALL, width=12),
+    step(SMALL, width=12, **COSINE),
 )
 LATER = (
     step(SMALL, beta2=0.9),

@@ -32,7 +32,7 @@ from benchmarks.throughput import RESULTS, spread
 from mulligan.game.state import Data, to_bytes
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation import adapt_for
-from mulligan.meta.learn_initialisation import Course, learn_initialisation
+from mulligan.meta.weights.learn_initialisation import Course, learn_initialisation
 from mulligan.recipe import Recipe
 from mulligan.training.device import cache_programs
 

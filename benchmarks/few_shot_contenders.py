@@ -10,8 +10,8 @@ import jax
 
 from mulligan.game.state import adam
 from mulligan.meta.initialisation import Initialisation, Inner, unlearned
-from mulligan.meta.learn_initialisation import INNER, JOINT, TAUGHT, TOGETHER, Curriculum
-from mulligan.meta.starts import inner_of, read_start
+from mulligan.meta.weights.learn_initialisation import INNER, JOINT, TAUGHT, TOGETHER, Curriculum
+from mulligan.meta.weights.starts import inner_of, read_start
 from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (28, 28, 1)

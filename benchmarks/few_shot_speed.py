@@ -27,11 +27,11 @@ import optax
 from benchmarks.few_shot_contenders import FIGR
 from benchmarks.throughput import ROOT, peers_python, spread
 from mulligan.game.gradients import Players
-from mulligan.meta.episodes import Deal
 from mulligan.meta.initialisation import Initialisation, Inner
-from mulligan.meta.objectives import Objective
-from mulligan.meta.outer import Lesson, Study, go_on, start
-from mulligan.meta.starts import inner_of
+from mulligan.meta.weights.episodes import Deal
+from mulligan.meta.weights.objectives import Objective
+from mulligan.meta.weights.outer import Lesson, Study, go_on, start
+from mulligan.meta.weights.starts import inner_of
 from mulligan.networks.layers import Conv, Dense, randomised
 
 LATENT, SIDE, BLOCKS, UPDATES = 100, 32, 4, 10

@@ -22,7 +22,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from mulligan.meta import fit as module
-from mulligan.meta.advice import Advice
+from mulligan.meta.contest.advice import Advice
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.meta.race import Arm
 from mulligan.recipe import Architecture, Hyperparameters, Recipe

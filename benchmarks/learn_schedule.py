@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
-from mulligan.meta.outer_es import Inner, persistent, truncated, whole
-from mulligan.meta.practice import (
+from mulligan.meta.pace.outer_es import Inner, persistent, truncated, whole
+from mulligan.meta.pace.practice import (
     WIDE,
     Pool,
     Range,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.replay import Moves, Trace
-from mulligan.meta.curves import log_kid
-from mulligan.meta.record import Point
-from mulligan.meta.trial import Assignment, Course, budget_flops, looks
+from mulligan.meta.forecast.curves import log_kid
+from mulligan.meta.gather.trial import Assignment, Course, budget_flops, looks
+from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.programs import outliving

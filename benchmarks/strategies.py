@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.throughput import RESULTS, ROOT, spread, warn_when_busy
 from mulligan.budget import parse_images
-from mulligan.meta.default import default_recipe
 from mulligan.meta.fit import Options, fit
+from mulligan.meta.recipes.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget, steps_left

@@ -26,13 +26,13 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
 from benchmarks.yardsticks import Pick, yards, yardsticks
-from mulligan.meta.allocation import Allocation
-from mulligan.meta.curves import lowest_so_far, name_of
-from mulligan.meta.exchange import Records, read, remembered
+from mulligan.meta.contest.allocation import Allocation
+from mulligan.meta.forecast.curves import lowest_so_far, name_of
+from mulligan.meta.gather.trial import budget_flops
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.prior import Begun, Question
-from mulligan.meta.record import FAILED, Point
-from mulligan.meta.trial import budget_flops
+from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.store.record import FAILED, Point
 
 PROPOSALS = 16  # that a prior makes, as many as auto-sklearn 2.0's portfolio begins with
 TIMES = np.geomspace(1 / 16, 1, 17)  # shares of the budget at which regret is taken

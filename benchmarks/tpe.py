@@ -12,10 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from benchmarks.live import Live
 from benchmarks.replay import Moves, Progress
-from mulligan.meta.curriculum import MOST_BYTES
-from mulligan.meta.curves import log_kid
-from mulligan.meta.domains import Names, Range, Steps
-from mulligan.meta.footprint import Limits, refusal
+from mulligan.meta.forecast.curves import log_kid
+from mulligan.meta.gather.curriculum import MOST_BYTES
+from mulligan.meta.recipes.domains import Names, Range, Steps
+from mulligan.meta.recipes.footprint import Limits, refusal
 from mulligan.meta.space import Choice, Space
 from mulligan.recipe import Recipe
 

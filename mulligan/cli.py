@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.experience_cli import Json, Place, experience_app
 
 app = typer.Typer(
     name="mulligan",
@@ -45,7 +46,6 @@ Networks = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
 TensorBoard = Annotated[
     Path | None,
     typer.Option("--tensorboard", metavar="DIR", help="Write TensorBoard event files to DIR, too."),
@@ -243,18 +243,10 @@ def demo(
 @app.command()
 def recipe() -> None:
     """Print the default recipe as JSON, to edit for `fit --recipe`."""
-    from mulligan.meta.default import default_recipe
+    from mulligan.meta.recipes.default import default_recipe
     from mulligan.training.budget import Budget
 
     print(json.dumps(default_recipe((32, 32, 3), 50_000, Budget(None, 600.0)).to_json(), indent=2))
-
-
-Place = Annotated[
-    str | None,
-    typer.Option(
-        "--experience", metavar="FILE|URL", help="Where trials are remembered; your own data folder if not given."
-    ),
-]
 
 
 @app.command()
@@ -294,84 +286,7 @@ def learn(
     print(json.dumps(done) if as_json else told.format(**done))
 
 
-experience_app = typer.Typer(help="List, share and check what was remembered.", no_args_is_help=True)
 app.add_typer(experience_app, name="experience")
-
-
-@experience_app.command("list")
-def experience_list(experience: Place = None, as_json: Json = False) -> None:
-    """List the tasks, with what was tried on each and what did best."""
-    from mulligan.meta.overview import overview, overview_lines
-
-    found = overview(experience)
-    print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
-
-
-@experience_app.command("report")
-def experience_report(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="HTML file to write.")] = Path(
-        "experience.html"
-    ),
-    experience: Place = None,
-) -> None:
-    """Draw a page: which recipes win where, and what matters."""
-    from mulligan.report.experience import write_experience_report
-
-    print(write_experience_report(experience, out))
-
-
-@experience_app.command("export")
-def experience_export(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="To write; ends in .jsonl.gz.", show_default=False)],
-    experience: Place = None,
-) -> None:
-    """Write everything into one portable file."""
-    from mulligan.meta.exchange import read, write_file
-    from mulligan.meta.experience import own_place
-
-    write_file(out, read(experience or own_place()))
-    print(out)
-
-
-@experience_app.command("import")
-def experience_import(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Exported files.", show_default=False)],
-    experience: Place = None,
-) -> None:
-    """Add what exported files hold."""
-    experience_merge([str(path) for path in files], experience)
-
-
-@experience_app.command("merge")
-def experience_merge(
-    places: Annotated[
-        list[str], typer.Argument(metavar="PLACES", help="Experiences, or exported files.", show_default=False)
-    ],
-    experience: Place = None,
-) -> None:
-    """Add what other experiences hold; what is known stays as it is."""
-    from mulligan.meta.exchange import merge, read
-    from mulligan.meta.experience import Experience
-
-    added = [read(place) for place in places]  # before anything is written
-    target = Experience(experience)
-    for place, found in zip(places, added, strict=True):
-        print(f"{merge(target, found)} new of {len(found.trials)} trials in {place}")
-
-
-@experience_app.command("verify")
-def experience_verify(
-    place: Annotated[
-        str | None, typer.Argument(metavar="PLACE", help="An experience or exported file; your own if not given.")
-    ] = None,
-) -> None:
-    """Check that nothing is damaged."""
-    from mulligan.meta.exchange import damage
-
-    found = damage(place)
-    print("\n".join(found) or "nothing is damaged")
-    if found:
-        raise typer.Exit(1)
 
 
 def _print_version(wanted: bool) -> bool:

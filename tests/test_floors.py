@@ -16,7 +16,7 @@ FLOORS = [
     [{"meta"}],
     [{"report"}, {"exports"}, {"serve"}],
     [{"api"}, {"keras"}],
-    [{"cli", "progress"}, {"__init__"}],
+    [{"cli", "experience_cli", "progress"}, {"__init__"}],
     [{"__main__"}],
 ]
 HEAVY = {

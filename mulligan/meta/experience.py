@@ -21,9 +21,9 @@ from sqlalchemy.pool import NullPool
 
 from mulligan.errors import MulliganError
 from mulligan.files import make_folder
-from mulligan.meta import schema
-from mulligan.meta.record import Point, TaskRecord, Trial, digest
-from mulligan.meta.schema import claims, curves, recipes, tasks, trials
+from mulligan.meta.store import schema
+from mulligan.meta.store.record import Point, TaskRecord, Trial, digest
+from mulligan.meta.store.schema import claims, curves, recipes, tasks, trials
 
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
 PATIENCE_SECONDS = 30.0  # for another writer's transaction

@@ -17,9 +17,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.continuation import Residuals, Seen, learn_residuals, of_trial, together
-from mulligan.meta.curriculum import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.curves import (
+from mulligan.meta.forecast.continuation import Residuals, Seen, learn_residuals, of_trial, together
+from mulligan.meta.forecast.curves import (
     DEFAULT,
     GRID,
     HANDMADE,
@@ -31,13 +30,14 @@ from mulligan.meta.curves import (
     name_of,
     place,
 )
-from mulligan.meta.footprint import Limits, refusal
-from mulligan.meta.kinship import Kinship, learn_kinship
-from mulligan.meta.portfolio import chances, greedy, imputed, ranks
-from mulligan.meta.record import Point, TaskRecord, Trial
-from mulligan.meta.surrogate import grow
-from mulligan.meta.trial import budget_flops
-from mulligan.meta.worlds import TaskWorlds, Worlds, expectation, left_over, spread_of
+from mulligan.meta.forecast.kinship import Kinship, learn_kinship
+from mulligan.meta.forecast.portfolio import chances, greedy, imputed, ranks
+from mulligan.meta.forecast.surrogate import grow
+from mulligan.meta.forecast.worlds import TaskWorlds, Worlds, expectation, left_over, spread_of
+from mulligan.meta.gather.curriculum import LEAST_SHARE, MOST_BYTES
+from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.recipes.footprint import Limits, refusal
+from mulligan.meta.store.record import Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
 

@@ -19,11 +19,11 @@ import jax
 
 from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
-from mulligan.meta.allocation import ALLOCATIONS, Move, Standing
-from mulligan.meta.footprint import footprint
-from mulligan.meta.outlook import Course, Outlook, expected_ends, lowest
-from mulligan.meta.record import Point
-from mulligan.meta.trial import METRICS
+from mulligan.meta.contest.allocation import ALLOCATIONS, Move, Standing
+from mulligan.meta.contest.outlook import Course, Outlook, expected_ends, lowest
+from mulligan.meta.gather.trial import METRICS
+from mulligan.meta.recipes.footprint import footprint
+from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost

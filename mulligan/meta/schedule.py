@@ -1,8 +1,8 @@
 """Learning a schedule: outer descent on the weights of a controller, and the region in which it may be trusted.
 
-Every update takes the mean gradient of several games (`meta.practice`), played side by side, by evolution strategies
-or through short unrolls (`meta.outer_es`). Progress is saved; after an interruption all goes on but for the runs under
-way, which begin anew.
+Every update takes the mean gradient of several games (`meta.pace.practice`), played side by side, by evolution
+strategies or through short unrolls (`meta.pace.outer_es`). Progress is saved; after an interruption all goes on but
+for the runs under way, which begin anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from safetensors.numpy import save
 
 from mulligan.errors import MulliganError
 from mulligan.files import replace_file
-from mulligan.meta.outer_es import Estimate, Estimator, Inner, Parameters
+from mulligan.meta.pace.outer_es import Estimate, Estimator, Inner, Parameters
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.training import checkpoint
 from mulligan.types import Key
@@ -123,7 +123,7 @@ def moved(optimiser: optax.GradientTransformation, progress: Progress, gradient:
 def region(games: Sequence[Inner], parameters: Parameters, runs: int, key: Key) -> Region:
     """What a controller sees of each feature in `runs` whole runs of every game, a little widened.
 
-    The games must be those that it was learned in (`meta.practice`); runs that failed do not count.
+    The games must be those that it was learned in (`meta.pace.practice`); runs that failed do not count.
     """
     seen = [_extremes(game, parameters, runs, jax.random.fold_in(key, index)) for index, game in enumerate(games)]
     least, most = np.concatenate([low for low, _ in seen]), np.concatenate([high for _, high in seen])

@@ -18,7 +18,7 @@ from mulligan.game.augment import POLICIES
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES
-from mulligan.meta.domains import Domain, Names, Range, Steps
+from mulligan.meta.recipes.domains import Domain, Names, Range, Steps
 from mulligan.networks.architecture import FAMILIES
 from mulligan.networks.layers import ACTIVATIONS
 from mulligan.networks.normalisation import NORMALISATIONS

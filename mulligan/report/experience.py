@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.files import replace_file
-from mulligan.meta.exchange import Records, read, remembered
-from mulligan.meta.findings import Findings, Importance, Standing, findings
-from mulligan.meta.overview import summaries
+from mulligan.meta.forecast.findings import Findings, Importance, Standing, findings
+from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.store.overview import summaries
 from mulligan.recipe import Recipe
 from mulligan.report.frame import framed
 from mulligan.report.markup import Child, Html, element

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +32,7 @@ from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.forks import factors, fork, fork_due, judge
+from mulligan.training.interrupt import Interrupt
 from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
 from mulligan.training.run import RunFolder
@@ -93,7 +91,7 @@ class Loop:
         self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
         self.state = self._untrained()
         self.best_gen = outliving(next(iter(self.judged().values())))
-        self._interrupted = False
+        self._interrupt = Interrupt()
         self._compiled: Programs | None = None
         self._clock = Stopwatch(assignment.started)
         self._begin_or_go_on()
@@ -112,10 +110,10 @@ class Loop:
         self._clock.go()
         feed = Feed(self.task.train, self.assignment.classes > 0, self.assignment.seed, self.progress.fed)
         programs = self._compiled = self._compiled._replace(feed=feed) if self._compiled else self._compile(feed)
-        with self._ctrl_c():
+        with self._interrupt:
             while not self.progress.finished:
                 self._round(programs)
-                if self._interrupted and not self.progress.finished:
+                if self._interrupt.came and not self.progress.finished:
                     self._save()
                     self.tell("stop", reason="interrupted", code="interrupted")
                     raise Interrupted(self.folder.path)
@@ -401,21 +399,3 @@ class Loop:
     def seconds(self) -> float:
         """Spent in this run so far, over all sessions."""
         return self._clock.seconds()
-
-    @contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
-        """The first Ctrl-C ends the chunk and saves; the second one does not wait."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(_signal: int, _frame: Any) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        before = signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

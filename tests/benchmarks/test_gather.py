@@ -4,10 +4,10 @@ from itertools import islice
 
 from benchmarks.design import SMALL, by_hand, rows, step
 from benchmarks.gather import wanted
-from mulligan.meta.curriculum import limits
-from mulligan.meta.default import textbook_recipe
 from mulligan.meta.experience import Experience
-from mulligan.meta.footprint import refusal
+from mulligan.meta.gather.curriculum import limits
+from mulligan.meta.recipes.default import textbook_recipe
+from mulligan.meta.recipes.footprint import refusal
 from mulligan.tasks.images import read_task
 
 

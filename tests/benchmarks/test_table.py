@@ -12,13 +12,13 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
 from benchmarks.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
 from mulligan.errors import MulliganError
-from mulligan.meta.allocation import Standing, ftrl
-from mulligan.meta.curves import flops_at, handmade_for
-from mulligan.meta.exchange import Records
+from mulligan.meta.contest.allocation import Standing, ftrl
+from mulligan.meta.forecast.curves import flops_at, handmade_for
+from mulligan.meta.gather.trial import budget_flops
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.prior import PRIORS, Question
-from mulligan.meta.record import FAILED
-from mulligan.meta.trial import budget_flops
+from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import FAILED
 
 GOOD = made_up.recipe(3e-3)
 BAD = [made_up.recipe(rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4)]

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.live import Live, run
 from benchmarks.replay import in_turn
 from benchmarks.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
-from mulligan.meta.exchange import Records
-from mulligan.meta.trial import budget_flops
+from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.store.exchange import Records
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mulligan.meta.curves import default_for, flops_at
-from mulligan.meta.record import DONE, FAILED, Point, TaskRecord, Trial
+from mulligan.meta.forecast.curves import default_for, flops_at
+from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (8, 8, 1)

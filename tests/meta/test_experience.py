@@ -12,9 +12,9 @@ from sqlalchemy import text
 from trials import task, trial, write_all, write_until_killed
 
 from mulligan.errors import MulliganError
-from mulligan.meta import schema
 from mulligan.meta.experience import Experience, own_place
-from mulligan.meta.record import FAILED, Trial
+from mulligan.meta.store import schema
+from mulligan.meta.store.record import FAILED, Trial
 
 SPAWN = multiprocessing.get_context("spawn")
 

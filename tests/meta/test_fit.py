@@ -8,13 +8,13 @@ import pytest
 from trials import write_experience
 
 from mulligan.errors import UsageError
-from mulligan.meta.advice import Advice, advise
-from mulligan.meta.exchange import read
+from mulligan.meta.contest.advice import Advice, advise
+from mulligan.meta.contest.outcome import trials
 from mulligan.meta.experience import NONE, Experience
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.meta.outcome import trials
 from mulligan.meta.race import Arm
-from mulligan.meta.record import DONE, FAILED
+from mulligan.meta.store.exchange import read
+from mulligan.meta.store.record import DONE, FAILED
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.report.page import write_report
 from mulligan.report.race import explain
@@ -88,7 +88,7 @@ def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch
 
 def test_an_experience_is_followed_where_it_is_clear(tmp_path, task, monkeypatch):
     """On every task of the experience one recipe is far better than the default: it is what is proposed."""
-    monkeypatch.setattr("mulligan.meta.exchange.shipped_file", lambda: None)
+    monkeypatch.setattr("mulligan.meta.store.exchange.shipped_file", lambda: None)
     place = str(tmp_path / "mine.db")
     write_experience(place, better=TINY)
     advice = advise(task, Budget(32_000, None), place, seed=0)
@@ -188,7 +188,7 @@ def test_a_task_too_small_to_split_is_trained_and_judged_by_its_training_images(
 
 def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatch):
     """It is the best by far in the experience, and would see next to nothing for the operations of the budget."""
-    monkeypatch.setattr("mulligan.meta.exchange.shipped_file", lambda: None)
+    monkeypatch.setattr("mulligan.meta.store.exchange.shipped_file", lambda: None)
     huge = Recipe(Architecture(gen_width=512, disc_width=512))
     place = str(tmp_path / "mine.db")
     write_experience(place, better=huge)

@@ -11,10 +11,10 @@ import pytest
 
 from mulligan.game.gradients import Players
 from mulligan.game.state import Data, step
-from mulligan.meta.episodes import Deal, Episode, deal, turned
 from mulligan.meta.initialisation import adapt, begun, regularised, unlearned
-from mulligan.meta.objectives import game_objective, likeness
-from mulligan.meta.outer import (
+from mulligan.meta.weights.episodes import Deal, Episode, deal, turned
+from mulligan.meta.weights.objectives import game_objective, likeness
+from mulligan.meta.weights.outer import (
     OUTER,
     Lesson,
     Study,
@@ -27,7 +27,7 @@ from mulligan.meta.outer import (
     reptile,
     start,
 )
-from mulligan.meta.starts import inner_of
+from mulligan.meta.weights.starts import inner_of
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 
 SMALL = Architecture(family="mlp", gen_width=6, disc_width=6, gen_depth=1, disc_depth=1, latent=3, activation="tanh")

@@ -6,12 +6,12 @@ import made_up
 import numpy as np
 import pytest
 
-from mulligan.meta.curriculum import LEAST_SHARE
-from mulligan.meta.curves import HELD, compare, flops_at
-from mulligan.meta.footprint import Limits, refusal
-from mulligan.meta.kinship import learn_kinship
+from mulligan.meta.forecast.curves import HELD, compare, flops_at
+from mulligan.meta.forecast.kinship import learn_kinship
+from mulligan.meta.gather.curriculum import LEAST_SHARE
+from mulligan.meta.gather.trial import budget_flops
 from mulligan.meta.prior import PRIORS, Begun, Question
-from mulligan.meta.trial import budget_flops
+from mulligan.meta.recipes.footprint import Limits, refusal
 from mulligan.recipe import Architecture, Recipe
 
 GOOD, BAD, WIDE = made_up.recipe(3e-3), made_up.recipe(1e-4), Recipe(architecture=Architecture(gen_width=512))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mulligan.errors import Interrupted, MulliganError
-from mulligan.meta.advice import Advice
+from mulligan.meta.contest.advice import Advice
+from mulligan.meta.contest.outlook import Course, Outlook, expected_ends
 from mulligan.meta.fit import Options, begin, resume
-from mulligan.meta.outlook import Course, Outlook, expected_ends
 from mulligan.meta.race import DOCUMENT, SHARE, Arm, Contest, Race
-from mulligan.meta.record import Point
+from mulligan.meta.store.record import Point
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget

@@ -11,8 +11,8 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.meta import schedule as outer
-from mulligan.meta.outer_es import Inner, differentiated, whole
-from mulligan.meta.practice import (
+from mulligan.meta.pace.outer_es import Inner, differentiated, whole
+from mulligan.meta.pace.practice import (
     LEAST,
     WORST,
     Pool,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.meta.default import default_recipe, textbook_recipe
-from mulligan.meta.domains import Names, Range, Steps
+from mulligan.meta.recipes.default import default_recipe, textbook_recipe
+from mulligan.meta.recipes.domains import Names, Range, Steps
 from mulligan.meta.space import CHOICES, VERSION, Choice, Space, is_
 from mulligan.networks.architecture import build, check
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe

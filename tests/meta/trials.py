@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 
-from mulligan.meta.default import default_recipe, textbook_recipe
-from mulligan.meta.exchange import Records
 from mulligan.meta.experience import Experience
-from mulligan.meta.record import DONE, FAILED, Point, TaskRecord, Trial
-from mulligan.meta.trial import budget_flops, looks
+from mulligan.meta.gather.trial import budget_flops, looks
+from mulligan.meta.recipes.default import default_recipe, textbook_recipe
+from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget

@@ -5,7 +5,7 @@ from test_page import Outline
 from trials import some, task, write_experience
 
 from mulligan.errors import MulliganError
-from mulligan.meta.exchange import Records, read
+from mulligan.meta.store.exchange import Records, read
 from mulligan.recipe import Architecture, Recipe
 from mulligan.report.experience import experience_page, write_experience_report
 

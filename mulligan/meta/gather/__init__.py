@@ -1,0 +1,1 @@
+"""How experience is gathered: trials, their order, workers and where they run."""

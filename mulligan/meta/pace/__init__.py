@@ -1,0 +1,1 @@
+"""What learned schedules are learned on, and by which gradients."""

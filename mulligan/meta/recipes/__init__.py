@@ -1,0 +1,1 @@
+"""What the space is made of, and where recipes come from: domains, the default, costs, evolution."""

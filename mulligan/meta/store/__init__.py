@@ -1,0 +1,1 @@
+"""What the experience is made of: records, tables, files that travel, an overview."""

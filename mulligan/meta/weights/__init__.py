@@ -1,0 +1,1 @@
+"""How initial weights are learned, kept and used."""
