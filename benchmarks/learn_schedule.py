@@ -1,6 +1,7 @@
 """Learns the schedule that ships: small games on four families, persistent evolution strategies.
 
     .venv/bin/python benchmarks/learn_schedule.py --updates 60
+    .venv/bin/python benchmarks/learn_schedule.py --updates 200 --begin s1 --rate 0.05 --images 5k 40k --rates 0.05 12
     .venv/bin/python benchmarks/learn_schedule.py --closed     # how closed forms do on the same runs
     .venv/bin/python benchmarks/learn_schedule.py --ship s1    # bounds of what it saw, and a package's files
 
@@ -15,6 +16,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
+from mulligan.budget import parse_images
 from mulligan.meta.pace.outer_es import Inner, persistent, truncated, whole
 from mulligan.meta.pace.practice import (
     WIDE,
@@ -41,6 +44,7 @@ from mulligan.meta.schedule import Plan, learn_schedule, region, save_controller
 from mulligan.metrics.embed import load_embedding
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.schedules.controller import Controller, exponential
+from mulligan.schedules.learned import shipped
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
@@ -87,8 +91,14 @@ def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = WID
     return {name: practice(recipe, found, judge, start, span) for name, recipe in GAMES.items()}
 
 
+def drawn(chosen: argparse.Namespace) -> Range:
+    """What the runs of the learning begin with."""
+    return replace(WIDE, images=tuple(map(parse_images, chosen.images)), rates=tuple(chosen.rates))
+
+
 def learn(chosen: argparse.Namespace, start: Controller) -> None:
-    games = inner_games(chosen, start)
+    games = inner_games(chosen, start, drawn(chosen))
+    begin = offsets(start, shipped(chosen.begin)) if chosen.begin else None
     estimator = ESTIMATORS[chosen.estimator]
     folder = chosen.output / chosen.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +111,7 @@ def learn(chosen: argparse.Namespace, start: Controller) -> None:
 
     estimators = {name: estimator(game, chosen.deviation, chosen.pairs) for name, game in games.items()}
     plan = Plan(chosen.updates, rate=chosen.rate, decay=chosen.decay, seed=chosen.seed)
-    learned = learn_schedule(estimators, size(start), plan, folder, tell)
+    learned = learn_schedule(estimators, size(start), plan, folder, tell, begin)
     np.save(folder / "learned.npy", np.asarray(learned))
 
 
@@ -142,7 +152,7 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
     """Measures the region, and writes what a package holds."""
     folder = chosen.output / chosen.name
     parameters = jnp.asarray(np.load(folder / "learned.npy"))
-    games = inner_games(chosen, start)
+    games = inner_games(chosen, start, drawn(chosen))
     seen = region([*games.values()], parameters, chosen.runs, jax.random.key(chosen.seed + 1))
     rows = [json.loads(line) for line in (chosen.output / "closed.jsonl").read_text().splitlines()]
     best = min((row for row in rows if row["factor"] == 1), key=lambda row: row["all"])["decay"]
@@ -152,6 +162,9 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
         "name": chosen.ship,
         "games": {name: recipe.to_json() for name, recipe in GAMES.items()},
         "learned_on": SOURCES,
+        "began_with": chosen.begin,
+        "images": chosen.images,
+        "rates": chosen.rates,
         "side": SIDE,
         "updates": len(log),
         "runs": 2 * chosen.pairs * len(GAMES) * len(log),
@@ -172,6 +185,11 @@ def main() -> None:
     parser.add_argument("--deviation", type=float, default=0.15)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--decay", type=float, default=0.01)
+    parser.add_argument("--begin", metavar="NAME", help="the shipped schedule to go on from")
+    parser.add_argument("--images", nargs=2, default=["5k", "14k"], help="of the shortest and the longest run")
+    parser.add_argument(
+        "--rates", nargs=2, type=float, default=list(WIDE.rates), help="factors on rates, least and most"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=32, help="of each game, to judge by or to see the region in")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the .npz files")

@@ -70,17 +70,20 @@ class Region(NamedTuple):
     high: Float[Array, " f"]
 
 
-def learn_schedule(games: Mapping[str, Estimator], size: int, plan: Plan, folder: Path, tell: Tell) -> Parameters:
-    """Descends the games' mean loss, from zero or from where `folder` left off; the averaged parameters.
+def learn_schedule(
+    games: Mapping[str, Estimator], size: int, plan: Plan, folder: Path, tell: Tell, begin: Parameters | None = None
+) -> Parameters:
+    """Descends the games' mean loss, from `begin` or from where `folder` left off; the averaged parameters.
 
     Args:
       games: estimators by name, each on a thread of its own.
       size: of the parameters.
       folder: for `progress.safetensors`, written now and then.
       tell: called after each update with its number, `update`, the games' `losses`, and the gradient's length, `slope`.
+      begin: parameters to begin with; zero if not given.
     """
     optimiser = descent(plan)
-    progress = _gone_on(folder, _begun(optimiser, size))
+    progress = _gone_on(folder, _begun(optimiser, jnp.zeros(size) if begin is None else begin))
     key = jax.random.key(plan.seed)
     estimates = {name: jax.jit(game.estimate) for name, game in games.items()}
     memories = {name: game.init(jax.random.fold_in(key, index)) for index, (name, game) in enumerate(games.items())}
@@ -165,9 +168,8 @@ def save_controller(folder: Path, name: str, controller: Controller, card: Mappi
     replace_file(folder / f"schedule-{name}.json", (json.dumps(known, indent=1) + "\n").encode())
 
 
-def _begun(optimiser: optax.GradientTransformation, size: int) -> Progress:
-    nothing = jnp.zeros(size)
-    return Progress(nothing, optimiser.init(nothing), nothing, jnp.zeros((), jnp.int32))
+def _begun(optimiser: optax.GradientTransformation, begin: Parameters) -> Progress:
+    return Progress(begin, optimiser.init(begin), begin, jnp.zeros((), jnp.int32))
 
 
 def _gone_on(folder: Path, begun: Progress) -> Progress:

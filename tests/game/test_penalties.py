@@ -101,17 +101,17 @@ def test_lazy_penalty_is_as_strong_on_average():
 
 
 @pytest.mark.parametrize(
-    "architecture",
+    ("architecture", "classes"),
     [
-        Architecture(family="mlp", disc_width=6, disc_depth=2, gen_depth=1),
-        Architecture(family="conv", disc_width=3, disc_depth=1, activation="relu"),
-        Architecture(family="conv", disc_width=3, resampling="bilinear", kernel=3),
-        Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3, resampling="nearest"),
-        Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3),
+        (Architecture(family="mlp", disc_width=6, disc_depth=2, gen_depth=1), 0),
+        (Architecture(family="mlp", disc_width=6, disc_depth=2, gen_depth=1), 3),
+        (Architecture(family="conv", disc_width=3, disc_depth=1, activation="relu"), 3),
+        (Architecture(family="conv", disc_width=3, resampling="bilinear", kernel=3), 0),
+        (Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3, resampling="nearest"), 3),
+        (Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3), 0),
     ],
-    ids=lambda architecture: f"{architecture.family}-{architecture.resampling}",
+    ids=lambda given: f"{given.family}-{given.resampling}" if isinstance(given, Architecture) else None,
 )
-@pytest.mark.parametrize("classes", [0, 3])
 def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes):
     disc = build(architecture, (9, 8, 3), classes, KEY).disc
     assert is_piecewise_linear(disc)
@@ -125,8 +125,9 @@ def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes)
         real_logits, fake_logits, value = penalty(disc, labels, real, fake, KEY)
         return jnp.mean(jax.nn.softplus(fake_logits - real_logits)) + 0.3 * value
 
-    expected, slow = jax.value_and_grad(loss)(disc, PENALTIES["r1r2"]())
-    value, fast = jax.value_and_grad(loss)(disc, r1r2_piecewise(lifted))
+    differentiate = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    expected, slow = differentiate(disc, PENALTIES["r1r2"]())
+    value, fast = differentiate(disc, r1r2_piecewise(lifted))
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
     for left, right in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
