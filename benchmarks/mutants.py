@@ -6,7 +6,16 @@ guard against rounding) is not here.
 
 from __future__ import annotations
 
-from benchmarks.perturb import Mutant
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A perturbation: in `file`, below `mulligan/`, the text `old`, which occurs once, becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
 
 TESTS = {
     "online/simplex.py": (

@@ -23,19 +23,13 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.mutants import MUTANTS, TESTS, Mutant
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("mulligan", "tests", "benchmarks")
 LOADED = ("jax", "equinox", "optax", "scipy.optimize", "hypothesis", "jaxtyping", "beartype", "pytest")
 TOO_LONG = 900.0  # seconds, after which a test counts as failed: a perturbed loop may never end
 NO_FORMULA = ("NameError", "SyntaxError", "AttributeError", "TypeCheckError")  # a perturbation that cannot run at all
-
-
-class Mutant(NamedTuple):
-    """A perturbation: in `file`, below `mulligan/`, the text `old`, which occurs once, becomes `new`."""
-
-    file: str
-    old: str
-    new: str
 
 
 class Outcome(NamedTuple):
@@ -115,7 +109,6 @@ def forked() -> ForkServerContext:
 
 
 def main() -> None:
-    from benchmarks.mutants import MUTANTS, TESTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(TESTS), default=list(TESTS), help="files of the package")

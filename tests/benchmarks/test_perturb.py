@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import mulligan
-from benchmarks.mutants import MUTANTS, TESTS
-from benchmarks.perturb import ROOT, Mutant, perturbed
+from benchmarks.mutants import MUTANTS, TESTS, Mutant
+from benchmarks.perturb import ROOT, perturbed
 
 PACKAGE = Path(mulligan.__file__).parent
 
