@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/schedules.py --images 32k --seeds 0 1 2 3 4
 
-The base recipe is the default one at half of its width, its two learning rates multiplied by each of `--factors`. KID
+The base recipe is the one made by hand, at half of its width, its two learning rates multiplied by each of `--factors`. KID
 of the moving average on the test split, halfway and at the end. Population-based training divides its images among its
 members. A run has failed when a number was no longer finite, or when its KID at the end is more than ten times that of
 the constant schedule at the recipe's own rates, same task and seed.
@@ -29,7 +29,7 @@ from mulligan.budget import parse_images
 from mulligan.game.state import Game, GanState, initial_state, scheduled
 from mulligan.meta.gather.trial import pool
 from mulligan.meta.pace.practice import unguarded
-from mulligan.meta.recipes.default import default_recipe
+from mulligan.meta.recipes.default import handmade_recipe
 from mulligan.metrics.kernel import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Form, Hyperparameters, Recipe
@@ -94,7 +94,7 @@ def ready(name: str, data: Path, size: int) -> Ready:
 
 def recipe_of(contender: str, factor: float, task: Task, images: int) -> Recipe:
     """The default recipe with a contender's schedule, its rates multiplied by `factor`."""
-    base = default_recipe(task.shape, len(task.train), Budget(images, None))
+    base = handmade_recipe(task.shape, len(task.train), Budget(images, None))
     values = base.hyperparameters
     factor *= RATE if contender == "exponential" else 1.0
     values = values._replace(gen_lr=values.gen_lr * factor, disc_lr=values.disc_lr * factor)

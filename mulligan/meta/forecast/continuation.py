@@ -100,11 +100,16 @@ def condition(kernel: Kernel, seen: Seen, ahead: Float[np.ndarray, " m"], more: 
     prior = kernel.covariance(asked, asked).diagonal() + kernel.noise**2
     if not len(seen.where):
         return Gaussian(np.zeros(len(ahead)), np.sqrt(prior))
-    known = kernel.covariance(seen, seen) + kernel.noise**2 * np.eye(len(seen.where))
-    across = kernel.covariance(seen, asked)
-    gains = np.linalg.solve(known, across)
+    gains, across = _gains(kernel, seen, asked)
     left = prior - (gains * across).sum(axis=0)
     return Gaussian(gains.T @ seen.residual, np.sqrt(np.maximum(left, kernel.noise**2)))
+
+
+def _gains(kernel: Kernel, seen: Seen, asked: Seen) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
+    """What each point seen adds to the mean of each asked for, a unit of its residual; and their covariances."""
+    known = kernel.covariance(seen, seen) + kernel.noise**2 * np.eye(len(seen.where))
+    across = kernel.covariance(seen, asked)
+    return np.linalg.solve(known, across), across
 
 
 class Leftover(NamedTuple):
@@ -119,8 +124,10 @@ def learn_residuals(leftover: Leftover) -> Residuals:
     """Learns from what was left over."""
     kernel = fit_kernel(leftover.residuals, leftover.weight)._replace(shared=_shared_share(leftover))
     fresh = [_fresh_scores(kernel, curve) for curve in leftover.residuals]
-    ends = [_end_scores(kernel, curve) for curve in leftover.residuals]
-    return Residuals(kernel, _quantiles(fresh, leftover.weight), _quantiles(ends, leftover.weight))
+    groups = list(_patterns(leftover.residuals, leftover.weight))
+    ends = [curve for where, values, _ in groups for curve in _end_scores(kernel, where, values)]
+    weights = np.concatenate([np.zeros(0), *(weights for _, _, weights in groups)])
+    return Residuals(kernel, _quantiles(fresh, leftover.weight), _quantiles(ends, weights))
 
 
 def _shared_share(leftover: Leftover) -> float:
@@ -182,12 +189,15 @@ def _fresh_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.nd
     return curve[~np.isnan(curve)] / condition(kernel, NOTHING, GRID[:1]).deviation
 
 
-def _end_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndarray, " k"]:
-    """A curve's last residual in standard deviations, after parts of the curve were seen."""
-    places, values = GRID[~np.isnan(curve)], curve[~np.isnan(curve)]
-    cuts = [round(share * len(places)) for share in BEGINNINGS]
-    ends = [condition(kernel, of_trial(places[:cut], values[:cut]), places[-1:]) for cut in cuts]
-    return np.array([(values[-1] - end.mean[0]) / end.deviation[0] for end in ends])
+def _end_scores(kernel: Kernel, where: Places, values: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m cuts"]:
+    """Last residuals of curves seen at the same places, in standard deviations, after parts of them were seen."""
+    scores, asked = [], of_trial(where[-1:], np.zeros(1))
+    for share in BEGINNINGS:
+        begun = of_trial(where[: round(share * len(where))], np.zeros(round(share * len(where))))
+        gains, _ = _gains(kernel, begun, asked)
+        deviation = condition(kernel, begun, where[-1:]).deviation[0]
+        scores.append((values[:, -1] - values[:, : len(begun.where)] @ gains[:, 0]) / deviation)
+    return np.stack(scores, axis=1)
 
 
 def _quantiles(scores: Sequence[Float[np.ndarray, "_"]], weights: Float[np.ndarray, " n"]) -> Quantiles:
