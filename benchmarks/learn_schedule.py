@@ -63,24 +63,23 @@ CONV = Recipe(
 )
 GAMES = {"mlp": MLP, "conv, augmented": CONV}
 SOURCES = ("digits@labels", "glyphs@labels", "mnist.npz@labels", "omniglot.npz@alphabet")
-SIDE = 8
 DECAYS = (0.0, 1.0, 2.0)  # of both rates, in nats a budget, that `--closed` tries
 FACTORS = (1.0, 3.0, 9.0)  # on both rates, likewise
 TASKS = 12  # of a source, at most, evenly from all of its classes
 
 
-def tasks(data: Path) -> Iterator[Task]:
+def tasks(data: Path, side: int) -> Iterator[Task]:
     for source in SOURCES:
-        found = read_family(str(data / source) if ".npz" in source else source, size=SIDE).tasks
+        found = read_family(str(data / source) if ".npz" in source else source, size=side).tasks
         kept = np.linspace(0, len(found) - 1, min(TASKS, len(found))).round().astype(int)
         yield from (found[index] for index in kept)
 
 
 def all_tasks(chosen: argparse.Namespace) -> Pool:
     """Read once and kept."""
-    path = chosen.output / "tasks.npz"
+    path = chosen.output / f"tasks-{chosen.side}.npz"
     if not path.exists():
-        made = pool(list(tasks(chosen.data)), by_embedding(load_embedding()))
+        made = pool(list(tasks(chosen.data, chosen.side)), by_embedding(load_embedding()))
         np.savez(path, images=np.asarray(made.images), reals=np.asarray(made.reals))
     with np.load(path) as stored:
         return Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
@@ -88,7 +87,7 @@ def all_tasks(chosen: argparse.Namespace) -> Pool:
 
 def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = WIDE) -> dict[str, Inner]:
     judge, found = by_embedding(load_embedding()), all_tasks(chosen)
-    return {name: practice(recipe, found, judge, start, span) for name, recipe in GAMES.items()}
+    return {name: practice(GAMES[name], found, judge, start, span) for name in chosen.games}
 
 
 def drawn(chosen: argparse.Namespace) -> Range:
@@ -160,14 +159,14 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     card = {
         "name": chosen.ship,
-        "games": {name: recipe.to_json() for name, recipe in GAMES.items()},
+        "games": {name: GAMES[name].to_json() for name in chosen.games},
         "learned_on": SOURCES,
         "began_with": chosen.begin,
         "images": chosen.images,
         "rates": chosen.rates,
-        "side": SIDE,
+        "side": chosen.side,
         "updates": len(log),
-        "runs": 2 * chosen.pairs * len(GAMES) * len(log),
+        "runs": 2 * chosen.pairs * len(chosen.games) * len(log),
         "fallback_decay": best,
     }
     save_controller(chosen.output, chosen.ship, controller, card)
@@ -186,6 +185,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--decay", type=float, default=0.01)
     parser.add_argument("--begin", metavar="NAME", help="the shipped schedule to go on from")
+    parser.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
+    parser.add_argument("--side", type=int, default=8, help="of the images")
     parser.add_argument("--images", nargs=2, default=["5k", "14k"], help="of the shortest and the longest run")
     parser.add_argument(
         "--rates", nargs=2, type=float, default=list(WIDE.rates), help="factors on rates, least and most"

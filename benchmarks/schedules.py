@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/schedules.py --images 32k --seeds 0 1 2 3 4
 
-The base recipe is the one made by hand, at half of its width, its two learning rates multiplied by each of `--factors`. KID
-of the moving average on the test split, halfway and at the end. Population-based training divides its images among its
-members. A run has failed when a number was no longer finite, or when its KID at the end is more than ten times that of
-the constant schedule at the recipe's own rates, same task and seed.
+The base recipe is the one made by hand, at half of its width, its two learning rates multiplied by each of `--factors`.
+KID of the moving average on the test split, halfway and at the end. Population-based training divides its images among
+its members. A run has failed when a number was no longer finite, or when its KID at the end is more than ten times that
+of the constant schedule at the recipe's own rates, same task and seed.
 """
 
 from __future__ import annotations

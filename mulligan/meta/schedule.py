@@ -44,7 +44,7 @@ class Plan:
     Attributes:
       updates: outer steps.
       rate: of Adam at first; it nears zero in half a cosine.
-      decay: decoupled weight decay, towards the controller that it began with.
+      decay: decoupled weight decay, towards parameters of zero.
       seed: of all randomness.
     """
 

@@ -69,6 +69,12 @@ def test_outer_descent_finds_the_bottom(tmp_path):
     assert set(told[-1]["losses"]) == {"bowl"}
 
 
+def test_learning_begins_with_the_parameters_that_it_is_given(tmp_path):
+    games, begin = {"bowl": whole(bowl(), 0.1, 2)}, jnp.array([3.0, 4.0])
+    found = learn_schedule(games, 2, Plan(1, rate=0.0, decay=0.0), tmp_path, lambda event: None, begin)
+    np.testing.assert_allclose(found, begin, rtol=1e-6)
+
+
 def test_an_interrupted_learning_goes_on(tmp_path):
     plan = Plan(30, rate=0.1)
     games = {"one": whole(bowl(), 0.1, 2), "other": whole(bowl((0.0, 0.0)), 0.1, 2)}
