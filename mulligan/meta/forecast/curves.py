@@ -108,23 +108,51 @@ def weighted_mean(values: Float[np.ndarray, "n ..."], weights: Float[np.ndarray,
     return np.where(total > 0, (shares * np.where(seen, values, 0)).sum(axis=0) / np.where(total > 0, total, 1), np.nan)
 
 
-def carried(curves: Float[np.ndarray, "... g"], places: int = len(GRID)) -> Float[np.ndarray, "... g"]:
+def carried(
+    curves: Float[np.ndarray, "... g"], places: int = len(GRID), kept: Float[np.ndarray, " steps"] | float = 1.0
+) -> Float[np.ndarray, "... g"]:
     """Curves with their first value before it, and their last one for so many places after it; all NaN stays so.
 
+    Args:
+      kept: what of a negative value is left a place later, of each place if it depends on it.
+
     Example:
-      >>> carried(np.array([np.nan, 1.0, 2.0, np.nan, np.nan]), places=1).tolist()
-      [1.0, 1.0, 2.0, 2.0, nan]
+      >>> carried(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), places=1, kept=0.5).tolist()
+      [1.0, 1.0, -2.0, -1.0, nan]
     """
     filled = curves.copy()
+    kept = np.broadcast_to(kept, curves.shape[-1] - 1)
     left = np.where(np.isnan(filled[..., 0]), 0, places)
     for column in range(1, filled.shape[-1]):
         missing = np.isnan(filled[..., column])
         left = np.where(missing, left - 1, places)
-        filled[..., column] = np.where(missing & (left >= 0), filled[..., column - 1], filled[..., column])
+        last = filled[..., column - 1]
+        last = np.where(last < 0, kept[column - 1] * last, last)
+        filled[..., column] = np.where(missing & (left >= 0), last, filled[..., column])
     for column in range(filled.shape[-1] - 2, -1, -1):
         before = np.isnan(filled[..., column]) & np.isnan(filled[..., : column + 1]).all(axis=-1)
         filled[..., column] = np.where(before, filled[..., column + 1], filled[..., column])
     return filled
+
+
+def leads_kept(differences: Float[np.ndarray, "t r g"]) -> Float[np.ndarray, " steps"]:
+    """What is left at each next place of a lead, which is a negative difference: as a rule leads shrink, and lags stay.
+
+    By least squares from what was seen at both places, a tenth of it as at all places together; 1 where nothing was.
+
+    Example:
+      >>> leads_kept(-2.0 * 0.9 ** GRID.reshape(1, 1, -1))[:3].round(6).tolist()
+      [0.9, 0.9, 0.9]
+    """
+    before, after = differences[..., :-1], differences[..., 1:]
+    both = (before < 0) & ~np.isnan(after)
+    squares = np.where(both, before**2, 0).sum(axis=(0, 1))
+    products = np.where(both, before * after, 0).sum(axis=(0, 1))
+    if not squares.sum():
+        return np.ones(differences.shape[-1] - 1)
+    everywhere = 0.1 * squares.mean()
+    usual = products.sum() / squares.sum()
+    return np.clip((products + usual * everywhere) / (squares + everywhere), 0.0, 1.0)
 
 
 class Row(NamedTuple):
@@ -145,7 +173,8 @@ class Comparison(NamedTuple):
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
       differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
-        as at its first place, up to HELD places after it as at its last; NaN beyond, and where it was not tried.
+        as at its first place, up to HELD places after it what is left of its last (`leads_kept`); NaN beyond, and where
+        it was not tried.
     """
 
     tasks: tuple[TaskRecord, ...]
@@ -170,8 +199,8 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     """Puts the trials on these tasks side by side.
 
     A failed trial counts, from the place where it failed to the end of its budget, as the worst that ended on its task.
-    The anchor is the recipe that was tried on most tasks (the default, where it is among those); tasks without it are
-    left out.
+    The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among
+    those); tasks without it are left out.
     """
     by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
     names: dict[str, Recipe] = {}
@@ -182,7 +211,7 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
             name = name_of(task, trial.recipe)
             names.setdefault(name, trial.recipe)
             found.append((index, name, trial, on_grid(task.shape, trial.curve)))
-    names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name))}
+    names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
     columns = {name: column for column, name in enumerate(names)}
     rows = [Row(index, columns[name], curve) for index, name, curve in _with_failures(tasks, found)]
     rows = [row for row in rows if not np.isnan(row.curve).all()]
@@ -193,7 +222,8 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     means = _means(rows, len(kept), len(names))
     reference = means[:, anchor] if names else means.reshape(0, len(GRID))
-    differences = carried(means - reference[:, None], HELD)
+    differences = means - reference[:, None]
+    differences = carried(differences, HELD, leads_kept(differences))
     return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 
