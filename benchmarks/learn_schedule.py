@@ -1,9 +1,16 @@
-"""Learns the schedule that ships: small games on four families, persistent evolution strategies.
+"""Learns the schedules that ship: small games on four families, evolution strategies.
 
-    .venv/bin/python benchmarks/learn_schedule.py --updates 60
-    .venv/bin/python benchmarks/learn_schedule.py --updates 200 --begin s1 --rate 0.05 --images 5k 40k --rates 0.05 12
+`s1`, and `s2` that goes on from it in stages, with longer and shorter runs and larger images:
+
+    .venv/bin/python benchmarks/learn_schedule.py --updates 60 --name one
     .venv/bin/python benchmarks/learn_schedule.py --closed     # how closed forms do on the same runs
-    .venv/bin/python benchmarks/learn_schedule.py --ship s1    # bounds of what it saw, and a package's files
+    .venv/bin/python benchmarks/learn_schedule.py --name one --ship s1   # bounds of what it saw, and a package's files
+    .venv/bin/python benchmarks/learn_schedule.py --name two --begin s1 --updates 200 --rate 0.05 \\
+        --images 5k 40k --rates 0.05 12
+    .venv/bin/python benchmarks/learn_schedule.py --name three --begin two --updates 160 --rate 0.05 --images 2k 14k
+    .venv/bin/python benchmarks/learn_schedule.py --name four --begin three --updates 45 --rate 0.04 --images 4k 16k \\
+        --side 16 --games "conv, augmented"
+    .venv/bin/python benchmarks/learn_schedule.py --name five --begin four --updates 60 --seed 1 ...  # likewise
 
 All is kept in `--output`, and what is done there is not done again. Families that are held out for `schedules.py`
 (Fashion-MNIST, emoji, textures) are never read here.
@@ -26,7 +33,7 @@ import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
 from mulligan.budget import parse_images
-from mulligan.meta.pace.outer_es import Inner, persistent, truncated, whole
+from mulligan.meta.pace.outer_es import Inner, Parameters, persistent, truncated, whole
 from mulligan.meta.pace.practice import (
     WIDE,
     Pool,
@@ -97,7 +104,6 @@ def drawn(chosen: argparse.Namespace) -> Range:
 
 def learn(chosen: argparse.Namespace, start: Controller) -> None:
     games = inner_games(chosen, start, drawn(chosen))
-    begin = offsets(start, shipped(chosen.begin)) if chosen.begin else None
     estimator = ESTIMATORS[chosen.estimator]
     folder = chosen.output / chosen.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,8 +116,16 @@ def learn(chosen: argparse.Namespace, start: Controller) -> None:
 
     estimators = {name: estimator(game, chosen.deviation, chosen.pairs) for name, game in games.items()}
     plan = Plan(chosen.updates, rate=chosen.rate, decay=chosen.decay, seed=chosen.seed)
-    learned = learn_schedule(estimators, size(start), plan, folder, tell, begin)
+    learned = learn_schedule(estimators, size(start), plan, folder, tell, beginning(chosen, start))
     np.save(folder / "learned.npy", np.asarray(learned))
+
+
+def beginning(chosen: argparse.Namespace, start: Controller) -> Parameters | None:
+    """Parameters of an earlier learning in `--output`, or of a schedule that ships."""
+    if not chosen.begin:
+        return None
+    earlier = chosen.output / chosen.begin / "learned.npy"
+    return jnp.asarray(np.load(earlier)) if earlier.exists() else offsets(start, shipped(chosen.begin))
 
 
 def closed(chosen: argparse.Namespace, start: Controller) -> None:
@@ -184,7 +198,9 @@ def main() -> None:
     parser.add_argument("--deviation", type=float, default=0.15)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--decay", type=float, default=0.01)
-    parser.add_argument("--begin", metavar="NAME", help="the shipped schedule to go on from")
+    parser.add_argument(
+        "--begin", metavar="NAME", help="a learning in --output, or a schedule that ships, to go on from"
+    )
     parser.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
     parser.add_argument("--side", type=int, default=8, help="of the images")
     parser.add_argument("--images", nargs=2, default=["5k", "14k"], help="of the shortest and the longest run")

@@ -70,8 +70,8 @@ CONTENDERS = {
     "cosines": cosines,
     "gap-aware": lambda images: {"gap_aware": True},
     "PBT": lambda images: {},
-    "learned": lambda images: {"learned_schedule": "s1"},
-    "unguarded": lambda images: {"learned_schedule": "s1"},
+    "learned": lambda images: {"learned_schedule": "s2"},
+    "unguarded": lambda images: {"learned_schedule": "s2"},
 }
 
 

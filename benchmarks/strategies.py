@@ -40,8 +40,8 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "gap-aware": {"gap_aware": True},
     "fork": {"strategy": "fork"},
     "switch": {"strategy": "switch"},
-    "learned schedule": {"learned_schedule": "s1"},
-    "fork, learned schedule": {"strategy": "fork", "learned_schedule": "s1"},
+    "learned schedule": {"learned_schedule": "s2"},
+    "fork, learned schedule": {"strategy": "fork", "learned_schedule": "s2"},
 }
 
 

@@ -28,7 +28,7 @@ from mulligan.schedules.controller import (
 from mulligan.types import Loss, Pytree, Schedule, Signs, StepInfo
 
 CALLS = 32  # in a run, evenly spaced in images; the first after one step
-SHIPPED = ("s1",)  # names that a recipe's `learned_schedule` may have
+SHIPPED = ("s1", "s2")  # names that a recipe's `learned_schedule` may have
 
 
 class LearnedState(NamedTuple):

@@ -22,7 +22,7 @@ from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
-PRIOR = "portfolio"  # of PRIORS: what the table chose (docs/log.md)
+PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log.md)
 MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
 NEAREST = 3  # tasks that are named
 NOBODY = Records({}, {})
