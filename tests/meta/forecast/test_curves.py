@@ -86,6 +86,19 @@ def test_values_are_carried_to_both_sides():
     np.testing.assert_array_equal(held, [[1, 1, 1, 1, 2, 2, np.nan]])
 
 
+def test_a_lead_that_was_seen_briefly_shrinks_as_others_did_and_a_lag_stays():
+    plain = made_up.START + made_up.STEP * np.arange(11)
+    shrinking = plain - 2.0 * 0.8 ** np.arange(11)
+    brief = made_up.recipe(5e-3)
+    seen = {GOOD: shrinking, BAD: plain + 2.0, brief: plain[:5] - 1.0}
+    trials = [made_up.trial(of, tried, curve.tolist()) for of in TASKS for tried, curve in seen.items()]
+    found = compare(TASKS, [*made_up.trials(TASKS, {}), *trials])
+    of_brief, of_bad = (found.differences[0, list(found.recipes).index(tried.hash())] for tried in (brief, BAD))
+    np.testing.assert_allclose(of_brief[:5], -1.0, atol=1e-6)
+    np.testing.assert_allclose(of_brief[5 : 5 + HELD], -(0.8 ** np.arange(1, 1 + HELD)), rtol=0.1)
+    np.testing.assert_allclose(of_bad[: 11 + HELD], 2.0, atol=1e-6)
+
+
 def test_differences_are_the_effects_whatever_the_tasks_level():
     found = compare(TASKS, made_up.trials(TASKS, {GOOD: lambda of: -0.5, BAD: lambda of: 2.0}, spread=1.0))
     assert set(found.recipes) == {DEFAULT, GOOD.hash(), BAD.hash()}
