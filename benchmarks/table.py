@@ -34,6 +34,7 @@ from mulligan.meta.prior import Begun, Question
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.record import FAILED, Point
 
+OURS = "nearest, in turn"  # what `mulligan fit` does within a brief budget
 PROPOSALS = 16  # that a prior makes, as many as auto-sklearn 2.0's portfolio begins with
 TIMES = np.geomspace(1 / 16, 1, 17)  # shares of the budget at which regret is taken
 SEEN = (0.0, 0.25, 0.5, 0.75)  # of a curve's points, after which forecasts are judged
@@ -251,6 +252,22 @@ def shown(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
     return "\n".join(lines)
 
 
+def paired(found: Sequence[Outcome], budgets: Sequence[float], ours: str) -> str:
+    """KID at the end of one contender over that of each other, on the same tasks with the same seeds."""
+    lines = ["| KID of " + ours + " over that of | " + " | ".join(f"{budget:g}" for budget in budgets) + " |"]
+    lines += ["|---" * (len(budgets) + 1) + "|"]
+    gains = {(each.contender, each.budget, each.task, each.seed): each.gain for each in found}
+    for name in dict.fromkeys(outcome.contender for outcome in found if outcome.contender != ours):
+        cells = []
+        for budget in budgets:
+            own = [outcome for outcome in found if (outcome.contender, outcome.budget) == (ours, budget)]
+            gaps = [(each.family, each.gain - gains[name, budget, each.task, each.seed]) for each in own]
+            ratio = [f"{math.exp(value):.2f}" for value in interval(gaps)]
+            cells.append(f"{ratio[0]} ({ratio[1]} .. {ratio[2]})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def measured(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
     """Compute until each yardstick's own final KID, over the compute it took itself: medians over tasks and seeds."""
     names = list(dict.fromkeys(name for outcome in found for name in outcome.yards))
@@ -350,6 +367,7 @@ def main() -> None:
         head,
         shown(found, chosen.budgets),
         measured(found, chosen.budgets),
+        *(["", paired(found, chosen.budgets, OURS)] if OURS in chosen.contenders else []),
         "\nforecasts of held-out families\n",
         calibration(judged_forecasts),
         sep="\n",
