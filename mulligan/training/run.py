@@ -95,11 +95,11 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def finite(value: Any) -> Any:
-    """The same JSON value with null for numbers that JSON cannot hold.
+    """As JSON gives the value back: null for numbers that JSON cannot hold, lists for tuples.
 
     Example:
-      >>> finite({"kid": float("nan"), "n": [1, 2.5]})
-      {'kid': None, 'n': [1, 2.5]}
+      >>> finite({"kid": float("nan"), "n": [1, 2.5], "shape": (28, 28, 1)})
+      {'kid': None, 'n': [1, 2.5], 'shape': [28, 28, 1]}
     """
     if isinstance(value, dict):
         return {name: finite(entry) for name, entry in value.items()}

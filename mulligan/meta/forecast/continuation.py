@@ -96,20 +96,17 @@ def together(trials: Sequence[Seen]) -> Seen:
 
 def condition(kernel: Kernel, seen: Seen, ahead: Float[np.ndarray, " m"], more: float = 0.0) -> Gaussian:
     """Trial 0 at the places `ahead`, noise included, when all that was `seen`."""
-    asked = of_trial(ahead, np.zeros(len(ahead)), more=more)
-    prior = kernel.covariance(asked, asked).diagonal() + kernel.noise**2
-    if not len(seen.where):
-        return Gaussian(np.zeros(len(ahead)), np.sqrt(prior))
-    gains, across = _gains(kernel, seen, asked)
-    left = prior - (gains * across).sum(axis=0)
-    return Gaussian(gains.T @ seen.residual, np.sqrt(np.maximum(left, kernel.noise**2)))
+    gains, deviation = _gains(kernel, seen, of_trial(ahead, np.zeros(len(ahead)), more=more))
+    return Gaussian(gains.T @ seen.residual, deviation)
 
 
-def _gains(kernel: Kernel, seen: Seen, asked: Seen) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
-    """What each point seen adds to the mean of each asked for, a unit of its residual; and their covariances."""
+def _gains(kernel: Kernel, seen: Seen, asked: Seen) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, " m"]]:
+    """What a unit of each residual seen adds to the mean of each point asked for, and the deviation that is left."""
     known = kernel.covariance(seen, seen) + kernel.noise**2 * np.eye(len(seen.where))
     across = kernel.covariance(seen, asked)
-    return np.linalg.solve(known, across), across
+    gains = np.linalg.solve(known, across)
+    left = kernel.covariance(asked, asked).diagonal() + kernel.noise**2 - (gains * across).sum(axis=0)
+    return gains, np.sqrt(np.maximum(left, kernel.noise**2))
 
 
 class Leftover(NamedTuple):
@@ -191,12 +188,11 @@ def _fresh_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.nd
 
 def _end_scores(kernel: Kernel, where: Places, values: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m cuts"]:
     """Last residuals of curves seen at the same places, in standard deviations, after parts of them were seen."""
-    scores, asked = [], of_trial(where[-1:], np.zeros(1))
+    scores, end = [], of_trial(where[-1:], np.zeros(1))
     for share in BEGINNINGS:
-        begun = of_trial(where[: round(share * len(where))], np.zeros(round(share * len(where))))
-        gains, _ = _gains(kernel, begun, asked)
-        deviation = condition(kernel, begun, where[-1:]).deviation[0]
-        scores.append((values[:, -1] - values[:, : len(begun.where)] @ gains[:, 0]) / deviation)
+        cut = round(share * len(where))
+        gains, deviation = _gains(kernel, of_trial(where[:cut], np.zeros(cut)), end)
+        scores.append((values[:, -1] - values[:, :cut] @ gains[:, 0]) / deviation)
     return np.stack(scores, axis=1)
 
 

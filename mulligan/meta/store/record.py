@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
+from mulligan.training.run import finite
 
 DONE, FAILED = "done", "failed"
 
@@ -37,7 +37,7 @@ class TaskRecord:
         return TaskRecord(task.hash, task.name, family, task.shape, task.counts, classes, task.descriptor)
 
     def to_json(self) -> dict[str, Any]:
-        return plain(dataclasses.asdict(self))
+        return finite(dataclasses.asdict(self))
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> TaskRecord:
@@ -112,7 +112,7 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return plain(fields | {"curve": [point.to_json() for point in self.curve], "budget": float(self.budget)})
+        return finite(fields | {"curve": [point.to_json() for point in self.curve], "budget": float(self.budget)})
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Trial:
@@ -134,19 +134,3 @@ def digest(document: Any) -> str:
     """
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
-
-
-def plain(value: Any) -> Any:
-    """As JSON gives it back: lists for tuples, None for numbers that are not finite.
-
-    Example:
-      >>> plain({"kid": float("nan"), "shape": (28, 28, 1)})
-      {'kid': None, 'shape': [28, 28, 1]}
-    """
-    if isinstance(value, dict):
-        return {name: plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
