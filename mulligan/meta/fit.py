@@ -32,11 +32,12 @@ from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
+from mulligan.training.assignment import Assignment, Listener
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
-from mulligan.training.loop import Assignment, Listener, Loop
+from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.strategist import Strategist
 

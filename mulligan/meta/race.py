@@ -26,8 +26,9 @@ from mulligan.meta.recipes.footprint import footprint
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
+from mulligan.training.assignment import Assignment, Listener
 from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost
-from mulligan.training.loop import Assignment, Listener, Loop
+from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.stopwatch import Stopwatch
 

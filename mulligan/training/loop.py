@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +14,9 @@ from mulligan.errors import Interrupted
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import notes, parameter_count
-from mulligan.recipe import Recipe
-from mulligan.tasks.task import Task
 from mulligan.training import checkpoint, guard
+from mulligan.training.assignment import Assignment
 from mulligan.training.budget import (
-    NOTHING,
-    Budget,
-    Cost,
     next_look,
     pause_looks,
     plan_by_clock,
@@ -35,42 +30,16 @@ from mulligan.training.forks import factors, fork, fork_due, judge
 from mulligan.training.interrupt import Interrupt
 from mulligan.training.programs import Programs, advance, outliving
 from mulligan.training.progress import Best, Progress
-from mulligan.training.run import RunFolder
 from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, copied, improved, memorised
 from mulligan.training.stopwatch import Stopwatch
 from mulligan.training.strategist import Fork, Strategist
 from mulligan.types import Pytree
 
-Listener = Callable[[dict[str, Any]], None]
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
 UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
 UNTOLD = ("nimg", "signs")  # of what a chunk tells
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What to do: all that defines a run, where it is written, and who listens."""
-
-    folder: RunFolder
-    task: Task
-    recipe: Recipe
-    seed: int
-    budget: Budget
-    tell: Listener
-    started: float  # time.monotonic() when this session's clock started
-    elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
-    players: tuple[Pytree, Pytree] | None = None  # generator and discriminator to start from; None for fresh ones
-
-    @property
-    def classes(self) -> int:
-        return len(self.task.classes or ())
-
-    @property
-    def step_nimg(self) -> int:
-        """Images that a step shows the discriminator."""
-        return self.recipe.batch * self.recipe.disc_steps
 
 
 class Loop:

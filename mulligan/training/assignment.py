@@ -1,0 +1,39 @@
+"""What a run is: all that defines it, where it is written, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training.budget import NOTHING, Budget, Cost
+from mulligan.training.run import RunFolder
+from mulligan.types import Pytree
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What to do: all that defines a run, where it is written, and who listens."""
+
+    folder: RunFolder
+    task: Task
+    recipe: Recipe
+    seed: int
+    budget: Budget
+    tell: Listener
+    started: float  # time.monotonic() when this session's clock started
+    elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
+    players: tuple[Pytree, Pytree] | None = None  # generator and discriminator to start from; None for fresh ones
+
+    @property
+    def classes(self) -> int:
+        return len(self.task.classes or ())
+
+    @property
+    def step_nimg(self) -> int:
+        """Images that a step shows the discriminator."""
+        return self.recipe.batch * self.recipe.disc_steps
