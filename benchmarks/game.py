@@ -2,12 +2,15 @@
 
     .venv/bin/python benchmarks/game.py --only toys mixture
     .venv/bin/python benchmarks/game.py --only digits --images 1M --seeds 0 1 2 3 4
+    .venv/bin/python benchmarks/game.py --only digits --images 100k --size 16 --looks 4 --contenders "K = 0" "K = 5"
 
 Stacked digits are three digits of `mnist.npz` as red, green and blue. 26,000 samples of a run's moving average are
 named by a classifier trained on the digits, whose accuracy on digits that it has not seen is told; modes are the
-three-digit numbers that occur, and KL is that of their shares to those of the training images. Textbook games have a
-discriminator half as wide as the generator, so that modes are lost (as in Metz et al. 2017, arXiv 1611.02163). Results
-are kept one a line, with a picture of 64 samples each; what is done already is not done again.
+three-digit numbers that occur, and KL is that of their shares to those of the training images. With several `--looks`
+both are means over as many moments of the second half of the run, for what a bare game covers changes by the moment.
+Textbook games have a discriminator half as wide as the generator, so that modes are lost (as in Metz et al. 2017,
+arXiv 1611.02163). Results are kept one a line, with a picture of 64 samples each; what is done already is not done
+again.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ from mulligan.game.state import Data
 from mulligan.grid import save_grid
 from mulligan.metrics import embed
 from mulligan.metrics.modes import modes, stacked_digits
-from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
+from mulligan.tasks.framing import Frame, resample
 from mulligan.training.device import cache_programs
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 
@@ -50,8 +54,9 @@ CONTENDERS = {
     "K = 5": dataclasses.replace(PLAIN, opponents=5),
     "K = 10": dataclasses.replace(PLAIN, opponents=10),
     "relativistic + R1 + R2": Recipe(
-        architecture=Architecture(gen_width=16, disc_width=16),
-        hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3, gamma=2.0),
+        architecture=Architecture(gen_width=32, disc_width=32),
+        hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3, gamma=1.0),
+        schedules=(("disc_lr", Form("cosine", final=0.1)), ("gen_lr", Form("cosine", final=0.1))),
     ),
     "gap-aware": dataclasses.replace(PLAIN, gap_aware=True),
     **{name: dataclasses.replace(PLAIN, dynamics=name) for name in DYNAMICS if name != "alternating"},
@@ -100,7 +105,7 @@ def mixture(bench: Bench, chosen: argparse.Namespace) -> str:
 
 def digits(bench: Bench, chosen: argparse.Namespace) -> str:
     """Modes of 1000 that each contender covers, and the divergence of their shares."""
-    classify, accuracy = judge(bench, chosen.data, chosen.judge_steps)
+    classify, accuracy = judge(bench, chosen)
     lines = [f"A classifier with accuracy {accuracy:.4f} names the digits.", ""]
     lines += ["| contender | modes of 1000 | KL | seconds |", "|---|---|---|---|"]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen.contenders}
@@ -108,6 +113,7 @@ def digits(bench: Bench, chosen: argparse.Namespace) -> str:
         for name, results in found.items():
             recipe = CONTENDERS[name]
             key = {"kind": "digits", "contender": name, "images": chosen.images, "seed": seed}
+            key |= {"size": chosen.size, "looks": chosen.looks}
             key |= {"samples": chosen.samples, "recipe": recipe.hash(), "judge": accuracy}
             work = partial(stack_run, recipe, seed, chosen, classify)
             results.append(bench.once(key, work))
@@ -120,14 +126,17 @@ def digits(bench: Bench, chosen: argparse.Namespace) -> str:
 Classify = Callable[[Any], np.ndarray]
 
 
-def judge(bench: Bench, data: Path, steps: int) -> tuple[Classify, float]:
+def judge(bench: Bench, chosen: argparse.Namespace) -> tuple[Classify, float]:
     """A classifier of digits, trained once, and its accuracy on digits that it has not seen."""
-    split = classifier.read(data, "mnist")
-    weights = classifier.train_own("mnist", split, 0, steps, bench.folder)
+    split = classifier.read(chosen.data, "mnist")
+    sized = [part._replace(images=resized(part.images, chosen.size)) for part in split]
+    split = classifier.Split(*sized)
+    weights = classifier.train_own(f"mnist-{chosen.size}", split, 0, chosen.judge_steps, bench.folder)
 
     @jax.jit
     def name(images):
-        return jnp.argmax(classifier.own_features(weights, embed.preprocess(images)) @ weights["head.mnist"], axis=1)
+        head = weights[f"head.mnist-{chosen.size}"]
+        return jnp.argmax(classifier.own_features(weights, embed.preprocess(images)) @ head, axis=1)
 
     def classify(images: Any) -> np.ndarray:
         size = 1000
@@ -138,30 +147,39 @@ def judge(bench: Bench, data: Path, steps: int) -> tuple[Classify, float]:
     return classify, float((classify(split.source.images) == split.source.labels).mean())
 
 
-def stacked(data: Path, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`n` images of three digits drawn independently, uint8 `[n, 28, 28, 3]`, and the number each shows."""
+def resized(images: np.ndarray, side: int) -> np.ndarray:
+    """Images `[n, h, w, c]` at this side, antialiased."""
+    return resample(images, Frame(side, side, "crop", (0, 0, 0))) if images.shape[1] != side else images
+
+
+def stacked(data: Path, n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`n` images of three digits drawn independently, uint8 `[n, size, size, 3]`, and the number each shows."""
     with np.load(data / "mnist.npz") as file:
         images, labels = file["images"][file["split"] == 0], file["labels"][file["split"] == 0]
+    images = resized(images[..., None], size)[..., 0]
     rows = np.random.default_rng(seed).integers(len(images), size=(3, n))
     return np.stack(images[rows], axis=-1), labels[rows[0]] * 100 + labels[rows[1]] * 10 + labels[rows[2]]
 
 
 def stack_run(recipe: Recipe, seed: int, chosen: argparse.Namespace, classify: Classify) -> dict[str, Any]:
     """One run: modes and divergence of the generator's moving average, with a picture of its first samples."""
-    images, numbers = stacked(chosen.data, STACKED, seed)
-    shape = images.shape[1:]
+    images, numbers = stacked(chosen.data, STACKED, chosen.size, seed)
+    share = np.bincount(numbers, minlength=1000) + 1.0  # no mode without a share, even among few images
+    shape, steps = images.shape[1:], chosen.images // recipe.batch
     game = make_game(recipe, shape, 0, chosen.images)
     state, data = start_state(game, recipe, shape, 0, seed), Data(jnp.asarray(images))
-    engine = compile_engine(game, state, data)
-    state, info = engine.chunk(state, data, chosen.images // recipe.batch)
-    sampler = Sampler.make(recipe.architecture, 0)
-    samples = sampler(game.averager.value(state.averages)["ema"], sampler.latents(chosen.samples, seed))
+    engine, sampler = compile_engine(game, state, data), Sampler.make(recipe.architecture, 0)
+    latents, done, looks = sampler.latents(chosen.samples, seed), 0, []
+    for look in range(1, chosen.looks + 1):
+        until = round(steps * (0.5 + 0.5 * look / chosen.looks))
+        state, info = engine.chunk(state, data, until - done)
+        done = until
+        samples = sampler(game.averager.value(state.averages)["ema"], latents)
+        looks.append(modes(stacked_digits(classify, samples), share))
     save_grid(chosen.output / f"{recipe.hash()}-{chosen.images}-{seed}.png", samples[: COLUMNS**2], COLUMNS)
-    share = np.bincount(numbers, minlength=1000) + 1.0  # no mode without a share, even among few images
-    found = modes(stacked_digits(classify, samples), share)
     return {
-        "modes": found.covered,
-        "kl": found.kl,
+        "modes": statistics.mean(look.covered for look in looks),
+        "kl": statistics.mean(look.kl for look in looks),
         "finite": bool(info.finite),
         "accuracy": float(info.means.accuracy),
         "flops": engine.flops_per_step,
@@ -178,6 +196,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--size", type=int, default=28, help="side that digits are resampled to")
+    parser.add_argument("--looks", type=int, default=1, help="moments of a run's second half that are judged")
     parser.add_argument("--judge-steps", type=int, default=2000, help="training steps of the classifier")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with mnist.npz")
     parser.add_argument("--output", type=Path, default=RESULTS / "game")

@@ -1,6 +1,7 @@
 """What every test runs under: shapes checked at every call, compiled programs kept, cores shared out."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of a test's time is compiling
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 os.environ.setdefault("MULLIGAN_EXPERIENCE", "none")  # runs neither depend on what ran before nor change what is kept
@@ -32,6 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) >= workers:
         os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_fakes() -> Iterator[None]:
+    """Runs are judged by fewer samples: most of the time of a small run is judging."""
+    from mulligan.meta.gather import trial
+    from mulligan.training import evaluation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "FAKES", 200)
+        patch.setattr(evaluation, "FINAL_FAKES", 300)
+        patch.setattr(trial, "FAKES", 100)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -58,6 +58,11 @@ def episode():
     return Episode(jnp.asarray(images[:4]), jnp.asarray(images[4:]))
 
 
+def follow(algorithm, lesson, *what):
+    """The verdict of an outer algorithm, in one program: by single operations it would take half a minute."""
+    return jax.jit(lambda *what: algorithm(lesson, *what))(*what)
+
+
 def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=rtol, atol=atol), a, b)
 
@@ -77,8 +82,9 @@ def test_the_inner_game_is_ftrl_around_the_centre_in_the_learned_scale(learned, 
     uneven = learned._replace(log_scale=jax.tree.map(jnp.add, learned.log_scale, factor))
     descent = dataclasses.replace(inner.game, optimiser=lambda rate, beta1, beta2: optax.sgd(1.0))
     state = begun(inner._replace(game=descent), uneven, KEY)
+    advance = jax.jit(lambda state: step(descent, state, Data(episode.support)))
     for _ in range(4):
-        after, _ = step(descent, state, Data(episode.support))
+        after, _ = advance(state)
         gen, disc = jax.tree.map(
             lambda was, now, log: was + jnp.exp(log) * (now - was),
             Players(state.gen, state.disc),
@@ -162,8 +168,8 @@ def test_first_order_is_maml_with_the_inner_gradients_held(learned, episode, mon
     game = dataclasses.replace(lesson.inner.game, optimiser=held)
     stopped = lesson._replace(inner=lesson.inner._replace(game=game))
     monkeypatch.setattr("mulligan.meta.initialisation.step", _replaying)
-    one = fomaml(lesson, learned, episode, KEY)
-    other = maml(stopped, learned, episode, KEY)
+    one = follow(fomaml, lesson, learned, episode, KEY)
+    other = follow(maml, stopped, learned, episode, KEY)
     close(one, other, rtol=1e-4, atol=1e-6)
 
 
@@ -175,7 +181,7 @@ def _replaying(game, state, data):
 
 def test_first_order_is_not_maml(learned, episode):
     lesson = lesson_of(updates=3)
-    first, exact = (algorithm(lesson, learned, episode, KEY).gradient for algorithm in (fomaml, maml))
+    first, exact = (follow(of, lesson, learned, episode, KEY).gradient for of in (fomaml, maml))
     assert largest(jax.tree.map(jnp.subtract, first.centre, exact.centre)) > 1e-3 * largest(exact.centre)
 
 
@@ -183,7 +189,7 @@ def test_each_player_is_started_for_its_own_part_in_the_game(learned, episode):
     """Against the game as the outer objective each player's gradient is that of its own loss."""
     inner = lesson_of(updates=2).inner
     objective = game_objective(inner.game, 6)
-    found = maml(Lesson(inner, objective), learned, episode, KEY).gradient
+    found = follow(maml, Lesson(inner, objective), learned, episode, KEY).gradient
 
     def losses(part, learned):
         inner_key, outer_key = jax.random.split(KEY)
@@ -191,7 +197,7 @@ def test_each_player_is_started_for_its_own_part_in_the_game(learned, episode):
         return getattr(objective.losses(adapted, episode.query / 127.5 - 1, outer_key), part)
 
     for part in ("gen", "disc"):
-        own = jax.grad(partial(losses, part))(learned)
+        own = jax.jit(jax.grad(partial(losses, part)))(learned)
         close(getattr(found.centre, part), getattr(own.centre, part), rtol=1e-3)
         close(getattr(found.log_scale, part), getattr(own.log_scale, part), rtol=1e-3)
 
@@ -201,9 +207,9 @@ def test_what_is_learned_from_a_batch_does_not_depend_on_how_tasks_are_run(learn
     lesson = lesson_of(updates=2)
     keys = jax.random.split(KEY, 3)
     of_task = lambda key: OUTER[name](lesson, learned, episode, key)  # noqa: E731
-    looped = over_tasks(of_task)(keys)
+    looped = jax.jit(over_tasks(of_task))(keys)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    close(looped, over_tasks(of_task)(keys), rtol=1e-3, atol=1e-5)
+    close(looped, jax.jit(over_tasks(of_task))(keys), rtol=1e-3, atol=1e-5)
 
 
 # --- episodes
@@ -230,7 +236,7 @@ def test_the_inner_game_never_sees_the_query(learned, episode, name):
 
     watching = lesson._replace(objective=lesson.objective._replace(losses=losses))
     other = episode._replace(query=255 - episode.query)
-    verdicts = [OUTER[name](watching, learned, one, KEY) for one in (episode, other)]
+    verdicts = [follow(OUTER[name], watching, learned, one, KEY) for one in (episode, other)]
     jax.effects_barrier()
     assert all((a == b).all() for a, b in zip(seen[0], seen[-1], strict=True))
     assert verdicts[0].loss != verdicts[1].loss

@@ -32,6 +32,7 @@ def different(one: Recipe, other: Recipe, space: Space = SPACE) -> list[str]:
     return [name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]]
 
 
+@settings(max_examples=40)
 @given(SEEDS)
 def test_every_sample_is_valid_and_survives_json(seed):
     recipe = sampled(seed)
@@ -84,6 +85,7 @@ def test_a_mutation_changes_exactly_one_active_choice(seed):
     assert all(SPACE.values(child)[name] == defaults[name] for name in newly)
 
 
+@settings(max_examples=15)
 @given(SEEDS)
 def test_neighbours_are_one_choice_away_and_all_different(seed):
     recipe = sampled(seed)

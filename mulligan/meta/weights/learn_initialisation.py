@@ -82,7 +82,7 @@ class Curriculum:
     scale: float = 0.02
     rate: float = 2e-3
     beta1: float = 0.9
-    halflife: float = 200.0
+    halflife: float = 1000.0
     eyes: int = 2000
     turns: bool = True
     before: tuple[Curriculum, int] | None = None

@@ -20,7 +20,7 @@ from mulligan.training import checkpoint
 
 CONV = dataclasses.replace(INNER, batch=4, architecture=Architecture(gen_width=4, disc_width=4, latent=4))
 TINY = dataclasses.replace(CONV, architecture=Architecture("mlp", 4, 4, 1, 1, latent=4))  # compiles at once
-SHORT = Curriculum(TINY, updates=2, tasks=2, query=4, fakes=4, eyes=3)
+SHORT = Curriculum(TINY, "fomaml", updates=2, tasks=2, query=4, fakes=4, eyes=3)
 SAW = {"tasks": 3, "sources": ["made up"], "descriptor": {"mean": 0.9}}
 KEY = jax.random.key(0)
 
