@@ -14,6 +14,7 @@ COLLAPSED = 0.1  # diversity of samples, real images having 1
 RUNAWAY = 4.0  # times the best metric's upper bound
 NOT_FINITE = "a loss or a weight is no longer a finite number"
 GENTLER = Strategy(gen_lr=0.5, disc_lr=0.5, gamma=2.0)
+SLOWER = Strategy(gen_lr=0.25, disc_lr=0.25, gamma=1.0)  # where forks choose the rates, often too high for long
 
 
 class Health(NamedTuple):
@@ -49,9 +50,9 @@ def judged(progress: Progress, health: Health) -> str | None:
     return reason if progress.failures >= PATIENCE else None
 
 
-def gentler(strategy: Strategy) -> Strategy:
-    """Half the learning rates, twice the gradient penalty."""
-    return Strategy(*(value * factor for value, factor in zip(strategy, GENTLER, strict=True)))
+def gentler(strategy: Strategy, factors: Strategy = GENTLER) -> Strategy:
+    """Lower learning rates, and a stronger gradient penalty: half and twice unless told otherwise."""
+    return Strategy(*(value * factor for value, factor in zip(strategy, factors, strict=True)))
 
 
 def sentence(strategy: Strategy) -> str:

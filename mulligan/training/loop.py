@@ -351,9 +351,9 @@ class Loop:
             progress.before = None
             self._play(strategist.leader())
             return
-        strategy = self.state.strategy
+        strategy, factors = self.state.strategy, guard.SLOWER if strategist.mode == "fork" else guard.GENTLER
         for _ in range(progress.attempts):
-            strategy = guard.gentler(strategy)
+            strategy = guard.gentler(strategy, factors)
         self.state = self.state._replace(strategy=strategy)
 
     def _finish(self, reason: str, code: str) -> None:

@@ -40,7 +40,7 @@ class Arm(NamedTuple):
 
 PLAIN = "as it is"
 STRATEGIES = {
-    PLAIN: Arm(Strategy(), 4.0),
+    PLAIN: Arm(Strategy(), 2.0),
     "rates / 10": Arm(Strategy(0.1, 0.1, 1.0), 1.0),
     "rates / 3": Arm(Strategy(1 / 3, 1 / 3, 1.0), 1.0),
     "rates x 3": Arm(Strategy(3.0, 3.0, 1.0), 1.0),

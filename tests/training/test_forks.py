@@ -100,11 +100,11 @@ def test_where_no_strategy_leads_on_the_run_goes_back(monkeypatch, tmp_path):
     assert back["back_to_nimg"] < strategy["nimg"]
 
 
-def test_a_failure_after_a_fork_makes_the_rates_gentler(monkeypatch, tmp_path):
+def test_a_failure_where_forks_choose_quarters_the_rates(monkeypatch, tmp_path):
     plain = dataclasses.replace(FORKING, strategy_prior=tuple((name, 0.0) for name in STRATEGIES if name != PLAIN))
     broken_chunks(monkeypatch, breaks={4})
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=plain))
     assert events(tmp_path / "run", "strategy") == []  # nothing to choose from
     back = events(tmp_path / "run", "guard")[0]
     later = [event for event in events(tmp_path / "run", "chunk") if event["seconds"] > back["seconds"]]
-    assert later[0]["hyperparameters"]["gen_lr"] == pytest.approx(1e-3)
+    assert later[0]["hyperparameters"]["gen_lr"] == pytest.approx(5e-4)

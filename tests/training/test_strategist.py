@@ -31,11 +31,11 @@ def test_forks_lead_to_the_strategy_that_does_best_again_and_again():
 
 
 def test_a_lead_must_outweigh_the_prior():
-    """The recipe's own numbers have 4 times the weight: a KID lower by a factor of 4^(1 / eta) makes up for it."""
+    """The recipe's own numbers have twice the weight: a KID lower by a factor of 2^(1 / eta) makes up for it."""
     for factor, leader in ((0.97, PLAIN), (1.03, "gamma / 5")):
         strategist = Strategist("fork")
         strategist.begin([PLAIN, "gamma / 5"])
-        ahead = 0.1 / 4 ** (factor / CERTAINTY)
+        ahead = 0.1 / 2 ** (factor / CERTAINTY)
         strategist.compare({PLAIN: look(0.1, 1e-6), "gamma / 5": look(ahead, 1e-6)})
         assert strategist.leader() == leader
 
@@ -47,8 +47,8 @@ def test_each_fork_is_a_game_of_its_own_among_those_that_take_part():
     assert strategist.leader() == "rates / 3"
     assert strategist.begin([PLAIN, "gamma / 5"]) == [PLAIN, "gamma / 5"]
     weights = strategist.weights()
-    assert weights[PLAIN] == pytest.approx(0.8)
-    assert weights["gamma / 5"] == pytest.approx(0.2)
+    assert weights[PLAIN] == pytest.approx(2 / 3)
+    assert weights["gamma / 5"] == pytest.approx(1 / 3)
     assert weights["rates / 3"] == 0
 
 

@@ -37,7 +37,7 @@ from mulligan.training.device import cache_programs
 Listener = Callable[[dict[str, Any]], None]
 SAVE_SECONDS = 60.0  # between checkpoints, about
 BEFORE = "before.safetensors"
-NETWORKS = Architecture(gen_width=16, disc_width=8)
+NETWORKS = Architecture(gen_width=16, disc_width=8, gen_depth=1)
 INNER = Recipe(  # played on a new task: what docs/few-images.md measured
     NETWORKS,
     penalty="none",
