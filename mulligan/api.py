@@ -57,7 +57,8 @@ def fit(
       size: resample the images to squares of this side.
       labels: make the generator class-conditional.
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
-        and adopts the best, `"switch"` tries one after the other, `"none"` does neither; None for the recipe's own.
+        and adopts the best, with the learned schedule between; `"switch"` tries one after the other, `"none"` does
+        neither; None for the recipe's own.
       experience: file or database URL of what was learned, asked before and added to after the run, together with
         what is shipped; None for your own, `"none"` to do without any.
       race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for

@@ -30,6 +30,7 @@ from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
+from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.assignment import Assignment, Listener
@@ -55,7 +56,8 @@ class Options:
       recipe: None for the default one.
       size: side to resample the images to.
       labels: train a class-conditional generator.
-      strategy: `none`, `fork` or `switch` in place of the recipe's own.
+      strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe without
+        any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
@@ -104,8 +106,7 @@ def _from(learned: Beginning, task: Task, budget: Budget, options: Options) -> A
     if options.models is not None:
         raise UsageError("learned initial weights are of mulligan's own networks: give either --networks or --init.")
     recipe = recipe_from(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
-    recipe = recipe if options.strategy is None else dataclasses.replace(recipe, strategy=options.strategy)
-    return Advice((Arm(recipe, 1.0, "learned initial weights"),))
+    return Advice((Arm(_steered(recipe, options.strategy), 1.0, "learned initial weights"),))
 
 
 def _advice(task: Task, budget: Budget, options: Options) -> Advice:
@@ -118,10 +119,20 @@ def _advice(task: Task, budget: Budget, options: Options) -> Advice:
         advice = Advice((Arm(options.recipe, 1.0, "as asked for"),))
     else:
         advice = advise(task, budget, options.experience or own_place(), options.seed)
-    if options.strategy is None:
-        return advice
-    arms = (arm._replace(recipe=dataclasses.replace(arm.recipe, strategy=options.strategy)) for arm in advice.arms)
+    arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in advice.arms)
     return dataclasses.replace(advice, arms=tuple(arms))
+
+
+def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
+    """The recipe with the strategy asked for; forks come with the learned schedule, unless the recipe has one.
+
+    Together they did better than either alone on four tasks, from good rates and from ones ten times too high.
+    """
+    if strategy is None:
+        return recipe
+    own = recipe.schedules or recipe.gap_aware or recipe.learned_schedule
+    schedule = SHIPPED[-1] if strategy == "fork" and not own else recipe.learned_schedule
+    return dataclasses.replace(recipe, strategy=strategy, learned_schedule=schedule)
 
 
 def begin(

@@ -1,5 +1,6 @@
 """Fit as a whole: asks the experience, races, remembers; and goes on without where the experience cannot be used."""
 
+import dataclasses
 import json
 import sqlite3
 
@@ -15,9 +16,10 @@ from mulligan.meta.fit import Options, fit, resume
 from mulligan.meta.race import Arm
 from mulligan.meta.store.exchange import read
 from mulligan.meta.store.record import DONE, FAILED
-from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.report.page import write_report
 from mulligan.report.race import explain
+from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 from mulligan.training.run import RunFolder, read_json
@@ -53,6 +55,25 @@ def test_a_run_is_remembered_as_a_trial(tmp_path, task):
     kids = [event["kid"] for event in evaluations if event["kind"] == "evaluation"]
     assert [point.figures["kid"] for point in found.curve] == kids
     assert not list(Experience(place).problems())
+
+
+@pytest.mark.parametrize(
+    ("own", "strategy", "schedule"),
+    [
+        ({}, "fork", SHIPPED[-1]),
+        ({}, "switch", ""),
+        ({"learned_schedule": SHIPPED[0]}, "fork", SHIPPED[0]),
+        ({"gap_aware": True}, "fork", ""),
+        ({"schedules": (("gen_lr", Form("cosine")),)}, "fork", ""),
+    ],
+)
+def test_forks_come_with_the_learned_schedule_unless_the_recipe_has_one(tmp_path, own, strategy, schedule):
+    recipe = dataclasses.replace(TINY, **own)
+    options = Options(out=tmp_path / "run", recipe=recipe, experience=NONE, strategy=strategy)
+    fit("digits", Budget(64, None), options)
+    assert Recipe.from_json(RunFolder.open(tmp_path / "run").document("recipe")) == dataclasses.replace(
+        recipe, strategy=strategy, learned_schedule=schedule
+    )
 
 
 def test_resuming_a_run_that_has_ended_remembers_nothing_twice(tmp_path):

@@ -37,7 +37,8 @@ from mulligan.training.device import cache_programs
 Listener = Callable[[dict[str, Any]], None]
 SAVE_SECONDS = 60.0  # between checkpoints, about
 BEFORE = "before.safetensors"
-NETWORKS = Architecture(gen_width=16, disc_width=8, gen_depth=1)
+SCALING = ("fomaml", "maml")  # the algorithms that learn the scale
+NETWORKS = Architecture(gen_width=16, disc_width=8)
 INNER = Recipe(  # played on a new task: what docs/few-images.md measured
     NETWORKS,
     penalty="none",
@@ -67,7 +68,8 @@ class Curriculum:
       halflife: of the running average of what is learned, in outer steps.
       eyes: steps in which the outer objective's features are learned.
       turns: quarter turns of a task are tasks of their own (square images only).
-      before: what is learned first, for so many outer steps; its weights are where this begins.
+      before: what is learned first, for so many outer steps; its weights, and the scale if it learns one, are where this
+        begins.
       seed: of everything.
     """
 
@@ -90,7 +92,8 @@ class Curriculum:
 
 
 TOGETHER = Curriculum(JOINT, "multitask", updates=1, rate=2e-3, beta1=0.0, halflife=300.0, eyes=1)
-TAUGHT = Curriculum(before=(TOGETHER, 3000))
+HALFWAY = Curriculum(before=(TOGETHER, 3000))
+TAUGHT = Curriculum(updates=10, rate=1e-3, before=(HALFWAY, 6900))
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,9 @@ class _Classroom:
         net_key, key = jax.random.split(jax.random.key(self.curriculum.seed))
         fresh = unlearned(self.curriculum.recipe.architecture, self.shape, self.curriculum.scale, net_key)
         if self.curriculum.before is not None:
-            fresh = fresh._replace(centre=read_start(self.folder / BEFORE).learned.centre)
+            earlier = read_start(self.folder / BEFORE).learned
+            scaled = self.curriculum.before[0].algorithm in SCALING
+            fresh = earlier if scaled else fresh._replace(centre=earlier.centre)
         state = start(self.study, fresh, key)
         saved, _ = checkpoint.newest(self.folder / "steps") if (self.folder / "steps").is_dir() else (None, [])
         if saved is None:

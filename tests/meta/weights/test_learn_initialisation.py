@@ -54,6 +54,21 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
     json.dumps(read_start(whole / "out" / "w.safetensors").saw)
 
 
+@pytest.mark.parametrize(("algorithm", "moved"), [("fomaml", True), ("reptile", False)])
+def test_what_comes_before_hands_on_its_weights_and_the_scale_if_it_learns_one(tmp_path, algorithm, moved):
+    first = dataclasses.replace(SHORT, algorithm=algorithm, rate=0.1)
+    learn_initialisation(course(tmp_path, 1, dataclasses.replace(SHORT, rate=0.0, scale=0.5, before=(first, 2))))
+    out = tmp_path / "out" / "w.safetensors"
+    earlier = read_start(out.with_name("w.safetensors.learning") / "before.safetensors").learned
+    later = read_start(out).learned
+    assert all((a == b).all() for a, b in zip(*map(jax.tree.leaves, (earlier.centre, later.centre)), strict=True))
+    scales = [leaf for leaf in jax.tree.leaves(later.log_scale) if leaf.size]
+    assert all((leaf == np.float16(np.log(0.5))).all() for leaf in scales) != moved
+    if moved:
+        pairs = zip(*map(jax.tree.leaves, (earlier.log_scale, later.log_scale)), strict=True)
+        assert all((a == b).all() for a, b in pairs)
+
+
 def test_a_checkpoint_that_was_torn_costs_only_what_came_after_the_one_before(tmp_path):
     learn_initialisation(course(tmp_path, 1))
     learn_initialisation(course(tmp_path, 3))
