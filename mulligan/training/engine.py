@@ -84,12 +84,12 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
 
 
 def _matching(recipe: Recipe) -> Matching | None:
-    """The energy distance in the hidden layers of the discriminator, where the recipe wants it."""
+    """The energy distance in the pixels and in the discriminator's hidden layers, where the recipe wants it."""
     if not recipe.matching:
         return None
     if recipe.architecture.family not in FAMILIES:
         raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
-    return energy(lambda disc, images, labels: disc.hidden(images), recipe.matching)
+    return energy(lambda disc, images, labels: (images, *disc.hidden(images)), recipe.matching)
 
 
 def _schedule(recipe: Recipe, loss: Loss, horizon_nimg: float) -> Schedule:

@@ -1,5 +1,6 @@
 """The dynamics against theory, on games whose rates are known, and as members of one family."""
 
+import dataclasses
 import math
 
 import jax
@@ -68,6 +69,18 @@ def test_lookahead_goes_back_its_share_of_the_way_from_every_kth_step(every, sha
     expected = slow[:-1] + share * (slow[:-1] @ np.linalg.matrix_power(turned, every).T - slow[:-1])
     np.testing.assert_allclose(slow[1:], expected, rtol=1e-4)
     np.testing.assert_allclose(points[every + 1], turned @ points[every], rtol=1e-5)
+
+
+def test_lookahead_counts_generator_steps_however_often_the_discriminator_moves():
+    of = dataclasses.replace(game(disc_steps=2), dynamics=lookahead(DYNAMICS["alternating"], 3, 0.5))
+    state, returned = start(of), []
+    advance = jax.jit(lambda state: step(of, state, Data(IMAGES)))
+    for _ in range(7):
+        slow = state.dynamics
+        state, _ = advance(state)
+        moved = zip(*map(jax.tree.leaves, (slow.gen, state.dynamics.gen)), strict=True)
+        returned.append(not all((a == b).all() for a, b in moved))
+    assert returned == [False, False, True, False, False, True, False]
 
 
 def test_a_lookahead_inside_another_begins_anew_where_the_outer_one_went_back_to():

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.toy_games import descent
 from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.gradients import gen_slope
+from mulligan.game.gradients import disc_gradient, gen_slope
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.game.state import Data, Game, Strategy, draw, initial_state, pixels, scheduled, step, to_bytes
@@ -104,6 +104,19 @@ def test_alternating_is_the_textbook_step(disc_steps):
     assert_close(after.gen, gen)
     assert int(after.nimg) == BATCH * disc_steps
     assert 0 <= float(info.accuracy) <= 1
+
+
+def test_accuracy_is_the_share_of_pairs_in_which_the_real_image_has_the_larger_logit():
+    of = game(loss="nonsaturating", penalty="none")
+    state = start(of)
+    batch = draw(Data(IMAGES), 1, BATCH, state.key)
+    fake = state.gen(jax.random.normal(state.key, (BATCH, 3)))
+    pairs = state.disc(batch.real[0], None) > state.disc(fake, None)
+    _, verdict = disc_gradient(of, state, fake, batch, 0, NUMBERS, state.key)
+    assert float(verdict.accuracy) == pytest.approx(float(jnp.mean(pairs)))
+    assert float(verdict.accuracy) != 0.5  # else the other way round would pass as well
+    _, even = disc_gradient(of, state, batch.real[0], batch, 0, NUMBERS, state.key)
+    assert float(even.accuracy) == 0  # a pair of equals is not told apart
 
 
 def test_simultaneous_answers_the_old_discriminator():

@@ -180,6 +180,19 @@ def test_the_first_play_is_the_prior(name):
     np.testing.assert_allclose(player.play(player.init()), prior / 8, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", PLAYERS)
+def test_only_the_shares_of_the_prior_count(name):
+    """Weights three times as large are the same prior, in what is played and in what each round costs."""
+    prior = np.array([0.5, 0.3, 0.2], np.float32)
+    one, other = PLAYERS[name](prior), PLAYERS[name](3 * prior)
+    states = one.init(), other.init()
+    for loss in ([0.1, 0.9, 0.4], [0.7, 0.2, 0.3]):
+        states = one.observe(states[0], jnp.array(loss)), other.observe(states[1], jnp.array(loss))
+        np.testing.assert_allclose(one.play(states[0]), other.play(states[1]), rtol=1e-5)
+    np.testing.assert_allclose(states[0].gap, states[1].gap, rtol=1e-4)
+    assert float(jnp.exp(states[1].log_prior).sum()) == pytest.approx(1)
+
+
 def test_a_long_game_stays_exact():
     """A million rounds: arms a hair apart are told apart, which sums of losses in float32 could not do."""
     player = simplex.entropic(np.ones(2, np.float32), simplex.fixed(0.01))
