@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 Arms = Float[Array, " k"]
 Scalar = Float[Array, ""]
 
-NEWTON_STEPS = 6  # five reach float32's precision for 2 to 1000 arms and losses of any spread
+NEWTON_STEPS = 8  # reach the precision of float32 for priors and losses of any spread
 
 
 class Objective(NamedTuple):
@@ -111,9 +111,10 @@ def times(weights: Arms, values: Arms) -> Arms:
 def _behind(objective: Objective) -> Arms:
     """How far each arm is behind the leader, over the strength. At strength 0 that is 0 or very much.
 
-    Not infinite: when the leader cannot be played, the order of the others still counts.
+    Not infinite: when the leader cannot be played, the order of the others still counts. Nor negative: only an arm that
+    the prior rules out can be ahead of the leader.
     """
-    behind = objective.losses - least(objective.log_prior, objective.losses)
+    behind = jnp.maximum(objective.losses - least(objective.log_prior, objective.losses), 0.0)
     most = jnp.max(behind)
     most = jnp.where(most > 0, most, 1.0)
     return behind / most / jnp.maximum(objective.strength / most, 1e-30)

@@ -43,6 +43,13 @@ def runaway(kid: float, best: Best | None) -> str | None:
     return None
 
 
+def worse(look: Best, before: Best | None) -> str | None:
+    """Whether a fork's leader is worse, beyond both intervals, than the leader of the fork before it was."""
+    if before is not None and look.kid_low > before.kid_high:
+        return f"the run has become worse: KID {look.kid:.3g} after {before.kid:.3g} at the last fork"
+    return None
+
+
 def judged(progress: Progress, health: Health) -> str | None:
     """Counts bad evaluations in a row in `progress`; a reason to go back, once there are too many."""
     reason = ailing(health, progress.best)

@@ -283,9 +283,17 @@ class Loop:
             self.state = forked.state
             told = {"losses": forked.losses, "weights": self.strategist.weights()}
             self.tell("strategy", mode="fork", strategy=forked.strategy, **told)
-            runaway = forked.look and guard.runaway(forked.look.kid, self.progress.best)
-            if runaway:  # the best of them: no strategy leads on from here
-                self._go_back(runaway)
+            self._lead_on(forked.look)
+
+    def _lead_on(self, look: Best | None) -> None:
+        """Goes back where the leader of a fork, the best of all, is worse than what the run had reached."""
+        if look is None:
+            return
+        reason = guard.runaway(look.kid, self.progress.best) or guard.worse(look, self.progress.before)
+        if reason:
+            self._go_back(reason)
+        else:
+            self.progress.before = look
 
     def _switch(self, look: Best) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""

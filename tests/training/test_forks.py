@@ -100,6 +100,19 @@ def test_where_no_strategy_leads_on_the_run_goes_back(monkeypatch, tmp_path):
     assert back["back_to_nimg"] < strategy["nimg"]
 
 
+def test_a_run_that_has_become_worse_since_the_last_fork_goes_back(monkeypatch, tmp_path):
+    seen = []
+
+    def worse(look, before):
+        seen.append((look, before))
+        return "made up" if len(seen) == 3 else None
+
+    monkeypatch.setattr(guard, "worse", worse)
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=FORKING))
+    assert [before for _, before in seen] == [None, seen[0][0], seen[1][0], seen[1][0]]
+    assert [event["reason"] for event in events(tmp_path / "run", "guard")] == ["made up"]
+
+
 def test_a_failure_where_forks_choose_quarters_the_rates(monkeypatch, tmp_path):
     plain = dataclasses.replace(FORKING, strategy_prior=tuple((name, 0.0) for name in STRATEGIES if name != PLAIN))
     broken_chunks(monkeypatch, breaks={4})

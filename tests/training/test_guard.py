@@ -47,6 +47,13 @@ def look(kid, nimg, width=0.02):
     return Best(kid, kid - width, kid + width, 0.9, nimg, "ema", 0)
 
 
+def test_a_fork_is_worse_than_the_one_before_only_beyond_both_intervals():
+    assert guard.worse(look(0.5, 2), None) is None
+    assert guard.worse(look(0.33, 2), look(0.3, 1)) is None
+    assert guard.worse(look(0.1, 2), look(0.3, 1)) is None
+    assert guard.worse(look(0.35, 2), look(0.3, 1)) == "the run has become worse: KID 0.35 after 0.3 at the last fork"
+
+
 def test_the_best_is_the_lowest_and_the_anchor_moves_only_beyond_its_interval():
     progress = Progress()
     assert [improved(progress, look(kid, nimg)) for nimg, kid in enumerate((0.5, 0.49, 0.6, 0.3, 0.295))] == [

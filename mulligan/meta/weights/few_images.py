@@ -28,7 +28,7 @@ from mulligan.training.run import RunFolder
 from mulligan.types import Pytree
 
 FEW = 50  # training images, up to which learned initial weights are used without being asked for
-GROUND = 0.5  # share of the pixels with the most frequent colour, from which on images are ink on a ground
+GROUND = 0.7  # share of the pixels with the most frequent colour, from which on images are ink on a ground
 NONE = "none"  # in place of a file: fresh weights
 PLAYERS = "players.safetensors"  # in a run folder: what it started from
 
