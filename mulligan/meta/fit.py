@@ -56,8 +56,8 @@ class Options:
       recipe: None for the default one.
       size: side to resample the images to.
       labels: train a class-conditional generator.
-      strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe without
-        any.
+      strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe
+        without any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh

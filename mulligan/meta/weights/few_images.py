@@ -1,8 +1,9 @@
 """Few images in `fit`: whether learned initial weights should help, and the players that a run starts from.
 
 The rule is plain: there are at most `FEW` training images, none of them labelled; they have the shape that the weights
-were learned on; and they look like what was learned, ink on a plain ground: grey, with most pixels of one colour. Where
-the ground is dark the weights are taken in negative. docs/few-images.md says what was measured.
+were learned on; and they look like what was learned, ink on a plain ground: grey, with most pixels of one colour.
+Garments, with half of them, were worse off. Where the ground is dark the weights are taken in negative.
+docs/few-images.md says what was measured.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ class Curriculum:
       halflife: of the running average of what is learned, in outer steps.
       eyes: steps in which the outer objective's features are learned.
       turns: quarter turns of a task are tasks of their own (square images only).
-      before: what is learned first, for so many outer steps; its weights, and the scale if it learns one, are where this
-        begins.
+      before: what is learned first, for so many outer steps; this begins from its weights, and from its scale if it
+        learns one.
       seed: of everything.
     """
 
