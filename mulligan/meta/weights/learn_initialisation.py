@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from mulligan.training.device import cache_programs
 Listener = Callable[[dict[str, Any]], None]
 SAVE_SECONDS = 60.0  # between checkpoints, about
 BEFORE = "before.safetensors"
+STEPS = "steps"  # the folder of checkpoints
 SCALING = ("fomaml", "maml")  # the algorithms that learn the scale
 NETWORKS = Architecture(gen_width=16, disc_width=8)
 INNER = Recipe(  # played on a new task: what docs/few-images.md measured
@@ -68,8 +68,8 @@ class Curriculum:
       halflife: of the running average of what is learned, in outer steps.
       eyes: steps in which the outer objective's features are learned.
       turns: quarter turns of a task are tasks of their own (square images only).
-      before: what is learned first, for so many outer steps; this begins from its weights, and from its scale if it
-        learns one.
+      before: what is learned first, for so many outer steps, or half of the time if that is less; this begins from its
+        weights, and from its scale if it learns one.
       seed: of everything.
     """
 
@@ -129,22 +129,24 @@ def learn_initialisation(course: Course, listener: Listener = lambda event: None
       MulliganError: a source cannot be used, or the file was begun with others.
     """
     cache_programs()
-    return _learned(course, _pool(course, listener), listener) | {"place": str(course.out)}
+    classroom, _ = _learned(course, _pool(course, listener), listener)
+    return classroom.event() | {"place": str(course.out)}
 
 
-def _learned(course: Course, pool: UInt8[np.ndarray, "t n h w c"], listener: Listener) -> dict[str, Any]:
-    """What comes before, where something does, then this."""
+def _learned(course: Course, pool: UInt8[np.ndarray, "t n h w c"], listener: Listener) -> tuple[_Classroom, float]:
+    """What comes before, where something does, in half of the time at most, then this; and the seconds of it all."""
     spent = 0.0
     if course.curriculum.before is not None:
         curriculum, steps = course.curriculum.before
-        out = _beside(course.out) / BEFORE
-        first = dataclasses.replace(course, out=out, curriculum=curriculum, steps=steps, seconds=math.inf)
-        spent = _learned(first, pool, listener)["seconds"]
+        steps = 0 if (_beside(course.out) / STEPS).is_dir() else steps  # what comes after has begun already
+        out, seconds = _beside(course.out) / BEFORE, course.seconds / 2
+        first = dataclasses.replace(course, out=out, curriculum=curriculum, steps=steps, seconds=seconds)
+        _, spent = _learned(first, pool, listener)
     classroom = _Classroom(dataclasses.replace(course, seconds=course.seconds - spent), pool)
     while not classroom.over():
         classroom.lesson()
         listener(classroom.event())
-    return classroom.event()
+    return classroom, spent + classroom.seconds
 
 
 def _pool(course: Course, listener: Listener) -> UInt8[np.ndarray, "t n h w c"]:
@@ -235,7 +237,7 @@ class _Classroom:
             scaled = self.curriculum.before[0].algorithm in SCALING
             fresh = earlier if scaled else fresh._replace(centre=earlier.centre)
         state = start(self.study, fresh, key)
-        saved, _ = checkpoint.newest(self.folder / "steps") if (self.folder / "steps").is_dir() else (None, [])
+        saved, _ = checkpoint.newest(self.folder / STEPS) if (self.folder / STEPS).is_dir() else (None, [])
         if saved is None:
             return state
         self._check(saved.progress["identity"])
@@ -251,7 +253,7 @@ class _Classroom:
 
     def _save(self) -> None:
         self.sequence += 1
-        folder = make_folder(self.folder / "steps")
+        folder = make_folder(self.folder / STEPS)
         progress = {"identity": self.identity, "seconds": self.seconds, "sequence": self.sequence}
         path = checkpoint.path_of(folder, self.sequence)
         checkpoint.write(path, checkpoint.arrays_of(self.state, "learning"), progress)

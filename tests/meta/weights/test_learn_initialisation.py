@@ -69,6 +69,25 @@ def test_what_comes_before_hands_on_its_weights_and_the_scale_if_it_learns_one(t
         assert all((a == b).all() for a, b in pairs)
 
 
+def test_what_comes_before_leaves_half_of_the_time_and_is_over_once_the_rest_has_begun(tmp_path):
+    stages = dataclasses.replace(SHORT, before=(dataclasses.replace(SHORT, before=(SHORT, 10**9)), 10**9))
+    last = tmp_path / "out" / "w.safetensors"
+    middle = last.with_name("w.safetensors.learning") / "before.safetensors"
+    files = [middle.with_name("before.safetensors.learning") / "before.safetensors", middle, last]
+
+    def spent(seconds):
+        learn_initialisation(dataclasses.replace(course(tmp_path, None, stages), seconds=seconds))
+        return [read_start(file).saw["seconds"] for file in files]
+
+    first = spent(0.2)
+    assert first[0] >= 0.05
+    assert first[0] + first[1] >= 0.1
+    assert sum(first) >= 0.2
+    longer = spent(sum(first) + 0.1)
+    assert longer[:2] == first[:2]
+    assert longer[2] > first[2]
+
+
 def test_a_checkpoint_that_was_torn_costs_only_what_came_after_the_one_before(tmp_path):
     learn_initialisation(course(tmp_path, 1))
     learn_initialisation(course(tmp_path, 3))
