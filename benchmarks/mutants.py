@@ -104,7 +104,7 @@ CHANGES = {
         ("w = q / (y + x) ** 2", "w = q / (y + x)"),
         ("x + (total**1.5 - total)", "x + (total**1.4 - total)"),
         ("jnp.max(jnp.sqrt(q) - y), unroll", "jnp.max(jnp.sqrt(q)), unroll"),
-        ("NEWTON_STEPS = 8", "NEWTON_STEPS = 3"),
+        ("NEWTON_STEPS = 6", "NEWTON_STEPS = 3"),
         ("jnp.log(q) - 2 * jnp.log(y + x)", "jnp.log(q) - jnp.log(y + x)"),
         ("return -4 * jnp.sqrt", "return -2 * jnp.sqrt"),
         ("times(2 * jnp.sqrt(_scaled_prior(log_prior))", "times(4 * jnp.sqrt(_scaled_prior(log_prior))"),

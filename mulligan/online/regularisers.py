@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 Arms = Float[Array, " k"]
 Scalar = Float[Array, ""]
 
-NEWTON_STEPS = 8  # reach the precision of float32 for priors and losses of any spread
+NEWTON_STEPS = 6  # reach the precision of float32 for priors and losses of any spread
 
 
 class Objective(NamedTuple):
@@ -70,7 +70,8 @@ def _tsallis_leader(objective: Objective) -> Arms:
     """`w_i = q_i / (y_i + x)**2` with `q = k prior`, `y = losses / (2 strength)`, and `x` by Newton's method.
 
     `x` solves `(sum_i w_i)**-1/2 = 1`, whose left side is concave in `x` (a power mean): from the left,
-    Newton's method rises to the root without passing it.
+    Newton's method rises to the root without passing it. It starts at the larger of two bounds: what one arm alone
+    would need, and (by Jensen's inequality) what arms would that all were as far behind as their mean.
     """
     q, y = _scaled_prior(objective.log_prior), _behind(objective) / 2
 
@@ -79,7 +80,8 @@ def _tsallis_leader(objective: Objective) -> Arms:
         total = jnp.sum(w)
         return x + (total**1.5 - total) / jnp.sum(w / (y + x))
 
-    x = jax.lax.fori_loop(0, NEWTON_STEPS, newton, jnp.max(jnp.sqrt(q) - y), unroll=True)
+    alone, alike = jnp.max(jnp.sqrt(q) - y), jnp.sqrt(jnp.sum(q)) - jnp.sum(q * y) / jnp.sum(q)
+    x = jax.lax.fori_loop(0, NEWTON_STEPS, newton, jnp.maximum(alone, alike), unroll=True)
     return jax.nn.log_softmax(jnp.log(q) - 2 * jnp.log(y + x))
 
 
