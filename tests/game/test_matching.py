@@ -50,14 +50,18 @@ def test_slopes_are_finite_where_images_coincide():
 
 
 def test_a_generator_that_matches_minimises_both():
-    """The slope with matching is that of the loss alone plus the weight times that of the distance in each layer."""
+    """The slope with matching is that of the loss alone plus the weight times that of the distances: pixels, layers."""
     plain, matched = (make_game(Recipe(SMALL, batch=4, matching=m), SHAPE, 0, 1.0) for m in (0.0, 2.0))
     disc = build(SMALL, SHAPE, 0, jax.random.key(0)).disc
     real, fake = (jax.random.normal(jax.random.key(seed), (4, *SHAPE)) for seed in (1, 2))
     given = (disc, real, fake, None, Recipe().hyperparameters, jax.random.key(3))
+
+    def seen(images):
+        return images, *disc.hidden(images)
+
     (low, without), (high, slope) = gen_slope(plain, *given), gen_slope(matched, *given)
     distance, own = jax.value_and_grad(
-        lambda fake: sum(energy_distance(a, b) for a, b in zip(disc.hidden(real), disc.hidden(fake), strict=True))
+        lambda fake: sum(energy_distance(a, b) for a, b in zip(seen(real), seen(fake), strict=True))
     )(fake)
     assert len(disc.hidden(real)) == 2
     np.testing.assert_allclose(slope, without + 2 * own, rtol=1e-4, atol=1e-6)
