@@ -129,8 +129,7 @@ Classify = Callable[[Any], np.ndarray]
 def judge(bench: Bench, chosen: argparse.Namespace) -> tuple[Classify, float]:
     """A classifier of digits, trained once, and its accuracy on digits that it has not seen."""
     split = classifier.read(chosen.data, "mnist")
-    sized = [part._replace(images=resized(part.images, chosen.size)) for part in split]
-    split = classifier.Split(*sized)
+    split = classifier.Split(*(part._replace(images=resized(part.images, chosen.size)) for part in split))
     weights = classifier.train_own(f"mnist-{chosen.size}", split, 0, chosen.judge_steps, bench.folder)
 
     @jax.jit
@@ -149,7 +148,7 @@ def judge(bench: Bench, chosen: argparse.Namespace) -> tuple[Classify, float]:
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:
     """Images `[n, h, w, c]` at this side, antialiased."""
-    return resample(images, Frame(side, side, "crop", (0, 0, 0))) if images.shape[1] != side else images
+    return resample(images, Frame(side, side, "crop", (0, 0, 0)))
 
 
 def stacked(data: Path, n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +175,9 @@ def stack_run(recipe: Recipe, seed: int, chosen: argparse.Namespace, classify: C
         done = until
         samples = sampler(game.averager.value(state.averages)["ema"], latents)
         looks.append(modes(stacked_digits(classify, samples), share))
-    save_grid(chosen.output / f"{recipe.hash()}-{chosen.images}-{seed}.png", samples[: COLUMNS**2], COLUMNS)
+    save_grid(
+        chosen.output / f"{recipe.hash()}-{chosen.size}-{chosen.images}-{seed}.png", samples[: COLUMNS**2], COLUMNS
+    )
     return {
         "modes": statistics.mean(look.covered for look in looks),
         "kl": statistics.mean(look.kl for look in looks),

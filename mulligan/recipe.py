@@ -81,7 +81,7 @@ class Recipe:
     strategy: str = "none"  # none | fork | switch: see training.strategist
     strategy_prior: tuple[tuple[str, float], ...] = ()  # (name of a strategy, weight), where not the usual weight
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
-    matching: float = 0.0  # weight of the energy distance in the discriminator's features: see game.matching
+    matching: float = 0.0  # weight of the energy distance in pixels and the discriminator's features: game.matching
     learned_schedule: str = ""  # a name in schedules.learned.SHIPPED, whose factors come on top of all the above
 
     def to_json(self) -> dict[str, Any]:

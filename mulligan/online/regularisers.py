@@ -6,6 +6,7 @@ out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def _tsallis_leader(objective: Objective) -> Arms:
         total = jnp.sum(w)
         return x + (total**1.5 - total) / jnp.sum(w / (y + x))
 
-    alone, alike = jnp.max(jnp.sqrt(q) - y), jnp.sqrt(jnp.sum(q)) - jnp.sum(q * y) / jnp.sum(q)
+    alone, alike = jnp.max(jnp.sqrt(q) - y), math.sqrt(len(q)) - jnp.mean(q * y)
     x = jax.lax.fori_loop(0, NEWTON_STEPS, newton, jnp.maximum(alone, alike), unroll=True)
     return jax.nn.log_softmax(jnp.log(q) - 2 * jnp.log(y + x))
 

@@ -50,7 +50,8 @@ class Progress:
       attempts: times in a row that the guard went back without a new best.
       strategy: the name of the strategy that is followed, where one is chosen.
       forks: how often the run has forked.
-      before: the evaluation after which this strategy began, when strategies are switched.
+      before: the evaluation after which this strategy began, when strategies are switched; with forks, how good the
+        leader of the last one was.
       accuracy: of the chunks since the last evaluation, the lowest.
       events_length: bytes of the event file that belong to the checkpoint.
       finished: why the run ended, or None while it has not; `code` is the same in one word.

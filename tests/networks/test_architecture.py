@@ -64,10 +64,11 @@ CASES = {  # name: (architecture, image shape, classes)
 every_case = pytest.mark.parametrize("name", CASES)
 
 
-def cases(*names):
-    """The cases of these names, where the others are slow to compile and have nothing that these lack."""
-    assert set(names) <= set(CASES)
-    return pytest.mark.parametrize("name", names)
+def cases_quick_for(*quick):
+    """Every case; those not named are slow to compile, and have nothing that the named ones lack."""
+    return pytest.mark.parametrize(
+        "name", [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+    )
 
 
 @cache
@@ -107,7 +108,7 @@ def test_shapes_types_and_range(name):
         assert leaf.dtype == jnp.float32
 
 
-@cases("mlp, everything", "conv, group", "residual")
+@cases_quick_for("mlp, everything", "conv, group", "residual")
 def test_jit_equals_eager(name):
     with jax.disable_jit():
         eager = play(networks(name), *inputs(name))
@@ -115,7 +116,7 @@ def test_jit_equals_eager(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), eager, compiled)
 
 
-@cases("mlp, everything", "conv, group", "residual, everything")
+@cases_quick_for("mlp, everything", "conv, group", "residual, everything")
 def test_a_population_equals_its_members(name):
     one = networks(name)
     other = jax.tree.map(lambda leaf: 0.9 * leaf, one)
@@ -133,7 +134,7 @@ def moves_everything(gradient):
         assert np.any(leaf != 0), path
 
 
-@cases("mlp, everything", "conv", "conv, group", "residual, everything")
+@cases_quick_for("mlp, everything", "conv", "conv, group", "residual, everything")
 def test_every_parameter_moves_the_game(name):
     @jax.jit
     @jax.grad
@@ -144,7 +145,7 @@ def test_every_parameter_moves_the_game(name):
     moves_everything(gradient(networks(name), z, labels))
 
 
-@cases("mlp", "conv")
+@cases_quick_for("mlp", "conv")
 def test_a_gradient_penalty_has_gradients(name):
     @jax.jit
     @jax.grad

@@ -48,6 +48,7 @@ def test_the_best_evaluation_is_compared_and_the_choice_is_the_generator_that_is
     best = min(events(whole, "evaluation"), key=lambda event: event["kid"])
     assert best["nimg"] in [event["at_nimg"] for event in events(whole, "average") if event["average"] != "last"]
     [choice] = events(whole, "choice")
+    assert choice["average"] in [event["average"] for event in events(whole, "average")]
     assert load(whole).result["best_nimg"] == choice["at_nimg"]
 
 

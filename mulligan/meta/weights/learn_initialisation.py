@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mulligan.meta.initialisation import unlearned
 from mulligan.meta.weights.episodes import Deal, pool_of
 from mulligan.meta.weights.eyes import Eyes, blank_eyes, learn_eyes
 from mulligan.meta.weights.objectives import likeness
-from mulligan.meta.weights.outer import Learning, Lesson, Study, go_on, outer_adam, start
+from mulligan.meta.weights.outer import SCALING, Learning, Lesson, Study, go_on, outer_adam, start
 from mulligan.meta.weights.starts import Start, inner_of, read_start, write_start
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.descriptor import describe
@@ -37,7 +38,6 @@ Listener = Callable[[dict[str, Any]], None]
 SAVE_SECONDS = 60.0  # between checkpoints, about
 BEFORE = "before.safetensors"
 STEPS = "steps"  # the folder of checkpoints
-SCALING = ("fomaml", "maml")  # the algorithms that learn the scale
 NETWORKS = Architecture(gen_width=16, disc_width=8)
 INNER = Recipe(  # played on a new task: what docs/few-images.md measured
     NETWORKS,
@@ -129,12 +129,16 @@ def learn_initialisation(course: Course, listener: Listener = lambda event: None
       MulliganError: a source cannot be used, or the file was begun with others.
     """
     cache_programs()
-    classroom, _ = _learned(course, _pool(course, listener), listener)
-    return classroom.event() | {"place": str(course.out)}
+    event, _ = _learned(course, _pool(course, listener), listener)
+    return event | {"place": str(course.out)}
 
 
-def _learned(course: Course, pool: UInt8[np.ndarray, "t n h w c"], listener: Listener) -> tuple[_Classroom, float]:
-    """What comes before, where something does, in half of the time at most, then this; and the seconds of it all."""
+def _learned(course: Course, pool: UInt8[np.ndarray, "t n h w c"], listener: Listener) -> tuple[dict[str, Any], float]:
+    """What comes before, where something does, in half of the time at most, then this.
+
+    Returns:
+      The last event of this, and the seconds of it all.
+    """
     spent = 0.0
     if course.curriculum.before is not None:
         curriculum, steps = course.curriculum.before
@@ -146,7 +150,7 @@ def _learned(course: Course, pool: UInt8[np.ndarray, "t n h w c"], listener: Lis
     while not classroom.over():
         classroom.lesson()
         listener(classroom.event())
-    return classroom, spent + classroom.seconds
+    return classroom.event(), spent + classroom.seconds
 
 
 def _pool(course: Course, listener: Listener) -> UInt8[np.ndarray, "t n h w c"]:
@@ -173,23 +177,26 @@ class _Classroom:
             course.curriculum, turns=course.curriculum.turns and self.shape[0] == self.shape[1]
         )
         self.loss, self.seconds, self.sequence = 0.0, 0.0, 0
-        self.eyes = self._eyes()
         self.study = _study(self.curriculum)
-        inner = inner_of(self.curriculum.recipe, self.shape, self.curriculum.updates)
-        lesson = Lesson(inner, likeness(self.eyes, inner.game.latent, self.curriculum.fakes))
         self.state = self._begun()
-        program = jax.jit(lambda state, pool, steps: go_on(lesson, self.study, state, pool, steps), donate_argnums=0)
-        self.program = program.lower(self.state, self.pool, jnp.int32(1)).compile()
         self.steps_a_lesson = 1
+
+    @cached_property
+    def program(self) -> Any:
+        """Compiled outer steps: `(state, pool, steps) -> (state, loss)`. What is over needs neither it nor its eyes."""
+        inner = inner_of(self.curriculum.recipe, self.shape, self.curriculum.updates)
+        lesson = Lesson(inner, likeness(self._eyes(), inner.game.latent, self.curriculum.fakes))
+        program = jax.jit(lambda state, pool, steps: go_on(lesson, self.study, state, pool, steps), donate_argnums=0)
+        return program.lower(self.state, self.pool, jnp.int32(1)).compile()
 
     def over(self) -> bool:
         return self.seconds >= self.course.seconds or self._left() <= 0
 
     def lesson(self) -> None:
         """Outer steps for about as long as lies between two checkpoints; then one is written."""
-        began = time.monotonic()
+        program, began = self.program, time.monotonic()  # compiling is not learning
         steps = min(self.steps_a_lesson, self._left())
-        self.state, loss = self.program(self.state, self.pool, jnp.int32(steps))
+        self.state, loss = program(self.state, self.pool, jnp.int32(steps))
         self.loss = float(loss)
         spent = time.monotonic() - began
         if not np.isfinite(self.loss):

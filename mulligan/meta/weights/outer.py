@@ -93,6 +93,7 @@ def multitask(lesson: Lesson, learned: Initialisation, episode: Episode, key: Ke
 
 
 OUTER: dict[str, Algorithm] = {"reptile": reptile, "fomaml": fomaml, "maml": maml, "multitask": multitask}
+SCALING = ("fomaml", "maml")  # those that learn the scale, too
 
 
 def _uphill(objective: Objective, losses: Callable[[Any], Players], at: Pytree) -> tuple[Any, Float[Array, ""]]:
