@@ -10,7 +10,7 @@ import jax
 
 from mulligan.game.state import adam
 from mulligan.meta.initialisation import Initialisation, Inner, unlearned
-from mulligan.meta.weights.learn_initialisation import INNER, JOINT, TAUGHT, TOGETHER, Curriculum
+from mulligan.meta.weights.learn_initialisation import BROAD, INNER, JOINT, TOGETHER, Curriculum
 from mulligan.meta.weights.starts import inner_of, read_start
 from mulligan.recipe import Hyperparameters, Recipe
 
@@ -35,7 +35,7 @@ CONTENDERS = {
     "scratch": Contender(None, JOINT, True),
     "multitask": Contender(TOGETHER, JOINT, True),
     "figr": Contender(Curriculum(FIGR, "reptile", UPDATES, tasks=1, scale=1e-3, rate=1e-4, eyes=1), FIGR, False),
-    "ours": Contender(TAUGHT, INNER, False),
+    "ours": Contender(BROAD, BROAD.recipe, False),
 }
 
 

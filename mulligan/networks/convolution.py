@@ -13,7 +13,9 @@ adjoint of this map.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import jax
@@ -24,6 +26,9 @@ from jaxtyping import Array, Float
 Maps = Float[Array, "n h w ci"]
 Out = Float[Array, "n oh ow co"]
 Kernel = Float[Array, "kh kw ci co"]
+
+
+_chosen: ContextVar[str | None] = ContextVar("lowering", default=None)
 
 
 class Lowering(NamedTuple):
@@ -67,8 +72,22 @@ def conv2d_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, in
 
 
 def default_lowering() -> str:
-    """The lowering for the backend in use: `matmul` on a CPU, `conv` elsewhere."""
-    return "matmul" if jax.default_backend() == "cpu" else "conv"
+    """The lowering that was chosen, or the one for the backend in use: `matmul` on a CPU, `conv` elsewhere."""
+    return _chosen.get() or ("matmul" if jax.default_backend() == "cpu" else "conv")
+
+
+@contextmanager
+def lowered(name: str) -> Iterator[None]:
+    """What is traced inside is lowered so.
+
+    Kernels that `vmap` has made many are `matmul` on a GPU, too: `lax.conv` becomes a convolution of groups there,
+    which took six times as long where it was measured (docs/log.md, 2026-11-26).
+    """
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 # --- lax.conv -------------------------------------------------------------------------------------

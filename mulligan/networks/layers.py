@@ -34,8 +34,11 @@ class Activation(NamedTuple):
     gain: float
 
 
+SLOPE = 0.2  # of leaky_relu, below zero
+
+
 def leaky_relu(x: Array) -> Array:
-    return jax.nn.leaky_relu(x, 0.2)
+    return jax.nn.leaky_relu(x, SLOPE)
 
 
 ACTIVATIONS = {

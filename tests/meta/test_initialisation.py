@@ -12,17 +12,20 @@ import pytest
 from mulligan.game.gradients import Players
 from mulligan.game.state import Data, step
 from mulligan.meta.initialisation import adapt, begun, regularised, unlearned
-from mulligan.meta.weights.episodes import Deal, Episode, deal, turned
+from mulligan.meta.weights.episodes import POSES, Deal, Episode, deal, turned
 from mulligan.meta.weights.objectives import game_objective, likeness
 from mulligan.meta.weights.outer import (
+    LOUDEST,
     OUTER,
     Lesson,
     Study,
+    Verdict,
     fomaml,
     go_on,
     maml,
     multitask,
     outer_adam,
+    outer_step,
     over_tasks,
     reptile,
     start,
@@ -242,13 +245,40 @@ def test_the_inner_game_never_sees_the_query(learned, episode, name):
     assert verdicts[0].loss != verdicts[1].loss
 
 
-def test_quarter_turns():
+def test_poses_are_quarter_turns_of_images_and_of_their_mirror_images_and_all_differ():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8))
+    poses = [turned(images, pose) for pose in range(POSES)]
     for quarters in range(4):
-        assert (turned(images, quarters) == jnp.rot90(images, quarters, axes=(1, 2))).all()
+        assert (poses[quarters] == jnp.rot90(images, quarters, axes=(1, 2))).all()
+        assert (poses[4 + quarters] == jnp.rot90(images[:, :, ::-1], quarters, axes=(1, 2))).all()
+    assert len({pose.tobytes() for pose in np.asarray(jnp.stack(poses))}) == 8
 
 
 # --- learning
+
+
+def test_games_that_run_away_have_no_say_and_loud_ones_no_more_than_others(learned, monkeypatch):
+    """Task 0 ends in no number, the gradient of task 1 is long, that of task 2 is short: steps of rate 1."""
+
+    def told(lesson, learned, episode, key):
+        which = episode.support[0, 0, 0, 0]
+        number = jnp.select([which == 0, which == 1], [jnp.nan, 1e6], 1e-3)
+        return Verdict(jax.tree.map(lambda leaf: jnp.full_like(leaf, number), learned), 1.0 * which + 0 * number)
+
+    monkeypatch.setitem(OUTER, "told", told)
+    pool = jnp.broadcast_to(jnp.arange(3, dtype=jnp.uint8)[:, None, None, None, None], (3, 4, *SHAPE))
+    study = Study("told", 12, Deal(2, 2, False), optax.sgd(1.0), 1.0)
+    moved = []
+    for tasks in ([0, 1], [1, 2], [2], [0]):
+        state, loss = outer_step(lesson_of(), study, start(study, learned, KEY), pool[jnp.array(tasks)])
+        way = jax.tree.map(jnp.subtract, learned, state.learned)
+        moved.append((float(optax.tree.norm(way)), float(loss)))
+    assert moved[0] == (pytest.approx(LOUDEST, rel=1e-4), 1.0)  # the loss of the sound alone
+    assert 0 < moved[1][0] < LOUDEST
+    assert 1 < moved[1][1] < 2
+    number = sum(leaf.size for leaf in jax.tree.leaves(learned))
+    assert moved[2] == (pytest.approx(1e-3 * number**0.5, rel=1e-4), 2.0)
+    assert np.isnan(moved[3]).all()
 
 
 def test_learning_lowers_the_query_loss_on_a_family_where_there_is_something_to_learn():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulligan.networks.convolution import LOWERINGS, conv2d, conv2d_transpose, default_lowering
+from mulligan.networks.convolution import LOWERINGS, conv2d, conv2d_transpose, default_lowering, lowered
 
 OTHERS = [name for name in LOWERINGS if name != "conv"]
 
@@ -92,3 +92,12 @@ def test_default_lowering_is_the_backends():
     x, kernel = arrays((1, 8, 8, 2), (4, 4, 2, 2))
     primitives = str(jax.make_jaxpr(lambda x: conv2d(x, kernel, 2))(x))
     assert ("conv_general_dilated" in primitives) == (default_lowering() == "conv")
+
+
+def test_a_lowering_can_be_chosen_for_what_is_traced_inside():
+    x, kernel = arrays((1, 8, 8, 2), (4, 4, 2, 2))
+    for name in LOWERINGS:
+        with lowered(name):
+            primitives = str(jax.make_jaxpr(lambda x: conv2d(x, kernel, 2))(x))
+        assert ("conv_general_dilated" in primitives) == (name == "conv")
+    test_default_lowering_is_the_backends()

@@ -3,7 +3,12 @@
 Net2Net (Chen, Goodfellow and Shlens 2016, arXiv 1511.05641). Wider: each new channel repeats one of the parent's, and
 what the repeated channels feed is shared out among them, unevenly, so that they do not stay the same while training.
 Deeper: a new layer is the identity, which a residual block can always be, and a convolution or a dense layer between
-two rectifiers.
+two rectifiers. Between leaky ones, `f` of slope `a`, it can where it has either sign of every channel to give, for
+`x = (f(x) - f(-x)) / (1 + a)`.
+
+What follows the regularised leader has a scale for each parameter beside the parameter (`meta.initialisation`). A child
+plays as its parent did where a weight whose input is shared by `p` and whose output is shared by `q` has the scale
+`s p / q` of the parent's `s`: its gradient is `q` times the parent's, and together those of one source move as it did.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import Discriminator, Generator, Networks, build
-from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
+from mulligan.networks.layers import SLOPE, Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
 from mulligan.recipe import Architecture
@@ -36,16 +41,27 @@ class Widening(NamedTuple):
     Attributes:
       source: the parent's channel that each channel repeats.
       share: of what the parent's channel fed, that each channel feeds; those of one source sum to 1.
+      factor: what each channel is of the parent's.
     """
 
     source: Int[np.ndarray, " c"]
     share: Float[np.ndarray, " c"]
+    factor: Float[np.ndarray, " c"]
 
     @property
     def even(self) -> bool:
         """Whether all of the parent's channels are repeated alike."""
         counts = np.bincount(self.source)
         return bool((counts == counts[0]).all())
+
+
+Repeat = Callable[[int, int], Widening]  # of so many channels, so many more
+
+
+class Added(NamedTuple):
+    """A layer that the parent did not have, and does nothing yet."""
+
+    layer: Any
 
 
 def inherit(parent: Networks, before: Architecture, after: Architecture, shape: ImageShape, key: Key) -> Networks:
@@ -59,6 +75,37 @@ def inherit(parent: Networks, before: Architecture, after: Architecture, shape: 
     Raises:
       MulliganError: no such networks can be made; the sentence says why.
     """
+    return _grown(parent, before, after, shape, key, _identity, lambda repeated: repeated)
+
+
+def inherit_scale(
+    scale: Networks, before: Architecture, after: Architecture, shape: ImageShape, key: Key, fresh: float
+) -> Networks:
+    """The scales with which what `inherit` made, with the same key, plays as its parent did with `scale`.
+
+    Exact but for what was added: a new layer moves too, with the scale `fresh`, and what comes after one that mirrors
+    channels moves a few hundredths more or less.
+    """
+
+    def added(layer: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.full_like(leaf, fresh), layer)
+
+    def moves(repeated: Widening) -> Widening:
+        share = np.abs(repeated.share)
+        return Widening(repeated.source, share, 1 / share)
+
+    return _grown(scale, before, after, shape, key, added, moves)
+
+
+def _grown(
+    parent: Networks,
+    before: Architecture,
+    after: Architecture,
+    shape: ImageShape,
+    key: Key,
+    added: Callable[[Any], Any],
+    seen: Callable[[Widening], Widening],
+) -> Networks:
     reason = obstacle(before, after)
     if reason:
         raise MulliganError(f"the parent's weights cannot be inherited: {reason}; start from fresh ones.")
@@ -67,12 +114,18 @@ def inherit(parent: Networks, before: Architecture, after: Architecture, shape: 
     gen_fresh, disc_fresh = _own(build(taller, shape, 0, keys[0]))
     gen_wide, disc_wide = _own(build(after, shape, 0, keys[1]))
     gen_parent, disc_parent = _own(parent)
-    latent = Widening(np.arange(before.latent), np.ones(before.latent))
-    pixels = Widening(np.arange(shape[2]), np.ones(shape[2]))
-    gen, _ = _widened(_deepened(gen_parent.layers, gen_fresh.layers), gen_wide.layers, latent, _rng(keys[2]))
-    disc, features = _widened(_deepened(disc_parent.layers, disc_fresh.layers), disc_wide.layers, pixels, _rng(keys[3]))
-    logit = Widening(np.zeros(1, int), np.ones(1))
-    head = _dense(disc_parent.head.dense, disc_wide.head.dense, features, logit)
+    latent, pixels = seen(_same(before.latent)), seen(_same(shape[2]))
+    slope = SLOPE if after.activation == "leaky_relu" else 0.0
+
+    def widened(parent: Any, fresh: Any, wide: Any, entering: Widening, key: Key) -> Any:
+        rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")).tolist())
+        repeat = lambda before, after: seen(widening(before, after, rng))  # noqa: E731
+        mirror = lambda before, after: seen(mirroring(before, after, slope, rng))  # noqa: E731
+        return _widened(_deepened(parent, fresh, added), wide, entering, repeat, mirror if slope else repeat)
+
+    gen, _ = widened(gen_parent.layers, gen_fresh.layers, gen_wide.layers, latent, keys[2])
+    disc, features = widened(disc_parent.layers, disc_fresh.layers, disc_wide.layers, pixels, keys[3])
+    head = _dense(disc_parent.head.dense, disc_wide.head.dense, features, seen(_same(1)))
     return Networks(
         eqx.tree_at(lambda net: net.layers, gen_wide, gen),
         eqx.tree_at(lambda net: (net.layers, net.head.dense), disc_wide, (disc, head)),
@@ -81,9 +134,10 @@ def inherit(parent: Networks, before: Architecture, after: Architecture, shape: 
 
 def _own(networks: Networks) -> tuple[Generator, Discriminator]:
     """Both players, which are none of the caller's own models: `obstacle` has seen to that."""
-    assert isinstance(networks.gen, Generator)
-    assert isinstance(networks.disc, Discriminator)
-    return networks.gen, networks.disc
+    gen, disc = networks
+    assert isinstance(gen, Generator)
+    assert isinstance(disc, Discriminator)
+    return gen, disc
 
 
 def obstacle(before: Architecture, after: Architecture) -> str | None:
@@ -105,24 +159,27 @@ def _obstacles(before: Architecture, after: Architecture) -> Iterator[str]:
             yield "normalised channels can only be repeated a whole number of times"
         if wider and normal == "group" and getattr(before, width) % 8:
             yield "groups of channels would be cut differently"
-        if deeper and not _can_deepen(before, side):
-            yield f"a new layer of the family {before.family!r} is the identity only between two relu, unnormalised"
+        if deeper and before.family != "residual":
+            yield from _additions(before, normal, getattr(after, width) / getattr(before, width))
 
 
-def _can_deepen(architecture: Architecture, side: str) -> bool:
-    plain = architecture.activation == "relu" and getattr(architecture, f"{side}_normalisation") == "none"
-    return architecture.family == "residual" or plain
+def _additions(before: Architecture, normalisation: str, times: float) -> Iterator[str]:
+    """What speaks against a new layer between two activations, in networks so many times as wide."""
+    if normalisation != "none" or before.activation not in ("relu", "leaky_relu"):
+        yield f"a new layer of the family {before.family!r} is the identity only between two rectifiers, unnormalised"
+    if before.activation == "leaky_relu" and (times < 2 or before.minibatch_std):
+        yield "a new layer between leaky rectifiers is the identity only where the width is doubled, without statistics"
 
 
 # --- deeper
 
 
-def _deepened(parent: Sequence[Any], fresh: Sequence[Any]) -> list[Any]:
-    """The parent's layers, with the identity wherever the fresh ones have one more."""
+def _deepened(parent: Sequence[Any], fresh: Sequence[Any], added: Callable[[Any], Any]) -> list[Any]:
+    """The parent's layers, with an added one wherever the fresh ones have one more."""
     left = list(parent)
     found = []
     for layer in fresh:
-        found.append(left.pop(0) if left and _kind(layer) == _kind(left[0]) else _identity(layer))
+        found.append(left.pop(0) if left and _kind(layer) == _kind(left[0]) else Added(added(layer)))
     assert not left, "the deeper network does not hold the parent's layers in their order"
     return found
 
@@ -147,10 +204,6 @@ def _identity(layer: Any) -> Any:
 # --- wider
 
 
-def _rng(key: Key) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")).tolist())
-
-
 def widening(before: int, after: int, rng: np.random.Generator) -> Widening:
     """Channels repeated in their order, the first of them once more where they do not divide; shares are drawn.
 
@@ -160,16 +213,36 @@ def widening(before: int, after: int, rng: np.random.Generator) -> Widening:
     """
     source = np.sort(np.arange(after) % before)
     drawn = rng.uniform(LEAST_SHARE, MOST_SHARE, after)
-    return Widening(source, drawn / np.bincount(source, drawn)[source])
+    return Widening(source, drawn / np.bincount(source, drawn)[source], np.ones(after))
+
+
+def mirroring(before: int, after: int, slope: float, rng: np.random.Generator) -> Widening:
+    """Channels repeated twice at least, with either sign, so that `x` can be had from leaky rectifiers of `x` and `-x`.
+
+    Example:
+      >>> mirroring(2, 5, 0.2, np.random.default_rng(0)).factor.tolist()
+      [1.0, -1.0, 1.0, 1.0, -1.0]
+    """
+    source, drawn, _ = widening(before, after, rng)
+    place = np.arange(after) - np.searchsorted(source, source)  # among those of one source
+    factor = np.where(place % 2, -1.0, 1.0)
+    sides = 2 * source + (place % 2)
+    share = factor * drawn / np.bincount(sides, drawn)[sides] / (1 + slope)
+    return Widening(source, share, factor)
+
+
+def _same(channels: int) -> Widening:
+    return Widening(np.arange(channels), np.ones(channels), np.ones(channels))
 
 
 def _widened(
-    parent: Sequence[Any], wide: Sequence[Any], entering: Widening, rng: np.random.Generator
+    parent: Sequence[Any], wide: Sequence[Any], entering: Widening, repeat: Repeat, mirror: Repeat
 ) -> tuple[tuple[Any, ...], Widening]:
     """The wide layers with the parent's weights, and how what leaves them was widened."""
     found = []
     for old, new in zip(parent, wide, strict=True):
-        layer, entering = WIDE[type(new)](old, new, entering, rng)
+        how = (old.layer, mirror) if isinstance(old, Added) else (old, repeat)
+        layer, entering = WIDE[type(new)](how[0], new, entering, how[1])
         found.append(layer)
     return tuple(found), entering
 
@@ -179,15 +252,15 @@ def _dense(old: Dense, new: Dense, entering: Widening, leaving: Widening) -> Den
     ci, co = entering.source.max() + 1, leaving.source.max() + 1
     weight = np.asarray(old.weight).reshape(-1, ci, max(old.bias.size // co, 1), co)
     weight = weight[:, entering.source] * entering.share[:, None, None]
-    weight = weight[..., leaving.source].reshape(new.weight.shape)
-    bias = np.asarray(old.bias).reshape(-1, co)[:, leaving.source].reshape(new.bias.shape)
+    weight = (weight[..., leaving.source] * leaving.factor).reshape(new.weight.shape)
+    bias = (np.asarray(old.bias).reshape(-1, co)[:, leaving.source] * leaving.factor).reshape(new.bias.shape)
     return eqx.tree_at(lambda dense: (dense.weight, dense.bias), new, (_array(weight), _array(bias)))
 
 
 def _convolution(old: Any, new: Any, entering: Widening, leaving: Widening) -> Any:
     kernel = np.asarray(old.kernel)[:, :, entering.source] * entering.share[:, None]
-    bias = np.asarray(old.bias)[leaving.source]
-    return eqx.tree_at(lambda conv: (conv.kernel, conv.bias), new, (_array(kernel[..., leaving.source]), _array(bias)))
+    kernel, bias = (part[..., leaving.source] * leaving.factor for part in (kernel, np.asarray(old.bias)))
+    return eqx.tree_at(lambda conv: (conv.kernel, conv.bias), new, (_array(kernel), _array(bias)))
 
 
 def _array(values: np.ndarray) -> Array:
@@ -197,45 +270,46 @@ def _array(values: np.ndarray) -> Array:
 Wide = tuple[Any, Widening]
 
 
-def _wide_dense(old: Dense, new: Dense, entering: Widening, rng: np.random.Generator) -> Wide:
-    leaving = widening(old.bias.shape[-1], new.bias.shape[-1], rng)
+def _wide_dense(old: Dense, new: Dense, entering: Widening, repeat: Repeat) -> Wide:
+    leaving = repeat(old.bias.shape[-1], new.bias.shape[-1])
     return _dense(old, new, entering, leaving), leaving
 
 
-def _wide_conv(old: Any, new: Any, entering: Widening, rng: np.random.Generator) -> Wide:
-    leaving = widening(old.bias.shape[0], new.bias.shape[0], rng)
+def _wide_conv(old: Any, new: Any, entering: Widening, repeat: Repeat) -> Wide:
+    leaving = repeat(old.bias.shape[0], new.bias.shape[0])
     return _convolution(old, new, entering, leaving), leaving
 
 
-def _wide_block(old: Block, new: Block, entering: Widening, rng: np.random.Generator) -> Wide:
+def _wide_block(old: Block, new: Block, entering: Widening, repeat: Repeat) -> Wide:
     """Its result is added to its input, so both are widened alike."""
-    first, inner = _wide_conv(old.expand, new.expand, entering, rng)
-    middle, last = _wide_conv(old.mix, new.mix, inner, rng)
+    first, inner = _wide_conv(old.expand, new.expand, entering, repeat)
+    middle, last = _wide_conv(old.mix, new.mix, inner, repeat)
     merge = _convolution(old.merge, new.merge, last, entering)
     return eqx.tree_at(lambda block: (block.expand, block.mix, block.merge), new, (first, middle, merge)), entering
 
 
-def _wide_unfold(old: Unfold, new: Unfold, entering: Widening, rng: np.random.Generator) -> Wide:
-    amplitudes, leaving = _wide_dense(old.amplitudes, new.amplitudes, entering, rng)
-    maps = jnp.asarray(old.maps)[..., leaving.source]
+def _wide_unfold(old: Unfold, new: Unfold, entering: Widening, repeat: Repeat) -> Wide:
+    amplitudes, leaving = _wide_dense(old.amplitudes, new.amplitudes, entering, repeat)
+    maps = jnp.asarray(old.maps)[..., leaving.source] * leaving.factor
     return eqx.tree_at(lambda unfold: (unfold.amplitudes, unfold.maps), new, (amplitudes, maps)), leaving
 
 
-def _wide_fold(old: Fold, new: Fold, entering: Widening, rng: np.random.Generator) -> Wide:
-    return eqx.tree_at(lambda fold: fold.maps, new, jnp.asarray(old.maps)[..., entering.source]), entering
+def _wide_fold(old: Fold, new: Fold, entering: Widening, repeat: Repeat) -> Wide:
+    maps = jnp.asarray(old.maps)[..., entering.source] * entering.factor
+    return eqx.tree_at(lambda fold: fold.maps, new, maps), entering
 
 
-def _wide_std(old: MinibatchStd, new: MinibatchStd, entering: Widening, rng: np.random.Generator) -> Wide:
+def _wide_std(old: MinibatchStd, new: MinibatchStd, entering: Widening, repeat: Repeat) -> Wide:
     """One more channel, which is not repeated."""
     source = np.append(entering.source, entering.source.max() + 1)
-    return new, Widening(source, np.append(entering.share, 1.0))
+    return new, Widening(source, np.append(entering.share, 1.0), np.append(entering.factor, 1.0))
 
 
-def _unchanged(old: Any, new: Any, entering: Widening, rng: np.random.Generator) -> Wide:
+def _unchanged(old: Any, new: Any, entering: Widening, repeat: Repeat) -> Wide:
     return new, entering
 
 
-WIDE: dict[type, Callable[[Any, Any, Widening, np.random.Generator], Wide]] = {
+WIDE: dict[type, Callable[[Any, Any, Widening, Repeat], Wide]] = {
     Dense: _wide_dense,
     Conv: _wide_conv,
     ConvTranspose: _wide_conv,

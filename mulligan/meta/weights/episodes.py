@@ -15,6 +15,7 @@ from mulligan.tasks.task import Task
 from mulligan.types import Key
 
 MOST = 64  # images of a task in the pool
+POSES = 8  # of a square image: quarter turns of it and of its mirror image
 
 
 class Episode(NamedTuple):
@@ -25,7 +26,7 @@ class Episode(NamedTuple):
 
 
 class Deal(NamedTuple):
-    """How an episode is dealt: so many images of each set, and whether a task is first turned by quarters."""
+    """How an episode is dealt: so many images of each set, and whether a task is first turned and mirrored."""
 
     support: int
     query: int
@@ -60,11 +61,11 @@ def deal(how: Deal, pool: UInt8[Array, "t n h w c"], key: Key) -> Episode:
     order = jax.random.permutation(order_key, images.shape[0])[: how.support + how.query]
     chosen = images[order]
     if how.turns:
-        chosen = turned(chosen, jax.random.randint(turn_key, (), 0, 4))
+        chosen = turned(chosen, jax.random.randint(turn_key, (), 0, POSES))
     return Episode(chosen[: how.support], chosen[how.support :])
 
 
-def turned(images: UInt8[Array, "n h w c"], quarters: Any) -> UInt8[Array, "n h w c"]:
-    """Square images turned by so many quarters, a traced number."""
-    turns = [lambda x, k=k: jnp.rot90(x, k, axes=(1, 2)) for k in range(4)]
-    return jax.lax.switch(quarters, turns, images)
+def turned(images: UInt8[Array, "n h w c"], pose: Any) -> UInt8[Array, "n h w c"]:
+    """Square images in one of `POSES`, a traced number: turned by so many quarters, and from 4 on mirrored before."""
+    poses = [lambda x, k=k: jnp.rot90(x if k < 4 else x[:, :, ::-1], k, axes=(1, 2)) for k in range(POSES)]
+    return jax.lax.switch(pose, poses, images)

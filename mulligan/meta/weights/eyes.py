@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from mulligan.game.augment import translate
 from mulligan.game.state import pixels
-from mulligan.meta.weights.episodes import turned
+from mulligan.meta.weights.episodes import POSES, turned
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import Activate, Dense, Layer, leaky_relu, randomised
 from mulligan.recipe import Architecture
@@ -59,9 +59,9 @@ def blank_eyes(shape: tuple[int, ...], key: Key) -> Eyes:
 
 
 def learn_eyes(pool: UInt8[Array, "t n h w c"], turns: bool, steps: int, key: Key) -> Eyes:
-    """A network trained for `steps` batches to say which task an image is of (and how it was turned)."""
+    """A network trained for `steps` batches to say which task an image is of (and in which pose)."""
     net_key, head_key, train_key = jax.random.split(key, 3)
-    names = pool.shape[0] * (4 if turns else 1)
+    names = pool.shape[0] * (POSES if turns else 1)
     params = (blank_eyes(pool.shape, net_key), randomised(Dense((FEATURES,), (names,)), head_key))
     optimiser = optax.adamw(optax.cosine_decay_schedule(RATE, steps), weight_decay=1e-2)
 
@@ -94,9 +94,9 @@ def _batch(pool: UInt8[Array, "t n h w c"], turns: bool, key: Key) -> tuple[Arra
     images = pool[tasks, jax.random.randint(image_key, (BATCH,), 0, pool.shape[1])]
     labels = tasks
     if turns:
-        quarters = jax.random.randint(turn_key, (BATCH,), 0, 4)
-        images = jax.vmap(lambda image, k: turned(image[None], k)[0])(images, quarters)
-        labels = 4 * tasks + quarters
+        poses = jax.random.randint(turn_key, (BATCH,), 0, POSES)
+        images = jax.vmap(lambda image, pose: turned(image[None], pose)[0])(images, poses)
+        labels = POSES * tasks + poses
     return translate(pixels(images), jnp.ones(()), move_key), labels
 
 

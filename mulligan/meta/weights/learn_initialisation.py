@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import UInt8
 
 from mulligan.errors import MulliganError
@@ -27,7 +28,8 @@ from mulligan.meta.weights.episodes import Deal, pool_of
 from mulligan.meta.weights.eyes import Eyes, blank_eyes, learn_eyes
 from mulligan.meta.weights.objectives import likeness
 from mulligan.meta.weights.outer import SCALING, Learning, Lesson, Study, go_on, outer_adam, start
-from mulligan.meta.weights.starts import Start, inner_of, read_start, write_start
+from mulligan.meta.weights.starts import Start, grown, inner_of, reaching, read_start, write_start
+from mulligan.networks.convolution import lowered
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.descriptor import describe
 from mulligan.tasks.families import read_family
@@ -63,13 +65,16 @@ class Curriculum:
       tasks: of an outer step.
       support, query: images of an episode; a task must have as many of both together.
       fakes: samples that are compared with the query.
-      scale: of all parameters, before anything is learned.
+      scale: of all parameters before anything is learned, or of layers that what comes before did not have.
       rate, beta1: of the outer Adam.
+      over: outer steps in which the rate rises, in a fiftieth of them, and falls to a twentieth (half a cosine); None
+        for a constant rate.
       halflife: of the running average of what is learned, in outer steps.
       eyes: steps in which the outer objective's features are learned.
-      turns: quarter turns of a task are tasks of their own (square images only).
+      reach: of latents in what is written, times: below 1, samples differ less than while learning.
+      turns: a task turned by quarters or mirrored is a task of its own (square images only).
       before: what is learned first, for so many outer steps, or half of the time if that is less; this begins from its
-        weights, and from its scale if it learns one.
+        weights, and from its scale if it learns one. Its networks may be smaller: they are grown then.
       seed: of everything.
     """
 
@@ -84,8 +89,10 @@ class Curriculum:
     scale: float = 0.02
     rate: float = 2e-3
     beta1: float = 0.9
+    over: int | None = None
     halflife: float = 1000.0
     eyes: int = 2000
+    reach: float = 1.0
     turns: bool = True
     before: tuple[Curriculum, int] | None = None
     seed: int = 0
@@ -94,6 +101,17 @@ class Curriculum:
 TOGETHER = Curriculum(JOINT, "multitask", updates=1, rate=2e-3, beta1=0.0, halflife=300.0, eyes=1)
 HALFWAY = Curriculum(before=(TOGETHER, 3000))
 TAUGHT = Curriculum(updates=10, rate=1e-3, before=(HALFWAY, 6900))
+BROAD = Curriculum(  # what made the weights that ship: minutes of a GPU, and days of a CPU
+    dataclasses.replace(INNER, architecture=Architecture(gen_width=32, disc_width=16, gen_depth=1)),
+    updates=10,
+    tasks=32,
+    scale=1e-4,
+    rate=6e-4,
+    over=3600,
+    eyes=10_000,
+    reach=0.65,
+    before=(TAUGHT, 3600),
+)
 
 
 @dataclass(frozen=True)
@@ -187,7 +205,8 @@ class _Classroom:
         inner = inner_of(self.curriculum.recipe, self.shape, self.curriculum.updates)
         lesson = Lesson(inner, likeness(self._eyes(), inner.game.latent, self.curriculum.fakes))
         program = jax.jit(lambda state, pool, steps: go_on(lesson, self.study, state, pool, steps), donate_argnums=0)
-        return program.lower(self.state, self.pool, jnp.int32(1)).compile()
+        with lowered("matmul"):  # each task of a batch has kernels of its own
+            return program.lower(self.state, self.pool, jnp.int32(1)).compile()
 
     def over(self) -> bool:
         return self.seconds >= self.course.seconds or self._left() <= 0
@@ -240,7 +259,9 @@ class _Classroom:
         net_key, key = jax.random.split(jax.random.key(self.curriculum.seed))
         fresh = unlearned(self.curriculum.recipe.architecture, self.shape, self.curriculum.scale, net_key)
         if self.curriculum.before is not None:
-            earlier = read_start(self.folder / BEFORE).learned
+            earlier = grown(
+                read_start(self.folder / BEFORE), self.curriculum.recipe.architecture, self.curriculum.scale, net_key
+            )
             scaled = self.curriculum.before[0].algorithm in SCALING
             fresh = earlier if scaled else fresh._replace(centre=earlier.centre)
         state = start(self.study, fresh, key)
@@ -276,7 +297,8 @@ class _Classroom:
             "descriptor": self._descriptor(),
             "curriculum": {**dataclasses.asdict(self.curriculum), "recipe": None, "before": None},
         }
-        return Start(self.state.average, self.curriculum.recipe, self.shape, self.curriculum.played, saw)
+        learned = reaching(self.state.average, self.curriculum.reach)
+        return Start(learned, self.curriculum.recipe, self.shape, self.curriculum.played, saw)
 
     def _descriptor(self) -> dict[str, float]:
         images = np.asarray(self.pool[:, 0])
@@ -290,11 +312,14 @@ def _beside(out: Path) -> Path:
 
 def _study(curriculum: Curriculum) -> Study:
     how = Deal(curriculum.support, curriculum.query, curriculum.turns)
+    rate: Any = curriculum.rate
+    if curriculum.over is not None:
+        rate = optax.warmup_cosine_decay_schedule(0.0, rate, curriculum.over // 50, curriculum.over, 0.05 * rate)
     return Study(
         curriculum.algorithm,
         curriculum.tasks,
         how,
-        outer_adam(curriculum.rate, beta1=curriculum.beta1),
+        outer_adam(rate, beta1=curriculum.beta1),
         curriculum.halflife,
     )
 

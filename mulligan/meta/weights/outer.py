@@ -93,6 +93,7 @@ def multitask(lesson: Lesson, learned: Initialisation, episode: Episode, key: Ke
 
 
 OUTER: dict[str, Algorithm] = {"reptile": reptile, "fomaml": fomaml, "maml": maml, "multitask": multitask}
+LOUDEST = 10.0  # the longest gradient of one task; those of a calm game have a length of about 5
 SCALING = ("fomaml", "maml")  # those that learn the scale, too
 
 
@@ -161,7 +162,6 @@ def outer_adam(
         return updates._replace(log_scale=jax.tree.map(lambda leaf: scale_factor * leaf, updates.log_scale))
 
     return optax.chain(
-        optax.clip_by_global_norm(10.0),
         optax.adam(rate, beta1, beta2),
         optax.stateless(lambda updates, _: faster(updates)),
     )
@@ -191,21 +191,34 @@ def go_on(
 def outer_step(
     lesson: Lesson, study: Study, state: Learning, pool: UInt8[Array, "t n h w c"]
 ) -> tuple[Learning, Float[Array, ""]]:
-    """One batch of tasks, and one step of what is learned."""
+    """One batch of tasks, and one step of what is learned. A game that ran away has no say, and one that nearly did no
+    more than others: gradients through a game on the edge of chaos are thousands of times as long.
+    """
     key, batch_key = jax.random.split(state.key)
+    quieter = optax.clip_by_global_norm(LOUDEST)
 
     def of_task(key: Key) -> Verdict:
         deal_key, inner_key = jax.random.split(key)
-        return OUTER[study.algorithm](lesson, state.learned, deal(study.deal, pool, deal_key), inner_key)
+        verdict = OUTER[study.algorithm](lesson, state.learned, deal(study.deal, pool, deal_key), inner_key)
+        gradient, _ = quieter.update(verdict.gradient, optax.EmptyState())
+        return verdict._replace(gradient=gradient)
 
     verdicts = over_tasks(of_task)(jax.random.split(batch_key, study.tasks))
-    gradient, loss = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), verdicts)
+    gradient, loss = _mean(verdicts)
     moves, optimiser = study.optimiser.update(gradient, state.optimiser, state.learned)
     learned: Any = optax.apply_updates(state.learned, moves)
     halflife = jnp.minimum(study.halflife, 0.1 * state.steps)  # early steps are soon forgotten
     share = -jnp.expm1(-jnp.log(2.0) / jnp.maximum(halflife, 1e-6))
     average = jax.tree.map(lambda mean, now: mean + share * (now - mean), state.average, learned)
     return Learning(state.steps + 1, learned, average, optimiser, key), loss
+
+
+def _mean(verdicts: Verdict) -> Verdict:
+    """Of those along the first axis that are finite in every number; not a number where none is."""
+    finite = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(verdicts)]
+    sound = jnp.all(jnp.stack(finite), axis=0)
+    masked = lambda leaf: jnp.where(sound.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0.0)  # noqa: E731
+    return jax.tree.map(lambda leaf: jnp.sum(masked(leaf), axis=0) / jnp.sum(sound), verdicts)
 
 
 def over_tasks(of_task: Callable[[Any], Any]) -> Callable[[Any], Any]:

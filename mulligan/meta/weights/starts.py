@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError
@@ -16,12 +17,15 @@ from mulligan.files import make_folder
 from mulligan.game.gradients import Players
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.meta.initialisation import Initialisation, Inner, regularised, unlearned
+from mulligan.meta.recipes.inheritance import inherit, inherit_scale
+from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import ImageShape
 from mulligan.networks.parameters import named_parameters, with_parameters
-from mulligan.recipe import Recipe
+from mulligan.networks.residual import Unfold
+from mulligan.recipe import Architecture, Recipe
 from mulligan.training import checkpoint
 from mulligan.training.engine import make_game
-from mulligan.types import Pytree
+from mulligan.types import Key, Pytree
 
 FORMAT = 1
 SHIPPED = Path(__file__).resolve().parents[2] / "data"  # holds initial-YYYY-MM-DD.safetensors
@@ -122,6 +126,40 @@ def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
     kept = jax.tree.map(lambda new, old: new.size * float(new is not old), learned.centre, fresh.centre)
     share = sum(jax.tree.leaves(kept)) / sum(leaf.size for leaf in jax.tree.leaves(fresh.centre))
     return dataclasses.replace(start, learned=learned, shape=shape), share
+
+
+def grown(start: Start, architecture: Architecture, added: float, key: Key) -> Initialisation:
+    """What was learned, in larger networks that compute the same and play as these did.
+
+    Args:
+      added: scale of new layers.
+      key: of how channels are repeated.
+
+    Raises:
+      MulliganError: the architectures do not allow it.
+    """
+    before = start.recipe.architecture
+    if before == architecture:
+        return start.learned
+    centre, log_scale = start.learned
+    scale = jax.tree.map(jnp.exp, Networks(*log_scale))
+    moves = inherit_scale(scale, before, architecture, start.shape, key, added)
+    return Initialisation(
+        Players(*inherit(Networks(*centre), before, architecture, start.shape, key)),
+        Players(*jax.tree.map(jnp.log, moves)),
+    )
+
+
+def reaching(learned: Initialisation, times: float) -> Initialisation:
+    """The same start, whose latents count so many times as much: the weights of the generator's first layer."""
+    gen = learned.centre.gen
+    first = gen.layers[0]
+    wider = eqx.tree_at(_latent_weights, first, times * _latent_weights(first))
+    return learned._replace(centre=learned.centre._replace(gen=_with_layers(gen, (wider, *gen.layers[1:]))))
+
+
+def _latent_weights(layer: Any) -> Any:
+    return (layer.amplitudes if isinstance(layer, Unfold) else layer).weight
 
 
 def mirrored(learned: Initialisation) -> Initialisation:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulligan.errors import MulliganError
-from mulligan.meta.recipes.inheritance import inherit, obstacle, widening
+from mulligan.meta.recipes.inheritance import inherit, inherit_scale, mirroring, obstacle, widening
 from mulligan.networks.architecture import Networks, build
 from mulligan.recipe import Architecture
 
@@ -76,6 +76,57 @@ def test_a_deeper_and_wider_child_computes_the_same(name):
     assert len(child.gen.layers) > len(parent.gen.layers)
 
 
+@pytest.mark.parametrize(("gen", "disc", "deeper"), [(2, 2, 1), (3, 2, 2)])
+def test_between_leaky_rectifiers_a_child_is_deeper_where_it_is_twice_as_wide(gen, disc, deeper):
+    before = PARENTS["conv, leaky"]
+    parent, child = both(before, grown(before, gen, disc, deeper))
+    agree(parent, child)
+    assert len(child.gen.layers) > len(parent.gen.layers)
+
+
+@given(st.integers(1, 9), st.integers(0, 20), st.floats(0, 0.9), st.integers(0, 100))
+def test_mirrored_channels_give_back_what_they_were_made_of(before, more, slope, seed):
+    found = mirroring(before, 2 * before + more, slope, np.random.default_rng(seed))
+    x = np.random.default_rng(seed).standard_normal(before)
+    seen = found.factor * x[found.source]
+    rectified = np.where(seen > 0, seen, slope * seen)
+    np.testing.assert_allclose(np.bincount(found.source, found.share * rectified), x)
+
+
+@pytest.mark.parametrize("name", ["conv", "conv, leaky", "mlp", "residual"])
+def test_a_wider_child_moves_as_its_parent_does(name):
+    """One step of each parameter's scale against the gradient of the same loss, then the same function again."""
+    before = PARENTS[name]
+    after = grown(before, 1.5, 2)
+    parent = trained(build(before, SHAPE, 0, jax.random.key(0)))
+    scale = jax.tree.map(lambda leaf: 0.01 + 0.02 * jax.random.uniform(jax.random.key(leaf.size), leaf.shape), parent)
+    child = inherit(parent, before, after, SHAPE, jax.random.key(1))
+    rng = np.random.default_rng(2)
+    latents = jnp.asarray(rng.standard_normal((8, 6)), jnp.float32)
+    images = jnp.asarray(rng.uniform(-1, 1, (8, *SHAPE)), jnp.float32)
+
+    def loss(players: Networks):
+        return jnp.mean(players.disc(images) ** 2) - jnp.mean(players.disc(players.gen(latents)))
+
+    def stepped(players, scale):
+        return jax.tree.map(lambda w, s, g: w - s * g, players, scale, jax.grad(loss)(players))
+
+    moves = inherit_scale(scale, before, after, SHAPE, jax.random.key(1), 1.0)
+    moved = stepped(parent, scale)
+    agree(moved, stepped(child, moves))
+    assert np.abs(np.asarray(moved.gen(latents) - parent.gen(latents))).max() > 1e-3
+    assert np.abs(np.asarray(moved.disc(images) - parent.disc(images))).max() > 1e-3
+
+
+def test_what_was_added_has_a_scale_of_its_own():
+    before = PARENTS["conv, leaky"]
+    after = grown(before, 2, 2, deeper=1)
+    scale = jax.tree.map(jnp.ones_like, build(before, SHAPE, 0, jax.random.key(0)))
+    moves = inherit_scale(scale, before, after, SHAPE, jax.random.key(1), 1e-6)
+    small = [float(jnp.max(leaf)) < 1e-4 for leaf in jax.tree.leaves(moves.gen)]
+    assert sum(small) == 2  # kernel and bias of the one new layer
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from(["conv", "mlp", "residual"]), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1))
 def test_any_growth_keeps_the_function(name, gen, disc, deeper):
@@ -111,7 +162,8 @@ def test_repeated_channels_do_not_stay_the_same():
     [
         ("conv", {"gen_width": 2}, "smaller"),
         ("conv", {"latent": 7}, "differ in latent"),
-        ("conv, leaky", {"gen_depth": 1}, "identity only between two relu"),
+        ("conv, leaky", {"gen_depth": 1, "gen_width": 7}, "only where the width is doubled"),
+        ("conv, nearest, pixel", {"gen_depth": 1, "gen_width": 8}, "only between two rectifiers"),
         ("conv, group, spread", {"disc_width": 12}, "whole number of times"),
         ("mlp", {"family": "conv"}, "differ in family"),
     ],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,17 @@ from mulligan.errors import MulliganError
 from mulligan.game.state import Data
 from mulligan.meta.initialisation import adapt, unlearned
 from mulligan.meta.weights.learn_initialisation import INNER, Course, Curriculum, learn_initialisation
-from mulligan.meta.weights.starts import Start, fitted, inner_of, mirrored, read_start, shipped_start, write_start
+from mulligan.meta.weights.starts import (
+    Start,
+    fitted,
+    grown,
+    inner_of,
+    mirrored,
+    reaching,
+    read_start,
+    shipped_start,
+    write_start,
+)
 from mulligan.networks.architecture import build
 from mulligan.networks.parameters import named_parameters
 from mulligan.recipe import Architecture
@@ -52,6 +63,17 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
     assert ends[0].keys() == ends[1].keys()
     assert all((ends[0][name] == ends[1][name]).all() for name in ends[0])
     json.dumps(read_start(whole / "out" / "w.safetensors").saw)
+
+
+def test_a_rate_with_an_end_rises_from_nothing(tmp_path):
+    curriculum = dataclasses.replace(SHORT, rate=0.1, over=200)
+    at = [checkpoint.arrays_of(unlearned(TINY.architecture, (16, 16, 1), SHORT.scale, jax.random.split(KEY)[0]), "x")]
+    for steps in (1, 2, 3):
+        learn_initialisation(course(tmp_path, steps, curriculum))
+        saved, _ = checkpoint.newest(tmp_path / "out" / "w.safetensors.learning" / "steps")
+        at.append({name: saved.arrays[name.replace("x.", "learning.learned.", 1)] for name in at[0]})
+    moves = [max(np.abs(a[name] - b[name]).max() for name in a) for a, b in pairwise(at)]
+    assert moves[0] == 0 < moves[1] < moves[2]
 
 
 @pytest.mark.parametrize(("algorithm", "moved"), [("fomaml", True), ("reptile", False)])
@@ -177,6 +199,42 @@ def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
         last = [players.centre.gen.layers[-1].kernel for players in (other.learned, start.learned)]
         assert (last[0] == last[1]).all()
     assert fitted(start, start.shape) == (start, 1.0)
+
+
+@pytest.mark.parametrize(("deeper", "apart"), [(0, 1e-3), (1, 0.1)])
+def test_larger_networks_play_as_the_smaller_ones_did(deeper, apart):
+    """Exactly where only channels are repeated; nearly where new layers move a little, too."""
+    start = Start(unlearned(TINY.architecture, (16, 16, 1), 0.02, KEY), TINY, (16, 16, 1), 2, SAW)
+    larger = dataclasses.replace(TINY.architecture, gen_width=9, disc_width=8, gen_depth=1 + deeper)
+    images = Data(jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)))
+    z = jax.random.normal(KEY, (3, 4))
+
+    def drawn(architecture, learned):
+        inner = inner_of(dataclasses.replace(TINY, architecture=architecture), (16, 16, 1), 5)
+        return np.asarray(adapt(inner, learned, images, KEY).gen(z))
+
+    before = np.asarray(start.learned.centre.gen(z))
+    ends = [drawn(TINY.architecture, start.learned), drawn(larger, grown(start, larger, 1e-6, KEY))]
+    assert np.abs(ends[1] - ends[0]).max() < apart * np.abs(ends[0] - before).max()
+    assert grown(start, TINY.architecture, 1e-6, KEY) is start.learned
+
+
+def test_learning_goes_on_in_larger_networks_than_came_before(tmp_path):
+    larger = dataclasses.replace(TINY, architecture=dataclasses.replace(TINY.architecture, gen_width=8))
+    curriculum = dataclasses.replace(SHORT, recipe=larger, rate=0.0, before=(SHORT, 2))
+    learn_initialisation(course(tmp_path, 1, curriculum))
+    out = tmp_path / "out" / "w.safetensors"
+    small, large = (read_start(path) for path in (out.with_name(f"{out.name}.learning") / "before.safetensors", out))
+    assert large.recipe == larger
+    z = jax.random.normal(KEY, (3, 4))
+    np.testing.assert_allclose(large.learned.centre.gen(z), small.learned.centre.gen(z), atol=5e-3)  # float16 on disk
+
+
+@pytest.mark.parametrize("family", ["conv", "residual", "mlp"])
+def test_latents_that_reach_less_far(family):
+    learned = unlearned(Architecture(family, 4, 4, 1, 1, kernel=3, latent=4), (16, 16, 1), 0.01, KEY)
+    z = jax.random.normal(KEY, (3, 4))
+    np.testing.assert_allclose(reaching(learned, 0.5).centre.gen(z), learned.centre.gen(0.5 * z), atol=1e-6)
 
 
 def test_the_same_game_in_negative(start):
