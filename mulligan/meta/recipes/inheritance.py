@@ -40,8 +40,9 @@ class Widening(NamedTuple):
 
     Attributes:
       source: the parent's channel that each channel repeats.
-      share: of what the parent's channel fed, that each channel feeds; those of one source sum to 1.
-      factor: what each channel is of the parent's.
+      share: of what the parent's channel fed, that each channel feeds; channels of one source times their shares,
+        after the activation, sum to the parent's.
+      factor: what each channel is of the parent's, before the activation: 1, or -1 where it is mirrored.
     """
 
     source: Int[np.ndarray, " c"]

@@ -108,6 +108,7 @@ def test_a_wider_child_moves_as_its_parent_does(name):
     def loss(players: Networks):
         return jnp.mean(players.disc(images) ** 2) - jnp.mean(players.disc(players.gen(latents)))
 
+    @jax.jit
     def stepped(players, scale):
         return jax.tree.map(lambda w, s, g: w - s * g, players, scale, jax.grad(loss)(players))
 
