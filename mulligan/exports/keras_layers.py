@@ -13,6 +13,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape, Tensor
+from mulligan.networks.layers import SLOPE
 from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
 from mulligan.networks.normalisation import EPSILON
 from mulligan.training.generator import Generator
@@ -98,7 +99,7 @@ class KerasLayers:
     def activate(self, x: Tensor, name: str) -> Tensor:
         layers = self.keras.layers
         if name == "leaky_relu":
-            return layers.LeakyReLU(negative_slope=0.2)(x)
+            return layers.LeakyReLU(negative_slope=SLOPE)(x)
         if name == "gelu":
             return self._gelu(x)
         return layers.Activation(name)(x)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape
+from mulligan.networks.layers import SLOPE
 from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
 from mulligan.networks.normalisation import EPSILON
 from mulligan.training.generator import Generator
@@ -133,7 +134,7 @@ class OnnxGraph:
     def activate(self, x: Named, name: str) -> Named:
         match name:
             case "leaky_relu":
-                return self._node("LeakyRelu", [x], x.shape, alpha=0.2)
+                return self._node("LeakyRelu", [x], x.shape, alpha=SLOPE)
             case "silu":
                 return self._product(x, self._node("Sigmoid", [x], x.shape))
             case "gelu":

@@ -142,11 +142,11 @@ def test_a_kill_in_the_middle_leaves_whole_trials(place, milliseconds):
 
 @pytest.mark.slow
 def test_eight_writers_with_kills(place):
-    """A hundred and fifty trials each; every writer is killed twice on its way and started again."""
+    """A thousand trials each; every writer is killed twice on its way and started again."""
     program = f"""
 import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
 from trials import write_all
-write_all({place!r}, "w" + sys.argv[1] + sys.argv[2], range(150 * int(sys.argv[1]), 150 * int(sys.argv[1]) + 150))
+write_all({place!r}, "w" + sys.argv[1] + sys.argv[2], range(1000 * int(sys.argv[1]), 1000 * int(sys.argv[1]) + 1000))
 """
     for attempt in range(3):
         command = [sys.executable, "-c", program]
@@ -157,7 +157,7 @@ write_all({place!r}, "w" + sys.argv[1] + sys.argv[2], range(150 * int(sys.argv[1
                 process.kill()
             process.wait()
         time.sleep(0.6)
-    assert seeds_of(place) == list(range(1200))
+    assert seeds_of(place) == list(range(8000))
 
 
 @pytest.mark.parametrize(

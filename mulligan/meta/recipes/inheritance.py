@@ -49,12 +49,6 @@ class Widening(NamedTuple):
     share: Float[np.ndarray, " c"]
     factor: Float[np.ndarray, " c"]
 
-    @property
-    def even(self) -> bool:
-        """Whether all of the parent's channels are repeated alike."""
-        counts = np.bincount(self.source)
-        return bool((counts == counts[0]).all())
-
 
 Repeat = Callable[[int, int], Widening]  # of so many channels, so many more
 

@@ -93,7 +93,7 @@ def multitask(lesson: Lesson, learned: Initialisation, episode: Episode, key: Ke
 
 
 OUTER: dict[str, Algorithm] = {"reptile": reptile, "fomaml": fomaml, "maml": maml, "multitask": multitask}
-LOUDEST = 10.0  # the longest gradient of one task; those of a calm game have a length of about 5
+LOUDEST = 10.0  # the longest gradient of one task; those of calm games have lengths of 1 to 5
 SCALING = ("fomaml", "maml")  # those that learn the scale, too
 
 
