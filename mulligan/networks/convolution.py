@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 Maps = Float[Array, "n h w ci"]
@@ -175,13 +176,15 @@ def _pad(x: Maps, padding: list[tuple[int, int, int]]) -> Float[Array, "n oh ow 
 
 
 NARROW = 16  # channels below which a matrix product of one tap is too thin to run at speed
+FEW = 4  # taps whose inputs are shifted beside each other; copies for the nine of a 3x3 kernel cost more than they save
 
 
 def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[int]) -> Out:
     """`sum over i, j of x[:, i:i+rows, j:j+columns] @ taps[i, j]`.
 
-    One product a tap where both sides are wide. Where one is narrow (next to the image), a single product: of the
-    shifted inputs beside each other, or of the input with all taps, whose parts are shifted afterwards.
+    Where taps are few or inputs narrow, a single product with the shifted inputs beside each other. Where outputs are
+    narrow (next to the image), a single product of the input with all taps, whose parts are shifted afterwards.
+    Otherwise one product a tap.
     """
     th, tw, ci, co = taps.shape
     shifts = [(i, j) for i in range(th) for j in range(tw)]
@@ -189,13 +192,14 @@ def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[i
     def shifted(maps: Array, i: int, j: int) -> Array:
         return maps[:, i : i + out_hw[0], j : j + out_hw[1]]
 
-    if min(ci, co) >= NARROW:
-        return _sum(_product(shifted(x, i, j), taps[i, j]) for i, j in shifts)
-    if ci <= co:
-        beside = jnp.concatenate([shifted(x, i, j) for i, j in shifts], axis=-1)
-        return _product(beside, taps.reshape(-1, co))
-    parts = jnp.split(_product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1)), len(shifts), axis=-1)
-    return _sum(shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True))
+    if co < min(ci, NARROW):
+        parts = jnp.split(_product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1)), len(shifts), axis=-1)
+        return _sum(shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True))
+    if len(shifts) <= FEW or ci < NARROW:
+        # Stacked, not concatenated: XLA makes a concatenation along the last axis of copies, one after the other.
+        beside = jnp.stack([shifted(x, i, j) for i, j in shifts], axis=-2)
+        return _product(beside.reshape(*beside.shape[:-2], -1), taps.reshape(-1, co))
+    return _sum(_product(shifted(x, i, j), taps[i, j]) for i, j in shifts)
 
 
 def _sum(terms: Iterable[Array]) -> Array:
@@ -204,7 +208,32 @@ def _sum(terms: Iterable[Array]) -> Array:
 
 def _product(x: Array, matrix: Float[Array, "ci co"]) -> Array:
     """`x @ matrix` in two dimensions: with more, the gradient of the matrix would first transpose all of `x`."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
+    return _rows_product(x.reshape(-1, x.shape[-1]), matrix).reshape(*x.shape[:-1], matrix.shape[-1])
+
+
+@jax.custom_jvp
+def _rows_product(x: Float[Array, "rows ci"], matrix: Float[Array, "ci co"]) -> Float[Array, "rows co"]:
+    """`x @ matrix`, for thousands of rows, whose gradient by the matrix is `g.T @ x` for an output's gradient `g`.
+
+    That product sums over rows, which runs at speed only where `g.T` lies in memory as a matrix of its own. So it does
+    here: what is behind a barrier XLA does not fold into the product.
+    """
+    return x @ matrix
+
+
+@functools.partial(_rows_product.defjvp, symbolic_zeros=True)
+def _rows_product_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
+) -> tuple[Array, Array]:
+    """Transposed, the term of the matrix is `barrier(barrier(g.T) @ x).T`."""
+    (x, matrix), (dx, dmatrix) = primals, tangents
+    changes = []
+    if not isinstance(dx, SymbolicZero):
+        changes.append(_rows_product(dx, matrix))
+    if not isinstance(dmatrix, SymbolicZero):
+        flat = lax.dot_general(lax.optimization_barrier(dmatrix.T), x, (((1,), (1,)), ((), ())))
+        changes.append(lax.optimization_barrier(flat).T)
+    return _rows_product(x, matrix), _sum(changes) if changes else jnp.zeros((x.shape[0], matrix.shape[1]), x.dtype)
 
 
 def _space_to_depth(x: Maps, stride: int) -> Out:

@@ -87,6 +87,32 @@ def test_gradients_agree_between_lowerings(lowering, k, stride):
     close(*gradients(x, kernel, back))
 
 
+@pytest.mark.parametrize("lowering", OTHERS)
+@pytest.mark.parametrize(
+    ("k", "stride", "ci", "co"),
+    [(4, 2, 3, 20), (4, 2, 20, 20), (3, 1, 20, 18), (3, 1, 3, 20), (4, 2, 20, 3), (3, 1, 20, 3)],
+)
+def test_every_form_has_every_derivative(lowering, k, stride, ci, co):
+    """Narrow and wide, few taps and many: forward, twice, and of several kernels at once."""
+    x, kernel, dx, dkernel = arrays((2, 6, 7, ci), (3, k, k, ci, co), (2, 6, 7, ci), (3, k, k, ci, co))
+
+    @jax.jit
+    def derivatives(x, kernel, dx, dkernel):
+        def of(name, kernel, dkernel):
+            energy = lambda x, kernel: jnp.sum(jnp.tanh(conv2d(x, kernel, stride, name) / 8))  # noqa: E731
+            slopes = jax.grad(energy, (0, 1))
+            forward = jax.jvp(energy, (x, kernel), (dx, dkernel))
+            alone = jax.jvp(lambda kernel: energy(x, kernel), (kernel,), (dkernel,))
+            penalty = jax.grad(lambda kernel: jnp.sum(slopes(x, kernel)[0] ** 2))(kernel)
+            return forward, alone, slopes(x, kernel), penalty, jax.jvp(slopes, (x, kernel), (dx, dkernel))
+
+        return [
+            jax.vmap(lambda *kernels, name=name: of(name, *kernels))(kernel, dkernel) for name in ("conv", lowering)
+        ]
+
+    close(*derivatives(x, kernel, dx, dkernel))
+
+
 def test_default_lowering_is_the_backends():
     assert default_lowering() == ("matmul" if jax.default_backend() == "cpu" else "conv")
     x, kernel = arrays((1, 8, 8, 2), (4, 4, 2, 2))
