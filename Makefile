@@ -23,7 +23,8 @@ lint: $(VENV)/ready  ## layout, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-check: lint test slow
+check: lint  ## what continuous integration runs
+	$(PYTEST)
 
 bench: $(VENV)/ready $(PEERS)/ready  ## against PyTorch and Keras: takes hours on two cores
 	$(BIN)/python benchmarks/throughput.py

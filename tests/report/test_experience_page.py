@@ -1,8 +1,9 @@
 """The page of an experience: whole, escaped, and there for an empty one too."""
 
 import pytest
+from experiences import write_experience
 from test_page import Outline
-from trials import some, task, write_experience
+from trials import some, task
 
 from mulligan.errors import MulliganError
 from mulligan.meta.store.exchange import Records, read
