@@ -201,14 +201,14 @@ def _quantiles(scores: Sequence[Float[np.ndarray, "_"]], weights: Float[np.ndarr
 
     They are moved outwards as Student's are from the normal distribution's, for there are only so many families.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
-    normal = norm.ppf((np.arange(99) + 0.5) / 99)
+    normal = ndtri((np.arange(99) + 0.5) / 99)
     values = np.concatenate([normal, *scores])
     shares = np.concatenate([np.full(99, PRIOR_FAMILIES / 99), *map(_shared, scores, weights)])
     order = np.argsort(values)
     reached = (np.cumsum(shares[order]) - shares[order] / 2) / shares.sum()
-    few = float(t.ppf(LEVELS[-1], shares.sum()) / norm.ppf(LEVELS[-1]))
+    few = float(stdtrit(shares.sum(), LEVELS[-1]) / ndtri(LEVELS[-1]))
     low, median, high = np.interp(LEVELS, reached, values[order]).tolist()
     return Quantiles(median + few * (low - median), median, median + few * (high - median))
 

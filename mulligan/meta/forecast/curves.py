@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -239,6 +239,7 @@ def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
     return _hash(tried)
 
 
+@lru_cache(maxsize=4096)
 def _tried(recipe: Recipe) -> Recipe:
     """The recipe with the one average that a trial looks at: others are only compared at the end of a run."""
     return dataclasses.replace(recipe, averages=recipe.averages[:1])
@@ -251,12 +252,17 @@ def _hash(recipe: Recipe) -> str:
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in images of the yardstick."""
-    return default_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+    return _made(default_recipe, tuple(task.shape), task.counts["train"], math.ceil(images))
 
 
 def handmade_for(task: TaskRecord, images: float) -> Recipe:
     """The recipe made by hand for a task and a budget in images of the yardstick."""
-    return handmade_recipe(task.shape, task.counts["train"], Budget(math.ceil(images), None))
+    return _made(handmade_recipe, tuple(task.shape), task.counts["train"], math.ceil(images))
+
+
+@lru_cache(maxsize=4096)
+def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, images: int) -> Recipe:
+    return make(shape, train, Budget(images, None))
 
 
 NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in images of the yardstick

@@ -20,12 +20,13 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
       >>> ranks(np.array([[0.5, -3.0, np.nan, 9.0]])).tolist()
       [[0.5, 0.0, nan, 1.0]]
     """
-    from scipy.stats import rankdata
-
-    if not losses.size:
-        return losses
-    others = np.maximum((~np.isnan(losses)).sum(axis=1, keepdims=True) - 1, 1)
-    return (rankdata(losses, axis=1, nan_policy="omit") - 1) / others
+    shares = np.full(losses.shape, np.nan)
+    for world, share in zip(losses, shares, strict=True):
+        known = ~np.isnan(world)
+        ascending = np.sort(world[known])
+        better, no_worse = (np.searchsorted(ascending, world[known], side) for side in ("left", "right"))
+        share[known] = (better + no_worse - 1) / 2 / max(len(ascending) - 1, 1)
+    return shares
 
 
 def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) -> Float[np.ndarray, "w r"]:
