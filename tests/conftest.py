@@ -61,6 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _skip_what_needs_an_accelerator(items: list[pytest.Item]) -> None:
+    """Where there is none."""
     wanting = [item for item in items if item.get_closest_marker("gpu")]
     if not wanting:
         return

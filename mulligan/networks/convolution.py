@@ -225,7 +225,7 @@ def _rows_product(x: Float[Array, "rows ci"], matrix: Float[Array, "ci co"]) -> 
 def _rows_product_jvp(
     primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
 ) -> tuple[Array, Array]:
-    """Transposed, the term of the matrix is `barrier(barrier(g.T) @ x).T`."""
+    """One of the tangents at least is not zero. Transposed, the term of the matrix is `barrier(barrier(g.T) @ x).T`."""
     (x, matrix), (dx, dmatrix) = primals, tangents
     changes = []
     if not isinstance(dx, SymbolicZero):
@@ -233,7 +233,7 @@ def _rows_product_jvp(
     if not isinstance(dmatrix, SymbolicZero):
         flat = lax.dot_general(lax.optimization_barrier(dmatrix.T), x, (((1,), (1,)), ((), ())))
         changes.append(lax.optimization_barrier(flat).T)
-    return _rows_product(x, matrix), _sum(changes) if changes else jnp.zeros((x.shape[0], matrix.shape[1]), x.dtype)
+    return _rows_product(x, matrix), _sum(changes)
 
 
 def _space_to_depth(x: Maps, stride: int) -> Out:

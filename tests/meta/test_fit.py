@@ -6,7 +6,7 @@ import sqlite3
 
 import numpy as np
 import pytest
-from experiences import write_experience
+from made_up import write_experience
 
 from mulligan.errors import UsageError
 from mulligan.meta.contest.advice import Advice, advise

@@ -1,7 +1,7 @@
 """The page of an experience: whole, escaped, and there for an empty one too."""
 
 import pytest
-from experiences import write_experience
+from made_up import write_experience
 from test_page import Outline
 from trials import some, task
 

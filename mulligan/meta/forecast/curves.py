@@ -252,12 +252,12 @@ def _hash(recipe: Recipe) -> str:
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in images of the yardstick."""
-    return _made(default_recipe, tuple(task.shape), task.counts["train"], math.ceil(images))
+    return _made(default_recipe, task.shape, task.counts["train"], math.ceil(images))
 
 
 def handmade_for(task: TaskRecord, images: float) -> Recipe:
     """The recipe made by hand for a task and a budget in images of the yardstick."""
-    return _made(handmade_recipe, tuple(task.shape), task.counts["train"], math.ceil(images))
+    return _made(handmade_recipe, task.shape, task.counts["train"], math.ceil(images))
 
 
 @lru_cache(maxsize=4096)
