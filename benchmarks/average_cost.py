@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.game.state import Data
-from mulligan.meta.recipes.default import default_recipe
+from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs

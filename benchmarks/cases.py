@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.meta.forecast.curves import handmade_for, name_of
-from mulligan.meta.prior import PRIORS, Prior, Question, unlearned
+from mulligan.meta.predict.curves import handmade_for, name_of
+from mulligan.meta.predict.prior import PRIORS, Prior, Question, unlearned
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe

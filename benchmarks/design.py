@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mulligan.meta.gather.curriculum import JUDGED, limits
-from mulligan.meta.recipes.default import handmade_recipe, textbook_recipe
-from mulligan.meta.recipes.footprint import refusal
-from mulligan.meta.space import Space
+from mulligan.meta.collect.proposals import JUDGED, limits
+from mulligan.meta.space.cost import refusal
+from mulligan.meta.space.default import handmade_recipe, textbook_recipe
+from mulligan.meta.space.space import Space
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget

@@ -20,8 +20,8 @@ from benchmarks.bench import Bench
 from benchmarks.strategies import DATA
 from benchmarks.throughput import RESULTS, spread
 from mulligan.budget import parse_images
-from mulligan.meta.experience import NONE
 from mulligan.meta.fit import Options, fit
+from mulligan.meta.store.experience import NONE
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kernel import kid
 from mulligan.metrics.memorisation import memorisation

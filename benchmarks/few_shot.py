@@ -31,8 +31,8 @@ from benchmarks.strategies import DATA
 from benchmarks.throughput import RESULTS, spread
 from mulligan.game.state import Data, to_bytes
 from mulligan.grid import save_grid
-from mulligan.meta.initialisation import adapt_for
-from mulligan.meta.weights.learn_initialisation import Course, learn_initialisation
+from mulligan.meta.initialisation.adaptation import adapt_for
+from mulligan.meta.initialisation.learn_initialisation import Course, learn_initialisation
 from mulligan.recipe import Recipe
 from mulligan.training.device import cache_programs
 

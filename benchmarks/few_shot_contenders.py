@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 
 from mulligan.game.state import adam
-from mulligan.meta.initialisation import Initialisation, Inner, unlearned
-from mulligan.meta.weights.learn_initialisation import BROAD, INNER, JOINT, TOGETHER, Curriculum
-from mulligan.meta.weights.starts import inner_of, read_start
+from mulligan.meta.initialisation.adaptation import Initialisation, Inner, unlearned
+from mulligan.meta.initialisation.learn_initialisation import BROAD, INNER, JOINT, TOGETHER, Curriculum
+from mulligan.meta.initialisation.pretrained import inner_of, read_start
 from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (28, 28, 1)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from mulligan.game.augment import translate
 from mulligan.game.state import pixels
-from mulligan.meta.weights.episodes import turned
+from mulligan.meta.initialisation.episodes import turned
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kernel import mmd2_unbiased

@@ -27,11 +27,11 @@ import optax
 from benchmarks.few_shot_contenders import FIGR
 from benchmarks.throughput import ROOT, peers_python, spread
 from mulligan.game.gradients import Players
-from mulligan.meta.initialisation import Initialisation, Inner
-from mulligan.meta.weights.episodes import Deal
-from mulligan.meta.weights.objectives import Objective
-from mulligan.meta.weights.outer import Lesson, Study, go_on, start
-from mulligan.meta.weights.starts import inner_of
+from mulligan.meta.initialisation.adaptation import Initialisation, Inner
+from mulligan.meta.initialisation.episodes import Deal
+from mulligan.meta.initialisation.objectives import Objective
+from mulligan.meta.initialisation.outer import Lesson, Study, go_on, start
+from mulligan.meta.initialisation.pretrained import inner_of
 from mulligan.networks.layers import Conv, Dense, randomised
 
 LATENT, SIDE, BLOCKS, UPDATES = 100, 32, 4, 10

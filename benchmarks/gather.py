@@ -5,7 +5,7 @@
 
 Every family of `../shared/data` that is there is learned from, and the built-in ones, at 16x16: small images make a
 trial a matter of seconds. First come the rows of `benchmarks/design.py`, then recipes bred from the best of them
-(`meta/recipes/evolution.py`), each on a few tasks first. With `--ship` all that the place then holds is written to
+(`meta/collect/evolution.py`), each on a few tasks first. With `--ship` all that the place then holds is written to
 `mulligan/data/experience-DATE.jsonl.gz`: numbers alone, never images.
 """
 
@@ -24,12 +24,12 @@ import numpy as np
 
 from benchmarks.design import QUARTER, rows
 from mulligan.budget import parse_seconds
-from mulligan.meta.experience import Experience
-from mulligan.meta.gather.curriculum import limits
-from mulligan.meta.gather.trial import Assignment, budget_flops, run_trial
-from mulligan.meta.recipes.evolution import Candidate, candidates, child, promising
-from mulligan.meta.recipes.footprint import refusal
+from mulligan.meta.collect.evolution import Candidate, candidates, child, promising
+from mulligan.meta.collect.proposals import limits
+from mulligan.meta.collect.trial import Assignment, budget_flops, run_trial
+from mulligan.meta.space.cost import refusal
 from mulligan.meta.store.exchange import SHIPPED, SUFFIX, read, write_file
+from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import TaskRecord, Trial, assignment
 from mulligan.tasks.families import parse_source, read_family
 from mulligan.tasks.task import Task

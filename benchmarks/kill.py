@@ -22,9 +22,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from mulligan.meta import fit as module
-from mulligan.meta.contest.advice import Advice
+from mulligan.meta.race.warm_start import Advice
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.meta.race import Arm
+from mulligan.meta.race.race import Arm
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 run = Path(sys.argv[1])

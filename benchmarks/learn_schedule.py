@@ -33,8 +33,7 @@ import numpy as np
 
 from benchmarks.throughput import RESULTS, ROOT
 from mulligan.budget import parse_images
-from mulligan.meta.pace.outer_es import Inner, Parameters, persistent, truncated, whole
-from mulligan.meta.pace.practice import (
+from mulligan.meta.schedule_learning.inner_problem import (
     WIDE,
     Pool,
     Range,
@@ -47,7 +46,8 @@ from mulligan.meta.pace.practice import (
     steered,
     unguarded,
 )
-from mulligan.meta.schedule import Plan, learn_schedule, region, save_controller, trusted
+from mulligan.meta.schedule_learning.learn_schedule import Plan, learn_schedule, region, save_controller, trusted
+from mulligan.meta.schedule_learning.outer_gradients import Inner, Parameters, persistent, truncated, whole
 from mulligan.metrics.embed import load_embedding
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.schedules.controller import Controller, exponential

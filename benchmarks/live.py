@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.replay import Moves, Trace
-from mulligan.meta.forecast.curves import log_kid
-from mulligan.meta.gather.trial import Assignment, Course, budget_flops, looks
+from mulligan.meta.collect.trial import Assignment, Course, budget_flops, looks
+from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.contest.allocation import Allocation, Move, Standing
-from mulligan.meta.forecast.curves import log_kid
-from mulligan.meta.gather.trial import GROWTH
+from mulligan.meta.collect.trial import GROWTH
+from mulligan.meta.predict.curves import log_kid
+from mulligan.meta.race.allocation import Allocation, Move, Standing
 from mulligan.meta.store.record import Point
 
 Moves = Generator[int, Point | None, None]
@@ -174,7 +174,7 @@ def race(arms: int, budget: float, outlook: Outlook, allocation: Allocation) -> 
 
 
 def leader(weights: Sequence[float], slices: int) -> Allocation:
-    """`meta.contest.allocation.ftrl` where all predictions are finite, without compiling anew for every replay."""
+    """`meta.race.allocation.ftrl` where all predictions are finite, without compiling anew for every replay."""
     rate = math.sqrt(8 * math.log(max(len(weights), 2)) / slices)
     log_prior = np.log(np.array(weights, float))
 

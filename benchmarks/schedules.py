@@ -27,9 +27,9 @@ from benchmarks.bench import Bench
 from benchmarks.throughput import RESULTS, ROOT, warn_when_busy
 from mulligan.budget import parse_images
 from mulligan.game.state import Game, GanState, initial_state, scheduled
-from mulligan.meta.gather.trial import pool
-from mulligan.meta.pace.practice import unguarded
-from mulligan.meta.recipes.default import handmade_recipe
+from mulligan.meta.collect.trial import pool
+from mulligan.meta.schedule_learning.inner_problem import unguarded
+from mulligan.meta.space.default import handmade_recipe
 from mulligan.metrics.kernel import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Form, Hyperparameters, Recipe

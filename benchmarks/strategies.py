@@ -21,7 +21,7 @@ from benchmarks.bench import Bench
 from benchmarks.throughput import RESULTS, ROOT, spread, warn_when_busy
 from mulligan.budget import parse_images
 from mulligan.meta.fit import Options, fit
-from mulligan.meta.recipes.default import default_recipe
+from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget, steps_left

@@ -26,11 +26,11 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
 from benchmarks.yardsticks import Pick, yards, yardsticks
-from mulligan.meta.contest.allocation import Allocation
-from mulligan.meta.forecast.curves import lowest_so_far, name_of
-from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.prior import Begun, Question
+from mulligan.meta.predict.curves import lowest_so_far, name_of
+from mulligan.meta.predict.prior import Begun, Question
+from mulligan.meta.race.allocation import Allocation
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.record import FAILED, Point
 

@@ -26,11 +26,11 @@ from benchmarks.live import Live, run
 from benchmarks.replay import SLICES, Moves, Trace, in_turn, leader, race
 from benchmarks.throughput import RESULTS
 from benchmarks.tpe import live_tpe
-from mulligan.meta.contest.advice import PRIOR
-from mulligan.meta.gather.curriculum import JUDGED
-from mulligan.meta.gather.trial import budget_flops
-from mulligan.meta.prior import PRIORS, Begun, Prior, Question, unlearned
-from mulligan.meta.recipes.default import default_recipe, handmade_recipe, textbook_recipe
+from mulligan.meta.collect.proposals import JUDGED
+from mulligan.meta.collect.trial import budget_flops
+from mulligan.meta.predict.prior import PRIORS, Begun, Prior, Question, unlearned
+from mulligan.meta.race.warm_start import PRIOR
+from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.record import Point, TaskRecord
 from mulligan.recipe import Recipe

@@ -12,8 +12,8 @@ from functools import partial
 from benchmarks.cases import Case
 from benchmarks.intervals import interval
 from benchmarks.replay import Trace, in_turn, replay
-from mulligan.meta.forecast.curves import name_of
-from mulligan.meta.recipes.default import textbook_recipe
+from mulligan.meta.predict.curves import name_of
+from mulligan.meta.space.default import textbook_recipe
 
 LASTS = 0.9  # of a budget, that a yardstick's record must fill: steps may miss it
 COMMON = 0.9  # of the cases, in which the best single recipe must be recorded

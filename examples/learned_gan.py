@@ -24,7 +24,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")  # before Keras is imported
 from models import Discriminator, Generator
 
 import mulligan
-from mulligan.meta.recipes.default import default_recipe, textbook_recipe
+from mulligan.meta.space.default import default_recipe, textbook_recipe
 from mulligan.recipe import Architecture
 from mulligan.training.budget import Budget
 

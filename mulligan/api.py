@@ -162,10 +162,10 @@ def learn(
 
     Returns:
       `tasks`, `trials` and `failed` of this call, `place` of the experience, and `seconds`; of initial weights, what
-      `meta.weights.learn_initialisation` tells.
+      `meta.initialisation.learn_initialisation` tells.
     """
     if init is not None:
-        from mulligan.meta.weights.learn_initialisation import Course, learn_initialisation
+        from mulligan.meta.initialisation.learn_initialisation import Course, learn_initialisation
 
         return learn_initialisation(Course(tasks, Path(init), parse_seconds(time), size=size), listener or _ignore)
     from mulligan.meta.learn import Lessons

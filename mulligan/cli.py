@@ -243,7 +243,7 @@ def demo(
 @app.command()
 def recipe() -> None:
     """Print the default recipe as JSON, to edit for `fit --recipe`."""
-    from mulligan.meta.recipes.default import default_recipe
+    from mulligan.meta.space.default import default_recipe
     from mulligan.training.budget import Budget
 
     print(json.dumps(default_recipe((32, 32, 3), 50_000, Budget(None, 600.0)).to_json(), indent=2))

@@ -47,8 +47,8 @@ def experience_export(
     experience: Place = None,
 ) -> None:
     """Write everything into one portable file."""
-    from mulligan.meta.experience import own_place
     from mulligan.meta.store.exchange import read, write_file
+    from mulligan.meta.store.experience import own_place
 
     write_file(out, read(experience or own_place()))
     print(out)
@@ -71,8 +71,8 @@ def experience_merge(
     experience: Place = None,
 ) -> None:
     """Add what other experiences hold; what is known stays as it is."""
-    from mulligan.meta.experience import Experience
     from mulligan.meta.store.exchange import merge, read
+    from mulligan.meta.store.experience import Experience
 
     added = [read(place) for place in places]  # before anything is written
     target = Experience(experience)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mulligan.errors import UsageError
 from mulligan.game.state import pixels
-from mulligan.meta.recipes.default import default_recipe
+from mulligan.meta.space.default import default_recipe
 from mulligan.networks.keras import KerasNetwork, hand_back, settled
 from mulligan.networks.keras_models import adopt, import_keras
 from mulligan.recipe import Recipe

@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def few_fakes() -> Iterator[None]:
     """Runs are judged by fewer samples: most of the time of a small run is judging."""
-    from mulligan.meta.gather import trial
+    from mulligan.meta.collect import trial
     from mulligan.training import evaluation
 
     with pytest.MonkeyPatch.context() as patch:

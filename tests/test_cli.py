@@ -18,7 +18,7 @@ from trials import some
 import mulligan
 from mulligan import cli
 from mulligan.errors import Interrupted, MulliganError, UsageError
-from mulligan.meta.recipes.default import default_recipe
+from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
@@ -356,8 +356,8 @@ def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
 
 
 def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_command, tmp_path):
-    from mulligan.meta.experience import Experience
     from mulligan.meta.store.exchange import merge
+    from mulligan.meta.store.experience import Experience
 
     own, other, file = (tmp_path / name for name in ("own.db", "other.db", "x.jsonl.gz"))
     merge(Experience(own), some([0, 1]))

@@ -18,13 +18,20 @@ import numpy as np
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
 from mulligan.game.state import pixels
-from mulligan.meta import race
-from mulligan.meta.contest.advice import Advice, advise
-from mulligan.meta.contest.outcome import remember
-from mulligan.meta.experience import NONE, own_place
-from mulligan.meta.race import Arm
-from mulligan.meta.recipes.default import default_recipe
-from mulligan.meta.weights.few_images import Beginning, beginning, read_players, recipe_from, unsplit, write_players
+from mulligan.meta.initialisation.few_images import (
+    Beginning,
+    beginning,
+    read_players,
+    recipe_from,
+    unsplit,
+    write_players,
+)
+from mulligan.meta.race import race
+from mulligan.meta.race.race import Arm
+from mulligan.meta.race.record_run import remember
+from mulligan.meta.race.warm_start import Advice, advise
+from mulligan.meta.space.default import default_recipe
+from mulligan.meta.store.experience import NONE, own_place
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
@@ -62,7 +69,7 @@ class Options:
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
-      allocation: how a race shares out the budget: a name in `meta.contest.allocation.ALLOCATIONS`.
+      allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
       listener: receives every event as it happens.
     """
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mulligan.meta.experience import Experience, own_place
-from mulligan.meta.gather.executors import executor
-from mulligan.meta.gather.worker import Duty, Listener
+from mulligan.meta.collect.executors import executor
+from mulligan.meta.collect.worker import Duty, Listener
+from mulligan.meta.store.experience import Experience, own_place
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task
 
-IMAGES = 32_000  # of the yardstick, that a short trial lasts: see `meta.gather.trial`
+IMAGES = 32_000  # of the yardstick, that a short trial lasts: see `meta.collect.trial`
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Lessons:
       sources: as `tasks.families.read_family` takes them.
       seconds: after which no trial begins; those under way are brought to their end.
       place: of the experience; None for the user's own.
-      workers: a number of processes, or a Ray cluster's address: see `meta.gather.executors.executor`.
+      workers: a number of processes, or a Ray cluster's address: see `meta.collect.executors.executor`.
       images: length of a short trial, in images of the yardstick.
       size: side that all images are resampled to.
       trials: that each worker does at most.

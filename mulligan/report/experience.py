@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.files import replace_file
-from mulligan.meta.forecast.findings import Findings, Importance, Standing, findings
+from mulligan.meta.predict.findings import Findings, Importance, Standing, findings
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.overview import summaries
 from mulligan.recipe import Recipe

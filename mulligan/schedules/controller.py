@@ -3,7 +3,7 @@
 The log of each factor moves at a velocity, in nats a budget, that a small network makes of the features below. With all
 weights at zero but the bias, velocities are constant: the article's `eta0 * exp(-eta1 * t)` is the simplest member.
 How a controller is called while training is in `mulligan.schedules.learned`; how one is learned in
-`mulligan.meta.schedule`.
+`mulligan.meta.schedule_learning.learn_schedule`.
 """
 
 from __future__ import annotations

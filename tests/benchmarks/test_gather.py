@@ -4,10 +4,10 @@ from itertools import islice
 
 from benchmarks.design import SMALL, by_hand, rows, step
 from benchmarks.gather import wanted
-from mulligan.meta.experience import Experience
-from mulligan.meta.gather.curriculum import limits
-from mulligan.meta.recipes.default import textbook_recipe
-from mulligan.meta.recipes.footprint import refusal
+from mulligan.meta.collect.proposals import limits
+from mulligan.meta.space.cost import refusal
+from mulligan.meta.space.default import textbook_recipe
+from mulligan.meta.store.experience import Experience
 from mulligan.tasks.images import read_task
 
 

@@ -12,11 +12,11 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
 from benchmarks.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
 from mulligan.errors import MulliganError
-from mulligan.meta.contest.allocation import Standing, ftrl
-from mulligan.meta.forecast.curves import flops_at, handmade_for
-from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.prior import PRIORS, Question
+from mulligan.meta.predict.curves import flops_at, handmade_for
+from mulligan.meta.predict.prior import PRIORS, Question
+from mulligan.meta.race.allocation import Standing, ftrl
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.live import Live, run
 from benchmarks.replay import in_turn
 from benchmarks.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
-from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task

@@ -8,10 +8,10 @@ import pytest
 from benchmarks.cases import Case, arms_of, held_out, judged
 from benchmarks.replay import in_turn, replay
 from benchmarks.yardsticks import best_single, yards, yardsticks
-from mulligan.meta.forecast.curves import handmade_for
-from mulligan.meta.gather.trial import budget_flops
+from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.recipes.default import textbook_recipe
+from mulligan.meta.predict.curves import handmade_for
+from mulligan.meta.space.default import textbook_recipe
 from mulligan.meta.store.exchange import Records
 
 GOOD, RARE = made_up.recipe(3e-3), made_up.recipe(5e-3)

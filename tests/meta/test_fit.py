@@ -9,12 +9,12 @@ import pytest
 from made_up import write_experience
 
 from mulligan.errors import UsageError
-from mulligan.meta.contest.advice import Advice, advise
-from mulligan.meta.contest.outcome import trials
-from mulligan.meta.experience import NONE, Experience
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.meta.race import Arm
+from mulligan.meta.race.race import Arm
+from mulligan.meta.race.record_run import trials
+from mulligan.meta.race.warm_start import Advice, advise
 from mulligan.meta.store.exchange import read
+from mulligan.meta.store.experience import NONE, Experience
 from mulligan.meta.store.record import DONE, FAILED
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.report.page import write_report
@@ -178,7 +178,7 @@ OPEN: list[sqlite3.Connection] = []
 
 @pytest.mark.parametrize("make", [damaged, newer, locked, unreachable])
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
-    monkeypatch.setattr("mulligan.meta.experience.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("mulligan.meta.store.experience.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
     generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
     [advice] = [event for event in told if event["kind"] == "advice"]

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.meta.experience import Experience
-from mulligan.meta.gather import trial as trial_module
-from mulligan.meta.gather.curriculum import LONGER_SEED, recipe_at, wanted
-from mulligan.meta.gather.executors import RayCluster, executor
-from mulligan.meta.gather.trial import Assignment, budget_flops, looks, pool, run_trial
-from mulligan.meta.gather.worker import assignment_of
+from mulligan.meta.collect import trial as trial_module
+from mulligan.meta.collect.executors import RayCluster, executor
+from mulligan.meta.collect.proposals import LONGER_SEED, recipe_at, wanted
+from mulligan.meta.collect.trial import Assignment, budget_flops, looks, pool, run_trial
+from mulligan.meta.collect.worker import assignment_of
 from mulligan.meta.learn import Lessons, learn
-from mulligan.meta.recipes.default import default_recipe, handmade_recipe, textbook_recipe
-from mulligan.meta.recipes.footprint import footprint
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
+from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, Point, Trial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.collection import Collection
@@ -40,7 +40,7 @@ def digits():
 def tiny_recipes(monkeypatch):
     """A sequence of recipes that compile at once."""
     sequence = [Recipe(SMALL, batch=batch) for batch in (16, 32, 64)]
-    monkeypatch.setattr("mulligan.meta.gather.curriculum.recipe_at", lambda index, task, images: sequence[index % 3])
+    monkeypatch.setattr("mulligan.meta.collect.proposals.recipe_at", lambda index, task, images: sequence[index % 3])
 
 
 def fake(assignment: Assignment, kid: float | None, status: str = DONE) -> Trial:
@@ -198,7 +198,7 @@ def test_a_killed_learner_leaves_its_trial_to_the_next(tmp_path, monkeypatch):
     assert not list(experience.problems())
     assert experience.taken() <= {each.assignment for each in experience.trials()}
     told = []
-    monkeypatch.setattr("mulligan.meta.gather.worker.Experience", lambda place: experience)
+    monkeypatch.setattr("mulligan.meta.collect.worker.Experience", lambda place: experience)
     monkeypatch.setattr("mulligan.meta.learn.Experience", lambda place: experience)
     before = len(list(experience.trials()))
     learn(Lessons(["digits/1"], 600.0, place, images=1000, trials=1), told.append)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mulligan.errors import MulliganError
 from mulligan.files import replace_file
-from mulligan.meta.experience import Experience, own_place
+from mulligan.meta.store.experience import Experience, own_place
 from mulligan.meta.store.record import TaskRecord, Trial, digest
 
 FORMAT = 1

@@ -70,7 +70,7 @@ class Trial:
       task: id of the task.
       recipe_json: the recipe as it was written, whatever version wrote it.
       seed: of weights and batches.
-      budget: operations that it was given (`meta.recipes.footprint` counts them).
+      budget: operations that it was given (`meta.space.cost` counts them).
       status: DONE, or FAILED with the `reason`; a done trial may have one too, such as a limit of time.
       cost: `images`, `flops`, `seconds` in all; of these `training_seconds`, `evaluation_seconds`, and
         `compile_seconds` (little where the program was kept on disk); and `training_cpu_seconds`, for machines that do

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from trials import some
 
 from mulligan.errors import MulliganError
-from mulligan.meta.experience import Experience
 from mulligan.meta.store import exchange
 from mulligan.meta.store.exchange import (
     Records,
@@ -22,6 +21,7 @@ from mulligan.meta.store.exchange import (
     remembered,
     write_file,
 )
+from mulligan.meta.store.experience import Experience
 
 
 def experience(path, *added: Records) -> Experience:

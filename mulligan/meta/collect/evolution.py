@@ -1,0 +1,110 @@
+"""Recipes bred from those that did well, on several tasks at once.
+
+Regularised evolution (Real et al. 2019, arXiv 1802.01548) with many tasks as the judge: a recipe's rank on a task is
+the share of the recipes tried there, after equal operations, that did better; its fitness is the mean over tasks, with
+a place in the middle for those that are yet to come. Parents win small tournaments among the youngest recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mulligan.meta.space.space import Space
+from mulligan.meta.store.record import DONE, Trial
+from mulligan.recipe import Recipe
+
+YOUNG = 100  # recipes that may become parents: the last ones tried
+TOURNAMENT = 5  # of them, of which the best is a parent
+CROSSED = 0.3  # share of the children that have two parents
+FRESH = 0.1  # share of the new recipes that have none
+DOUBT = 2.0  # tasks on which a recipe is taken to have done middling, besides those where it was tried
+PROMISING = 0.35  # mean rank up to which a recipe is tried on further tasks
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe that was tried.
+
+    Attributes:
+      ranks: for each task where it was tried, the share of the other recipes that did better.
+      born: when it was first tried.
+    """
+
+    recipe: Recipe
+    ranks: Mapping[str, float]
+    born: str
+
+    @property
+    def fitness(self) -> float:
+        """0 (the best everywhere) to 1; 0.5 where nothing is known."""
+        return (sum(self.ranks.values()) + DOUBT / 2) / (len(self.ranks) + DOUBT)
+
+
+def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[Candidate]:
+    """All recipes with a trial of the given operations on each task, in the order in which they were first tried.
+
+    Args:
+      budgets: task to operations; other trials are left out.
+    """
+    losses: dict[str, dict[Recipe, list[float]]] = {task: {} for task in budgets}
+    born: dict[Recipe, str] = {}
+    for trial in trials:
+        if budgets.get(trial.task) == trial.budget:
+            losses[trial.task].setdefault(trial.recipe, []).append(loss(trial))
+            born[trial.recipe] = min(born.get(trial.recipe, trial.finished), trial.finished)
+    ranks: dict[Recipe, dict[str, float]] = {recipe: {} for recipe in born}
+    for task, of_task in losses.items():
+        for recipe, rank in zip(of_task, _ranks([float(np.mean(each)) for each in of_task.values()]), strict=True):
+            ranks[recipe][task] = rank
+    ordered = sorted(born, key=lambda recipe: (born[recipe], recipe.hash()))
+    return [Candidate(recipe, ranks[recipe], born[recipe]) for recipe in ordered]
+
+
+def loss(trial: Trial) -> float:
+    """KID at the end; infinite where the trial failed."""
+    kid = trial.curve[-1].figures["kid"] if trial.status == DONE and trial.curve else None
+    return float("inf") if kid is None else kid
+
+
+def promising(known: Sequence[Candidate], task: str) -> list[Recipe]:
+    """Recipes that were not tried on `task` and did well elsewhere, the best first."""
+    chosen = [each for each in known if task not in each.ranks and each.fitness <= PROMISING]
+    return [each.recipe for each in sorted(chosen, key=lambda each: each.fitness)]
+
+
+def child(known: Sequence[Candidate], rng: np.random.Generator, affordable: Callable[[Recipe], bool]) -> Recipe:
+    """A new recipe that can be trained: mutated, crossed, or now and then drawn from the whole space."""
+    space, young = Space(), known[-YOUNG:]
+    old = {each.recipe for each in known}
+    while True:
+        bred = _bred(space, young, rng)
+        if bred not in old and affordable(bred):
+            return bred
+
+
+def _bred(space: Space, young: Sequence[Candidate], rng: np.random.Generator) -> Recipe:
+    if not young or rng.random() < FRESH:
+        return space.sample(rng)
+    recipe = _parent(young, rng)
+    if rng.random() < CROSSED:
+        recipe = space.cross(recipe, _parent(young, rng), rng)
+    for _ in range(rng.geometric(0.5)):
+        recipe = space.mutate(recipe, rng)
+    return recipe
+
+
+def _parent(young: Sequence[Candidate], rng: np.random.Generator) -> Recipe:
+    entrants = [young[index] for index in rng.integers(len(young), size=TOURNAMENT)]
+    return min(entrants, key=lambda each: each.fitness).recipe
+
+
+def _ranks(losses: Sequence[float]) -> list[float]:
+    """For each loss the share of the others that are less, where equal ones count half."""
+    values = np.array(losses)
+    others = max(len(values) - 1, 1)
+    less = (values[:, None] > values).sum(axis=1)
+    equal = (values[:, None] == values).sum(axis=1) - 1
+    return ((less + equal / 2) / others).tolist() if len(values) > 1 else [0.5] * len(values)

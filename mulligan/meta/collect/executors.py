@@ -1,0 +1,185 @@
+"""Where workers run: in this process, in several, or on a Ray cluster. All do the same work (`meta.collect.worker`)."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import queue
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+from mulligan.errors import MulliganError, UsageError
+from mulligan.meta.collect.worker import Duty, Listener, new_name, work
+
+RESTARTS = 20  # of workers that died, or came back with nothing
+TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind
+CORES_A_WORKER = 1  # of a Ray cluster: two workers of one core each do as much as one of two
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Somewhere to work."""
+
+    def run(self, duty: Duty, tell: Listener) -> None:
+        """Works until the duty's time is up; `tell` hears, in this process, of every trial that ended.
+
+        Workers that die are replaced, a few times.
+        """
+        ...
+
+
+def executor(workers: str, place: str) -> Executor:
+    """The executor that `workers` names.
+
+    Args:
+      workers: a number of processes that share this machine's cores (with 1 it is this process); `ray` for a cluster of
+        Ray's that is known to this machine, or else one of its own; `ray://HOST:PORT` for one elsewhere.
+      place: of the experience, which workers elsewhere must be able to reach.
+
+    Raises:
+      UsageError: it names none, or workers elsewhere are to write into a file here.
+
+    Example:
+      >>> executor("3", "mine.db")
+      Processes(workers=3)
+    """
+    if workers.isdecimal() and int(workers) > 0:
+        return Here() if int(workers) == 1 else Processes(int(workers))
+    if workers != "ray" and not workers.startswith("ray://"):
+        raise UsageError(f"{workers!r} says nothing about workers: give a number, ray, or ray://HOST:PORT.")
+    if workers != "ray" and "://" not in place:
+        raise UsageError(
+            f"workers on {workers} cannot write into {place}: give --experience the URL of a database that they reach."
+        )
+    return RayCluster(None if workers == "ray" else workers)
+
+
+@dataclass(frozen=True)
+class Here:
+    """One worker: this process."""
+
+    def run(self, duty: Duty, tell: Listener) -> None:
+        work(duty, new_name(), tell)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Workers side by side, each on its share of the cores."""
+
+    workers: int
+
+    def run(self, duty: Duty, tell: Listener) -> None:
+        _in_processes(duty, self.workers, tell)
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A worker for every core of a cluster; `address` None is one known to this machine, or one of its own."""
+
+    address: str | None
+
+    def run(self, duty: Duty, tell: Listener) -> None:
+        try:
+            import ray  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise MulliganError("workers on a Ray cluster need Ray: pip install 'mulligan[ray]'.") from error
+        try:
+            ray.init(address=self.address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise MulliganError(f"no Ray cluster answers at {self.address}: {error}") from error
+        try:
+            _on_cluster(ray, duty, tell)
+        finally:
+            ray.shutdown()
+
+
+def _on_cluster(ray: Any, duty: Duty, tell: Listener) -> None:
+    """Tasks of one trial each, as many at a time as there are cores."""
+    remote = ray.remote(num_cpus=CORES_A_WORKER, max_retries=0, max_calls=TRIALS_A_PROCESS)(_one_trial)
+    shared = ray.put(replace(duty, trials=1))
+    slots = max(int(ray.cluster_resources().get("CPU", 1)) // CORES_A_WORKER, 1)
+    left = math.inf if duty.trials is None else duty.trials
+    running = {remote.remote(shared): left for _ in range(slots if left else 0)}
+    fruitless = 0
+    while running:
+        [ended], _ = ray.wait(list(running))
+        left = running.pop(ended)
+        told = _told(ray, ended)
+        for event in told:
+            tell(event)
+        left -= len(told)
+        fruitless += not told
+        if left > 0 and fruitless <= RESTARTS and time.time() < duty.until:
+            running[remote.remote(shared)] = left
+
+
+def _told(ray: Any, ended: Any) -> list[dict[str, Any]]:
+    """What a task came to; nothing where its worker died, whose trial another will claim."""
+    try:
+        return ray.get(ended)
+    except ray.exceptions.WorkerCrashedError:
+        return []
+
+
+def _one_trial(duty: Duty) -> list[dict[str, Any]]:
+    """What happened; nothing where the time was up."""
+    told: list[dict[str, Any]] = []
+    work(duty, new_name(), told.append)
+    return told
+
+
+def _in_processes(duty: Duty, workers: int, tell: Listener) -> None:
+    """Runs workers side by side, and new ones in place of those that die."""
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    start = partial(_start, context, duty, events)
+    cores = _shares(workers)
+    running = {index: start(cores[index]) for index in range(workers)}
+    restarts = 0
+    try:
+        while running:
+            try:
+                tell(events.get(timeout=0.5))
+                continue
+            except queue.Empty:
+                pass
+            for index, process in list(running.items()):
+                if process.is_alive():
+                    continue
+                del running[index]
+                restarts += process.exitcode != 0
+                more = process.exitcode != 0 or duty.trials is None
+                if more and restarts <= RESTARTS and time.time() < duty.until:
+                    running[index] = start(cores[index])
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+
+
+def _start(context: Any, duty: Duty, events: Any, cores: Sequence[int]) -> Any:
+    process = context.Process(target=_work_on, args=(duty, list(cores), events), daemon=True)
+    process.start()
+    return process
+
+
+def _work_on(duty: Duty, cores: list[int], events: Any) -> None:
+    """What a process does: XLA sizes its threads by the cores that it may use when it is first called."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    work(replace(duty, trials=duty.trials or TRIALS_A_PROCESS), new_name(), events.put)
+
+
+def _shares(workers: int) -> list[Sequence[int]]:
+    """The cores of each worker; none where they cannot be shared out."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < workers:
+        return [()] * workers
+    return [cores[index::workers] for index in range(workers)]

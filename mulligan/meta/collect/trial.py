@@ -1,0 +1,280 @@
+"""One trial: a recipe trained on a task for a fixed number of operations, and its curve.
+
+Nothing is saved on the way and nothing is rescued: what the recipe does by itself is what is to be learned. Its curve
+is taken at numbers of operations that are the same for all recipes on images of one shape, so that curves can be
+compared; a longer trial of the same recipe and seed goes through the same points.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.errors import MulliganError
+from mulligan.game.state import Data, GanState, initial_state
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.space import VERSION
+from mulligan.meta.store.record import DONE, FAILED, Point, Trial
+from mulligan.metrics.score import Reference, quick, quick_of_features
+from mulligan.networks.architecture import build
+from mulligan.networks.layers import ImageShape
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.tasks.task import Task
+from mulligan.training.engine import Engine, Sampler, compile_engine, make_game
+from mulligan.training.evaluation import Evaluator
+from mulligan.types import Key, Pytree
+
+YARDSTICK = Recipe(  # never changes: budgets are counted in images of it
+    architecture=Architecture(gen_width=16, disc_width=16), hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3)
+)
+FIRST_LOOK = 1000  # images of the yardstick
+GROWTH = 2**0.5  # from one look to the next
+MOST_IMAGES = 16  # times those of the yardstick, that a cheaper recipe sees
+POOL, POOL_BYTES = 65_536, 2**27  # images on the device, at most
+CHUNKS = 4  # between two looks, at least: after each it is checked that all is well
+REALS, FAKES = 1000, 500  # images that a look compares: half of what a run's do, for a third of the time
+PROGRAMS = 16  # compiled at a time: some 10 MB each
+METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be tried: `images` of the yardstick fix the operations that the recipe may take."""
+
+    task: Task
+    recipe: Recipe
+    seed: int
+    images: int
+    seconds: float = 600.0  # limit of the training time
+
+    @property
+    def classes(self) -> int:
+        return len(self.task.classes or ())
+
+    @property
+    def budget(self) -> float:
+        """Operations."""
+        return budget_flops(self.task.shape, self.images)
+
+    @property
+    def step_nimg(self) -> int:
+        return self.recipe.batch * self.recipe.disc_steps
+
+
+def budget_flops(shape: ImageShape, images: int) -> float:
+    """The operations with which the yardstick sees `images` images of this shape."""
+    return footprint(YARDSTICK, shape).flops_per_image * images
+
+
+def looks(images: int) -> list[float]:
+    """When a trial is evaluated, in images of the yardstick.
+
+    Example:
+      >>> [round(look) for look in looks(4000)]
+      [1000, 1414, 2000, 2828, 4000]
+    """
+    number = round(np.log(images / FIRST_LOOK) / np.log(GROWTH))
+    return [images / GROWTH**back for back in range(max(number, 0), -1, -1)]
+
+
+def run_trial(assignment: Assignment) -> Trial:
+    """Trains, evaluates on the validation split, and tells how it went. A failure is a trial too."""
+    began = time.monotonic()
+    course = Course(assignment)
+    for look in looks(assignment.images):
+        if course.advance(look) is None:
+            break
+    return Trial(
+        task=assignment.task.hash,
+        recipe_json=assignment.recipe.to_json(),
+        seed=assignment.seed,
+        budget=assignment.budget,
+        status=course.status,
+        reason=course.reason,
+        cost=course.cost() | {"seconds": round(time.monotonic() - began, 3)},
+        curve=tuple(course.curve),
+        code=version("mulligan"),
+        space=VERSION,
+        device=device(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+class _Equipment(NamedTuple):
+    """What a trial trains with, and is judged by."""
+
+    data: Data
+    engine: Engine
+    evaluator: Evaluator
+
+
+class Course:
+    """A trial on its way.
+
+    Attributes:
+      curve: points so far.
+      gen: the averaged generator of the last of them, until training goes on.
+      status, reason: as in a `Trial`.
+    """
+
+    def __init__(self, assignment: Assignment):
+        self.assignment = assignment
+        self.curve: list[Point] = []
+        self.gen: Pytree = None
+        self.status = DONE
+        self.reason: str | None = None
+        self.flops_per_image = 0.0
+        self.nimg = 0
+        self.seconds = self.cpu_seconds = self.compile_seconds = self.evaluation_seconds = 0.0
+        self._equipment: _Equipment | None = None
+
+    def advance(self, look: float) -> Point | None:
+        """Trains on for as many operations as the yardstick takes for `look` images in all, and evaluates.
+
+        None where it cannot go on; `reason` says why.
+        """
+        try:
+            equipment = self._equipment = self._equipment or self._begin()
+            self._state = self._train(equipment, self._state, self._images(look))
+            return None if self.reason else self._look(equipment)
+        except MulliganError as error:
+            self.status, self.reason = FAILED, str(error)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            self.status, self.reason = FAILED, f"the device gave up: {str(error).splitlines()[0]}"
+        return None
+
+    def _begin(self) -> _Equipment:
+        assignment, recipe, task = self.assignment, self.assignment.recipe, self.assignment.task
+        self.flops_per_image = footprint(recipe, task.shape, assignment.classes).flops_per_image
+        began = time.monotonic()
+        data = pool(task, assignment.classes > 0)
+        game = make_game(recipe, task.shape, assignment.classes, float(self._images(assignment.images)))
+        programs = _programs(_static(recipe), task.shape, assignment.classes, data.images.shape[0])
+        state = programs.start(jax.random.key(assignment.seed), recipe.hyperparameters)
+        self._state = state._replace(schedule=game.schedule.init(recipe.hyperparameters))
+        evaluator = replace(_judge(task), sampler=programs.sampler)
+        self.compile_seconds = time.monotonic() - began
+        return _Equipment(data, programs.engine, evaluator)
+
+    def _images(self, look: float) -> int:
+        """Images that this recipe sees for the operations of `look` images of the yardstick."""
+        affordable = budget_flops(self.assignment.task.shape, 1) * look / self.flops_per_image
+        return int(min(affordable, MOST_IMAGES * look))
+
+    def _train(self, equipment: _Equipment, state: GanState, until: int) -> GanState:
+        """Trains on until so many images were seen."""
+        steps = max(1, round((until - self.nimg) / self.assignment.step_nimg))
+        for part in _parts(steps, CHUNKS):
+            began, busy = time.monotonic(), time.process_time()
+            state, info = equipment.engine.chunk(state, equipment.data, part)
+            finite = bool(info.finite)  # waits for the chunk
+            self.seconds += time.monotonic() - began
+            self.cpu_seconds += time.process_time() - busy
+            self.nimg += part * self.assignment.step_nimg
+            if not finite:
+                self.status = FAILED
+                self.reason = f"a loss or a weight was no longer finite after {self.nimg:,} images"
+                break
+            if self.seconds > self.assignment.seconds:
+                self.reason = f"stopped at the limit of {self.assignment.seconds:g} s"
+                break
+        return state
+
+    def _look(self, equipment: _Equipment) -> Point:
+        began = time.monotonic()
+        averages = equipment.engine.game.averager.value(self._state.averages)
+        self.gen = next(iter(averages.values()), self._state.gen)
+        judge = equipment.evaluator
+        scores = quick_of_features(judge.reference, judge.reference.embedding(judge.fakes(self.gen, FAKES)))
+        self.evaluation_seconds += time.monotonic() - began
+        figures = {name: scores[name] for name in METRICS}
+        point = Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures)
+        self.curve.append(point)
+        return point
+
+    def cost(self) -> dict[str, float]:
+        return {
+            "images": self.nimg,
+            "flops": self.nimg * self.flops_per_image,
+            "training_seconds": round(self.seconds, 3),
+            "training_cpu_seconds": round(self.cpu_seconds, 3),
+            "compile_seconds": round(self.compile_seconds, 3),
+            "evaluation_seconds": round(self.evaluation_seconds, 3),
+        }
+
+
+def pool(task: Task, labelled: bool) -> Data:
+    """The training images, repeated or cut to a number that depends on their shape alone.
+
+    So one compiled program serves all tasks of a shape. Repeated over and over, each image is drawn nearly as often
+    as any other.
+    """
+    size = min(POOL, POOL_BYTES // int(np.prod(task.shape)))
+    train = task.train.take(np.random.default_rng(0).permutation(len(task.train))[:size])
+    rows = np.resize(np.arange(len(train.images)), size)
+    labels = jnp.asarray(train.labels[rows]) if labelled and train.labels is not None else None
+    return Data(jnp.asarray(train.images[rows]), labels)
+
+
+def device() -> str:
+    """What a trial runs on, in a word or two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    kind = jax.devices()[0].device_kind
+    return f"{kind}, {cores} cores" if jax.default_backend() == "cpu" else kind
+
+
+class _Programs(NamedTuple):
+    """What all recipes share that differ by hyperparameters and schedules alone."""
+
+    start: Callable[[Key, Hyperparameters], GanState]
+    engine: Engine
+    sampler: Sampler
+
+
+def _static(recipe: Recipe) -> Recipe:
+    """The recipe without what is traced."""
+    return replace(recipe, hyperparameters=Hyperparameters(), schedules=())
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _programs(static: Recipe, shape: ImageShape, classes: int, images: int) -> _Programs:
+    """Compiles for a pool of `images` images; every program has run once, so that timings are of training alone."""
+    game = make_game(static, shape, classes, 1.0)
+
+    def make(key: Key, hyperparameters: Hyperparameters) -> GanState:
+        network_key, game_key = jax.random.split(key)
+        networks = build(static.architecture, shape, classes, network_key)
+        return initial_state(game, networks.gen, networks.disc, hyperparameters, game_key)
+
+    start = jax.jit(make)
+    state = start(jax.random.key(0), static.hyperparameters)
+    labels = jnp.zeros(images, jnp.int32) if classes else None
+    engine = compile_engine(game, state, Data(jnp.zeros((images, *shape), jnp.uint8), labels))
+    sampler = Sampler.make(static.architecture, classes)
+    sampler(state.gen, sampler.latents(1, 0))
+    return _Programs(start, engine, sampler)
+
+
+@lru_cache(maxsize=64)
+def _judge(task: Task) -> Evaluator:
+    """An evaluator whose real images are embedded once for all trials on a task in this process."""
+    made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
+    reference = Reference(made.reference.embedding, made.reference.features[:REALS])
+    quick(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every look runs
+    return replace(made, reference=reference)
+
+
+def _parts(steps: int, parts: int) -> Iterator[int]:
+    """`steps` in `parts` parts as equal as can be; empty ones are left out."""
+    edges = np.linspace(0, steps, parts + 1).round().astype(int)
+    return (int(part) for part in np.diff(edges) if part)

@@ -1,0 +1,121 @@
+"""One worker of those that fill the experience: claims the next assignment there, does it, and writes how it went.
+
+Workers share nothing but the experience. So they may be killed at any instant, and more may be started, here or on
+another machine with the same database.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mulligan.errors import MulliganError
+from mulligan.meta.collect.proposals import wanted
+from mulligan.meta.collect.trial import Assignment, budget_flops, run_trial
+from mulligan.meta.store.experience import LEASE_SECONDS, Experience
+from mulligan.meta.store.record import assignment
+from mulligan.tasks.task import Task
+from mulligan.training.device import cache_programs
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a worker does: trials on `tasks` until a time in seconds since 1970, `trials` of them at most."""
+
+    place: str
+    tasks: tuple[Task, ...]
+    until: float
+    images: int
+    trials: int | None
+
+
+def work(duty: Duty, worker: str, tell: Listener) -> None:
+    """One worker: claims, tries, writes, until the time is up."""
+    cache_programs()
+    experience = Experience(duty.place)
+    try:
+        for _ in range(duty.trials) if duty.trials is not None else iter(int, 1):
+            over = time.time() >= duty.until or _orphaned()
+            chosen = None if over else _claimed(experience, duty, worker)
+            if chosen is None:
+                return
+            name = assignment_of(chosen)
+            with _kept_alive(experience, name, worker):
+                trial = run_trial(chosen)
+            if experience.finish(trial, name, worker):
+                last = trial.curve[-1].figures["kid"] if trial.curve else None
+                tell(
+                    {
+                        "kind": "trial",
+                        "task": chosen.task.name,
+                        "recipe": chosen.recipe.hash(),
+                        "seed": chosen.seed,
+                        "status": trial.status,
+                        "reason": trial.reason,
+                        "kid": last,
+                        **trial.cost,
+                    }
+                )
+    finally:
+        experience.release(worker)
+
+
+def _claimed(experience: Experience, duty: Duty, worker: str) -> Assignment | None:
+    """The most wanted assignment of the task that has had the least, now claimed."""
+    while True:
+        taken, counts = experience.taken(), experience.counts()
+        fewest = min(duty.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
+        if fewest is None:
+            return None
+        budgets = {task.hash: budget_flops(task.shape, duty.images) for task in duty.tasks}
+        ended = list(experience.trials())
+        possible = wanted(fewest, duty.images, ended, budgets)
+        chosen = next(each for each in possible if assignment_of(each) not in taken)
+        if experience.claim(assignment_of(chosen), fewest.hash, worker):
+            return chosen
+
+
+def assignment_of(chosen: Assignment) -> str:
+    return assignment(chosen.task.hash, chosen.recipe, chosen.seed, chosen.budget)
+
+
+@contextmanager
+def _kept_alive(experience: Experience, name: str, worker: str) -> Iterator[None]:
+    """Renews a claim from another thread while its trial runs."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_SECONDS / 4):
+            try:
+                experience.renew(name, worker)
+            except MulliganError:  # busy for a moment: the lease outlasts a few of these
+                continue
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _orphaned() -> bool:
+    """Whether this is a worker's process, and the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
+def new_name() -> str:
+    """A worker's name, that no other ever has."""
+    return f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:8]}"

@@ -1,0 +1,117 @@
+"""Few images in `fit`: whether learned initial weights should help, and the players that a run starts from.
+
+The rule is plain: there are at most `FEW` training images, none of them labelled; they have the shape that the weights
+were learned on; and they look like what was learned, ink on a plain ground: grey, with most pixels of one colour.
+Garments, with half of them, were worse off. Where the ground is dark the weights are taken in negative.
+docs/few-images.md says what was measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.errors import MulliganError, UsageError
+from mulligan.game.gradients import Players
+from mulligan.game.state import Data
+from mulligan.meta.initialisation.adaptation import adapt
+from mulligan.meta.initialisation.pretrained import Start, fitted, inner_of, mirrored, read_start, shipped_start
+from mulligan.networks.architecture import build
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training import checkpoint
+from mulligan.training.run import RunFolder
+from mulligan.types import Pytree
+
+FEW = 50  # training images, up to which learned initial weights are used without being asked for
+GROUND = 0.7  # share of the pixels with the most frequent colour, from which on images are ink on a ground
+NONE = "none"  # in place of a file: fresh weights
+PLAYERS = "players.safetensors"  # in a run folder: what it started from
+
+
+class Beginning(NamedTuple):
+    """Learned weights that suit a task, and a sentence on that."""
+
+    start: Start
+    text: str
+
+
+def beginning(task: Task, wanted: str | None) -> Beginning | None:
+    """The learned weights to start a run from; None for fresh ones.
+
+    Args:
+      wanted: a file; `NONE`; None for what is shipped, where the rule above holds.
+
+    Raises:
+      UsageError: a file was asked for, and the task has labels.
+      MulliganError: the file cannot be used, or nothing in it fits.
+    """
+    if wanted == NONE:
+        return None
+    if wanted is None:
+        shipped = shipped_start()
+        if shipped is None or not _suits(task):
+            return None
+        start = read_start(shipped)
+        return _beginning(start, task) if start.shape == task.shape else None
+    if task.classes is not None:
+        raise UsageError("initial weights are of networks without classes: leave out --labels or --init.")
+    return _beginning(read_start(Path(wanted)), task)
+
+
+def _suits(task: Task) -> bool:
+    seen = task.descriptor
+    plain = seen["colourfulness"] == 0 and seen["background"] >= GROUND
+    return task.classes is None and len(task.train) <= FEW and plain
+
+
+def _beginning(start: Start, task: Task) -> Beginning:
+    start, share = fitted(start, task.shape)
+    if share == 0:
+        raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out --init.")
+    if (start.saw["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
+        start = dataclasses.replace(start, learned=mirrored(start.learned))
+    saw = start.saw
+    text = (
+        f"starting from weights learned on {saw['tasks']:,} tasks ({', '.join(saw['sources'])}), "
+        f"{share:.0%} of them fitting, after {start.updates} updates on your {len(task.train)} images"
+    )
+    return Beginning(start, text)
+
+
+def unsplit(task: Task) -> str | None:
+    """What is to be said of a task whose images all train, or None."""
+    if len(task.validation):
+        return None
+    if len(task.train) == 1:
+        return "a single image: it trains, moved and shifted, and there is nothing to tell copies of it by"
+    return f"{len(task.train)} images, too few to keep any back: all of them train, and metrics are taken against them"
+
+
+def recipe_from(start: Start, recipe: Recipe) -> Recipe:
+    """A recipe with the networks that the weights are of."""
+    return dataclasses.replace(recipe, architecture=start.recipe.architecture)
+
+
+def write_players(folder: RunFolder, start: Start, task: Task, seed: int) -> None:
+    """Adapts the learned weights to the training images, and writes what the run starts from into its folder."""
+    support = Data(jnp.asarray(task.train.sample(FEW, seed=seed)))
+    inner = inner_of(start.recipe, task.shape, start.updates)
+    players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players)):
+        raise MulliganError("the initial weights do not take to these images: leave out --init, or say --init none.")
+    checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(players, "players"), {})
+
+
+def read_players(folder: RunFolder, recipe: Recipe, task: Task) -> tuple[Pytree, Pytree] | None:
+    """What the run in a folder started from, or None where that were fresh weights."""
+    path = folder.path / PLAYERS
+    if not path.is_file():
+        return None
+    blank = Players(*build(recipe.architecture, task.shape, len(task.classes or ()), jax.random.key(0)))
+    return checkpoint.restored(blank, checkpoint.read(path).arrays, "players")

@@ -1,0 +1,56 @@
+"""Outer objectives: how well adapted players do on query images that the inner game never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mulligan.game.gradients import Players
+from mulligan.game.matching import Features, energy_distance
+from mulligan.game.state import Game
+from mulligan.types import Key, Pixels
+
+Eyes = Callable[[Pixels], Features]  # what two sets of images are compared by
+
+
+class Objective(NamedTuple):
+    """`losses(players, query, key)`: what the centre and scale of each player minimise; one number where `shared`."""
+
+    losses: Callable[[Players, Pixels, Key], Players]
+    shared: bool
+
+
+def game_objective(game: Game, fakes: int) -> Objective:
+    """The adapted players' own game, on query images: each player's start is learned against the other's."""
+
+    def losses(players: Players, query: Pixels, key: Key) -> Players:
+        fake = players.gen(jax.random.normal(key, (fakes, game.latent)))
+        real = players.disc(jnp.resize(query, fake.shape))
+        seen = players.disc(fake)
+        return Players(jnp.mean(game.loss.gen(real, seen)), jnp.mean(game.loss.disc(real, seen)))
+
+    return Objective(losses, shared=False)
+
+
+def likeness(eyes: Eyes, latent: int, fakes: int) -> Objective:
+    """The energy distance between `fakes` samples of the adapted generator and the query images, summed over features.
+
+    Args:
+      eyes: fixed features; see `meta.initialisation.features`.
+    """
+
+    def losses(players: Players, query: Pixels, key: Key) -> Players:
+        fake = players.gen(jax.random.normal(key, (fakes, latent)))
+        loss = distance(eyes, query, fake)
+        return Players(loss, loss)
+
+    return Objective(losses, shared=True)
+
+
+def distance(eyes: Eyes, real: Float[Array, "n h w c"], fake: Float[Array, "m h w c"]) -> Float[Array, ""]:
+    """The sum of the energy distances between two sets of images, one for each kind of feature."""
+    return jnp.sum(jnp.stack([energy_distance(a, b) for a, b in zip(eyes(real), eyes(fake), strict=True)]))

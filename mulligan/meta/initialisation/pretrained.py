@@ -1,0 +1,197 @@
+"""Files of learned initial weights: what they hold, which are shipped, and how they are fitted to other networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.errors import MulliganError
+from mulligan.files import make_folder
+from mulligan.game.gradients import Players
+from mulligan.game.penalties import PENALTIES, lazy
+from mulligan.meta.initialisation.adaptation import Initialisation, Inner, regularised, unlearned
+from mulligan.meta.space.net2net import inherit, inherit_scale
+from mulligan.networks.architecture import Networks
+from mulligan.networks.layers import ImageShape
+from mulligan.networks.parameters import named_parameters, with_parameters
+from mulligan.networks.residual import Unfold
+from mulligan.recipe import Architecture, Recipe
+from mulligan.training import checkpoint
+from mulligan.training.engine import make_game
+from mulligan.types import Key, Pytree
+
+FORMAT = 1
+SHIPPED = Path(__file__).resolve().parents[2] / "data"  # holds initial-YYYY-MM-DD.safetensors
+STORED = np.float16  # of weights and scales on disk: their third digit means nothing
+
+
+@dataclass(frozen=True)
+class Start:
+    """Learned initial weights, and the game in which they adapt.
+
+    Attributes:
+      learned: centre and scale.
+      recipe: of the inner game, its rates in units of the scale.
+      shape: of the images that it was learned on.
+      updates: of the inner game.
+      saw: what it was learned from, in plain values: `sources`, `tasks`, `images`, `episodes`, `seconds`,
+        the `curriculum`, and the `descriptor` of its images.
+    """
+
+    learned: Initialisation
+    recipe: Recipe
+    shape: ImageShape
+    updates: int
+    saw: dict[str, Any]
+
+    @property
+    def inner(self) -> Inner:
+        return inner_of(self.recipe, self.shape, self.updates)
+
+
+def inner_of(recipe: Recipe, shape: ImageShape, updates: int) -> Inner:
+    """The inner game of a recipe: FTRL in place of Adam, and penalties that can be differentiated twice."""
+    penalty = lazy(PENALTIES[recipe.penalty](), recipe.penalty_every)
+    game = dataclasses.replace(make_game(recipe, shape, 0, 1.0), optimiser=regularised, penalty=penalty)
+    return Inner(game, recipe.hyperparameters, updates)
+
+
+def write_start(path: Path, start: Start) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+      MulliganError: it cannot be written.
+    """
+    make_folder(path.parent)
+    document = {
+        "format": FORMAT,
+        "recipe": start.recipe.to_json(),
+        "shape": list(start.shape),
+        "updates": start.updates,
+        "saw": start.saw,
+    }
+    arrays = checkpoint.arrays_of(start.learned, "learned")
+    checkpoint.write(path, {name: array.astype(STORED) for name, array in arrays.items()}, document)
+
+
+def read_start(path: Path) -> Start:
+    """Reads what `write_start` wrote.
+
+    Raises:
+      MulliganError: missing, damaged, no such file, or of a newer version.
+    """
+    saved = checkpoint.read(path)
+    document = saved.progress
+    if "saw" not in document:
+        raise MulliganError(f"{path} holds no initial weights: give a file that `mulligan learn --init` wrote.")
+    if document["format"] > FORMAT:
+        raise MulliganError(f"{path} was written by a newer mulligan (format {document['format']}): upgrade it.")
+    recipe = Recipe.from_json(document["recipe"])
+    h, w, c = document["shape"]
+    blank = unlearned(recipe.architecture, (h, w, c), 1.0, jax.random.key(0))
+    arrays = {name: array.astype(np.float32) for name, array in saved.arrays.items()}
+    learned = checkpoint.restored(blank, arrays, "learned")
+    return Start(learned, recipe, (h, w, c), document["updates"], document["saw"])
+
+
+def shipped_start() -> Path | None:
+    """The newest initial weights in the package."""
+    return max(SHIPPED.glob("initial-*.safetensors"), default=None)
+
+
+def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
+    """The start for images of another shape, and the share of its parameters that were learned.
+
+    Layers are paired from the image on: a generator's from the last, a discriminator's from the first. What does not
+    fit is initialised afresh, with the median of the learned scales.
+    """
+    if shape == start.shape:
+        return start, 1.0
+    scale = float(
+        np.exp(np.median(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start.learned.log_scale)])))
+    )
+    fresh = unlearned(start.recipe.architecture, shape, scale, jax.random.key(0))
+    parts = [
+        Players(_paired(new.gen, old.gen, last=True), _paired(new.disc, old.disc, last=False))
+        for new, old in zip(fresh, start.learned, strict=True)
+    ]
+    learned = Initialisation(*parts)
+    kept = jax.tree.map(lambda new, old: new.size * float(new is not old), learned.centre, fresh.centre)
+    share = sum(jax.tree.leaves(kept)) / sum(leaf.size for leaf in jax.tree.leaves(fresh.centre))
+    return dataclasses.replace(start, learned=learned, shape=shape), share
+
+
+def grown(start: Start, architecture: Architecture, added: float, key: Key) -> Initialisation:
+    """What was learned, in larger networks that compute the same and play as these did.
+
+    Args:
+      added: scale of new layers.
+      key: of how channels are repeated.
+
+    Raises:
+      MulliganError: the architectures do not allow it.
+    """
+    before = start.recipe.architecture
+    if before == architecture:
+        return start.learned
+    centre, log_scale = start.learned
+    scale = jax.tree.map(jnp.exp, Networks(*log_scale))
+    moves = inherit_scale(scale, before, architecture, start.shape, key, added)
+    return Initialisation(
+        Players(*inherit(Networks(*centre), before, architecture, start.shape, key)),
+        Players(*jax.tree.map(jnp.log, moves)),
+    )
+
+
+def reaching(learned: Initialisation, times: float) -> Initialisation:
+    """The same start, whose latents count so many times as much: the weights of the generator's first layer."""
+    gen = learned.centre.gen
+    first = gen.layers[0]
+    wider = eqx.tree_at(_latent_weights, first, times * _latent_weights(first))
+    return learned._replace(centre=learned.centre._replace(gen=_with_layers(gen, (wider, *gen.layers[1:]))))
+
+
+def _latent_weights(layer: Any) -> Any:
+    return (layer.amplitudes if isinstance(layer, Unfold) else layer).weight
+
+
+def mirrored(learned: Initialisation) -> Initialisation:
+    """The same game in negative: where the one draws black, the other draws white.
+
+    Exact, since `tanh` is odd and padding is zero: the generator's last layer and the kernel of the discriminator's
+    first change their sign.
+    """
+    gen, disc = learned.centre
+    last = {name: -leaf for name, leaf in named_parameters(gen.layers[-1]).items()}
+    gen_layers = (*gen.layers[:-1], with_parameters(gen.layers[-1], last))
+    first = named_parameters(disc.layers[0])
+    kernel = next(iter(first))
+    disc_layers = (with_parameters(disc.layers[0], first | {kernel: -first[kernel]}), *disc.layers[1:])
+    return learned._replace(centre=Players(_with_layers(gen, gen_layers), _with_layers(disc, disc_layers)))
+
+
+def _with_layers(network: Pytree, layers: tuple[Any, ...]) -> Pytree:
+    return eqx.tree_at(lambda network: network.layers, network, layers)
+
+
+def _paired(new: Pytree, old: Pytree, last: bool) -> Pytree:
+    """`new` with the layers of `old`, counted from the last or the first, where they have the same shapes."""
+    layers = list(new.layers)
+    for index in range(min(len(new.layers), len(old.layers))):
+        at = -1 - index if last else index
+        layers[at] = _taken(layers[at], old.layers[at])
+    return _with_layers(new, tuple(layers))
+
+
+def _taken(new: Pytree, old: Pytree) -> Pytree:
+    """The arrays of `old` in a layer like `new`, which may differ in what is no array; `new` where shapes differ."""
+    arrays = [jax.tree.leaves(layer) for layer in (new, old)]
+    alike = [leaf.shape for leaf in arrays[0]] == [leaf.shape for leaf in arrays[1]]
+    return jax.tree.unflatten(jax.tree.structure(new), arrays[1]) if alike and type(new) is type(old) else new

@@ -1,0 +1,301 @@
+"""Curves of many trials made comparable: the lowest KID so far, as a logarithm, at fixed places.
+
+A place is a number of operations, counted from the first look of a trial in steps of the factor between two looks
+(`meta.collect.trial`): 0 is at 1,000 images of the yardstick, 10 at 32,000. So a place means the same for images of all
+shapes. KIDs of different tasks never meet: what recipes have in common across tasks is how far they are from an
+anchor, a recipe tried on nearly all tasks, after equal operations on the same task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.meta.collect.trial import FIRST_LOOK, GROWTH, budget_flops
+from mulligan.meta.space.default import default_recipe, handmade_recipe
+from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
+from mulligan.networks.layers import ImageShape
+from mulligan.recipe import Recipe
+from mulligan.training.budget import Budget
+
+GRID = np.arange(25.0)  # places, up to four million images of the yardstick
+DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.space.default`
+NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
+LEAST_KID = 1e-4  # where no interval says how exact a KID is
+HELD = 4  # places past its end for which a difference is held: a short trial says nothing of a long run
+PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
+
+Curve = Float[np.ndarray, " g"]  # log KID at GRID, NaN where not seen
+
+
+def place(shape: ImageShape, flops: float) -> float:
+    """Where so many operations lie on images of this shape.
+
+    Example:
+      >>> round(place((28, 28, 1), budget_flops((28, 28, 1), 32_000)), 6)
+      10.0
+    """
+    return math.log(max(flops, 1.0) / budget_flops(shape, FIRST_LOOK)) / math.log(GROWTH)
+
+
+def flops_at(shape: ImageShape, where: float) -> float:
+    """Inverse of `place`."""
+    return budget_flops(shape, FIRST_LOOK) * GROWTH**where
+
+
+def log_kid(figures: Mapping[str, float | None]) -> float:
+    """Logarithm of a point's KID; NaN where it has none.
+
+    The estimate is unbiased, so that it may be negative where a generator is good: below its own standard error it says
+    no more than that, and counts as that.
+
+    Example:
+      >>> round(log_kid({"kid": -0.01, "kid_low": -0.0296, "kid_high": 0.0096}), 3) == round(math.log(0.01), 3)
+      True
+    """
+    kid, low, high = (figures.get(name) for name in ("kid", "kid_low", "kid_high"))
+    if kid is None:
+        return math.nan
+    error = LEAST_KID if low is None or high is None else (high - low) / (2 * NORMAL_95)
+    return math.log(max(kid, error, LEAST_KID))
+
+
+def lowest_so_far(
+    shape: ImageShape, points: Iterable[Point]
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Places of the points that have a KID, and the logarithm of the lowest up to each."""
+    seen = [(place(shape, point.flops), value) for point in points if math.isfinite(value := log_kid(point.figures))]
+    where, values = np.array(seen, float).reshape(-1, 2).T
+    return where, np.minimum.accumulate(values)
+
+
+def on_grid(shape: ImageShape, points: Sequence[Point]) -> Curve:
+    """A curve at GRID, between its points on straight lines."""
+    where, values = lowest_so_far(shape, points)
+    if not len(where):
+        return np.full(len(GRID), math.nan)
+    inside = np.clip(GRID, where[0] - PAST_END, where[-1] + PAST_END) == GRID
+    return np.where(inside, np.interp(GRID, where, values), math.nan)
+
+
+def mean_curve(curves: Float[np.ndarray, "n g"], weights: Float[np.ndarray, " n"]) -> Curve:
+    """The mean of curves that begin and end at different places, without a jump where one ends.
+
+    It is that of the values at the place which most have seen; from there it follows the mean of the curves' steps.
+    NaN beyond the places that any has seen.
+    """
+    level = weighted_mean(curves, weights)
+    if np.isnan(level).all():
+        return level
+    anchor = int(np.argmax((~np.isnan(curves) * weights[:, None]).sum(axis=0)))
+    steps = weighted_mean(np.diff(curves, axis=1), weights)
+    ahead = level[anchor] + np.cumsum(steps[anchor:])
+    behind = level[anchor] - np.cumsum(steps[:anchor][::-1])[::-1]
+    return np.concatenate([behind, [level[anchor]], ahead])
+
+
+def weighted_mean(values: Float[np.ndarray, "n ..."], weights: Float[np.ndarray, " n"]) -> Float[np.ndarray, "..."]:
+    """The mean over the first axis of what is not NaN; NaN where all is, or where the weights are 0."""
+    seen = ~np.isnan(values)
+    shares = seen * weights.reshape(-1, *[1] * (values.ndim - 1))
+    total = shares.sum(axis=0)
+    return np.where(total > 0, (shares * np.where(seen, values, 0)).sum(axis=0) / np.where(total > 0, total, 1), np.nan)
+
+
+def carried(
+    curves: Float[np.ndarray, "... g"], places: int = len(GRID), kept: Float[np.ndarray, " steps"] | float = 1.0
+) -> Float[np.ndarray, "... g"]:
+    """Curves with their first value before it, and their last one for so many places after it; all NaN stays so.
+
+    Args:
+      kept: what of a negative value is left a place later, of each place if it depends on it.
+
+    Example:
+      >>> carried(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), places=1, kept=0.5).tolist()
+      [1.0, 1.0, -2.0, -1.0, nan]
+    """
+    filled = curves.copy()
+    kept = np.broadcast_to(kept, curves.shape[-1] - 1)
+    left = np.where(np.isnan(filled[..., 0]), 0, places)
+    for column in range(1, filled.shape[-1]):
+        missing = np.isnan(filled[..., column])
+        left = np.where(missing, left - 1, places)
+        last = filled[..., column - 1]
+        last = np.where(last < 0, kept[column - 1] * last, last)
+        filled[..., column] = np.where(missing & (left >= 0), last, filled[..., column])
+    for column in range(filled.shape[-1] - 2, -1, -1):
+        before = np.isnan(filled[..., column]) & np.isnan(filled[..., : column + 1]).all(axis=-1)
+        filled[..., column] = np.where(before, filled[..., column + 1], filled[..., column])
+    return filled
+
+
+def leads_kept(differences: Float[np.ndarray, "t r g"]) -> Float[np.ndarray, " steps"]:
+    """What is left at each next place of a lead, which is a negative difference: as a rule leads shrink, and lags stay.
+
+    By least squares from what was seen at both places, a tenth of it as at all places together; 1 where nothing was.
+
+    Example:
+      >>> leads_kept(-2.0 * 0.9 ** GRID.reshape(1, 1, -1))[:3].round(6).tolist()
+      [0.9, 0.9, 0.9]
+    """
+    before, after = differences[..., :-1], differences[..., 1:]
+    both = (before < 0) & ~np.isnan(after)
+    squares = np.where(both, before**2, 0).sum(axis=(0, 1))
+    products = np.where(both, before * after, 0).sum(axis=(0, 1))
+    if not squares.sum():
+        return np.ones(differences.shape[-1] - 1)
+    everywhere = 0.1 * squares.mean()
+    usual = products.sum() / squares.sum()
+    return np.clip((products + usual * everywhere) / (squares + everywhere), 0.0, 1.0)
+
+
+class Row(NamedTuple):
+    """One trial among others."""
+
+    task: int  # index of its task
+    column: int  # index of its recipe
+    curve: Curve
+
+
+class Comparison(NamedTuple):
+    """Trials that can be compared: tasks with the anchor's curve, and how far other recipes are from it.
+
+    Attributes:
+      tasks: those on which the anchor was tried.
+      recipes: by name, see `name_of`; of those in NAMED every task has its own.
+      rows: every trial on these tasks that has a curve.
+      anchor: column of the recipe that the others are compared with.
+      reference: the anchor's curve on each task.
+      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
+        as at its first place, up to HELD places after it what is left of its last (`leads_kept`); NaN beyond, and where
+        it was not tried.
+    """
+
+    tasks: tuple[TaskRecord, ...]
+    recipes: dict[str, Recipe]
+    rows: tuple[Row, ...]
+    anchor: int
+    reference: Float[np.ndarray, "t g"]
+    differences: Float[np.ndarray, "t r g"]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Of each task."""
+        return tuple(task.family for task in self.tasks)
+
+    def even(self) -> Float[np.ndarray, " t"]:
+        """A weight for each task; those of a family share one, and all sum to 1."""
+        families = self.families
+        return np.array([1 / families.count(family) / len(set(families)) for family in families], float)
+
+
+def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
+    """Puts the trials on these tasks side by side.
+
+    A failed trial counts, from the place where it failed to the end of its budget, as the worst that ended on its task.
+    The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among
+    those); tasks without it are left out.
+    """
+    by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
+    names: dict[str, Recipe] = {}
+    found: list[tuple[int, str, Trial, Curve]] = []
+    for trial in trials:
+        if trial.task in by_id:
+            index, task = by_id[trial.task]
+            name = name_of(task, trial.recipe)
+            names.setdefault(name, trial.recipe)
+            found.append((index, name, trial, on_grid(task.shape, trial.curve)))
+    names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
+    columns = {name: column for column, name in enumerate(names)}
+    rows = [Row(index, columns[name], curve) for index, name, curve in _with_failures(tasks, found)]
+    rows = [row for row in rows if not np.isnan(row.curve).all()]
+    tried = {(row.task, row.column) for row in rows}
+    counts = np.bincount([column for _, column in tried], minlength=len(names))
+    anchor = int(np.argmax(counts)) if names else 0
+    kept = [index for index in range(len(tasks)) if (index, anchor) in tried]
+    rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
+    means = _means(rows, len(kept), len(names))
+    reference = means[:, anchor] if names else means.reshape(0, len(GRID))
+    differences = means - reference[:, None]
+    differences = carried(differences, HELD, leads_kept(differences))
+    return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
+
+
+def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
+    """HANDMADE or DEFAULT for what that is on this task, for a short budget or `images` of the yardstick; or a hash.
+
+    For budgets where the two are one, HANDMADE: what is known of it is known from the same budgets.
+    """
+    tried = _tried(recipe)
+    for name, named in NAMED.items():
+        if any(tried == _tried(named(task, budget)) for budget in (1.0, images)):
+            return name
+    return _hash(tried)
+
+
+@lru_cache(maxsize=4096)
+def _tried(recipe: Recipe) -> Recipe:
+    """The recipe with the one average that a trial looks at: others are only compared at the end of a run."""
+    return dataclasses.replace(recipe, averages=recipe.averages[:1])
+
+
+@lru_cache(maxsize=4096)
+def _hash(recipe: Recipe) -> str:
+    return recipe.hash()
+
+
+def default_for(task: TaskRecord, images: float) -> Recipe:
+    """The default recipe for a task and a budget in images of the yardstick."""
+    return _made(default_recipe, task.shape, task.counts["train"], math.ceil(images))
+
+
+def handmade_for(task: TaskRecord, images: float) -> Recipe:
+    """The recipe made by hand for a task and a budget in images of the yardstick."""
+    return _made(handmade_recipe, task.shape, task.counts["train"], math.ceil(images))
+
+
+@lru_cache(maxsize=4096)
+def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, images: int) -> Recipe:
+    return make(shape, train, Budget(images, None))
+
+
+NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in images of the yardstick
+
+
+def _with_failures(
+    tasks: Sequence[TaskRecord], found: list[tuple[int, str, Trial, Curve]]
+) -> Iterable[tuple[int, str, Curve]]:
+    worst = np.full((len(tasks), len(GRID)), -np.inf)
+    for index, _, trial, curve in found:
+        if trial.status != FAILED:
+            worst[index] = np.fmax(worst[index], curve)
+    for index, name, trial, curve in found:
+        if trial.status == FAILED:
+            end = place(tasks[index].shape, trial.budget) + PAST_END
+            after = np.clip(GRID, _last_place(curve), end) == GRID
+            missing = np.isnan(curve) & after & np.isfinite(worst[index])
+            yield index, name, np.where(missing, worst[index], curve)
+        else:
+            yield index, name, curve
+
+
+def _last_place(curve: Curve) -> float:
+    seen = np.flatnonzero(~np.isnan(curve))
+    return float(GRID[seen[-1]]) if len(seen) else -np.inf
+
+
+def _means(rows: Sequence[Row], tasks: int, recipes: int) -> Float[np.ndarray, "t r g"]:
+    """The mean curve of each recipe's trials on each task."""
+    groups: dict[tuple[int, int], list[Curve]] = {}
+    for row in rows:
+        groups.setdefault((row.task, row.column), []).append(row.curve)
+    means = np.full((tasks, recipes, len(GRID)), np.nan)
+    for (task, column), curves in groups.items():
+        means[task, column] = mean_curve(np.stack(curves), np.ones(len(curves)))
+    return means

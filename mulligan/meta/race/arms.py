@@ -1,0 +1,75 @@
+"""Which recipes race: what the prior proposes, a mutation of its best, and one drawn from the whole space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mulligan.meta.collect.proposals import LEAST_SHARE, MOST_BYTES
+from mulligan.meta.collect.trial import budget_flops
+from mulligan.meta.race.race import Arm
+from mulligan.meta.space.cost import Limits, refusal
+from mulligan.meta.space.space import Space
+from mulligan.networks.layers import ImageShape
+from mulligan.recipe import Recipe
+from mulligan.training.budget import Budget
+
+COMPILE_SECONDS = 6.0  # that an arm takes before it trains
+OVERHEAD_SHARE = 0.03  # of a time budget that may go into compiling
+ARM_IMAGES = 200_000  # of a budget in images, for each arm
+MOST_ARMS = 8
+MUTATED_FROM, DRAWN_FROM = 4, 5  # arms of a race with a mutation, and with a recipe from the whole space
+MUTATED_WEIGHT, DRAWN_WEIGHT = 0.1, 0.03
+LEAST_WEIGHT = 0.02  # of every arm, so that none is given up before it was seen
+TRIES = 1000
+
+
+def arms_within(budget: Budget) -> int:
+    """How many recipes may race within a budget.
+
+    Example:
+      >>> [arms_within(Budget(None, minutes * 60.0)) for minutes in (1, 10, 60)]
+      [1, 3, 8]
+    """
+    enough = (
+        budget.images / ARM_IMAGES
+        if budget.images is not None
+        else OVERHEAD_SHARE * (budget.seconds or 0.0) / COMPILE_SECONDS
+    )
+    return int(np.clip(enough, 1, MOST_ARMS))
+
+
+def explorers(number: int) -> int:
+    """How many of a race's arms are not the prior's."""
+    return (number >= MUTATED_FROM) + (number >= DRAWN_FROM)
+
+
+def with_explorers(
+    proposed: Sequence[Arm], number: int, shape: ImageShape, flops: float, rng: np.random.Generator
+) -> tuple[Arm, ...]:
+    """The arms of a race: those proposed, and from four arms on a mutation of the best, from five on a drawn recipe.
+
+    Args:
+      proposed: the best first; at most `number - explorers(number)`.
+      number: of arms in all.
+      flops: operations of the whole budget; each arm must see enough images for them.
+    """
+    images = flops / budget_flops(shape, 1)
+    limits = Limits(flops, max(int(images * LEAST_SHARE), 1), MOST_BYTES)
+    arms = list(proposed)
+    space = Space()
+    if number >= MUTATED_FROM:
+        mutated = _affordable(lambda: space.mutate(proposed[0].recipe, rng), arms, shape, limits)
+        arms += [Arm(mutated, MUTATED_WEIGHT, f"a mutation of {proposed[0].origin}")] if mutated else []
+    if number >= DRAWN_FROM:
+        drawn = _affordable(lambda: space.sample(rng), arms, shape, limits)
+        arms += [Arm(drawn, DRAWN_WEIGHT, "drawn from the whole space")] if drawn else []
+    return tuple(arm._replace(weight=max(arm.weight, LEAST_WEIGHT)) for arm in arms)
+
+
+def _affordable(draw: Callable[[], Recipe], arms: Sequence[Arm], shape: ImageShape, limits: Limits) -> Recipe | None:
+    """The first new recipe drawn that can be trained; None where there is none to be found."""
+    known = {arm.recipe for arm in arms}
+    candidates = (draw() for _ in range(TRIES))
+    return next((each for each in candidates if each not in known and not refusal(each, shape, 0, limits)), None)

@@ -1,0 +1,354 @@
+"""The race: several recipes train on one task, and an allocation shares the budget out among them, slice by slice.
+
+Each arm is a run of its own in `RUN/trials/NN`, paused after its slice and resumed exactly. `race.json` says who got
+what and why; it is written before and after each slice, so a race can be killed at any instant. The winner's run
+becomes the run itself, and gets all that is left.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.files import make_folder, replace_file
+from mulligan.meta.collect.trial import METRICS
+from mulligan.meta.race.allocation import ALLOCATIONS, Move, Standing
+from mulligan.meta.race.extrapolation import Course, Outlook, expected_ends, lowest
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.store.record import Point
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training.assignment import Assignment, Listener
+from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost
+from mulligan.training.loop import Loop
+from mulligan.training.run import FORMAT, RunFolder
+from mulligan.training.stopwatch import Stopwatch
+
+DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
+SLICES = 24
+SHARE = 0.5  # of the budget, at most, before one arm gets all the rest
+MOVED = ("checkpoints", "samples", "snapshots")  # folders of the winner that become the run's
+
+
+class Arm(NamedTuple):
+    """A recipe in a race.
+
+    Attributes:
+      weight: in the prior over the arms, > 0.
+      origin: where it comes from, in a few words for people.
+      course: how it is expected to go, where that is known.
+    """
+
+    recipe: Recipe
+    weight: float
+    origin: str
+    course: Course | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "recipe": self.recipe.to_json(), "course": self.course and self.course._asdict()}
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Arm:
+        course = document["course"] and Course(*(tuple(document["course"][name]) for name in Course._fields))
+        return Arm(Recipe.from_json(document["recipe"]), document["weight"], document["origin"], course)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What a race is about; its arms and how it stands are in the folder's `race.json`.
+
+    Attributes:
+      folder: of the run.
+      seed: of the weights and batches of every arm.
+      budget: of the whole run, what comes after the race included.
+      tell: receives the events of all arms, with their number as `arm`.
+      started: `time.monotonic()` when the run's clock started.
+    """
+
+    folder: RunFolder
+    task: Task
+    seed: int
+    budget: Budget
+    tell: Listener
+    started: float
+
+
+def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
+    """The `race.json` of a race that is about to begin.
+
+    Raises:
+      UsageError: no allocation of that name.
+    """
+    if allocation not in ALLOCATIONS:
+        raise UsageError(f"{allocation!r} is no way to share out a race: choose {', '.join(ALLOCATIONS)}.")
+    entries = [arm.to_json() | {"spent": NOTHING._asdict(), "ended": None} for arm in arms]
+    return {
+        "format": FORMAT,
+        "allocation": allocation,
+        "slices": SLICES,
+        "arms": entries,
+        "moves": [],
+        "done": 0,
+        "winner": None,
+        "elsewhere": None,
+        "adopted": False,
+        "seconds": 0.0,
+    }
+
+
+def elsewhere(folder: RunFolder) -> Cost:
+    """What the arms that lost took of a run's budget; nothing where there was no race."""
+    path = folder.path / f"{DOCUMENT}.json"
+    spent = folder.document(DOCUMENT)["elsewhere"] if path.is_file() else None
+    return Cost(**spent) if spent else NOTHING
+
+
+def counting(tell: Listener, budget: Budget, elsewhere: Cost) -> Listener:
+    """A listener for a run's own events that counts what was spent elsewhere as well: they get the `share` spent."""
+
+    def told(event: dict[str, Any]) -> None:
+        seconds = event["seconds"] + elsewhere.seconds
+        share = budget.share(Cost(event["nimg"] + elsewhere.images, seconds))
+        tell({**event, "seconds": round(seconds, 3), "share": share})
+
+    return told
+
+
+class Race:
+    """A race in this process: begins it, or goes on with it."""
+
+    def __init__(self, contest: Contest):
+        self.contest = contest
+        self.folder = contest.folder
+        self.document = contest.folder.document(DOCUMENT)
+        self.clock = Stopwatch(contest.started)
+        self.clock.before = self.document["seconds"]
+        self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
+        self.runners = [Runner(self, number, arm) for number, arm in enumerate(self.arms)]
+        weights = [arm.weight for arm in self.arms]
+        self.allocation = ALLOCATIONS[self.document["allocation"]](weights, self.document["slices"])
+        self.state = self._replayed()
+
+    def run(self) -> None:
+        """Races until one arm has won, and makes its run the run of the folder.
+
+        Raises:
+          Interrupted: Ctrl-C; all is saved.
+          MulliganError: no arm came to anything, or the folder cannot be written.
+        """
+        try:
+            while self.document["winner"] is None:
+                self._move()
+            if not self.document["adopted"]:
+                self._adopt()
+        except KeyboardInterrupt as stop:
+            raise Interrupted(self.folder.path) from stop
+
+    # --- one slice
+
+    def _move(self) -> None:
+        moves = self.document["moves"]
+        if len(moves) == self.document["done"]:
+            moves.append(self._decided())
+        move = moves[-1]
+        if move["won"]:
+            self._end(move["arm"])
+            return
+        self._write()
+        runner = self.runners[move["arm"]]
+        runner.train(move["until"])
+        self.document["done"] = len(moves)
+        entry = self.document["arms"][move["arm"]]
+        entry["spent"], entry["ended"] = runner.spent()._asdict(), runner.ended
+        self._write()
+        self.tell("slice", arm=move["arm"], weights=move["weights"], predicted=move["predicted"], ended=runner.ended)
+
+    def _decided(self) -> dict[str, Any]:
+        """The next move, and what it was made from."""
+        standings = self._standings()
+        self.state, move = self.allocation.move(self.state, standings)
+        if move.won and not math.isfinite(standings[move.arm].predicted):
+            reasons = "; ".join(
+                f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
+            )
+            raise MulliganError(f"no recipe came to anything ({reasons}); give another with --recipe, or more time.")
+        return {
+            **move._asdict(),
+            "predicted": [standing.predicted for standing in standings],
+            "alive": [standing.alive for standing in standings],
+            "until": self._until(move),
+        }
+
+    def _standings(self) -> list[Standing]:
+        """Where all arms stand; one of which nothing is known is taken to be as good as the best."""
+        done = [move["arm"] for move in self.document["moves"][: self.document["done"]]]
+        expected = expected_ends([runner.outlook() for runner in self.runners])
+        best = min((end for end in expected if end is not None), default=0.0)
+        return [
+            Standing(done.count(number), *runner.standing(best if end is None else end))
+            for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
+        ]
+
+    def _until(self, move: Move) -> float:
+        """What the arm will have spent of its own after the slice, in images or seconds."""
+        budget, spent = self.contest.budget, self.runners[move.arm].spent()
+        if budget.images is not None:
+            return spent.images + max(budget.images * SHARE / self.document["slices"], 1)
+        return spent.seconds + (budget.seconds or 0.0) * SHARE / self.document["slices"]
+
+    def elsewhere(self, number: int) -> Cost:
+        """What was spent on all but this arm."""
+        costs = [runner.spent() for runner in self.runners]
+        others = [cost for other, cost in enumerate(costs) if other != number]
+        own = costs[number].seconds
+        seconds = max(self.clock.seconds() - own, sum(cost.seconds for cost in others))
+        return Cost(sum(cost.images for cost in others), seconds, sum(cost.flops for cost in others))
+
+    # --- the end
+
+    def _end(self, winner: int) -> None:
+        elsewhere = self.elsewhere(winner)
+        self.document |= {"winner": winner, "elsewhere": elsewhere._asdict(), "done": len(self.document["moves"])}
+        self._write()
+        self.tell("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["moves"]) - 1)
+
+    def _adopt(self) -> None:
+        """Makes the winner's run the run of the folder; doing so twice does no harm."""
+        winner = self.document["winner"]
+        runner = self.runners[winner]
+        runner.begin()  # one that won without a slice
+        for part in MOVED:
+            _copy_files(runner.folder.path / part, self.folder.path / part)
+        replace_file(self.folder.path / "events.jsonl", (runner.folder.path / "events.jsonl").read_bytes())
+        self.folder.write("recipe", self.arms[winner].recipe.to_json())
+        self.document["adopted"] = True
+        self._write()
+
+    # --- what is written and told
+
+    def tell(self, kind: str, **entries: Any) -> None:
+        """Passes on what happened to the race; it is all in `race.json` as well."""
+        images = sum(runner.spent().images for runner in self.runners)
+        seconds = round(self.clock.seconds(), 3)
+        self.contest.tell({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
+
+    def _replayed(self) -> Any:
+        """The allocation's state after the moves that were made."""
+        state, given = self.allocation.init(), [0] * len(self.arms)
+        for move in self.document["moves"]:
+            predicted = [math.inf if value is None else value for value in move["predicted"]]
+            standings = [Standing(*of_arm) for of_arm in zip(given, predicted, move["alive"], strict=True)]
+            state, _ = self.allocation.move(state, standings)
+            given[move["arm"]] += 1
+        return state
+
+    def _write(self) -> None:
+        self.document["seconds"] = self.clock.seconds()
+        self.folder.write(DOCUMENT, self.document)
+
+
+class Runner:
+    """One arm of a race, and its run."""
+
+    def __init__(self, race: Race, number: int, arm: Arm):
+        self.race = race
+        self.number = number
+        self.arm = arm
+        self.folder = RunFolder(race.folder.path / TRIALS / f"{number:02d}")
+        entry = race.document["arms"][number]
+        self.ended: str | None = entry["ended"]
+        self._spent = Cost(**entry["spent"])
+        self._loop: Loop | None = None
+        shape, classes = race.contest.task.shape, len(race.contest.task.classes or ())
+        self.flops_per_image = footprint(arm.recipe, shape, classes).flops_per_image
+
+    def spent(self) -> Cost:
+        """What it took so far."""
+        return self._spent
+
+    def train(self, until: float) -> None:
+        """Trains on until it has spent so many images or seconds of its own, or cannot go on."""
+        by_images = self.race.contest.budget.images is not None
+        try:
+            loop = self.begin()
+            loop.budget = self.race.contest.budget.without(self.race.elsewhere(self.number))
+            loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until)
+        except (MulliganError, jax.errors.JaxRuntimeError, MemoryError) as error:
+            self.ended = str(error).splitlines()[0]
+            return
+        images = loop.progress.spent_nimg
+        self._spent = Cost(images, loop.seconds(), images * self.flops_per_image)
+        self.ended = loop.progress.finished
+
+    def begin(self) -> Loop:
+        """The arm's run, begun or gone on with."""
+        if self._loop is None:
+            contest = self.race.contest
+            document = self._documents()
+            budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
+            arguments = self.folder, contest.task, self.arm.recipe, contest.seed, budget, self._tell, time.monotonic()
+            self._loop = Loop(Assignment(*arguments))
+        return self._loop
+
+    def outlook(self) -> Outlook:
+        """What there is to foretell its end from."""
+        return Outlook(self.arm.course, self.points(), self._final_flops())
+
+    def standing(self, expected: float) -> tuple[float, bool]:
+        """What it may come to, and whether it can be trained on: one that has ended comes to what it reached."""
+        if self.ended is None:
+            return expected, True
+        reached = lowest(self.points())
+        return (math.inf if reached is None else reached), False
+
+    def points(self) -> tuple[Point, ...]:
+        """Its curve so far."""
+        return tuple(
+            Point(
+                event["nimg"],
+                event["nimg"] * self.flops_per_image,
+                event["seconds"],
+                {name: event.get(name) for name in METRICS},
+            )
+            for event in self.folder.events("evaluation")
+        )
+
+    def _final_flops(self) -> float:
+        """Operations that it will have had if it gets all that is left."""
+        budget, spent = self.race.contest.budget.without(self.race.elsewhere(self.number)), self._spent
+        if budget.images is not None:
+            return budget.images * self.flops_per_image
+        speed = spent.flops / spent.seconds if spent.flops else NOMINAL_FLOPS[jax.default_backend()]
+        return speed * (budget.seconds or 0.0)
+
+    def _documents(self) -> dict[str, Any]:
+        """Makes the run's folder, if it is not there whole; returns its `run.json`."""
+        race = self.race
+        if not (self.folder.path / "run.json").is_file():
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            task = race.folder.document("task")
+            RunFolder.create(self.folder.path, {"recipe": self.arm.recipe.to_json(), "task": task})
+            budget = race.contest.budget.without(race.elsewhere(self.number))
+            self.folder.write("run", race.folder.document("run") | {"budget": budget.to_json()})
+        return self.folder.document("run")
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """An event of the arm's, as one of the run's."""
+        path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
+        told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
+        counting(self.race.contest.tell, self.race.contest.budget, self.race.elsewhere(self.number))(told)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    if source.is_dir():
+        make_folder(target)
+        for path in sorted(source.iterdir()):
+            replace_file(target / path.name, path.read_bytes())

@@ -1,0 +1,79 @@
+"""How a run went, remembered: every recipe that was trained is a trial of the experience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from mulligan.meta.collect.trial import METRICS, device
+from mulligan.meta.race import race
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.space import VERSION
+from mulligan.meta.store.experience import Experience
+from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training.run import RunFolder
+
+
+def remember(folder: RunFolder, task: Task, place: str) -> int:
+    """Writes the trials of a run that has ended into the user's experience; in one transaction.
+
+    Returns:
+      How many there were.
+
+    Raises:
+      MulliganError: the experience cannot be written.
+    """
+    found = [trial for trial in trials(folder, task) if trial.curve or trial.status == FAILED]
+    experience = Experience(place)
+    experience.add_task(TaskRecord.of(task, task.name.partition("/")[0]))
+    return experience.add(found)
+
+
+def trials(folder: RunFolder, task: Task) -> Iterator[Trial]:
+    """The run's own trial, and those of the arms that lost."""
+    yield _trial(folder, task, None)
+    if not (folder.path / f"{race.DOCUMENT}.json").is_file():
+        return
+    document = folder.document(race.DOCUMENT)
+    for number, arm in enumerate(document["arms"]):
+        path = folder.path / race.TRIALS / f"{number:02d}"
+        if number != document["winner"] and (path / "run.json").is_file():
+            yield _trial(RunFolder(path), task, arm["ended"] or "stopped: it lost the race")
+
+
+def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
+    """A run as a trial: its curve until the guard first went back, for what follows is not the recipe's own doing."""
+    recipe = Recipe.from_json(folder.document("recipe"))
+    per_image = footprint(recipe, task.shape, len(task.classes or ())).flops_per_image
+    rescued = next(iter(folder.events("guard")), None)
+    curve = tuple(_points(folder, per_image, rescued["back_to_nimg"] if rescued else float("inf")))
+    last = curve[-1] if curve else None
+    failed = rescued is not None or last is None
+    return Trial(
+        task=task.hash,
+        recipe_json=recipe.to_json(),
+        seed=folder.document("run")["seed"],
+        budget=last.flops if last else 0.0,
+        status=FAILED if failed else DONE,
+        reason=rescued["reason"] if rescued else reason,
+        cost={"images": last.nimg, "flops": last.flops, "seconds": last.seconds} if last else {},
+        curve=curve,
+        code=version("mulligan"),
+        space=VERSION,
+        device=device(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _points(folder: RunFolder, flops_per_image: float, until: float) -> Iterator[Point]:
+    """One point for each evaluation: of the first average where there are several."""
+    seen = -1
+    for event in folder.events("evaluation"):
+        nimg = event["nimg"]
+        if seen < nimg <= until:
+            seen = nimg
+            figures = {name: event.get(name) for name in METRICS}
+            yield Point(nimg, nimg * flops_per_image, event["seconds"], figures)

@@ -1,0 +1,120 @@
+"""What the experience says before a run begins: which recipes should race, and what may be expected of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from mulligan.errors import MulliganError
+from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Question
+from mulligan.meta.race.arms import arms_within, explorers, with_explorers
+from mulligan.meta.race.extrapolation import Course
+from mulligan.meta.race.race import Arm
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.default import default_recipe, textbook_recipe
+from mulligan.meta.store.exchange import Records, remembered
+from mulligan.meta.store.experience import NONE
+from mulligan.meta.store.record import TaskRecord
+from mulligan.tasks.task import Task
+from mulligan.training.budget import NOMINAL_FLOPS, Budget
+
+PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log.md)
+MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
+NEAREST = 3  # tasks that are named
+NOBODY = Records({}, {})
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to try on a task within a budget, and why.
+
+    Attributes:
+      arms: recipes that should race, the likeliest first; one where the budget is too short for a race.
+      tasks, trials: that this rests on.
+      kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
+      nearest: names of the tasks that count most, with their weights.
+      saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
+        not expected to get there within what was ever tried.
+      trouble: why the experience could not be used.
+    """
+
+    arms: tuple[Arm, ...]
+    tasks: int = 0
+    trials: int = 0
+    kid: tuple[float, float, float] | None = None
+    nearest: tuple[tuple[str, float], ...] = ()
+    saving: float | None = None
+    trouble: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the arms: `race.json` holds these."""
+        kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
+        names = ("tasks", "trials", "saving", "trouble")
+        known = {name: getattr(self, name) for name in names}
+        return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
+
+
+def advise(task: Task, budget: Budget, place: str, seed: int) -> Advice:
+    """Asks the experience, shipped and the user's own; goes on without it, saying so, where it cannot be used.
+
+    Args:
+      place: of the user's experience; `NONE` to do without any.
+    """
+    known, trouble = _remembered(place)
+    record = TaskRecord.of(task, task.name.partition("/")[0])
+    question = Question(record, _flops(task, budget))
+    prior = PRIORS[PRIOR if known.trials else "default"](tuple(known.tasks.values()), tuple(known.trials.values()))
+    number = arms_within(budget)
+    proposals = prior.propose(question, number - explorers(number))
+    rng = np.random.default_rng(seed)
+    arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, question.flops, rng)
+    end = proposals[0].forecast
+    enough = len(known.trials) > 0
+    return Advice(
+        arms=arms,
+        tasks=len({trial.task for trial in known.trials.values()}),
+        trials=len(known.trials),
+        kid=_last(end) if enough else None,
+        nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(question)[:NEAREST]),
+        saving=_saving(prior, question, end) if enough else None,
+        trouble=trouble,
+    )
+
+
+def _remembered(place: str) -> tuple[Records, str | None]:
+    if place == NONE:
+        return NOBODY, None
+    try:
+        return remembered(place), None
+    except MulliganError as error:
+        return NOBODY, str(error)
+
+
+def _flops(task: Task, budget: Budget) -> float:
+    """The operations of a budget: at the device's nominal speed, or for the default recipe's images."""
+    if budget.seconds is not None:
+        return NOMINAL_FLOPS[jax.default_backend()] * budget.seconds
+    recipe = default_recipe(task.shape, len(task.train), budget)
+    return footprint(recipe, task.shape, len(task.classes or ())).flops_per_image * (budget.images or 1)
+
+
+def _arm(proposal: Proposal) -> Arm:
+    course = Course(tuple(proposal.forecast.flops.tolist()), tuple(proposal.forecast.median.tolist()))
+    return Arm(proposal.recipe, proposal.weight, proposal.origin, course)
+
+
+def _last(forecast: Forecast) -> tuple[float, float, float]:
+    low, high = sorted((forecast.low[-1], forecast.high[-1]))
+    return math.exp(forecast.median[-1]), math.exp(low), math.exp(high)
+
+
+def _saving(prior: Prior, question: Question, end: Forecast) -> float | None:
+    """Operations of the textbook's recipe until it is expected where the best proposal ends, over the budget."""
+    longer = question._replace(flops=question.flops * MOST_SAVED)
+    textbook = prior.forecast(longer, textbook_recipe())
+    there = textbook.median <= end.median[-1]
+    return float(textbook.flops[there.argmax()] / question.flops) if there.any() else None
