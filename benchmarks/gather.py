@@ -26,8 +26,9 @@ from benchmarks.design import QUARTER, rows
 from mulligan.budget import parse_seconds
 from mulligan.meta.collect.evolution import Candidate, candidates, child, promising
 from mulligan.meta.collect.proposals import limits
-from mulligan.meta.collect.trial import Assignment, budget_flops, run_trial
+from mulligan.meta.collect.trial import Assignment, run_trial
 from mulligan.meta.space.cost import refusal
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import SHIPPED, SUFFIX, read, write_file
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import TaskRecord, Trial, assignment
@@ -150,7 +151,7 @@ def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[Assignment
 
 def tried(experience: Experience) -> list[Candidate]:
     """Every recipe that was tried for a quarter of a short trial, with its ranks."""
-    budgets = {task.id: budget_flops(task.shape, QUARTER) for task in experience.tasks()}
+    budgets = {task.id: reference_flops(task.shape, QUARTER) for task in experience.tasks()}
     return candidates(experience.trials(), budgets)
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.replay import Moves, Trace
-from mulligan.meta.collect.trial import Assignment, Course, budget_flops, looks
+from mulligan.meta.collect.trial import Assignment, Course
 from mulligan.meta.predict.curves import log_kid
+from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
@@ -38,7 +39,7 @@ class Live:
 
     def __init__(self, task: Task, images: int, seed: int):
         self.task, self.images, self.seed = task, images, seed
-        self.budget = budget_flops(task.shape, images)
+        self.budget = reference_flops(task.shape, images)
         self.arms: list[Course] = []
         self.spent = 0.0
         self.best: Best | None = None
@@ -55,9 +56,9 @@ class Live:
 
     def look(self, arm: int) -> Point | None:
         """Trains an arm on to its next look, or for what is left; None where it cannot go on."""
-        course, unit = self.arms[arm], budget_flops(self.task.shape, 1)
+        course, unit = self.arms[arm], reference_flops(self.task.shape, 1)
         had = course.curve[-1].flops if course.curve else 0.0
-        ahead = [look for look in looks(self.images) if look * unit > had * 1.1]
+        ahead = [look for look in rungs(self.images) if look * unit > had * 1.1]
         if course.reason or not ahead:
             return None
         point = course.advance(min(ahead[0], (had + self.left) / unit))

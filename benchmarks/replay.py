@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.collect.trial import GROWTH
 from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.race.allocation import Allocation, Move, Standing
+from mulligan.meta.space.fidelity import RUNG_RATIO
 from mulligan.meta.store.record import Point
 
 Moves = Generator[int, Point | None, None]
@@ -105,12 +105,12 @@ class Progress:
         else:
             self.points[arm].append(point)
 
-    def until(self, arm: int, flops: float, slack: float = GROWTH**0.5) -> Moves:
+    def until(self, arm: int, flops: float, slack: float = RUNG_RATIO**0.5) -> Moves:
         """Trains an arm on to the look that is nearest to so many operations, or to its end.
 
-        Looks lie GROWTH apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always is.
+        Looks lie RUNG_RATIO apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always is.
         """
-        while arm not in self.over and self.spent(arm) * GROWTH <= flops * slack * 1.001:
+        while arm not in self.over and self.spent(arm) * RUNG_RATIO <= flops * slack * 1.001:
             yield from self.look(arm)
 
 

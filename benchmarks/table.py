@@ -26,11 +26,11 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.throughput import RESULTS
 from benchmarks.yardsticks import Pick, yards, yardsticks
-from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import lowest_so_far, name_of
 from mulligan.meta.predict.prior import Begun, Question
 from mulligan.meta.race.allocation import Allocation
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.record import FAILED, Point
 
@@ -152,7 +152,7 @@ def outcomes(
     cases = [
         (budget, Case(task, arms, budget * length, length, seed, priors[task.family]))
         for task in judged(records)
-        for length in [budget_flops(task.shape, IMAGES)]
+        for length in [reference_flops(task.shape, IMAGES)]
         for seed in range(seeds)
         for arms in [arms_of(task, records.trials.values(), seed)]
         for budget in budgets

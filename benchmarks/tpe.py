@@ -12,10 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from benchmarks.live import Live
 from benchmarks.replay import Moves, Progress
-from mulligan.meta.collect.proposals import MOST_BYTES
 from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.domains import Names, Range, Steps
+from mulligan.meta.space.fidelity import MAX_BYTES
 from mulligan.meta.space.space import Choice, Space
 from mulligan.recipe import Recipe
 
@@ -137,7 +137,7 @@ def live_tpe(first: Recipe, seed: int, live: Live) -> Moves:
     study = optuna.create_study(sampler=sampler, pruner=pruner, study_name=str(seed))
     study.enqueue_trial({name: value for name, value in Space().values(first).items() if value is not None})
     length, lowest = live.budget * PART, []
-    within = Limits(length, 1, MOST_BYTES)
+    within = Limits(length, 1, MAX_BYTES)
     while live.spent < live.budget * SEARCH:
         trial = study.ask()
         recipe = drawn(trial) if lowest else first

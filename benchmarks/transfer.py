@@ -27,10 +27,10 @@ from benchmarks.replay import SLICES, Moves, Trace, in_turn, leader, race
 from benchmarks.throughput import RESULTS
 from benchmarks.tpe import live_tpe
 from mulligan.meta.collect.proposals import JUDGED
-from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.predict.prior import PRIORS, Begun, Prior, Question, unlearned
 from mulligan.meta.race.warm_start import PRIOR
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records, read, remembered
 from mulligan.meta.store.record import Point, TaskRecord
 from mulligan.recipe import Recipe
@@ -62,7 +62,7 @@ class Setting:
     def __init__(self, task: Task, prior: Prior, images: int, seed: int):
         self.task, self.prior, self.images, self.seed = task, prior, images, seed
         record = TaskRecord.of(task, task.name.partition("/")[0])
-        self.question = Question(record, budget_flops(task.shape, images))
+        self.question = Question(record, reference_flops(task.shape, images))
 
     def named(self, make: Callable[[tuple[int, int, int], int, Budget], Recipe]) -> Recipe:
         return judged(make(self.task.shape, len(self.task.train), Budget(self.images, None)))
@@ -203,7 +203,9 @@ def break_even(learned: float, images: float, share: float) -> float:
 def cost(records: Records) -> float:
     """What the trials took, in images of the yardstick on their own shape."""
     shapes = {name: task.shape for name, task in records.tasks.items()}
-    return sum(trial.cost.get("flops", 0.0) / budget_flops(shapes[trial.task], 1) for trial in records.trials.values())
+    return sum(
+        trial.cost.get("flops", 0.0) / reference_flops(shapes[trial.task], 1) for trial in records.trials.values()
+    )
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "mulligan"
 
 # Names on one line are one room and may know each other; a room is a folder or a module of the package.
-FLOORS = [
+Floors = list[list[set[str]]]
+FLOORS: Floors = [
     [{"recipe", "types", "errors", "budget", "files", "grid"}],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
@@ -18,6 +19,12 @@ FLOORS = [
     [{"api"}, {"keras"}],
     [{"cli", "experience_cli", "progress"}, {"__init__"}],
     [{"__main__"}],
+]
+META_FLOORS: Floors = [  # inside meta/
+    [{"space"}, {"store"}],
+    [{"predict"}, {"initialisation"}, {"schedule_learning"}],
+    [{"collect"}, {"race"}],
+    [{"fit"}, {"learn"}, {"score"}],
 ]
 HEAVY = {
     "jax",
@@ -44,9 +51,9 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-def place(name: str) -> tuple[int, int]:
+def place(name: str, floors: Floors) -> tuple[int, int]:
     """Floor of a room, and where on it."""
-    return next((f, r) for f, floor in enumerate(FLOORS) for r, rooms in enumerate(floor) if name in rooms)
+    return next((f, r) for f, floor in enumerate(floors) for r, rooms in enumerate(floor) if name in rooms)
 
 
 def module_of(path: Path) -> str:
@@ -73,10 +80,15 @@ def at_import(tree: ast.Module) -> Iterator[str]:
             yield from imports(statement)
 
 
-def allowed(importer: str, imported: str) -> bool:
+def allowed(importer: str, imported: str, floors: Floors = FLOORS) -> bool:
     """May a module of the room `importer` import from the room `imported`?"""
-    (floor, where), (other_floor, other_where) = place(importer), place(imported)
+    (floor, where), (other_floor, other_where) = place(importer, floors), place(imported, floors)
     return other_floor < floor or (other_floor, other_where) == (floor, where)
+
+
+def module_in(name: str) -> str | None:
+    """The package's module that an import of `name` reaches: itself, or what it is a name of; None for others."""
+    return next((part for part in (name, name.rpartition(".")[0]) if part in MODULES), None)
 
 
 MODULES = {module_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
@@ -93,6 +105,27 @@ def test_imports_go_down_only(module):
     inside = {name for name in imports(MODULES[module]) if name.split(".")[0] == "mulligan"}
     wrong = {name for name in inside if not allowed(room(module), room(name))}
     assert not wrong, f"{module} may not import {', '.join(sorted(wrong))}"
+
+
+def test_every_room_of_meta_has_its_floor():
+    named = {name for floor in META_FLOORS for rooms in floor for name in rooms}
+    assert {module.split(".")[2] for module in MODULES if module.startswith("mulligan.meta.")} == named
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("mulligan.meta.")])
+def test_imports_inside_meta_go_down_only(module):
+    inside = {name.split(".")[2] for name in imports(MODULES[module]) if name.startswith("mulligan.meta.")}
+    wrong = {name for name in inside if not allowed(module.split(".")[2], name, META_FLOORS)}
+    assert not wrong, f"{module} may not import meta's {', '.join(sorted(wrong))}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Cycles are errors also where an import inside a function would hide them."""
+    graph = {module: {module_in(name) for name in imports(tree)} - {module, None} for module, tree in MODULES.items()}
+    remaining = dict(graph)
+    while free := {module for module, needs in remaining.items() if not needs & remaining.keys()}:
+        remaining = {module: needs for module, needs in remaining.items() if module not in free}
+    assert not remaining, f"modules in or above a cycle: {', '.join(sorted(remaining))}"
 
 
 @pytest.mark.parametrize(
@@ -140,3 +173,11 @@ def test_nothing_unpickles_but_the_restricted_reader(module):
 )
 def test_the_rule_itself(importer, imported, may):
     assert allowed(importer, imported) is may
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "may"),
+    [("race", "predict", True), ("predict", "race", False), ("race", "collect", False), ("fit", "race", True)],
+)
+def test_the_rule_inside_meta(importer, imported, may):
+    assert allowed(importer, imported, META_FLOORS) is may

@@ -27,7 +27,7 @@ from mulligan.meta.initialisation.few_images import (
     write_players,
 )
 from mulligan.meta.race import race
-from mulligan.meta.race.race import Arm
+from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import remember
 from mulligan.meta.race.warm_start import Advice, advise
 from mulligan.meta.space.default import default_recipe

@@ -12,18 +12,18 @@ from benchmarks.intervals import interval
 from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
 from benchmarks.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
 from mulligan.errors import MulliganError
-from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.predict.curves import flops_at, handmade_for
+from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.predict.prior import PRIORS, Question
 from mulligan.meta.race.allocation import Standing, ftrl
+from mulligan.meta.space.fidelity import flops_at, reference_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED
 
 GOOD = made_up.recipe(3e-3)
 BAD = [made_up.recipe(rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4)]
 TASKS = made_up.families(4, 1)
-LENGTH = budget_flops(made_up.SHAPE, IMAGES)
+LENGTH = reference_flops(made_up.SHAPE, IMAGES)
 
 
 def records(tasks, trials) -> Records:

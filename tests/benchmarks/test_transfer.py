@@ -9,7 +9,7 @@ import pytest
 from benchmarks.live import Live, run
 from benchmarks.replay import in_turn
 from benchmarks.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
-from mulligan.meta.collect.trial import budget_flops
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
@@ -65,7 +65,7 @@ def known() -> Records:
     tasks = made_up.families(3, 2)
     trials = made_up.trials(tasks, {made_up.recipe(3e-3): lambda of: -0.7})
     for trial in trials:
-        trial.cost["flops"] = budget_flops(made_up.SHAPE, 500)
+        trial.cost["flops"] = reference_flops(made_up.SHAPE, 500)
     return Records({task.id: task for task in tasks}, {trial.id: trial for trial in trials})
 
 

@@ -8,15 +8,15 @@ import pytest
 from benchmarks.cases import Case, arms_of, held_out, judged
 from benchmarks.replay import in_turn, replay
 from benchmarks.yardsticks import best_single, yards, yardsticks
-from mulligan.meta.collect.trial import budget_flops
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.space.default import textbook_recipe
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records
 
 GOOD, RARE = made_up.recipe(3e-3), made_up.recipe(5e-3)
 TASKS = made_up.families(3, 1)
-LENGTH = budget_flops(made_up.SHAPE, IMAGES)
+LENGTH = reference_flops(made_up.SHAPE, IMAGES)
 TEXTBOOK = textbook_recipe()
 EFFECTS = {GOOD: lambda of: -0.75, TEXTBOOK: lambda of: 2.1}
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mulligan.meta.collect.trial import budget_flops, looks
-from mulligan.meta.predict.curves import default_for, flops_at
+from mulligan.meta.predict.curves import default_for
 from mulligan.meta.space.default import default_recipe, textbook_recipe
+from mulligan.meta.space.fidelity import flops_at, reference_flops, rungs
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Hyperparameters, Recipe
@@ -102,11 +102,11 @@ def write_experience(place: str, better: Recipe) -> None:
 def judged(task: str, recipe: Recipe, shape: tuple[int, int, int], images: int, factor: float) -> Trial:
     """A trial whose KID falls with the square root of its images, from about `factor`."""
     curve = tuple(
-        Point(int(look), budget_flops(shape, 1) * look, look / 1000, figures(factor * 30 / look**0.5))
-        for look in looks(images)
+        Point(int(look), reference_flops(shape, 1) * look, look / 1000, figures(factor * 30 / look**0.5))
+        for look in rungs(images)
     )
     cost, when = {"seconds": 1.0}, "2026-11-23T12:00:00+00:00"
-    document, budget = recipe.to_json(), budget_flops(shape, images)
+    document, budget = recipe.to_json(), reference_flops(shape, images)
     return Trial(task, document, 0, budget, DONE, None, cost, curve, "0.1.0", 1, "cpu, 2 cores", when)
 
 

@@ -10,7 +10,7 @@ from made_up import write_experience
 
 from mulligan.errors import UsageError
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.meta.race.race import Arm
+from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
 from mulligan.meta.race.warm_start import Advice, advise
 from mulligan.meta.store.exchange import read

@@ -13,11 +13,12 @@ from mulligan.errors import MulliganError, UsageError
 from mulligan.meta.collect import trial as trial_module
 from mulligan.meta.collect.executors import RayCluster, executor
 from mulligan.meta.collect.proposals import LONGER_SEED, recipe_at, wanted
-from mulligan.meta.collect.trial import Assignment, budget_flops, looks, pool, run_trial
+from mulligan.meta.collect.trial import Assignment, pool, run_trial
 from mulligan.meta.collect.worker import assignment_of
 from mulligan.meta.learn import Lessons, learn
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
+from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, Point, Trial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -53,7 +54,7 @@ def test_a_trial_has_a_curve_at_the_same_operations_for_all_recipes(digits):
     trials = [run_trial(Assignment(digits, recipe, 0, 4000)) for recipe in (TINY, Recipe(SMALL, batch=16))]
     for found in trials:
         assert (found.status, found.reason) == (DONE, None)
-        assert len(found.curve) == len(looks(4000))
+        assert len(found.curve) == len(rungs(4000))
         assert found.cost["flops"] == found.curve[-1].flops
         assert [point.nimg for point in found.curve] == sorted({point.nimg for point in found.curve})
         assert all(np.isfinite(list(point.figures.values())).all() for point in found.curve)
@@ -72,7 +73,7 @@ def test_budgets_are_met_up_to_a_step(digits):
     recipe = Recipe(Architecture(gen_width=8, disc_width=8), batch=16, disc_steps=2)
     found = run_trial(Assignment(digits, recipe, 0, 1000))
     step = 32 * footprint(recipe, digits.shape).flops_per_image
-    assert abs(found.cost["flops"] - budget_flops(digits.shape, 1000)) <= step
+    assert abs(found.cost["flops"] - reference_flops(digits.shape, 1000)) <= step
 
 
 def test_a_cheap_recipe_does_not_see_images_without_end(digits):
@@ -100,7 +101,7 @@ def test_a_limit_of_time_ends_a_trial_without_failing_it(digits):
     found = run_trial(Assignment(digits, TINY, 0, 64_000, seconds=0.0))
     assert found.status == DONE
     assert "stopped at the limit" in found.reason
-    assert len(found.curve) < len(looks(64_000))
+    assert len(found.curve) < len(rungs(64_000))
 
 
 def test_the_pool_has_one_shape_for_all_tasks_and_repeats_evenly():
@@ -142,7 +143,7 @@ def test_longer_trials_follow_of_the_fixed_recipes_and_then_of_the_best(digits):
 
 def test_what_did_well_elsewhere_is_tried_before_new_recipes(digits):
     other = read_task("digits/3")
-    budgets = {task.hash: budget_flops(task.shape, 2000) for task in (digits, other)}
+    budgets = {task.hash: reference_flops(task.shape, 2000) for task in (digits, other)}
     common = list(islice(wanted(digits, 2000, [], budgets), 10))
     bred = [Assignment(other, Recipe(SMALL, batch=batch), 0, 2000) for batch in (16, 32)]
     ended = [fake(replace(each, task=task), kid=1.0) for each in common for task in (digits, other)]

@@ -17,9 +17,10 @@ from functools import lru_cache
 import numpy as np
 
 from mulligan.meta.collect.evolution import candidates, child, loss, promising
-from mulligan.meta.collect.trial import Assignment, budget_flops
+from mulligan.meta.collect.trial import Assignment
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
+from mulligan.meta.space.fidelity import MAX_BYTES, MIN_IMAGES_SHARE, reference_flops
 from mulligan.meta.space.space import Space
 from mulligan.meta.store.record import Trial
 from mulligan.recipe import Recipe
@@ -31,8 +32,6 @@ AGAIN = 4  # every so many recipes, one is tried with two seeds
 LONGER = ((4, 6), (8, 24))  # trials so many times longer, one for every so many short ones
 LONGER_SEED = 2
 TYPICAL = (28, 28, 1)  # the shape that recipes must be affordable for
-LEAST_SHARE = 1 / 16  # of the yardstick's images, that a recipe must be able to see
-MOST_BYTES = 2.0**31
 SHARED = 8  # recipes that every task gets
 JUDGED = ("ema",)  # the average that a trial is judged by; others would only cost time
 FIXED = 3  # recipes that come first, and are tried at every length
@@ -86,12 +85,12 @@ def _drawn(index: int, images: int) -> Recipe:
 
 
 def limits(images: int) -> Limits:
-    return Limits(budget_flops(TYPICAL, images), int(images * LEAST_SHARE), int(MOST_BYTES))
+    return Limits(reference_flops(TYPICAL, images), int(images * MIN_IMAGES_SHARE), MAX_BYTES)
 
 
 def _longer(task: Task, images: int, ended: Sequence[Trial]) -> Iterator[Assignment]:
     """Longer trials that are due: of the fixed recipes first, then of those that ended best."""
-    short = [trial for trial in ended if trial.budget == budget_flops(task.shape, images)]
+    short = [trial for trial in ended if trial.budget == reference_flops(task.shape, images)]
     ranked = [trial.recipe for trial in sorted(short, key=loss) if math.isfinite(loss(trial))]
     fixed = [recipe_at(index, task, images) for index in range(FIXED)]
     best = list(dict.fromkeys([*fixed, *ranked]))

@@ -7,7 +7,6 @@ compared; a longer trial of the same recipe and seed goes through the same point
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,28 +22,24 @@ import numpy as np
 from mulligan.errors import MulliganError
 from mulligan.game.state import Data, GanState, initial_state
 from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION
-from mulligan.meta.store.record import DONE, FAILED, Point, Trial
+from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, Trial
 from mulligan.metrics.score import Reference, quick, quick_of_features
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.task import Task
+from mulligan.training.device import device_name
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game
 from mulligan.training.evaluation import Evaluator
 from mulligan.types import Key, Pytree
 
-YARDSTICK = Recipe(  # never changes: budgets are counted in images of it
-    architecture=Architecture(gen_width=16, disc_width=16), hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3)
-)
-FIRST_LOOK = 1000  # images of the yardstick
-GROWTH = 2**0.5  # from one look to the next
 MOST_IMAGES = 16  # times those of the yardstick, that a cheaper recipe sees
 POOL, POOL_BYTES = 65_536, 2**27  # images on the device, at most
 CHUNKS = 4  # between two looks, at least: after each it is checked that all is well
 REALS, FAKES = 1000, 500  # images that a look compares: half of what a run's do, for a third of the time
 PROGRAMS = 16  # compiled at a time: some 10 MB each
-METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")
 
 
 @dataclass(frozen=True)
@@ -64,34 +59,18 @@ class Assignment:
     @property
     def budget(self) -> float:
         """Operations."""
-        return budget_flops(self.task.shape, self.images)
+        return reference_flops(self.task.shape, self.images)
 
     @property
     def step_nimg(self) -> int:
         return self.recipe.batch * self.recipe.disc_steps
 
 
-def budget_flops(shape: ImageShape, images: int) -> float:
-    """The operations with which the yardstick sees `images` images of this shape."""
-    return footprint(YARDSTICK, shape).flops_per_image * images
-
-
-def looks(images: int) -> list[float]:
-    """When a trial is evaluated, in images of the yardstick.
-
-    Example:
-      >>> [round(look) for look in looks(4000)]
-      [1000, 1414, 2000, 2828, 4000]
-    """
-    number = round(np.log(images / FIRST_LOOK) / np.log(GROWTH))
-    return [images / GROWTH**back for back in range(max(number, 0), -1, -1)]
-
-
 def run_trial(assignment: Assignment) -> Trial:
     """Trains, evaluates on the validation split, and tells how it went. A failure is a trial too."""
     began = time.monotonic()
     course = Course(assignment)
-    for look in looks(assignment.images):
+    for look in rungs(assignment.images):
         if course.advance(look) is None:
             break
     return Trial(
@@ -105,7 +84,7 @@ def run_trial(assignment: Assignment) -> Trial:
         curve=tuple(course.curve),
         code=version("mulligan"),
         space=VERSION,
-        device=device(),
+        device=device_name(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -168,7 +147,7 @@ class Course:
 
     def _images(self, look: float) -> int:
         """Images that this recipe sees for the operations of `look` images of the yardstick."""
-        affordable = budget_flops(self.assignment.task.shape, 1) * look / self.flops_per_image
+        affordable = reference_flops(self.assignment.task.shape, 1) * look / self.flops_per_image
         return int(min(affordable, MOST_IMAGES * look))
 
     def _train(self, equipment: _Equipment, state: GanState, until: int) -> GanState:
@@ -224,13 +203,6 @@ def pool(task: Task, labelled: bool) -> Data:
     rows = np.resize(np.arange(len(train.images)), size)
     labels = jnp.asarray(train.labels[rows]) if labelled and train.labels is not None else None
     return Data(jnp.asarray(train.images[rows]), labels)
-
-
-def device() -> str:
-    """What a trial runs on, in a word or two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    kind = jax.devices()[0].device_kind
-    return f"{kind}, {cores} cores" if jax.default_backend() == "cpu" else kind
 
 
 class _Programs(NamedTuple):

@@ -19,7 +19,8 @@ from typing import Any
 
 from mulligan.errors import MulliganError
 from mulligan.meta.collect.proposals import wanted
-from mulligan.meta.collect.trial import Assignment, budget_flops, run_trial
+from mulligan.meta.collect.trial import Assignment, run_trial
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.experience import LEASE_SECONDS, Experience
 from mulligan.meta.store.record import assignment
 from mulligan.tasks.task import Task
@@ -77,7 +78,7 @@ def _claimed(experience: Experience, duty: Duty, worker: str) -> Assignment | No
         fewest = min(duty.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
         if fewest is None:
             return None
-        budgets = {task.hash: budget_flops(task.shape, duty.images) for task in duty.tasks}
+        budgets = {task.hash: reference_flops(task.shape, duty.images) for task in duty.tasks}
         ended = list(experience.trials())
         possible = wanted(fewest, duty.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)

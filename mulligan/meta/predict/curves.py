@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.collect.trial import FIRST_LOOK, GROWTH, budget_flops
 from mulligan.meta.space.default import default_recipe, handmade_recipe
+from mulligan.meta.space.fidelity import fidelity_of
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
@@ -32,21 +32,6 @@ HELD = 4  # places past its end for which a difference is held: a short trial sa
 PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at GRID, NaN where not seen
-
-
-def place(shape: ImageShape, flops: float) -> float:
-    """Where so many operations lie on images of this shape.
-
-    Example:
-      >>> round(place((28, 28, 1), budget_flops((28, 28, 1), 32_000)), 6)
-      10.0
-    """
-    return math.log(max(flops, 1.0) / budget_flops(shape, FIRST_LOOK)) / math.log(GROWTH)
-
-
-def flops_at(shape: ImageShape, where: float) -> float:
-    """Inverse of `place`."""
-    return budget_flops(shape, FIRST_LOOK) * GROWTH**where
 
 
 def log_kid(figures: Mapping[str, float | None]) -> float:
@@ -70,7 +55,9 @@ def lowest_so_far(
     shape: ImageShape, points: Iterable[Point]
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """Places of the points that have a KID, and the logarithm of the lowest up to each."""
-    seen = [(place(shape, point.flops), value) for point in points if math.isfinite(value := log_kid(point.figures))]
+    seen = [
+        (fidelity_of(shape, point.flops), value) for point in points if math.isfinite(value := log_kid(point.figures))
+    ]
     where, values = np.array(seen, float).reshape(-1, 2).T
     return where, np.minimum.accumulate(values)
 
@@ -277,7 +264,7 @@ def _with_failures(
             worst[index] = np.fmax(worst[index], curve)
     for index, name, trial, curve in found:
         if trial.status == FAILED:
-            end = place(tasks[index].shape, trial.budget) + PAST_END
+            end = fidelity_of(tasks[index].shape, trial.budget) + PAST_END
             after = np.clip(GRID, _last_place(curve), end) == GRID
             missing = np.isnan(curve) & after & np.isfinite(worst[index])
             yield index, name, np.where(missing, worst[index], curve)

@@ -17,26 +17,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.collect.proposals import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.collect.trial import budget_flops
-from mulligan.meta.predict.curves import (
-    DEFAULT,
-    GRID,
-    HANDMADE,
-    NAMED,
-    Curve,
-    compare,
-    flops_at,
-    lowest_so_far,
-    name_of,
-    place,
-)
+from mulligan.meta.predict.curves import DEFAULT, GRID, HANDMADE, NAMED, Curve, compare, lowest_so_far, name_of
 from mulligan.meta.predict.ensembles import TaskWorlds, Worlds, expectation, left_over, spread_of
 from mulligan.meta.predict.portfolio import chances, greedy, imputed, ranks
 from mulligan.meta.predict.residual_gp import Residuals, Seen, learn_residuals, of_trial, together
 from mulligan.meta.predict.surrogate import grow
 from mulligan.meta.predict.task_similarity import Kinship, learn_kinship
-from mulligan.meta.space.cost import Limits, refusal
+from mulligan.meta.space.cost import refusal
+from mulligan.meta.space.fidelity import fidelity_of, flops_at, limits_of, reference_flops
 from mulligan.meta.store.record import Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
@@ -48,13 +36,13 @@ class Question(NamedTuple):
     flops: float
 
     @property
-    def place(self) -> float:
-        return place(self.task.shape, self.flops)
+    def fidelity(self) -> float:
+        return fidelity_of(self.task.shape, self.flops)
 
     @property
     def images(self) -> float:
         """The budget in images of the yardstick."""
-        return self.flops / budget_flops(self.task.shape, 1)
+        return self.flops / reference_flops(self.task.shape, 1)
 
 
 class Forecast(NamedTuple):
@@ -131,7 +119,7 @@ class Learned:
         offered = default | self.kinship.comparison.recipes
         offered |= {name: NAMED[name](question.task, question.images) for name in NAMED if name in offered} | default
         weights = self.worlds.weights(question.task)
-        losses = imputed(at_place(self.worlds.differences(question.task, offered), question.place), weights)
+        losses = imputed(at_place(self.worlds.differences(question.task, offered), question.fidelity), weights)
         columns = self._chosen(question, list(offered.values()), losses, number)
         shares = chances(losses[:, columns], weights, len(set(self.kinship.comparison.families)))
         names, found = list(offered), []
@@ -157,7 +145,7 @@ class Learned:
 
     def _origin(self, question: Question, name: str) -> str:
         comparison = self.kinship.comparison
-        losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.place)
+        losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.fidelity)
         known = np.where(np.isnan(losses), np.inf, losses)
         return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
 
@@ -167,7 +155,7 @@ class Learned:
         where, values = lowest_so_far(question.task.shape, seen)
         trials = [Begun(recipe, seen), *others]
         known = together([self._residuals(question, arm, *trial) for arm, trial in enumerate(trials)])
-        ahead = _ahead(where, question.place)
+        ahead = _ahead(where, question.fidelity)
         expected, more = self._expected(question, recipe)
         quantiles = np.interp(ahead, GRID, expected) + self.residuals.after(known, ahead, more)
         quantiles = np.minimum.accumulate(quantiles, axis=1)
@@ -232,7 +220,7 @@ def _ahead(where: Float[np.ndarray, " k"], end: float) -> Float[np.ndarray, " m"
 
 def _refused(question: Question, recipe: Recipe) -> bool:
     """Whether it would see too few images for the budget, or needs too much memory."""
-    limits = Limits(question.flops, max(int(question.images * LEAST_SHARE), 1), MOST_BYTES)
+    limits = limits_of(question.task.shape, question.flops)
     return refusal(recipe, question.task.shape, question.task.classes, limits) is not None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mulligan.meta.collect.proposals import LEAST_SHARE, MOST_BYTES
-from mulligan.meta.collect.trial import budget_flops
-from mulligan.meta.race.race import Arm
+from mulligan.meta.race.extrapolation import Course
 from mulligan.meta.space.cost import Limits, refusal
+from mulligan.meta.space.fidelity import limits_of
 from mulligan.meta.space.space import Space
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
@@ -23,6 +23,29 @@ MUTATED_FROM, DRAWN_FROM = 4, 5  # arms of a race with a mutation, and with a re
 MUTATED_WEIGHT, DRAWN_WEIGHT = 0.1, 0.03
 LEAST_WEIGHT = 0.02  # of every arm, so that none is given up before it was seen
 TRIES = 1000
+
+
+class Arm(NamedTuple):
+    """A recipe in a race.
+
+    Attributes:
+      weight: in the prior over the arms, > 0.
+      origin: where it comes from, in a few words for people.
+      course: how it is expected to go, where that is known.
+    """
+
+    recipe: Recipe
+    weight: float
+    origin: str
+    course: Course | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "recipe": self.recipe.to_json(), "course": self.course and self.course._asdict()}
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Arm:
+        course = document["course"] and Course(*(tuple(document["course"][name]) for name in Course._fields))
+        return Arm(Recipe.from_json(document["recipe"]), document["weight"], document["origin"], course)
 
 
 def arms_within(budget: Budget) -> int:
@@ -55,8 +78,7 @@ def with_explorers(
       number: of arms in all.
       flops: operations of the whole budget; each arm must see enough images for them.
     """
-    images = flops / budget_flops(shape, 1)
-    limits = Limits(flops, max(int(images * LEAST_SHARE), 1), MOST_BYTES)
+    limits = limits_of(shape, flops)
     arms = list(proposed)
     space = Space()
     if number >= MUTATED_FROM:

@@ -13,18 +13,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
-from mulligan.meta.collect.trial import METRICS
 from mulligan.meta.race.allocation import ALLOCATIONS, Move, Standing
-from mulligan.meta.race.extrapolation import Course, Outlook, expected_ends, lowest
+from mulligan.meta.race.arms import Arm
+from mulligan.meta.race.extrapolation import Outlook, expected_ends, lowest
 from mulligan.meta.space.cost import footprint
-from mulligan.meta.store.record import Point
-from mulligan.recipe import Recipe
+from mulligan.meta.store.record import METRICS, Point
 from mulligan.tasks.task import Task
 from mulligan.training.assignment import Assignment, Listener
 from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost
@@ -36,29 +35,6 @@ DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
 SLICES = 24
 SHARE = 0.5  # of the budget, at most, before one arm gets all the rest
 MOVED = ("checkpoints", "samples", "snapshots")  # folders of the winner that become the run's
-
-
-class Arm(NamedTuple):
-    """A recipe in a race.
-
-    Attributes:
-      weight: in the prior over the arms, > 0.
-      origin: where it comes from, in a few words for people.
-      course: how it is expected to go, where that is known.
-    """
-
-    recipe: Recipe
-    weight: float
-    origin: str
-    course: Course | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "recipe": self.recipe.to_json(), "course": self.course and self.course._asdict()}
-
-    @staticmethod
-    def from_json(document: dict[str, Any]) -> Arm:
-        course = document["course"] and Course(*(tuple(document["course"][name]) for name in Course._fields))
-        return Arm(Recipe.from_json(document["recipe"]), document["weight"], document["origin"], course)
 
 
 @dataclass(frozen=True)

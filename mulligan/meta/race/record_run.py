@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from mulligan.meta.collect.trial import METRICS, device
 from mulligan.meta.race import race
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.experience import Experience
-from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
+from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
+from mulligan.training.device import device_name
 from mulligan.training.run import RunFolder
 
 
@@ -63,7 +63,7 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
         curve=curve,
         code=version("mulligan"),
         space=VERSION,
-        device=device(),
+        device=device_name(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from mulligan.errors import MulliganError
 from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Question
-from mulligan.meta.race.arms import arms_within, explorers, with_explorers
+from mulligan.meta.race.arms import Arm, arms_within, explorers, with_explorers
 from mulligan.meta.race.extrapolation import Course
-from mulligan.meta.race.race import Arm
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, textbook_recipe
 from mulligan.meta.store.exchange import Records, remembered

@@ -7,8 +7,9 @@ two rectifiers. Between leaky ones, `f` of slope `a`, it can where it has either
 `x = (f(x) - f(-x)) / (1 + a)`.
 
 What follows the regularised leader has a scale for each parameter beside the parameter
-(`meta.initialisation.adaptation`). A child plays as its parent did where a weight whose input is shared by `p` and whose output is shared by `q` has the scale
-`s p / q` of the parent's `s`: its gradient is `q` times the parent's, and together those of one source move as it did.
+(`meta.initialisation.adaptation`). A child plays as its parent did where a weight whose input is shared by `p` and
+whose output is shared by `q` has the scale `s p / q` of the parent's `s`: its gradient is `q` times the parent's, and
+together those of one source move as it did.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from mulligan.tasks.task import Task
 from mulligan.training.run import finite
 
 DONE, FAILED = "done", "failed"
+METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,13 @@ from mulligan.meta.predict.curves import (
     HELD,
     carried,
     compare,
-    flops_at,
     log_kid,
     lowest_so_far,
     mean_curve,
     name_of,
     on_grid,
-    place,
 )
+from mulligan.meta.space.fidelity import fidelity_of, flops_at
 from mulligan.meta.store.record import FAILED
 
 TASKS = made_up.families(2)
@@ -32,7 +31,7 @@ GOOD, BAD = made_up.recipe(3e-3), made_up.recipe(1e-4)
 
 @given(st.floats(-2, 30))
 def test_places_and_operations_are_inverse(where):
-    assert place((8, 8, 1), flops_at((8, 8, 1), where)) == pytest.approx(where, abs=1e-9)
+    assert fidelity_of((8, 8, 1), flops_at((8, 8, 1), where)) == pytest.approx(where, abs=1e-9)
 
 
 def test_a_place_is_as_many_images_of_the_yardstick_for_every_shape():

@@ -6,12 +6,11 @@ import made_up
 import numpy as np
 import pytest
 
-from mulligan.meta.collect.proposals import LEAST_SHARE
-from mulligan.meta.collect.trial import budget_flops
-from mulligan.meta.predict.curves import HELD, compare, flops_at
+from mulligan.meta.predict.curves import HELD, compare
 from mulligan.meta.predict.prior import PRIORS, Begun, Question
 from mulligan.meta.predict.task_similarity import learn_kinship
 from mulligan.meta.space.cost import Limits, refusal
+from mulligan.meta.space.fidelity import MIN_IMAGES_SHARE, flops_at, reference_flops
 from mulligan.recipe import Architecture, Recipe
 
 GOOD, BAD, WIDE = made_up.recipe(3e-3), made_up.recipe(1e-4), Recipe(architecture=Architecture(gen_width=512))
@@ -43,7 +42,7 @@ def test_proposals_are_affordable_different_and_weighted(prior, number):
     assert all(proposal.weight > 0 for proposal in found)
     assert all(one.weight >= other.weight for one, other in pairwise(found))
     assert number == 1 or made_up.default(NEW) in [proposal.recipe for proposal in found]
-    limits = Limits(ASKED.flops, int(ASKED.images * LEAST_SHARE))
+    limits = Limits(ASKED.flops, int(ASKED.images * MIN_IMAGES_SHARE))
     assert not [proposal for proposal in found if refusal(proposal.recipe, NEW.shape, 0, limits)]
 
 
@@ -124,7 +123,7 @@ def test_what_was_only_tried_for_a_moment_is_not_proposed_for_a_long_run(name):
 
 def test_the_default_is_that_of_the_budget():
     images = 1_000_000
-    question = Question(NEW, images * budget_flops(NEW.shape, 1))
+    question = Question(NEW, images * reference_flops(NEW.shape, 1))
     found = PRIORS["portfolio"](TASKS, made_up.trials(TASKS, {})).propose(question, 1)
     assert found[0].recipe == made_up.default_for(NEW, images)
 

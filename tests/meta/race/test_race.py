@@ -9,8 +9,9 @@ import pytest
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, begin, resume
+from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import Course, Outlook, expected_ends
-from mulligan.meta.race.race import DOCUMENT, SHARE, Arm, Contest, Race
+from mulligan.meta.race.race import DOCUMENT, SHARE, Contest, Race
 from mulligan.meta.race.warm_start import Advice
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
