@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.meta.predict.curves import handmade_for, name_of
-from mulligan.meta.predict.prior import PRIORS, Prior, Question, unlearned
+from mulligan.meta.predict.curves import handmade_for, recipe_name
+from mulligan.meta.predict.prior import PRIORS, Prior, Query, with_handmade_default
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
@@ -37,8 +37,8 @@ class Case(NamedTuple):
     priors: dict[str, Prior]  # learned from other families
 
     @property
-    def question(self) -> Question:
-        return Question(self.task, self.budget)
+    def query(self) -> Query:
+        return Query(self.task, self.budget)
 
 
 Taught = dict[str, dict[str, Prior]]  # by held-out family and name
@@ -58,7 +58,7 @@ def held_out(records: Records) -> Taught:
         tasks = [task for task in records.tasks.values() if task.family != family]
         known = {task.id for task in tasks}
         trials = [trial for trial in records.trials.values() if trial.task in known]
-        found[family] = {name: unlearned(PRIORS[name](tasks, trials)) for name in PRIORS}
+        found[family] = {name: with_handmade_default(PRIORS[name](tasks, trials)) for name in PRIORS}
     return found
 
 
@@ -66,7 +66,7 @@ def judged(records: Records) -> list[TaskRecord]:
     """Tasks on which the hand-made recipe and another were tried, by family and name."""
     names: dict[str, set[str]] = {}
     for trial in records.trials.values():
-        names.setdefault(trial.task, set()).add(name_of(records.tasks[trial.task], trial.recipe))
+        names.setdefault(trial.task, set()).add(recipe_name(records.tasks[trial.task], trial.recipe))
     kept = [
         task for task in records.tasks.values() if handmade(task) in names.get(task.id, ()) and len(names[task.id]) > 1
     ]
@@ -83,7 +83,7 @@ def of_size(records: Records, size: int | None) -> Records:
 
 def handmade(task: TaskRecord) -> str:
     """The name of the hand-made recipe on a task, where it may still be the default."""
-    return name_of(task, handmade_for(task, 1.0))
+    return recipe_name(task, handmade_for(task, 1.0))
 
 
 def arms_of(task: TaskRecord, trials: Iterable[Trial], seed: int) -> tuple[Arm, ...]:
@@ -91,7 +91,7 @@ def arms_of(task: TaskRecord, trials: Iterable[Trial], seed: int) -> tuple[Arm, 
     by_name: dict[str, list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.id):
         if trial.task == task.id:
-            by_name.setdefault(name_of(task, trial.recipe), []).append(trial)
+            by_name.setdefault(recipe_name(task, trial.recipe), []).append(trial)
     rng, arms = rng_of(task, seed), []
     for name in sorted(by_name, key=lambda name: (name != handmade(task), name)):
         longest = max(trial.budget for trial in by_name[name])

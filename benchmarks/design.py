@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mulligan.meta.collect.proposals import JUDGED, limits
+from mulligan.meta.collect.proposals import TRIAL_AVERAGES, limits
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.default import handmade_recipe, textbook_recipe
 from mulligan.meta.space.space import Space
@@ -37,10 +37,10 @@ class Row(NamedTuple):
 
 def by_hand(task: Task) -> Recipe:
     """The recipe made by hand, which augments where there are few images."""
-    return replace(handmade_recipe(task.shape, len(task.train), Budget(SHORT, None)), averages=JUDGED)
+    return replace(handmade_recipe(task.shape, len(task.train), Budget(SHORT, None)), averages=TRIAL_AVERAGES)
 
 
-BASE = replace(handmade_recipe((16, 16, 1), 10_000, Budget(SHORT, None)), averages=JUDGED)
+BASE = replace(handmade_recipe((16, 16, 1), 10_000, Budget(SHORT, None)), averages=TRIAL_AVERAGES)
 
 
 def step(recipe: Recipe, **changes: Any) -> Recipe:

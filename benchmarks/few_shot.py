@@ -32,7 +32,7 @@ from benchmarks.throughput import RESULTS, spread
 from mulligan.game.state import Data, to_bytes
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation.adaptation import adapt_for
-from mulligan.meta.initialisation.learn_initialisation import Course, learn_initialisation
+from mulligan.meta.initialisation.learn_initialisation import MetaRun, learn_initialisation
 from mulligan.recipe import Recipe
 from mulligan.training.device import cache_programs
 
@@ -136,10 +136,10 @@ def judged(name: str, cases: Sequence[Case], samples: Any, embed: Embed) -> dict
 
 
 def learn(chosen: argparse.Namespace) -> None:
-    curriculum = CONTENDERS[chosen.contender].curriculum
+    curriculum = CONTENDERS[chosen.contender].config
     assert curriculum is not None, f"{chosen.contender} learns nothing"
     source = f"{chosen.data / 'omniglot.npz'}@labels"
-    course = Course(
+    course = MetaRun(
         [source], chosen.results / f"{chosen.contender}.safetensors", chosen.seconds, curriculum, chosen.steps
     )
     print(learn_initialisation(course, lambda event: print(event, flush=True)))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 
 from mulligan.game.state import adam
-from mulligan.meta.initialisation.adaptation import Initialisation, Inner, unlearned
-from mulligan.meta.initialisation.learn_initialisation import BROAD, INNER, JOINT, TOGETHER, Curriculum
-from mulligan.meta.initialisation.pretrained import inner_of, read_start
+from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation
+from mulligan.meta.initialisation.learn_initialisation import INNER, JOINT, MULTITASK, SHIPPED_CONFIG, MetaConfig
+from mulligan.meta.initialisation.pretrained import inner_game, read_pretrained
 from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (28, 28, 1)
@@ -26,16 +26,18 @@ TUNED = (1e-3, 5e-3, 1e-2, 2e-2, 5e-2)  # rates that are tried for Adam
 class Contender(NamedTuple):
     """How it learned, if it did, and what it plays on a new class."""
 
-    curriculum: Curriculum | None
+    config: MetaConfig | None
     recipe: Recipe
     free_rate: bool  # Adam plays, at a rate chosen on background characters; else FTRL in the learned scale
 
 
 CONTENDERS = {
     "scratch": Contender(None, JOINT, True),
-    "multitask": Contender(TOGETHER, JOINT, True),
-    "figr": Contender(Curriculum(FIGR, "reptile", UPDATES, tasks=1, scale=1e-3, rate=1e-4, eyes=1), FIGR, False),
-    "ours": Contender(BROAD, BROAD.recipe, False),
+    "multitask": Contender(MULTITASK, JOINT, True),
+    "figr": Contender(
+        MetaConfig(FIGR, "reptile", UPDATES, tasks=1, scale=1e-3, rate=1e-4, feature_steps=1), FIGR, False
+    ),
+    "ours": Contender(SHIPPED_CONFIG, SHIPPED_CONFIG.recipe, False),
 }
 
 
@@ -48,9 +50,9 @@ class Player(NamedTuple):
     hyperparameters: Hyperparameters
 
 
-def inner_for(recipe: Recipe, free_rate: bool) -> Inner:
+def inner_for(recipe: Recipe, free_rate: bool) -> InnerGame:
     """The game on a new class."""
-    inner = inner_of(recipe, SHAPE, UPDATES)
+    inner = inner_game(recipe, SHAPE, UPDATES)
     return inner._replace(game=dataclasses.replace(inner.game, optimiser=adam)) if free_rate else inner
 
 
@@ -58,9 +60,9 @@ def ready(name: str, folder: Path, rate: float, seed: int) -> Player:
     """The contender as it plays; what it learned is read from `folder`."""
     curriculum, recipe, free_rate = CONTENDERS[name]
     if curriculum is None:
-        learned = unlearned(recipe.architecture, SHAPE, 1.0, jax.random.key(seed))
+        learned = fresh_initialisation(recipe.architecture, SHAPE, 1.0, jax.random.key(seed))
     else:
-        learned = read_start(folder / f"{name}.safetensors").learned
+        learned = read_pretrained(folder / f"{name}.safetensors").learned
     hyperparameters = (
         recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate) if free_rate else recipe.hyperparameters
     )

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from mulligan.game.augment import translate
 from mulligan.game.state import pixels
-from mulligan.meta.initialisation.episodes import turned
+from mulligan.meta.initialisation.episodes import apply_pose
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kernel import mmd2_unbiased
@@ -77,7 +77,7 @@ def _episode(pool: Array, key: Array) -> Array:
     orders = jax.vmap(lambda k: jax.random.permutation(k, pool.shape[1])[: 1 + QUERIES])(
         jax.random.split(order_key, WAYS)
     )
-    images = jax.vmap(turned)(pool[tasks[:, None], orders], jax.random.randint(turn_key, (WAYS,), 0, 4))
+    images = jax.vmap(apply_pose)(pool[tasks[:, None], orders], jax.random.randint(turn_key, (WAYS,), 0, 4))
     flat = translate(pixels(images).reshape(-1, *images.shape[2:]), jnp.ones(()), move_key)
     return flat.reshape(images.shape)
 

@@ -27,11 +27,11 @@ import optax
 from benchmarks.few_shot_contenders import FIGR
 from benchmarks.throughput import ROOT, peers_python, spread
 from mulligan.game.gradients import Players
-from mulligan.meta.initialisation.adaptation import Initialisation, Inner
-from mulligan.meta.initialisation.episodes import Deal
+from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame
+from mulligan.meta.initialisation.episodes import EpisodeSpec
 from mulligan.meta.initialisation.objectives import Objective
-from mulligan.meta.initialisation.outer import Lesson, Study, go_on, start
-from mulligan.meta.initialisation.pretrained import inner_of
+from mulligan.meta.initialisation.outer import MetaObjective, OuterConfig, initial_outer_state, outer_steps
+from mulligan.meta.initialisation.pretrained import inner_game
 from mulligan.networks.layers import Conv, Dense, randomised
 
 LATENT, SIDE, BLOCKS, UPDATES = 100, 32, 4, 10
@@ -112,15 +112,15 @@ class Ours:
 
     def __init__(self, width: int):
         recipe = dataclasses.replace(FIGR, architecture=dataclasses.replace(FIGR.architecture, latent=LATENT))
-        inner: Inner = inner_of(recipe, (SIDE, SIDE, 1), UPDATES)
+        inner: InnerGame = inner_game(recipe, (SIDE, SIDE, 1), UPDATES)
         nothing = Objective(lambda players, query, key: Players(jnp.zeros(()), jnp.zeros(())), shared=True)
-        study = Study("reptile", 1, Deal(4, 1, False), optax.adam(1e-4), 1.0)
+        study = OuterConfig("reptile", 1, EpisodeSpec(4, 1, False), optax.adam(1e-4), 1.0)
         players = networks(width, jax.random.key(0))
         scale = jax.tree.map(lambda leaf: jnp.full_like(leaf, np.log(1e-3)), players)
-        self.state = start(study, Initialisation(players, scale), jax.random.key(1))
+        self.state = initial_outer_state(study, Initialisation(players, scale), jax.random.key(1))
         self.pool = jnp.asarray(np.random.default_rng(0).integers(0, 256, (64, 5, SIDE, SIDE, 1), np.uint8))
-        lesson = Lesson(inner, nothing)
-        program = jax.jit(lambda state, pool, steps: go_on(lesson, study, state, pool, steps), donate_argnums=0)
+        lesson = MetaObjective(inner, nothing)
+        program = jax.jit(lambda state, pool, steps: outer_steps(lesson, study, state, pool, steps), donate_argnums=0)
         compiled = program.lower(self.state, self.pool, jnp.int32(1)).compile()
         self.program = compiled
         self.run(1)

@@ -26,7 +26,7 @@ from benchmarks.design import QUARTER, rows
 from mulligan.budget import parse_seconds
 from mulligan.meta.collect.evolution import Candidate, candidates, child, promising
 from mulligan.meta.collect.proposals import limits
-from mulligan.meta.collect.trial import Assignment, run_trial
+from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import SHIPPED, SUFFIX, read, write_file
@@ -110,7 +110,7 @@ def work(place: str, sources: Sequence[str], until: float, core: int) -> None:
             print(line(chosen, trial), flush=True)
 
 
-def line(chosen: Assignment, trial: Trial) -> str:
+def line(chosen: TrialSpec, trial: Trial) -> str:
     """How a trial went, for people."""
     last = trial.curve[-1].figures["kid"] if trial.curve else None
     kid = "none" if last is None else f"{last:.4f}"
@@ -130,23 +130,23 @@ def there(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[Assignment]:
+def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[TrialSpec]:
     """Assignments in the order in which they are wanted, without end; those that are taken are for the caller to skip.
 
     One recipe after the other, so that its compiled programs serve all tasks of a shape.
     """
     for row in rows():
-        yield from (Assignment(task, row.recipe(task), row.seed, row.images) for task in tasks[: row.tasks])
+        yield from (TrialSpec(task, row.recipe(task), row.seed, row.images) for task in tasks[: row.tasks])
     within = limits(QUARTER)
     while True:
         known = tried(experience)
         rng = np.random.default_rng([len(known), len(tasks)])
         for _ in range(BRED):
             bred = child(known, rng, lambda recipe: refusal(recipe, (SIZE, SIZE, 1), 0, within) is None)
-            yield from (Assignment(task, bred, 0, QUARTER) for task in tasks[:PANEL])
+            yield from (TrialSpec(task, bred, 0, QUARTER) for task in tasks[:PANEL])
         known = tried(experience)
         for task in tasks:
-            yield from (Assignment(task, recipe, 0, QUARTER) for recipe in promising(known, task.hash)[:BRED])
+            yield from (TrialSpec(task, recipe, 0, QUARTER) for recipe in promising(known, task.hash)[:BRED])
 
 
 def tried(experience: Experience) -> list[Candidate]:

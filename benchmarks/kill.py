@@ -113,8 +113,8 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     described["result"].pop("cost")
     files = [run / "generator.safetensors", *sorted((run / "snapshots").glob("*.safetensors"))]
     weights = {f"{file.stem} {name}": array.tobytes() for file in files for name, array in load_file(file).items()}
-    moves = json.loads((run / "race.json").read_text())["moves"] if (run / "race.json").exists() else []
-    return weights, [figures, described, moves]
+    decisions = json.loads((run / "race.json").read_text())["decisions"] if (run / "race.json").exists() else []
+    return weights, [figures, described, decisions]
 
 
 def _timed(work: object) -> float:

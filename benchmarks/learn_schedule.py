@@ -36,18 +36,24 @@ from mulligan.budget import parse_images
 from mulligan.meta.schedule_learning.inner_problem import (
     WIDE,
     Pool,
-    Range,
-    by_embedding,
-    fresh,
+    StartRange,
+    embedding_features,
+    gan_problem,
     offsets,
-    pool,
-    practice,
+    random_controller,
     size,
-    steered,
+    task_pool,
     unguarded,
+    with_offsets,
 )
-from mulligan.meta.schedule_learning.learn_schedule import Plan, learn_schedule, region, save_controller, trusted
-from mulligan.meta.schedule_learning.outer_gradients import Inner, Parameters, persistent, truncated, whole
+from mulligan.meta.schedule_learning.learn_schedule import (
+    ScheduleLearningConfig,
+    learn_schedule,
+    save_controller,
+    trust_region,
+    with_trust_region,
+)
+from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, Parameters, persistent, truncated, whole
 from mulligan.metrics.embed import load_embedding
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.schedules.controller import Controller, exponential
@@ -86,18 +92,18 @@ def all_tasks(chosen: argparse.Namespace) -> Pool:
     """Read once and kept."""
     path = chosen.output / f"tasks-{chosen.side}.npz"
     if not path.exists():
-        made = pool(list(tasks(chosen.data, chosen.side)), by_embedding(load_embedding()))
+        made = task_pool(list(tasks(chosen.data, chosen.side)), embedding_features(load_embedding()))
         np.savez(path, images=np.asarray(made.images), reals=np.asarray(made.reals))
     with np.load(path) as stored:
         return Pool(jnp.asarray(stored["images"]), jnp.asarray(stored["reals"]))
 
 
-def inner_games(chosen: argparse.Namespace, start: Controller, span: Range = WIDE) -> dict[str, Inner]:
-    judge, found = by_embedding(load_embedding()), all_tasks(chosen)
-    return {name: practice(GAMES[name], found, judge, start, span) for name in chosen.games}
+def inner_games(chosen: argparse.Namespace, start: Controller, span: StartRange = WIDE) -> dict[str, InnerProblem]:
+    judge, found = embedding_features(load_embedding()), all_tasks(chosen)
+    return {name: gan_problem(GAMES[name], found, judge, start, span) for name in chosen.games}
 
 
-def drawn(chosen: argparse.Namespace) -> Range:
+def drawn(chosen: argparse.Namespace) -> StartRange:
     """What the runs of the learning begin with."""
     return replace(WIDE, images=tuple(map(parse_images, chosen.images)), rates=tuple(chosen.rates))
 
@@ -115,7 +121,7 @@ def learn(chosen: argparse.Namespace, start: Controller) -> None:
             file.write(json.dumps(event | spent) + "\n")
 
     estimators = {name: estimator(game, chosen.deviation, chosen.pairs) for name, game in games.items()}
-    plan = Plan(chosen.updates, rate=chosen.rate, decay=chosen.decay, seed=chosen.seed)
+    plan = ScheduleLearningConfig(chosen.updates, rate=chosen.rate, decay=chosen.decay, seed=chosen.seed)
     learned = learn_schedule(estimators, size(start), plan, folder, tell, beginning(chosen, start))
     np.save(folder / "learned.npy", np.asarray(learned))
 
@@ -133,7 +139,7 @@ def closed(chosen: argparse.Namespace, start: Controller) -> None:
     path = chosen.output / "closed.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = [(row["factor"], row["decay"]) for row in rows]
-    usual = Range(rates=(1.0, 1.0), apart=(1.0, 1.0), gamma=(1.0, 1.0))  # closed forms are tuned where they stand
+    usual = StartRange(rates=(1.0, 1.0), apart=(1.0, 1.0), gamma=(1.0, 1.0))  # closed forms are tuned where they stand
     programs = {name: finals(game) for name, game in inner_games(chosen, start, usual).items()}
     keys = jax.random.split(jax.random.key(chosen.seed), chosen.runs)
     for factor, decay in itertools.product(FACTORS, DECAYS):
@@ -146,7 +152,7 @@ def closed(chosen: argparse.Namespace, start: Controller) -> None:
             file.write(json.dumps(told | {"all": round(float(np.mean([*losses.values()])), 4)}) + "\n")
 
 
-def finals(game: Inner) -> Callable[[jax.Array, float, jax.Array], jax.Array]:
+def finals(game: InnerProblem) -> Callable[[jax.Array, float, jax.Array], jax.Array]:
     """`(parameters, factor on both rates, keys [n]) -> losses [n]` at the ends of whole runs."""
 
     def one(parameters: jax.Array, factor: jax.Array, key: jax.Array) -> jax.Array:
@@ -155,7 +161,7 @@ def finals(game: Inner) -> Callable[[jax.Array, float, jax.Array], jax.Array]:
         initial = known.initial._replace(gen_lr=known.initial.gen_lr * factor, disc_lr=known.initial.disc_lr * factor)
         begun = run.state.schedule._replace(inside=known._replace(initial=initial))
         run = run._replace(state=run.state._replace(schedule=begun))
-        _, losses = jax.lax.scan(lambda run, _: game.unroll(parameters, run), run, None, game.stretches)
+        _, losses = jax.lax.scan(lambda run, _: game.unroll(parameters, run), run, None, game.truncations)
         return losses[-1]
 
     return jax.jit(lambda parameters, factor, keys: jax.lax.map(lambda key: one(parameters, factor, key), keys))
@@ -166,10 +172,10 @@ def ship(chosen: argparse.Namespace, start: Controller) -> None:
     folder = chosen.output / chosen.name
     parameters = jnp.asarray(np.load(folder / "learned.npy"))
     games = inner_games(chosen, start, drawn(chosen))
-    seen = region([*games.values()], parameters, chosen.runs, jax.random.key(chosen.seed + 1))
+    seen = trust_region([*games.values()], parameters, chosen.runs, jax.random.key(chosen.seed + 1))
     rows = [json.loads(line) for line in (chosen.output / "closed.jsonl").read_text().splitlines()]
     best = min((row for row in rows if row["factor"] == 1), key=lambda row: row["all"])["decay"]
-    controller = trusted(steered(unguarded(start), parameters), seen, {"gen_lr": best, "disc_lr": best})
+    controller = with_trust_region(with_offsets(unguarded(start), parameters), seen, {"gen_lr": best, "disc_lr": best})
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     card = {
         "name": chosen.ship,
@@ -214,7 +220,7 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     cache_programs()
-    start = fresh(chosen.units, jax.random.key(chosen.seed))
+    start = random_controller(chosen.units, jax.random.key(chosen.seed))
     work = ship if chosen.ship else closed if chosen.closed else learn
     work(chosen, start)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.replay import Moves, Trace
-from mulligan.meta.collect.trial import Assignment, Course
+from mulligan.meta.collect.trial import TrialRunner, TrialSpec
 from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.store.record import Point
@@ -40,14 +40,14 @@ class Live:
     def __init__(self, task: Task, images: int, seed: int):
         self.task, self.images, self.seed = task, images, seed
         self.budget = reference_flops(task.shape, images)
-        self.arms: list[Course] = []
+        self.arms: list[TrialRunner] = []
         self.spent = 0.0
         self.best: Best | None = None
         self.trace: list[tuple[float, float]] = []
 
     def add(self, recipe: Recipe) -> int:
         """One more arm; its number."""
-        self.arms.append(Course(Assignment(self.task, recipe, self.seed, self.images)))
+        self.arms.append(TrialRunner(TrialSpec(self.task, recipe, self.seed, self.images)))
         return len(self.arms) - 1
 
     @property

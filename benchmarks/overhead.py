@@ -25,8 +25,8 @@ def shares(folder: RunFolder) -> dict[str, float]:
     won = folder.document("race")["winner"] if races else None
     runs = [folder, *(RunFolder(path) for number, path in enumerate(races) if number != won)]
     training, evaluating, compiling = (sum(parts) for parts in zip(*map(_parts, runs), strict=True))
-    elsewhere = folder.document("race")["elsewhere"]["seconds"] if races else 0.0
-    total = final["seconds"] + elsewhere
+    spent_by_others = folder.document("race")["spent_by_others"]["seconds"] if races else 0.0
+    total = final["seconds"] + spent_by_others
     evaluating += chosen["spent"] + final["seconds"] - chosen["seconds"]
     rest = total - training - evaluating - compiling
     return {"total": total, "training": training, "evaluating": evaluating, "compiling": compiling, "rest": rest}

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.meta.predict.curves import log_kid
-from mulligan.meta.race.allocation import Allocation, Move, Standing
+from mulligan.meta.race.allocation import Allocation, ArmStatus, Decision
 from mulligan.meta.space.fidelity import RUNG_RATIO
 from mulligan.meta.store.record import Point
 
@@ -108,7 +108,8 @@ class Progress:
     def until(self, arm: int, flops: float, slack: float = RUNG_RATIO**0.5) -> Moves:
         """Trains an arm on to the look that is nearest to so many operations, or to its end.
 
-        Looks lie RUNG_RATIO apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always is.
+        Rungs lie RUNG_RATIO apart; one is had if it is beyond `flops` by a factor of `slack` at most. The first always
+        is.
         """
         while arm not in self.over and self.spent(arm) * RUNG_RATIO <= flops * slack * 1.001:
             yield from self.look(arm)
@@ -156,12 +157,12 @@ def race(arms: int, budget: float, outlook: Outlook, allocation: Allocation) -> 
     progress, granted, slices = Progress(arms), np.zeros(arms), [0] * arms
     state = allocation.init()
     while True:
-        standings = []
+        statuses = []
         for arm in range(arms):
             ended, left = arm in progress.over, budget - granted.sum() + granted[arm]
             reached = progress.lowest(arm) if ended else outlook(arm, progress.points, left)
-            standings.append(Standing(slices[arm], reached, not ended))
-        state, move = allocation.move(state, standings)
+            statuses.append(ArmStatus(slices[arm], reached, not ended))
+        state, move = allocation.decide(state, statuses)
         arm = move.arm
         if move.won:
             break
@@ -178,19 +179,19 @@ def leader(weights: Sequence[float], slices: int) -> Allocation:
     rate = math.sqrt(8 * math.log(max(len(weights), 2)) / slices)
     log_prior = np.log(np.array(weights, float))
 
-    def move(state: tuple[np.ndarray, np.ndarray], standings: Sequence[Standing]) -> tuple[Any, Move]:
+    def move(state: tuple[np.ndarray, np.ndarray], statuses: Sequence[ArmStatus]) -> tuple[Any, Decision]:
         losses, due = state
-        predicted = np.array([standing.predicted for standing in standings])
+        predicted = np.array([status.predicted for status in statuses])
         behind = np.minimum(predicted - predicted.min(), 3.0)
         logits = log_prior - rate * (losses + behind)
         played = np.exp(logits - logits.max())
         played /= played.sum()
         after = losses + behind, due + played
-        alive = np.array([standing.alive for standing in standings])
+        alive = np.array([status.alive for status in statuses])
         best = int(played.argmax())
-        given = [standing.slices for standing in standings]
+        given = [status.slices for status in statuses]
         if (played[best] >= 0.9 and given[best]) or sum(given) >= slices or not alive.any():
-            return after, Move(best, True, tuple(played.tolist()))
-        return after, Move(int(np.where(alive, after[1] - given, -np.inf).argmax()), False, tuple(played.tolist()))
+            return after, Decision(best, True, tuple(played.tolist()))
+        return after, Decision(int(np.where(alive, after[1] - given, -np.inf).argmax()), False, tuple(played.tolist()))
 
     return Allocation(lambda: (np.zeros(len(weights)), np.zeros(len(weights))), move)

@@ -27,11 +27,11 @@ from benchmarks.replay import SLICES, Moves, Trace, halving, in_turn, leader, ra
 from benchmarks.throughput import RESULTS
 from benchmarks.yardsticks import Pick, yards, yardsticks
 from mulligan.meta.learn import IMAGES
-from mulligan.meta.predict.curves import lowest_so_far, name_of
-from mulligan.meta.predict.prior import Begun, Question
+from mulligan.meta.predict.curves import lowest_so_far, recipe_name
+from mulligan.meta.predict.prior import PartialCurve, Query
 from mulligan.meta.race.allocation import Allocation
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.record import FAILED, Point
 
 OURS = "nearest, in turn"  # what `mulligan fit` does within a brief budget
@@ -86,9 +86,9 @@ def proposed_race(
     arms = list(proposed)
 
     def outlook(index: int, points: Sequence[Sequence[Point]], flops: float) -> float:
-        trials = [Begun(case.arms[arm].recipe, seen) for arm, seen in zip(arms, points, strict=True)]
+        trials = [PartialCurve(case.arms[arm].recipe, seen) for arm, seen in zip(arms, points, strict=True)]
         others = [trial for other, trial in enumerate(trials) if other != index and trial.seen]
-        forecast = case.priors[prior].forecast(Question(case.task, flops), *trials[index], others)
+        forecast = case.priors[prior].forecast(Query(case.task, flops), *trials[index], others)
         return float(forecast.median[-1])
 
     def moves() -> Moves:
@@ -111,8 +111,8 @@ def _shuffled(case: Case) -> list[int]:
 def _proposed(prior: str, case: Case) -> dict[int, float]:
     """Weights of the arms that are proposed and recorded, in the prior's order."""
     arms = {arm.name: index for index, arm in enumerate(case.arms)}
-    proposals = case.priors[prior].propose(case.question, PROPOSALS)
-    names = [(name_of(case.task, each.recipe, case.question.images), each.weight) for each in proposals]
+    proposals = case.priors[prior].propose(case.query, PROPOSALS)
+    names = [(recipe_name(case.task, each.recipe, case.query.images), each.weight) for each in proposals]
     return {arms[name]: weight for name, weight in names if name in arms}
 
 
@@ -220,7 +220,7 @@ def judgements(records: Records, priors: Taught) -> list[Judgement]:
         for name, prior in priors[task.family].items():
             for share in SEEN:
                 seen = trial.curve[: round(share * len(trial.curve))]
-                forecast = prior.forecast(Question(task, trial.curve[-1].flops), trial.recipe, seen)
+                forecast = prior.forecast(Query(task, trial.curve[-1].flops), trial.recipe, seen)
                 low, median, high = (float(line[-1]) for line in (forecast.low, forecast.median, forecast.high))
                 found.append(Judgement(name, task.family, share, low <= end <= high, high - low, abs(median - end)))
     return found
@@ -354,14 +354,14 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--output", type=Path, default=RESULTS / "table")
     chosen = parser.parse_args()
-    records = read(chosen.experience) if chosen.experience else remembered()
+    records = read(chosen.experience) if chosen.experience else shipped_and_own()
     priors = held_out(records)
     seen = of_size(records, chosen.size)
     found = outcomes(seen, priors, chosen.budgets, chosen.seeds, chosen.contenders)
     judged_forecasts = judgements(seen, priors)
     tasks = judged(seen)
     families = len({task.family for task in tasks})
-    recipes = {name_of(seen.tasks[trial.task], trial.recipe) for trial in seen.trials.values()}
+    recipes = {recipe_name(seen.tasks[trial.task], trial.recipe) for trial in seen.trials.values()}
     head = f"{len(seen.trials)} trials of {len(recipes)} recipes on {len(tasks)} tasks of {families} families"
     print(
         head,

@@ -26,12 +26,12 @@ from benchmarks.live import Live, run
 from benchmarks.replay import SLICES, Moves, Trace, in_turn, leader, race
 from benchmarks.throughput import RESULTS
 from benchmarks.tpe import live_tpe
-from mulligan.meta.collect.proposals import JUDGED
-from mulligan.meta.predict.prior import PRIORS, Begun, Prior, Question, unlearned
+from mulligan.meta.collect.proposals import TRIAL_AVERAGES
+from mulligan.meta.predict.prior import PRIORS, PartialCurve, Prior, Query, with_handmade_default
 from mulligan.meta.race.warm_start import PRIOR
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.record import Point, TaskRecord
 from mulligan.recipe import Recipe
 from mulligan.tasks.families import read_family
@@ -62,7 +62,7 @@ class Setting:
     def __init__(self, task: Task, prior: Prior, images: int, seed: int):
         self.task, self.prior, self.images, self.seed = task, prior, images, seed
         record = TaskRecord.of(task, task.name.partition("/")[0])
-        self.question = Question(record, reference_flops(task.shape, images))
+        self.query = Query(record, reference_flops(task.shape, images))
 
     def named(self, make: Callable[[tuple[int, int, int], int, Budget], Recipe]) -> Recipe:
         return judged(make(self.task.shape, len(self.task.train), Budget(self.images, None)))
@@ -70,7 +70,7 @@ class Setting:
 
 def judged(recipe: Recipe) -> Recipe:
     """The recipe with the average that trials are judged by, and no other."""
-    return replace(recipe, averages=recipe.averages and JUDGED)
+    return replace(recipe, averages=recipe.averages and TRIAL_AVERAGES)
 
 
 # --- contenders
@@ -83,18 +83,18 @@ def alone(recipe: Recipe, live: Live) -> Moves:
 
 def first_proposal(setting: Setting) -> Allocator:
     """What the prior holds to be best."""
-    return partial(alone, judged(setting.prior.propose(setting.question, 1)[0].recipe))
+    return partial(alone, judged(setting.prior.propose(setting.query, 1)[0].recipe))
 
 
 def raced(setting: Setting) -> Allocator:
     """The race of what the prior proposes, the hand-made recipe among them."""
-    proposals = setting.prior.propose(setting.question, RACERS)
+    proposals = setting.prior.propose(setting.query, RACERS)
     recipes = [judged(proposal.recipe) for proposal in proposals]
 
     def outlook(index: int, points: Sequence[Sequence[Point]], flops: float) -> float:
-        trials = [Begun(recipe, seen) for recipe, seen in zip(recipes, points, strict=True)]
+        trials = [PartialCurve(recipe, seen) for recipe, seen in zip(recipes, points, strict=True)]
         others = [trial for other, trial in enumerate(trials) if other != index and trial.seen]
-        forecast = setting.prior.forecast(setting.question._replace(flops=flops), *trials[index], others)
+        forecast = setting.prior.forecast(setting.query._replace(flops=flops), *trials[index], others)
         return float(forecast.median[-1])
 
     def moves(live: Live) -> Moves:
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "transfer")
     chosen = parser.parse_args()
     cache_programs()
-    records = read(chosen.experience) if chosen.experience else remembered()
+    records = read(chosen.experience) if chosen.experience else shipped_and_own()
     chosen.output.mkdir(parents=True, exist_ok=True)
     path = chosen.output / f"{chosen.images}.jsonl"
     results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -247,7 +247,9 @@ def main() -> None:
             family = task.name.partition("/")[0]
             if family not in priors:
                 known = without(records, family)
-                priors[family] = unlearned(PRIORS[PRIOR](list(known.tasks.values()), list(known.trials.values())))
+                priors[family] = with_handmade_default(
+                    PRIORS[PRIOR](list(known.tasks.values()), list(known.trials.values()))
+                )
             for name in chosen.contenders:
                 if (task.name, name, seed) in done:
                     continue

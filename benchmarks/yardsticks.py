@@ -12,7 +12,7 @@ from functools import partial
 from benchmarks.cases import Case
 from benchmarks.intervals import interval
 from benchmarks.replay import Trace, in_turn, replay
-from mulligan.meta.predict.curves import name_of
+from mulligan.meta.predict.curves import recipe_name
 from mulligan.meta.space.default import textbook_recipe
 
 LASTS = 0.9  # of a budget, that a yardstick's record must fill: steps may miss it
@@ -22,7 +22,7 @@ Pick = Callable[[Case], int | None]  # an arm of a case, where it is recorded
 
 
 def _textbook(case: Case) -> int | None:
-    return _named(case, name_of(case.task, textbook_recipe()))
+    return _named(case, recipe_name(case.task, textbook_recipe()))
 
 
 def _named(case: Case, name: str) -> int | None:

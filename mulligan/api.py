@@ -165,13 +165,13 @@ def learn(
       `meta.initialisation.learn_initialisation` tells.
     """
     if init is not None:
-        from mulligan.meta.initialisation.learn_initialisation import Course, learn_initialisation
+        from mulligan.meta.initialisation.learn_initialisation import MetaRun, learn_initialisation
 
-        return learn_initialisation(Course(tasks, Path(init), parse_seconds(time), size=size), listener or _ignore)
-    from mulligan.meta.learn import Lessons
+        return learn_initialisation(MetaRun(tasks, Path(init), parse_seconds(time), size=size), listener or _ignore)
+    from mulligan.meta.learn import CollectConfig
     from mulligan.meta.learn import learn as gather
 
-    lessons = Lessons(tasks, parse_seconds(time), experience, str(workers), parse_images(images), size)
+    lessons = CollectConfig(tasks, parse_seconds(time), experience, str(workers), parse_images(images), size)
     return gather(lessons, listener or _ignore)
 
 

@@ -114,7 +114,7 @@ def resumed(event: Event) -> str:
 
 
 def advised(event: Event) -> str | None:
-    """What the experience promises before a run; `event` is an `advice`."""
+    """What the experience promises before a run; `event` is a `plan`."""
     if event["trouble"]:
         return f"going on without experience: {event['trouble']}"
     if event["kid"] is None:
@@ -150,7 +150,7 @@ def _above(difference: float) -> str:
 
 
 ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
-    "advice": advised,
+    "plan": advised,
     "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
     "guard": guarded,
     "strategy": forked,
@@ -285,7 +285,7 @@ def _source_line(event: Event) -> str:
     return f"{event['name']}: {event['tasks']:,} tasks with {event['images']:,} training images"
 
 
-def _lesson_line(event: Event) -> str:
+def _meta_line(event: Event) -> str:
     done = f"{event['episodes']:,} episodes in {duration(event['seconds'])}"
     return f"{done}, {number(event['speed'])} a second: distance to unseen images {number(event['loss'])}"
 
@@ -301,5 +301,5 @@ LESSONS: dict[str, Callable[[Event], str]] = {
     "task": _task_line,
     "trial": _trial_line,
     "source": _source_line,
-    "lesson": _lesson_line,
+    "meta": _meta_line,
 }

@@ -345,7 +345,7 @@ def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
     def learn(*tasks, listener, init, **options):
         asked.append((tasks, init))
         listener({"kind": "source", "name": "a@labels", "tasks": 9, "images": 180})
-        listener({"kind": "lesson", "episodes": 400, "seconds": 20.0, "speed": 20.0, "loss": 0.5})
+        listener({"kind": "meta", "episodes": 400, "seconds": 20.0, "speed": 20.0, "loss": 0.5})
         return {"tasks": 9, "episodes": 400, "place": "w.safetensors"}
 
     monkeypatch.setitem(sys.modules, "mulligan.api", SimpleNamespace(learn=learn))

@@ -19,17 +19,17 @@ from mulligan.errors import MulliganError, UsageError
 from mulligan.files import replace_file
 from mulligan.game.state import pixels
 from mulligan.meta.initialisation.few_images import (
-    Beginning,
-    beginning,
+    InitChoice,
+    choose_init,
     read_players,
-    recipe_from,
-    unsplit,
+    unsplit_note,
+    with_architecture_of,
     write_players,
 )
 from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.record_run import remember
-from mulligan.meta.race.warm_start import Advice, advise
+from mulligan.meta.race.record_run import record_run
+from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.default import default_recipe
 from mulligan.meta.store.experience import NONE, own_place
 from mulligan.networks import keras
@@ -98,36 +98,36 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     if options.labels and task.classes is None:
         raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
     given = options.recipe is not None or options.models is not None
-    learned = None if given and options.init is None else beginning(task, options.init)
-    advice = _advice(task, budget, options) if learned is None else _from(learned, task, budget, options)
-    folder = begin(data, task, advice, budget, options, learned)
-    options.listener({"kind": "advice", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **advice.to_json()})
-    for text in (unsplit(task), learned and learned.text):
+    learned = None if given and options.init is None else choose_init(task, options.init)
+    plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    folder = begin(data, task, plan, budget, options, learned)
+    options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
+    for text in (unsplit_note(task), learned and learned.text):
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
     return _go_on(folder, task, options.listener, started)
 
 
-def _from(learned: Beginning, task: Task, budget: Budget, options: Options) -> Advice:
+def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:
     """The default recipe, or the one asked for, with the networks that the learned weights are of."""
     if options.models is not None:
         raise UsageError("learned initial weights are of mulligan's own networks: give either --networks or --init.")
-    recipe = recipe_from(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
-    return Advice((Arm(_steered(recipe, options.strategy), 1.0, "learned initial weights"),))
+    recipe = with_architecture_of(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
+    return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, "learned initial weights"),))
 
 
-def _advice(task: Task, budget: Budget, options: Options) -> Advice:
+def _plan(task: Task, budget: Budget, options: Options) -> RacePlan:
     """What to train: the recipe that was asked for, or what the experience says; each with the strategy asked for."""
     if options.models is not None:
         recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
         own = dataclasses.replace(recipe, architecture=options.models)
-        advice = Advice((Arm(own, 1.0, "models of your own"),))
+        plan = RacePlan((Arm(own, 1.0, "models of your own"),))
     elif options.recipe is not None:
-        advice = Advice((Arm(options.recipe, 1.0, "as asked for"),))
+        plan = RacePlan((Arm(options.recipe, 1.0, "as asked for"),))
     else:
-        advice = advise(task, budget, options.experience or own_place(), options.seed)
-    arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in advice.arms)
-    return dataclasses.replace(advice, arms=tuple(arms))
+        plan = plan_race(task, budget, options.experience or own_place(), options.seed)
+    arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)
+    return dataclasses.replace(plan, arms=tuple(arms))
 
 
 def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
@@ -143,7 +143,7 @@ def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
 
 
 def begin(
-    data: Any, task: Task, advice: Advice, budget: Budget, options: Options, learned: Beginning | None = None
+    data: Any, task: Task, plan: RacePlan, budget: Budget, options: Options, learned: InitChoice | None = None
 ) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it.
 
@@ -151,7 +151,7 @@ def begin(
       MulliganError: no recipe can be trained, or the folder cannot be made.
     """
     array = isinstance(data, np.ndarray)
-    recipe = advice.arms[0].recipe
+    recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_path(task.name)
@@ -167,13 +167,13 @@ def begin(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": learned and learned.text,
     }
-    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "advice": advice.to_json()})
+    folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})
     if array:
         content = io.BytesIO()
         np.save(content, data, allow_pickle=False)
         replace_file(folder.path / KEPT, content.getvalue())
-    if len(advice.arms) > 1:
-        folder.write(race.DOCUMENT, race.document(advice.arms, options.allocation))
+    if len(plan.arms) > 1:
+        folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation))
     if learned is not None:
         write_players(folder, learned.start, task, options.seed)
     folder.write("run", run)
@@ -251,7 +251,7 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) ->
     """Races, if there is a race, trains, and remembers how it went."""
     cache_programs()
     if (folder.path / f"{race.DOCUMENT}.json").is_file():
-        race.Race(race.Contest(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
+        race.Race(race.RaceSpec(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
         started = clock.monotonic()
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
@@ -276,9 +276,9 @@ def _hand_back(loop: Loop, generator: Generator) -> None:
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> Assignment:
     """What the run in this folder, after a race if there was one, has to do."""
     recipe, seed = Recipe.from_json(folder.document("recipe")), folder.document("run")["seed"]
-    elsewhere = race.elsewhere(folder)
+    elsewhere = race.spent_by_others(folder)
     budget = _budget(folder)
-    tell = race.counting(listener, budget, elsewhere)
+    tell = race.with_total_cost(listener, budget, elsewhere)
     players = read_players(folder, recipe, task)
     return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere, players)
 
@@ -294,6 +294,6 @@ def _remember(folder: RunFolder, task: Task, listener: Listener) -> None:
     if where == NONE:
         return
     try:
-        remember(folder, task, where)
+        record_run(folder, task, where)
     except MulliganError as error:
         listener({"kind": "forgotten", "nimg": 0, "seconds": 0.0, "reason": str(error)})

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulligan.meta.collect.executors import executor
-from mulligan.meta.collect.worker import Duty, Listener
+from mulligan.meta.collect.worker import Listener, WorkerConfig
 from mulligan.meta.store.experience import Experience, own_place
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task
 
-IMAGES = 32_000  # of the yardstick, that a short trial lasts: see `meta.collect.trial`
+IMAGES = 32_000  # of the reference recipe, that a short trial lasts: see `meta.collect.trial`
 
 
 @dataclass(frozen=True)
-class Lessons:
+class CollectConfig:
     """What is to be learned from, and for how long.
 
     Attributes:
@@ -26,7 +26,7 @@ class Lessons:
       seconds: after which no trial begins; those under way are brought to their end.
       place: of the experience; None for the user's own.
       workers: a number of processes, or a Ray cluster's address: see `meta.collect.executors.executor`.
-      images: length of a short trial, in images of the yardstick.
+      images: length of a short trial, in reference images.
       size: side that all images are resampled to.
       trials: that each worker does at most.
     """
@@ -40,7 +40,7 @@ class Lessons:
     trials: int | None = None
 
 
-def learn(lessons: Lessons, listener: Listener = lambda event: None) -> dict[str, Any]:
+def learn(config: CollectConfig, listener: Listener = lambda event: None) -> dict[str, Any]:
     """Tries recipes until the time is up.
 
     Args:
@@ -53,25 +53,25 @@ def learn(lessons: Lessons, listener: Listener = lambda event: None) -> dict[str
       MulliganError: a source, the experience or the workers cannot be used.
     """
     began = time.monotonic()
-    place = lessons.place or own_place()
-    chosen = executor(lessons.workers, place)
+    place = config.place or own_place()
+    chosen = executor(config.workers, place)
     experience = Experience(place)
-    until = time.time() + lessons.seconds
+    until = time.time() + config.seconds
     tasks: dict[str, Task] = {}
-    for source in lessons.sources:
-        family = read_family(source, size=lessons.size)
+    for source in config.sources:
+        family = read_family(source, size=config.size)
         for task in family.tasks:
             experience.add_task(TaskRecord.of(task, family.name))
             tasks[task.hash] = task
             listener({"kind": "task", "name": task.name, "family": family.name, "counts": task.counts})
-    told: list[dict[str, Any]] = []
+    ended: list[dict[str, Any]] = []
 
     def hear(event: dict[str, Any]) -> None:
-        told.append(event)
+        ended.append(event)
         listener(event)
 
-    duty = Duty(place, tuple(tasks.values()), until, lessons.images, lessons.trials)
-    chosen.run(duty, hear)
-    failed = sum(event["status"] == "failed" for event in told)
+    work = WorkerConfig(place, tuple(tasks.values()), until, config.images, config.trials)
+    chosen.run(work, hear)
+    failed = sum(event["status"] == "failed" for event in ended)
     spent = round(time.monotonic() - began, 3)
-    return {"tasks": len(tasks), "trials": len(told), "failed": failed, "place": place, "seconds": spent}
+    return {"tasks": len(tasks), "trials": len(ended), "failed": failed, "place": place, "seconds": spent}

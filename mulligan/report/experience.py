@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.files import replace_file
-from mulligan.meta.predict.findings import Findings, Importance, Standing, findings
-from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.predict.findings import Findings, Importance, RecipeRanking, findings
+from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.overview import summaries
 from mulligan.recipe import Recipe
 from mulligan.report.frame import framed
@@ -28,7 +28,7 @@ def write_experience_report(place: str | None, out: Path) -> Path:
     Raises:
       MulliganError: an experience that cannot be read, or a file that cannot be written.
     """
-    known = remembered() if place is None else read(place)
+    known = shipped_and_own() if place is None else read(place)
     replace_file(out, experience_page(known).encode("utf-8", errors="replace"))
     return out
 
@@ -57,7 +57,7 @@ def _summary(known: Records, found: Findings) -> Html:
     return element(
         "section",
         element("h1", "What was tried, and what came of it"),
-        element("p", words if found.standings else "Nothing can be compared yet.", class_="lead"),
+        element("p", words if found.rankings else "Nothing can be compared yet.", class_="lead"),
         element(
             "div",
             [element("div", element("span", name), element("strong", text)) for name, text in tiles],
@@ -69,13 +69,13 @@ def _summary(known: Records, found: Findings) -> Html:
 
 def _winners(found: Findings) -> Html | None:
     """The recipes that did best over all."""
-    rows = [_standing(place, each, found) for place, each in enumerate(found.standings[:SHOWN], start=1)]
+    rows = [_standing(place, each, found) for place, each in enumerate(found.rankings[:SHOWN], start=1)]
     words = "By mean rank: the share of other recipes on the same task that ended lower; 0 is the best everywhere."
     heads = ("", "Recipe", "Tasks", "Differs from the recipe compared with in", "Best on", "Mean rank")
     return _table("winners", "Recipes", words, heads, rows)
 
 
-def _standing(place: int, standing: Standing, found: Findings) -> Html:
+def _standing(place: int, standing: RecipeRanking, found: Findings) -> Html:
     same = standing.name == found.anchor_name
     cells: tuple[Child, ...] = (
         str(place),
@@ -90,7 +90,7 @@ def _standing(place: int, standing: Standing, found: Findings) -> Html:
 
 def _families(found: Findings) -> Html | None:
     """KID over that of the recipe compared with, by family."""
-    shown = found.standings[:SHOWN]
+    shown = found.rankings[:SHOWN]
     rows = [
         element("tr", element("td", element("code", each.name[:8])), [_ratio(each, name) for name in found.families])
         for each in shown
@@ -99,7 +99,7 @@ def _families(found: Findings) -> Html | None:
     return _table("families", "Where they win", words, ("Recipe", *found.families), rows)
 
 
-def _ratio(standing: Standing, family: str) -> Html:
+def _ratio(standing: RecipeRanking, family: str) -> Html:
     difference = standing.differences.get(family)
     if difference is None:
         return element("td", UNKNOWN)

@@ -79,18 +79,18 @@ def explain(run: Path) -> list[str]:
 
 def prediction(record: RunRecord) -> Iterator[str]:
     """Sentences: what the experience promised, what it rests on, and what came."""
-    advice = record.advice
-    if advice.get("trouble"):
-        yield f"The experience could not be used: {advice['trouble']}"
-    kid = advice.get("kid")
+    plan = record.plan
+    if plan.get("trouble"):
+        yield f"The experience could not be used: {plan['trouble']}"
+    kid = plan.get("kid")
     if not isinstance(kid, dict):
         return
     low, high = finite(kid.get("low")), finite(kid.get("high"))
     yield (
         f"Expected: KID {number(finite(kid.get('median')))}, with 80% between {number(low)} and {number(high)}, "
-        f"from {count(finite(advice.get('trials')))} trials on {count(finite(advice.get('tasks')))} tasks."
+        f"from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
     )
-    nearest = advice.get("nearest") or []
+    nearest = plan.get("nearest") or []
     if nearest:
         weighed = ", ".join(f"{name} ({weight:.0%})" for name, weight in nearest)
         yield f"Tasks that this rests on most: {weighed}."
@@ -106,7 +106,7 @@ def contest(record: RunRecord) -> Iterator[Arm]:
     document = record.race
     entries = document.get("arms") or []
     spent = [finite(entry["spent"].get("seconds")) or 0.0 for entry in entries]
-    moves = document.get("moves", [])[: document.get("done", 0)]
+    decisions = document.get("decisions", [])[: document.get("done", 0)]
     first = Recipe.from_json(entries[0]["recipe"]) if entries else Recipe()
     for index, entry in enumerate(entries):
         curve = tuple(_curve(record.folder / "trials" / f"{index:02d}"))
@@ -115,7 +115,7 @@ def contest(record: RunRecord) -> Iterator[Arm]:
             number=index + 1,
             origin=entry["origin"],
             traits=traits(Recipe.from_json(entry["recipe"]), first if index else Recipe()),
-            slices=sum(move["arm"] == index and not move["won"] for move in moves),
+            slices=sum(decision["arm"] == index and not decision["won"] for decision in decisions),
             share=spent[index] / sum(spent) if sum(spent) else None,
             images=finite(entry["spent"].get("images")),
             kid=min((point.value for point in curve), default=None),
@@ -201,14 +201,18 @@ def _charts(record: RunRecord, arms: list[Arm]) -> list[Html]:
     colours = [*COLOURS, *("quiet",) * len(arms)]
     curves = [Series(str(arm.number), colour, arm.curve) for arm, colour in zip(arms, colours, strict=False)]
     end = max((point.nimg for arm in arms for point in arm.curve), default=0.0)
-    moves = record.race.get("moves", [])
+    decisions = record.race.get("decisions", [])
     weights = [
-        Series(str(arm.number), colour, [Point(index, move["weights"][index_of]) for index, move in enumerate(moves)])
+        Series(
+            str(arm.number),
+            colour,
+            [Point(index, decision["weights"][index_of]) for index, decision in enumerate(decisions)],
+        )
         for index_of, (arm, colour) in enumerate(zip(arms, colours, strict=False))
     ]
     charts = (
         (Chart("KID of each recipe", "lower is better; on the validation split", curves), Span(end)),
-        (Chart("Weight of each recipe", "before each slice", weights, 0.0), Span(float(max(len(moves) - 1, 1)))),
+        (Chart("Weight of each recipe", "before each slice", weights, 0.0), Span(float(max(len(decisions) - 1, 1)))),
     )
     drawn = [draw(chart, span) for chart, span in charts]
     return [figure for figure in drawn if figure]

@@ -51,7 +51,7 @@ class RunRecord:
     task: dict[str, Any]
     events: tuple[Event, ...] = field(repr=False)
     race: dict[str, Any] = field(default_factory=dict, repr=False)  # empty where there was none
-    advice: dict[str, Any] = field(default_factory=dict, repr=False)  # what was expected
+    plan: dict[str, Any] = field(default_factory=dict, repr=False)  # what was expected
     unreadable: int = 0  # lines of events.jsonl that were skipped, such as a torn last one
 
     def of(self, kind: str) -> list[Event]:
@@ -109,8 +109,8 @@ def read_run(folder: Path) -> RunRecord:
         raise MulliganError(f"{folder / 'recipe.json'} is damaged: it does not hold a recipe.") from error
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
-    race, advice = (_optional(folder / f"{name}.json") for name in ("race", "advice"))
-    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, advice, unreadable)
+    race, plan = (_optional(folder / f"{name}.json") for name in ("race", "plan"))
+    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, unreadable)
 
 
 def read_events(folder: Path) -> list[Event]:

@@ -30,7 +30,7 @@ def test_what_is_left_is_overhead(tmp_path):
 
 def test_all_arms_of_a_race_count(tmp_path):
     folder = run(tmp_path / "run", 4, END)
-    folder.write("race", {"winner": 0, "elsewhere": {"seconds": 6.0}})
+    folder.write("race", {"winner": 0, "spent_by_others": {"seconds": 6.0}})
     run(tmp_path / "run" / "trials" / "00", 1)
     run(tmp_path / "run" / "trials" / "01", 2)
     found = shares(folder)

@@ -14,8 +14,8 @@ from benchmarks.table import CONTENDERS, calibration, judgements, measured, outc
 from mulligan.errors import MulliganError
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
-from mulligan.meta.predict.prior import PRIORS, Question
-from mulligan.meta.race.allocation import Standing, ftrl
+from mulligan.meta.predict.prior import PRIORS, Query
+from mulligan.meta.race.allocation import ArmStatus, ftrl
 from mulligan.meta.space.fidelity import flops_at, reference_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED
@@ -141,7 +141,7 @@ def test_the_leader_moves_as_the_package_does():
     ours, theirs, given = leader(weights, SLICES), ftrl(weights, SLICES), [0, 0, 0]
     mine, state = ours.init(), theirs.init()
     for _ in range(SLICES + 1):
-        standings = [Standing(slices, float(rng.normal())) for slices in given]
+        standings = [ArmStatus(slices, float(rng.normal())) for slices in given]
         mine, move = ours.move(mine, standings)
         state, expected = theirs.move(state, standings)
         assert (move.arm, move.won) == (expected.arm, expected.won)
@@ -186,7 +186,7 @@ def test_everyone_finds_it_with_enough_operations(found, contender):
 def test_priors_never_see_the_family_that_judges_them(priors):
     for family, taught in priors.items():
         for name in PRIORS:
-            asked = Question(made_up.task(family, "t0"), at(10))
+            asked = Query(made_up.task(family, "t0"), at(10))
             seen = {task.family for task, _ in taught[name].nearest(asked)}
             assert seen == {task.family for task in TASKS} - {family}
 

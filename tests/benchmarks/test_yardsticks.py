@@ -35,7 +35,7 @@ def cases(known: Records) -> list[Case]:
 
 
 def ratios(case: Case, recipe, known_cases) -> dict[str, float]:
-    """The yardsticks of one recipe that trains alone."""
+    """The reference recipes of one recipe that trains alone."""
     curve = next(arm.curve for arm in case.arms if arm.recipe == recipe)
     trace = replay([curve], partial(in_turn, [0], LENGTH), LENGTH)
     return yards(case, trace, yardsticks(known_cases))

@@ -12,7 +12,7 @@ from mulligan.errors import UsageError
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
-from mulligan.meta.race.warm_start import Advice, advise
+from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.store.exchange import read
 from mulligan.meta.store.experience import NONE, Experience
 from mulligan.meta.store.record import DONE, FAILED
@@ -112,30 +112,30 @@ def test_an_experience_is_followed_where_it_is_clear(tmp_path, task, monkeypatch
     monkeypatch.setattr("mulligan.meta.store.exchange.shipped_file", lambda: None)
     place = str(tmp_path / "mine.db")
     write_experience(place, better=TINY)
-    advice = advise(task, Budget(32_000, None), place, seed=0)
-    assert advice.arms[0].recipe == TINY
-    assert advice.trials == len(read(place).trials)
-    assert advice.kid is not None
-    median, low, high = advice.kid
+    plan = plan_race(task, Budget(32_000, None), place, seed=0)
+    assert plan.arms[0].recipe == TINY
+    assert plan.trials == len(read(place).trials)
+    assert plan.kid is not None
+    median, low, high = plan.kid
     assert low <= median <= high
-    assert advice.nearest
+    assert plan.nearest
 
 
 def test_with_nothing_to_go_by_the_default_is_trained_and_nothing_promised(task):
-    advice = advise(task, Budget(32_000, None), NONE, seed=0)
-    assert len(advice.arms) == 1
-    assert advice.arms[0].origin == "the default"
-    assert (advice.kid, advice.saving, advice.nearest) == (None, None, ())
+    plan = plan_race(task, Budget(32_000, None), NONE, seed=0)
+    assert len(plan.arms) == 1
+    assert plan.arms[0].origin == "the default"
+    assert (plan.kid, plan.saving, plan.nearest) == (None, None, ())
 
 
 def test_long_budgets_race_with_a_mutation_and_a_recipe_from_the_whole_space(task):
-    arms = advise(task, Budget(1_200_000, None), NONE, seed=0).arms
+    arms = plan_race(task, Budget(1_200_000, None), NONE, seed=0).arms
     origins = [arm.origin for arm in arms]
     assert origins[0] == "the default"
     assert any("mutation" in origin for origin in origins)
     assert any("whole space" in origin for origin in origins)
     assert len({arm.recipe for arm in arms}) == len(arms)
-    again = advise(task, Budget(1_200_000, None), NONE, seed=0).arms
+    again = plan_race(task, Budget(1_200_000, None), NONE, seed=0).arms
     assert [arm.recipe for arm in arms] == [arm.recipe for arm in again]
 
 
@@ -181,8 +181,8 @@ def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, ma
     monkeypatch.setattr("mulligan.meta.store.experience.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
     generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
-    [advice] = [event for event in told if event["kind"] == "advice"]
-    assert advice["trouble"].endswith(".")
+    [plan] = [event for event in told if event["kind"] == "plan"]
+    assert plan["trouble"].endswith(".")
     assert "forgotten" in kinds(told)
     assert generator.sample(1).shape == (1, 8, 8, 1)
     while OPEN:
@@ -213,13 +213,13 @@ def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatc
     huge = Recipe(Architecture(gen_width=512, disc_width=512))
     place = str(tmp_path / "mine.db")
     write_experience(place, better=huge)
-    [arm] = advise(task, Budget(32_000, None), place, seed=0).arms
+    [arm] = plan_race(task, Budget(32_000, None), place, seed=0).arms
     assert arm.recipe != huge
 
 
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
-    arms = advise(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
-    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: Advice(arms))
+    arms = plan_race(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
+    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: RacePlan(arms))
     with pytest.raises(UsageError, match="'coin' is no way to share out a race"):
         fit("digits", SHORT, Options(out=tmp_path / "run", allocation="coin"))
 
@@ -227,11 +227,11 @@ def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
 def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explains_itself(tmp_path, task, monkeypatch):
     other = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=1e-6, disc_lr=1e-6))
     arms = (Arm(TINY, 0.6, "a good idea"), Arm(other, 0.4, "the default"))
-    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: Advice(arms))
+    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: RacePlan(arms))
     place = str(tmp_path / "mine.db")
     generator, told = told_by("digits", Budget(40_000, None), out=tmp_path / "run", experience=place)
     assert generator.recipe == TINY
-    assert {"advice", "slice", "winner", "final"} <= kinds(told)
+    assert {"plan", "slice", "winner", "final"} <= kinds(told)
     found = {trial.recipe: trial for trial in Experience(place).trials()}
     assert set(found) == {TINY, other}
     assert found[other].reason == "stopped: it lost the race"

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.meta.collect.worker import Duty, Listener, new_name, work
+from mulligan.meta.collect.worker import Listener, WorkerConfig, new_worker_name, work
 
 RESTARTS = 20  # of workers that died, or came back with nothing
 TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind
@@ -25,7 +25,7 @@ CORES_A_WORKER = 1  # of a Ray cluster: two workers of one core each do as much 
 class Executor(Protocol):
     """Somewhere to work."""
 
-    def run(self, duty: Duty, tell: Listener) -> None:
+    def run(self, config: WorkerConfig, tell: Listener) -> None:
         """Works until the duty's time is up; `tell` hears, in this process, of every trial that ended.
 
         Workers that die are replaced, a few times.
@@ -63,8 +63,8 @@ def executor(workers: str, place: str) -> Executor:
 class Here:
     """One worker: this process."""
 
-    def run(self, duty: Duty, tell: Listener) -> None:
-        work(duty, new_name(), tell)
+    def run(self, config: WorkerConfig, tell: Listener) -> None:
+        work(config, new_worker_name(), tell)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Processes:
 
     workers: int
 
-    def run(self, duty: Duty, tell: Listener) -> None:
-        _in_processes(duty, self.workers, tell)
+    def run(self, config: WorkerConfig, tell: Listener) -> None:
+        _in_processes(config, self.workers, tell)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RayCluster:
 
     address: str | None
 
-    def run(self, duty: Duty, tell: Listener) -> None:
+    def run(self, config: WorkerConfig, tell: Listener) -> None:
         try:
             import ray  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -93,17 +93,17 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise MulliganError(f"no Ray cluster answers at {self.address}: {error}") from error
         try:
-            _on_cluster(ray, duty, tell)
+            _on_cluster(ray, config, tell)
         finally:
             ray.shutdown()
 
 
-def _on_cluster(ray: Any, duty: Duty, tell: Listener) -> None:
+def _on_cluster(ray: Any, config: WorkerConfig, tell: Listener) -> None:
     """Tasks of one trial each, as many at a time as there are cores."""
     remote = ray.remote(num_cpus=CORES_A_WORKER, max_retries=0, max_calls=TRIALS_A_PROCESS)(_one_trial)
-    shared = ray.put(replace(duty, trials=1))
+    shared = ray.put(replace(config, trials=1))
     slots = max(int(ray.cluster_resources().get("CPU", 1)) // CORES_A_WORKER, 1)
-    left = math.inf if duty.trials is None else duty.trials
+    left = math.inf if config.trials is None else config.trials
     running = {remote.remote(shared): left for _ in range(slots if left else 0)}
     fruitless = 0
     while running:
@@ -114,7 +114,7 @@ def _on_cluster(ray: Any, duty: Duty, tell: Listener) -> None:
             tell(event)
         left -= len(told)
         fruitless += not told
-        if left > 0 and fruitless <= RESTARTS and time.time() < duty.until:
+        if left > 0 and fruitless <= RESTARTS and time.time() < config.until:
             running[remote.remote(shared)] = left
 
 
@@ -126,18 +126,18 @@ def _told(ray: Any, ended: Any) -> list[dict[str, Any]]:
         return []
 
 
-def _one_trial(duty: Duty) -> list[dict[str, Any]]:
+def _one_trial(config: WorkerConfig) -> list[dict[str, Any]]:
     """What happened; nothing where the time was up."""
     told: list[dict[str, Any]] = []
-    work(duty, new_name(), told.append)
+    work(config, new_worker_name(), told.append)
     return told
 
 
-def _in_processes(duty: Duty, workers: int, tell: Listener) -> None:
+def _in_processes(config: WorkerConfig, workers: int, tell: Listener) -> None:
     """Runs workers side by side, and new ones in place of those that die."""
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    start = partial(_start, context, duty, events)
+    start = partial(_start, context, config, events)
     cores = _shares(workers)
     running = {index: start(cores[index]) for index in range(workers)}
     restarts = 0
@@ -153,8 +153,8 @@ def _in_processes(duty: Duty, workers: int, tell: Listener) -> None:
                     continue
                 del running[index]
                 restarts += process.exitcode != 0
-                more = process.exitcode != 0 or duty.trials is None
-                if more and restarts <= RESTARTS and time.time() < duty.until:
+                more = process.exitcode != 0 or config.trials is None
+                if more and restarts <= RESTARTS and time.time() < config.until:
                     running[index] = start(cores[index])
     finally:
         for process in running.values():
@@ -163,18 +163,18 @@ def _in_processes(duty: Duty, workers: int, tell: Listener) -> None:
             process.join()
 
 
-def _start(context: Any, duty: Duty, events: Any, cores: Sequence[int]) -> Any:
-    process = context.Process(target=_work_on, args=(duty, list(cores), events), daemon=True)
+def _start(context: Any, config: WorkerConfig, events: Any, cores: Sequence[int]) -> Any:
+    process = context.Process(target=_work_on, args=(config, list(cores), events), daemon=True)
     process.start()
     return process
 
 
-def _work_on(duty: Duty, cores: list[int], events: Any) -> None:
+def _work_on(config: WorkerConfig, cores: list[int], events: Any) -> None:
     """What a process does: XLA sizes its threads by the cores that it may use when it is first called."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-    work(replace(duty, trials=duty.trials or TRIALS_A_PROCESS), new_name(), events.put)
+    work(replace(config, trials=config.trials or TRIALS_A_PROCESS), new_worker_name(), events.put)
 
 
 def _shares(workers: int) -> list[Sequence[int]]:

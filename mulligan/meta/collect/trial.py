@@ -35,16 +35,16 @@ from mulligan.training.engine import Engine, Sampler, compile_engine, make_game
 from mulligan.training.evaluation import Evaluator
 from mulligan.types import Key, Pytree
 
-MOST_IMAGES = 16  # times those of the yardstick, that a cheaper recipe sees
+MOST_IMAGES = 16  # times those of the reference recipe, that a cheaper recipe sees
 POOL, POOL_BYTES = 65_536, 2**27  # images on the device, at most
-CHUNKS = 4  # between two looks, at least: after each it is checked that all is well
-REALS, FAKES = 1000, 500  # images that a look compares: half of what a run's do, for a third of the time
+CHUNKS = 4  # between two rungs, at least: after each it is checked that all is well
+REALS, FAKES = 1000, 500  # images that an evaluation compares: half of what a run's do, for a third of the time
 PROGRAMS = 16  # compiled at a time: some 10 MB each
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """What is to be tried: `images` of the yardstick fix the operations that the recipe may take."""
+class TrialSpec:
+    """What is to be tried: `images` of the reference recipe fix the operations that the recipe may take."""
 
     task: Task
     recipe: Recipe
@@ -66,18 +66,18 @@ class Assignment:
         return self.recipe.batch * self.recipe.disc_steps
 
 
-def run_trial(assignment: Assignment) -> Trial:
+def run_trial(spec: TrialSpec) -> Trial:
     """Trains, evaluates on the validation split, and tells how it went. A failure is a trial too."""
     began = time.monotonic()
-    course = Course(assignment)
-    for look in rungs(assignment.images):
-        if course.advance(look) is None:
+    course = TrialRunner(spec)
+    for rung in rungs(spec.images):
+        if course.advance(rung) is None:
             break
     return Trial(
-        task=assignment.task.hash,
-        recipe_json=assignment.recipe.to_json(),
-        seed=assignment.seed,
-        budget=assignment.budget,
+        task=spec.task.hash,
+        recipe_json=spec.recipe.to_json(),
+        seed=spec.seed,
+        budget=spec.budget,
         status=course.status,
         reason=course.reason,
         cost=course.cost() | {"seconds": round(time.monotonic() - began, 3)},
@@ -89,7 +89,7 @@ def run_trial(assignment: Assignment) -> Trial:
     )
 
 
-class _Equipment(NamedTuple):
+class _Session(NamedTuple):
     """What a trial trains with, and is judged by."""
 
     data: Data
@@ -97,7 +97,7 @@ class _Equipment(NamedTuple):
     evaluator: Evaluator
 
 
-class Course:
+class TrialRunner:
     """A trial on its way.
 
     Attributes:
@@ -106,8 +106,8 @@ class Course:
       status, reason: as in a `Trial`.
     """
 
-    def __init__(self, assignment: Assignment):
-        self.assignment = assignment
+    def __init__(self, spec: TrialSpec):
+        self.spec = spec
         self.curve: list[Point] = []
         self.gen: Pytree = None
         self.status = DONE
@@ -115,66 +115,66 @@ class Course:
         self.flops_per_image = 0.0
         self.nimg = 0
         self.seconds = self.cpu_seconds = self.compile_seconds = self.evaluation_seconds = 0.0
-        self._equipment: _Equipment | None = None
+        self._session: _Session | None = None
 
-    def advance(self, look: float) -> Point | None:
-        """Trains on for as many operations as the yardstick takes for `look` images in all, and evaluates.
+    def advance(self, rung: float) -> Point | None:
+        """Trains on for as many operations as the reference recipe takes for `rung` images in all, and evaluates.
 
         None where it cannot go on; `reason` says why.
         """
         try:
-            equipment = self._equipment = self._equipment or self._begin()
-            self._state = self._train(equipment, self._state, self._images(look))
-            return None if self.reason else self._look(equipment)
+            session = self._session = self._session or self._start()
+            self._state = self._train(session, self._state, self._images(rung))
+            return None if self.reason else self._evaluate(session)
         except MulliganError as error:
             self.status, self.reason = FAILED, str(error)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             self.status, self.reason = FAILED, f"the device gave up: {str(error).splitlines()[0]}"
         return None
 
-    def _begin(self) -> _Equipment:
-        assignment, recipe, task = self.assignment, self.assignment.recipe, self.assignment.task
-        self.flops_per_image = footprint(recipe, task.shape, assignment.classes).flops_per_image
+    def _start(self) -> _Session:
+        spec, recipe, task = self.spec, self.spec.recipe, self.spec.task
+        self.flops_per_image = footprint(recipe, task.shape, spec.classes).flops_per_image
         began = time.monotonic()
-        data = pool(task, assignment.classes > 0)
-        game = make_game(recipe, task.shape, assignment.classes, float(self._images(assignment.images)))
-        programs = _programs(_static(recipe), task.shape, assignment.classes, data.images.shape[0])
-        state = programs.start(jax.random.key(assignment.seed), recipe.hyperparameters)
+        data = pool(task, spec.classes > 0)
+        game = make_game(recipe, task.shape, spec.classes, float(self._images(spec.images)))
+        programs = _programs(_static(recipe), task.shape, spec.classes, data.images.shape[0])
+        state = programs.start(jax.random.key(spec.seed), recipe.hyperparameters)
         self._state = state._replace(schedule=game.schedule.init(recipe.hyperparameters))
-        evaluator = replace(_judge(task), sampler=programs.sampler)
+        evaluator = replace(_evaluator_of(task), sampler=programs.sampler)
         self.compile_seconds = time.monotonic() - began
-        return _Equipment(data, programs.engine, evaluator)
+        return _Session(data, programs.engine, evaluator)
 
-    def _images(self, look: float) -> int:
-        """Images that this recipe sees for the operations of `look` images of the yardstick."""
-        affordable = reference_flops(self.assignment.task.shape, 1) * look / self.flops_per_image
-        return int(min(affordable, MOST_IMAGES * look))
+    def _images(self, rung: float) -> int:
+        """Images that this recipe sees for the operations of `rung` reference images."""
+        affordable = reference_flops(self.spec.task.shape, 1) * rung / self.flops_per_image
+        return int(min(affordable, MOST_IMAGES * rung))
 
-    def _train(self, equipment: _Equipment, state: GanState, until: int) -> GanState:
+    def _train(self, session: _Session, state: GanState, until: int) -> GanState:
         """Trains on until so many images were seen."""
-        steps = max(1, round((until - self.nimg) / self.assignment.step_nimg))
+        steps = max(1, round((until - self.nimg) / self.spec.step_nimg))
         for part in _parts(steps, CHUNKS):
             began, busy = time.monotonic(), time.process_time()
-            state, info = equipment.engine.chunk(state, equipment.data, part)
+            state, info = session.engine.chunk(state, session.data, part)
             finite = bool(info.finite)  # waits for the chunk
             self.seconds += time.monotonic() - began
             self.cpu_seconds += time.process_time() - busy
-            self.nimg += part * self.assignment.step_nimg
+            self.nimg += part * self.spec.step_nimg
             if not finite:
                 self.status = FAILED
                 self.reason = f"a loss or a weight was no longer finite after {self.nimg:,} images"
                 break
-            if self.seconds > self.assignment.seconds:
-                self.reason = f"stopped at the limit of {self.assignment.seconds:g} s"
+            if self.seconds > self.spec.seconds:
+                self.reason = f"stopped at the limit of {self.spec.seconds:g} s"
                 break
         return state
 
-    def _look(self, equipment: _Equipment) -> Point:
+    def _evaluate(self, session: _Session) -> Point:
         began = time.monotonic()
-        averages = equipment.engine.game.averager.value(self._state.averages)
+        averages = session.engine.game.averager.value(self._state.averages)
         self.gen = next(iter(averages.values()), self._state.gen)
-        judge = equipment.evaluator
-        scores = quick_of_features(judge.reference, judge.reference.embedding(judge.fakes(self.gen, FAKES)))
+        evaluator = session.evaluator
+        scores = quick_of_features(evaluator.reference, evaluator.reference.embedding(evaluator.fakes(self.gen, FAKES)))
         self.evaluation_seconds += time.monotonic() - began
         figures = {name: scores[name] for name in METRICS}
         point = Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures)
@@ -238,11 +238,11 @@ def _programs(static: Recipe, shape: ImageShape, classes: int, images: int) -> _
 
 
 @lru_cache(maxsize=64)
-def _judge(task: Task) -> Evaluator:
+def _evaluator_of(task: Task) -> Evaluator:
     """An evaluator whose real images are embedded once for all trials on a task in this process."""
     made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
     reference = Reference(made.reference.embedding, made.reference.features[:REALS])
-    quick(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every look runs
+    quick(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
     return replace(made, reference=reference)
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulligan.errors import MulliganError
-from mulligan.meta.collect.proposals import wanted
-from mulligan.meta.collect.trial import Assignment, run_trial
+from mulligan.meta.collect.proposals import propose_trials
+from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.experience import LEASE_SECONDS, Experience
 from mulligan.meta.store.record import assignment
@@ -30,7 +30,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Duty:
+class WorkerConfig:
     """What a worker does: trials on `tasks` until a time in seconds since 1970, `trials` of them at most."""
 
     place: str
@@ -40,14 +40,14 @@ class Duty:
     trials: int | None
 
 
-def work(duty: Duty, worker: str, tell: Listener) -> None:
+def work(config: WorkerConfig, worker: str, tell: Listener) -> None:
     """One worker: claims, tries, writes, until the time is up."""
     cache_programs()
-    experience = Experience(duty.place)
+    experience = Experience(config.place)
     try:
-        for _ in range(duty.trials) if duty.trials is not None else iter(int, 1):
-            over = time.time() >= duty.until or _orphaned()
-            chosen = None if over else _claimed(experience, duty, worker)
+        for _ in range(config.trials) if config.trials is not None else iter(int, 1):
+            over = time.time() >= config.until or _orphaned()
+            chosen = None if over else _claimed(experience, config, worker)
             if chosen is None:
                 return
             name = assignment_of(chosen)
@@ -71,22 +71,22 @@ def work(duty: Duty, worker: str, tell: Listener) -> None:
         experience.release(worker)
 
 
-def _claimed(experience: Experience, duty: Duty, worker: str) -> Assignment | None:
+def _claimed(experience: Experience, config: WorkerConfig, worker: str) -> TrialSpec | None:
     """The most wanted assignment of the task that has had the least, now claimed."""
     while True:
         taken, counts = experience.taken(), experience.counts()
-        fewest = min(duty.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
+        fewest = min(config.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
         if fewest is None:
             return None
-        budgets = {task.hash: reference_flops(task.shape, duty.images) for task in duty.tasks}
+        budgets = {task.hash: reference_flops(task.shape, config.images) for task in config.tasks}
         ended = list(experience.trials())
-        possible = wanted(fewest, duty.images, ended, budgets)
+        possible = propose_trials(fewest, config.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)
         if experience.claim(assignment_of(chosen), fewest.hash, worker):
             return chosen
 
 
-def assignment_of(chosen: Assignment) -> str:
+def assignment_of(chosen: TrialSpec) -> str:
     return assignment(chosen.task.hash, chosen.recipe, chosen.seed, chosen.budget)
 
 
@@ -117,6 +117,6 @@ def _orphaned() -> bool:
     return parent is not None and not parent.is_alive()
 
 
-def new_name() -> str:
+def new_worker_name() -> str:
     """A worker's name, that no other ever has."""
     return f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:8]}"

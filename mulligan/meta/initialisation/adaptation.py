@@ -35,7 +35,7 @@ class Initialisation(NamedTuple):
     log_scale: Players
 
 
-class Inner(NamedTuple):
+class InnerGame(NamedTuple):
     """What is played on a task: the game, with learning rates in units of the learned scale, and for how long."""
 
     game: Game
@@ -43,36 +43,36 @@ class Inner(NamedTuple):
     updates: int
 
 
-def regularised(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
+def ftrl_optimiser(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
     """The optimiser of an inner game: FTRL at this rate; it has no moments."""
     del beta1, beta2
     return ftrl(rate)
 
 
-def unlearned(architecture: Architecture, shape: ImageShape, scale: float, key: Key) -> Initialisation:
+def fresh_initialisation(architecture: Architecture, shape: ImageShape, scale: float, key: Key) -> Initialisation:
     """Fresh weights, and the same scale for all."""
     centre = Players(*build(architecture, shape, 0, key))
     return Initialisation(centre, jax.tree.map(lambda leaf: jnp.full_like(leaf, math.log(scale)), centre))
 
 
-def adapt(inner: Inner, learned: Initialisation, support: Data, key: Key) -> Players:
+def adapt(inner: InnerGame, learned: Initialisation, support: Data, key: Key) -> Players:
     """Both players after `inner.updates` updates on the support images. Pure, and differentiable by what is learned."""
 
     def body(state: GanState, _: None) -> tuple[GanState, None]:
         return step(inner.game, state, support)[0], None
 
-    state, _ = jax.lax.scan(body, begun(inner, learned, key), None, length=inner.updates)
+    state, _ = jax.lax.scan(body, initial_inner_state(inner, learned, key), None, length=inner.updates)
     return Players(state.gen, state.disc)
 
 
-def adapt_for(inner: Inner, learned: Initialisation, support: Data, key: Key, updates: Any) -> Players:
+def adapt_for(inner: InnerGame, learned: Initialisation, support: Data, key: Key, updates: Any) -> Players:
     """As `adapt`, for a traced number of updates: one program serves all numbers, and none can be differentiated."""
     body = lambda _, state: step(inner.game, state, support)[0]  # noqa: E731
-    state = jax.lax.fori_loop(0, updates, body, begun(inner, learned, key))
+    state = jax.lax.fori_loop(0, updates, body, initial_inner_state(inner, learned, key))
     return Players(state.gen, state.disc)
 
 
-def begun(inner: Inner, learned: Initialisation, key: Key) -> GanState:
+def initial_inner_state(inner: InnerGame, learned: Initialisation, key: Key) -> GanState:
     """The state of the inner game before the first update."""
     state = initial_state(inner.game, *learned.centre, inner.hyperparameters, key)
     return state._replace(

@@ -20,7 +20,14 @@ from mulligan.errors import MulliganError, UsageError
 from mulligan.game.gradients import Players
 from mulligan.game.state import Data
 from mulligan.meta.initialisation.adaptation import adapt
-from mulligan.meta.initialisation.pretrained import Start, fitted, inner_of, mirrored, read_start, shipped_start
+from mulligan.meta.initialisation.pretrained import (
+    PretrainedInit,
+    fit_to_shape,
+    inner_game,
+    negative,
+    read_pretrained,
+    shipped_pretrained,
+)
 from mulligan.networks.architecture import build
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
@@ -34,14 +41,14 @@ NONE = "none"  # in place of a file: fresh weights
 PLAYERS = "players.safetensors"  # in a run folder: what it started from
 
 
-class Beginning(NamedTuple):
+class InitChoice(NamedTuple):
     """Learned weights that suit a task, and a sentence on that."""
 
-    start: Start
+    start: PretrainedInit
     text: str
 
 
-def beginning(task: Task, wanted: str | None) -> Beginning | None:
+def choose_init(task: Task, wanted: str | None) -> InitChoice | None:
     """The learned weights to start a run from; None for fresh ones.
 
     Args:
@@ -54,14 +61,14 @@ def beginning(task: Task, wanted: str | None) -> Beginning | None:
     if wanted == NONE:
         return None
     if wanted is None:
-        shipped = shipped_start()
+        shipped = shipped_pretrained()
         if shipped is None or not _suits(task):
             return None
-        start = read_start(shipped)
-        return _beginning(start, task) if start.shape == task.shape else None
+        start = read_pretrained(shipped)
+        return _init_choice(start, task) if start.shape == task.shape else None
     if task.classes is not None:
         raise UsageError("initial weights are of networks without classes: leave out --labels or --init.")
-    return _beginning(read_start(Path(wanted)), task)
+    return _init_choice(read_pretrained(Path(wanted)), task)
 
 
 def _suits(task: Task) -> bool:
@@ -70,21 +77,21 @@ def _suits(task: Task) -> bool:
     return task.classes is None and len(task.train) <= FEW and plain
 
 
-def _beginning(start: Start, task: Task) -> Beginning:
-    start, share = fitted(start, task.shape)
+def _init_choice(start: PretrainedInit, task: Task) -> InitChoice:
+    start, share = fit_to_shape(start, task.shape)
     if share == 0:
         raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out --init.")
-    if (start.saw["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
-        start = dataclasses.replace(start, learned=mirrored(start.learned))
-    saw = start.saw
+    if (start.provenance["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
+        start = dataclasses.replace(start, learned=negative(start.learned))
+    saw = start.provenance
     text = (
         f"starting from weights learned on {saw['tasks']:,} tasks ({', '.join(saw['sources'])}), "
         f"{share:.0%} of them fitting, after {start.updates} updates on your {len(task.train)} images"
     )
-    return Beginning(start, text)
+    return InitChoice(start, text)
 
 
-def unsplit(task: Task) -> str | None:
+def unsplit_note(task: Task) -> str | None:
     """What is to be said of a task whose images all train, or None."""
     if len(task.validation):
         return None
@@ -93,15 +100,15 @@ def unsplit(task: Task) -> str | None:
     return f"{len(task.train)} images, too few to keep any back: all of them train, and metrics are taken against them"
 
 
-def recipe_from(start: Start, recipe: Recipe) -> Recipe:
+def with_architecture_of(start: PretrainedInit, recipe: Recipe) -> Recipe:
     """A recipe with the networks that the weights are of."""
     return dataclasses.replace(recipe, architecture=start.recipe.architecture)
 
 
-def write_players(folder: RunFolder, start: Start, task: Task, seed: int) -> None:
+def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: int) -> None:
     """Adapts the learned weights to the training images, and writes what the run starts from into its folder."""
     support = Data(jnp.asarray(task.train.sample(FEW, seed=seed)))
-    inner = inner_of(start.recipe, task.shape, start.updates)
+    inner = inner_game(start.recipe, task.shape, start.updates)
     players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players)):
         raise MulliganError("the initial weights do not take to these images: leave out --init, or say --init none.")

@@ -14,7 +14,7 @@ from mulligan.game.matching import Features, energy_distance
 from mulligan.game.state import Game
 from mulligan.types import Key, Pixels
 
-Eyes = Callable[[Pixels], Features]  # what two sets of images are compared by
+FeatureMap = Callable[[Pixels], Features]  # what two sets of images are compared by
 
 
 class Objective(NamedTuple):
@@ -36,21 +36,21 @@ def game_objective(game: Game, fakes: int) -> Objective:
     return Objective(losses, shared=False)
 
 
-def likeness(eyes: Eyes, latent: int, fakes: int) -> Objective:
+def energy_objective(features: FeatureMap, latent: int, fakes: int) -> Objective:
     """The energy distance between `fakes` samples of the adapted generator and the query images, summed over features.
 
     Args:
-      eyes: fixed features; see `meta.initialisation.features`.
+      features: fixed features; see `meta.initialisation.features`.
     """
 
     def losses(players: Players, query: Pixels, key: Key) -> Players:
         fake = players.gen(jax.random.normal(key, (fakes, latent)))
-        loss = distance(eyes, query, fake)
+        loss = distance(features, query, fake)
         return Players(loss, loss)
 
     return Objective(losses, shared=True)
 
 
-def distance(eyes: Eyes, real: Float[Array, "n h w c"], fake: Float[Array, "m h w c"]) -> Float[Array, ""]:
+def distance(features: FeatureMap, real: Float[Array, "n h w c"], fake: Float[Array, "m h w c"]) -> Float[Array, ""]:
     """The sum of the energy distances between two sets of images, one for each kind of feature."""
-    return jnp.sum(jnp.stack([energy_distance(a, b) for a, b in zip(eyes(real), eyes(fake), strict=True)]))
+    return jnp.sum(jnp.stack([energy_distance(a, b) for a, b in zip(features(real), features(fake), strict=True)]))

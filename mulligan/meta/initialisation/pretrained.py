@@ -16,7 +16,7 @@ from mulligan.errors import MulliganError
 from mulligan.files import make_folder
 from mulligan.game.gradients import Players
 from mulligan.game.penalties import PENALTIES, lazy
-from mulligan.meta.initialisation.adaptation import Initialisation, Inner, regularised, unlearned
+from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation, ftrl_optimiser
 from mulligan.meta.space.net2net import inherit, inherit_scale
 from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import ImageShape
@@ -33,7 +33,7 @@ STORED = np.float16  # of weights and scales on disk: their third digit means no
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedInit:
     """Learned initial weights, and the game in which they adapt.
 
     Attributes:
@@ -41,29 +41,29 @@ class Start:
       recipe: of the inner game, its rates in units of the scale.
       shape: of the images that it was learned on.
       updates: of the inner game.
-      saw: what it was learned from, in plain values: `sources`, `tasks`, `images`, `episodes`, `seconds`,
-        the `curriculum`, and the `descriptor` of its images.
+      provenance: what it was learned from, in plain values: `sources`, `tasks`, `images`, `episodes`, `seconds`,
+        the `config`, and the `descriptor` of its images.
     """
 
     learned: Initialisation
     recipe: Recipe
     shape: ImageShape
     updates: int
-    saw: dict[str, Any]
+    provenance: dict[str, Any]
 
     @property
-    def inner(self) -> Inner:
-        return inner_of(self.recipe, self.shape, self.updates)
+    def inner(self) -> InnerGame:
+        return inner_game(self.recipe, self.shape, self.updates)
 
 
-def inner_of(recipe: Recipe, shape: ImageShape, updates: int) -> Inner:
+def inner_game(recipe: Recipe, shape: ImageShape, updates: int) -> InnerGame:
     """The inner game of a recipe: FTRL in place of Adam, and penalties that can be differentiated twice."""
     penalty = lazy(PENALTIES[recipe.penalty](), recipe.penalty_every)
-    game = dataclasses.replace(make_game(recipe, shape, 0, 1.0), optimiser=regularised, penalty=penalty)
-    return Inner(game, recipe.hyperparameters, updates)
+    game = dataclasses.replace(make_game(recipe, shape, 0, 1.0), optimiser=ftrl_optimiser, penalty=penalty)
+    return InnerGame(game, recipe.hyperparameters, updates)
 
 
-def write_start(path: Path, start: Start) -> None:
+def write_pretrained(path: Path, start: PretrainedInit) -> None:
     """Writes a file whole or not at all.
 
     Raises:
@@ -75,38 +75,38 @@ def write_start(path: Path, start: Start) -> None:
         "recipe": start.recipe.to_json(),
         "shape": list(start.shape),
         "updates": start.updates,
-        "saw": start.saw,
+        "provenance": start.provenance,
     }
     arrays = checkpoint.arrays_of(start.learned, "learned")
     checkpoint.write(path, {name: array.astype(STORED) for name, array in arrays.items()}, document)
 
 
-def read_start(path: Path) -> Start:
-    """Reads what `write_start` wrote.
+def read_pretrained(path: Path) -> PretrainedInit:
+    """Reads what `write_pretrained` wrote.
 
     Raises:
       MulliganError: missing, damaged, no such file, or of a newer version.
     """
     saved = checkpoint.read(path)
     document = saved.progress
-    if "saw" not in document:
+    if "provenance" not in document:
         raise MulliganError(f"{path} holds no initial weights: give a file that `mulligan learn --init` wrote.")
     if document["format"] > FORMAT:
         raise MulliganError(f"{path} was written by a newer mulligan (format {document['format']}): upgrade it.")
     recipe = Recipe.from_json(document["recipe"])
     h, w, c = document["shape"]
-    blank = unlearned(recipe.architecture, (h, w, c), 1.0, jax.random.key(0))
+    blank = fresh_initialisation(recipe.architecture, (h, w, c), 1.0, jax.random.key(0))
     arrays = {name: array.astype(np.float32) for name, array in saved.arrays.items()}
     learned = checkpoint.restored(blank, arrays, "learned")
-    return Start(learned, recipe, (h, w, c), document["updates"], document["saw"])
+    return PretrainedInit(learned, recipe, (h, w, c), document["updates"], document["provenance"])
 
 
-def shipped_start() -> Path | None:
+def shipped_pretrained() -> Path | None:
     """The newest initial weights in the package."""
     return max(SHIPPED.glob("initial-*.safetensors"), default=None)
 
 
-def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
+def fit_to_shape(start: PretrainedInit, shape: ImageShape) -> tuple[PretrainedInit, float]:
     """The start for images of another shape, and the share of its parameters that were learned.
 
     Layers are paired from the image on: a generator's from the last, a discriminator's from the first. What does not
@@ -117,7 +117,7 @@ def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
     scale = float(
         np.exp(np.median(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start.learned.log_scale)])))
     )
-    fresh = unlearned(start.recipe.architecture, shape, scale, jax.random.key(0))
+    fresh = fresh_initialisation(start.recipe.architecture, shape, scale, jax.random.key(0))
     parts = [
         Players(_paired(new.gen, old.gen, last=True), _paired(new.disc, old.disc, last=False))
         for new, old in zip(fresh, start.learned, strict=True)
@@ -128,7 +128,7 @@ def fitted(start: Start, shape: ImageShape) -> tuple[Start, float]:
     return dataclasses.replace(start, learned=learned, shape=shape), share
 
 
-def grown(start: Start, architecture: Architecture, added: float, key: Key) -> Initialisation:
+def grow(start: PretrainedInit, architecture: Architecture, added: float, key: Key) -> Initialisation:
     """What was learned, in larger networks that compute the same and play as these did.
 
     Args:
@@ -150,7 +150,7 @@ def grown(start: Start, architecture: Architecture, added: float, key: Key) -> I
     )
 
 
-def reaching(learned: Initialisation, times: float) -> Initialisation:
+def scale_latents(learned: Initialisation, times: float) -> Initialisation:
     """The same start, whose latents count so many times as much: the weights of the generator's first layer."""
     gen = learned.centre.gen
     first = gen.layers[0]
@@ -162,7 +162,7 @@ def _latent_weights(layer: Any) -> Any:
     return (layer.amplitudes if isinstance(layer, Unfold) else layer).weight
 
 
-def mirrored(learned: Initialisation) -> Initialisation:
+def negative(learned: Initialisation) -> Initialisation:
     """The same game in negative: where the one draws black, the other draws white.
 
     Exact, since `tanh` is odd and padding is zero: the generator's last layer and the kernel of the discriminator's

@@ -1,9 +1,8 @@
-"""Curves of many trials made comparable: the lowest KID so far, as a logarithm, at fixed places.
+"""Curves of many trials made comparable: the lowest KID so far, as a logarithm, at fixed fidelities
+(`meta.space.fidelity`).
 
-A place is a number of operations, counted from the first look of a trial in steps of the factor between two looks
-(`meta.collect.trial`): 0 is at 1,000 images of the yardstick, 10 at 32,000. So a place means the same for images of all
-shapes. KIDs of different tasks never meet: what recipes have in common across tasks is how far they are from an
-anchor, a recipe tried on nearly all tasks, after equal operations on the same task.
+KIDs of different tasks never meet: what recipes have in common across tasks is how far they are from an anchor, a
+recipe tried on nearly all tasks, after equal operations on the same task.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
-GRID = np.arange(25.0)  # places, up to four million images of the yardstick
+FIDELITIES = np.arange(25.0)  # fidelities, up to four million reference images
 DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.space.default`
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
 LEAST_KID = 1e-4  # where no interval says how exact a KID is
-HELD = 4  # places past its end for which a difference is held: a short trial says nothing of a long run
-PAST_END = 0.25  # places by which a curve that ends between two places still counts for the next
+HELD = 4  # fidelities past its end for which a difference is held: a short trial says nothing of a long run
+PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities still counts for the next
 
-Curve = Float[np.ndarray, " g"]  # log KID at GRID, NaN where not seen
+Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
 
 
 def log_kid(figures: Mapping[str, float | None]) -> float:
@@ -54,7 +53,7 @@ def log_kid(figures: Mapping[str, float | None]) -> float:
 def lowest_so_far(
     shape: ImageShape, points: Iterable[Point]
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Places of the points that have a KID, and the logarithm of the lowest up to each."""
+    """Fidelities of the points that have a KID, and the logarithm of the lowest up to each."""
     seen = [
         (fidelity_of(shape, point.flops), value) for point in points if math.isfinite(value := log_kid(point.figures))
     ]
@@ -63,19 +62,19 @@ def lowest_so_far(
 
 
 def on_grid(shape: ImageShape, points: Sequence[Point]) -> Curve:
-    """A curve at GRID, between its points on straight lines."""
+    """A curve at FIDELITIES, between its points on straight lines."""
     where, values = lowest_so_far(shape, points)
     if not len(where):
-        return np.full(len(GRID), math.nan)
-    inside = np.clip(GRID, where[0] - PAST_END, where[-1] + PAST_END) == GRID
-    return np.where(inside, np.interp(GRID, where, values), math.nan)
+        return np.full(len(FIDELITIES), math.nan)
+    inside = np.clip(FIDELITIES, where[0] - PAST_END, where[-1] + PAST_END) == FIDELITIES
+    return np.where(inside, np.interp(FIDELITIES, where, values), math.nan)
 
 
 def mean_curve(curves: Float[np.ndarray, "n g"], weights: Float[np.ndarray, " n"]) -> Curve:
-    """The mean of curves that begin and end at different places, without a jump where one ends.
+    """The mean of curves that begin and end at different fidelities, without a jump where one ends.
 
-    It is that of the values at the place which most have seen; from there it follows the mean of the curves' steps.
-    NaN beyond the places that any has seen.
+    It is that of the values at the fidelity which most have seen; from there it follows the mean of the curves' steps.
+    NaN beyond the fidelities that any has seen.
     """
     level = weighted_mean(curves, weights)
     if np.isnan(level).all():
@@ -95,16 +94,16 @@ def weighted_mean(values: Float[np.ndarray, "n ..."], weights: Float[np.ndarray,
     return np.where(total > 0, (shares * np.where(seen, values, 0)).sum(axis=0) / np.where(total > 0, total, 1), np.nan)
 
 
-def carried(
-    curves: Float[np.ndarray, "... g"], places: int = len(GRID), kept: Float[np.ndarray, " steps"] | float = 1.0
+def fill_forward(
+    curves: Float[np.ndarray, "... g"], places: int = len(FIDELITIES), kept: Float[np.ndarray, " steps"] | float = 1.0
 ) -> Float[np.ndarray, "... g"]:
-    """Curves with their first value before it, and their last one for so many places after it; all NaN stays so.
+    """Curves with their first value before it, and their last one for so many fidelities after it; all NaN stays so.
 
     Args:
-      kept: what of a negative value is left a place later, of each place if it depends on it.
+      kept: what of a negative value is left one fidelity later, of each fidelity if it depends on it.
 
     Example:
-      >>> carried(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), places=1, kept=0.5).tolist()
+      >>> fill_forward(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), fidelities=1, kept=0.5).tolist()
       [1.0, 1.0, -2.0, -1.0, nan]
     """
     filled = curves.copy()
@@ -122,13 +121,15 @@ def carried(
     return filled
 
 
-def leads_kept(differences: Float[np.ndarray, "t r g"]) -> Float[np.ndarray, " steps"]:
-    """What is left at each next place of a lead, which is a negative difference: as a rule leads shrink, and lags stay.
+def lead_decay(differences: Float[np.ndarray, "t r g"]) -> Float[np.ndarray, " steps"]:
+    """What is left at each next fidelity of a lead, which is a negative difference: as a rule leads shrink, and lags
+    stay.
 
-    By least squares from what was seen at both places, a tenth of it as at all places together; 1 where nothing was.
+    By least squares from what was seen at both fidelities, a tenth of it as at all fidelities together; 1 where nothing
+    was.
 
     Example:
-      >>> leads_kept(-2.0 * 0.9 ** GRID.reshape(1, 1, -1))[:3].round(6).tolist()
+      >>> lead_decay(-2.0 * 0.9 ** FIDELITIES.reshape(1, 1, -1))[:3].round(6).tolist()
       [0.9, 0.9, 0.9]
     """
     before, after = differences[..., :-1], differences[..., 1:]
@@ -155,13 +156,13 @@ class Comparison(NamedTuple):
 
     Attributes:
       tasks: those on which the anchor was tried.
-      recipes: by name, see `name_of`; of those in NAMED every task has its own.
+      recipes: by name, see `recipe_name`; of those in NAMED every task has its own.
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
       differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
-        as at its first place, up to HELD places after it what is left of its last (`leads_kept`); NaN beyond, and where
-        it was not tried.
+        as at its first fidelity, up to HELD fidelities after it what is left of its last (`lead_decay`); NaN beyond,
+        and where it was not tried.
     """
 
     tasks: tuple[TaskRecord, ...]
@@ -176,7 +177,7 @@ class Comparison(NamedTuple):
         """Of each task."""
         return tuple(task.family for task in self.tasks)
 
-    def even(self) -> Float[np.ndarray, " t"]:
+    def family_weights(self) -> Float[np.ndarray, " t"]:
         """A weight for each task; those of a family share one, and all sum to 1."""
         families = self.families
         return np.array([1 / families.count(family) / len(set(families)) for family in families], float)
@@ -185,9 +186,9 @@ class Comparison(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     """Puts the trials on these tasks side by side.
 
-    A failed trial counts, from the place where it failed to the end of its budget, as the worst that ended on its task.
-    The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among
-    those); tasks without it are left out.
+    A failed trial counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its
+    task. The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are
+    among those); tasks without it are left out.
     """
     by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
     names: dict[str, Recipe] = {}
@@ -195,7 +196,7 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     for trial in trials:
         if trial.task in by_id:
             index, task = by_id[trial.task]
-            name = name_of(task, trial.recipe)
+            name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)
             found.append((index, name, trial, on_grid(task.shape, trial.curve)))
     names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
@@ -208,14 +209,15 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     kept = [index for index in range(len(tasks)) if (index, anchor) in tried]
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     means = _means(rows, len(kept), len(names))
-    reference = means[:, anchor] if names else means.reshape(0, len(GRID))
+    reference = means[:, anchor] if names else means.reshape(0, len(FIDELITIES))
     differences = means - reference[:, None]
-    differences = carried(differences, HELD, leads_kept(differences))
+    differences = fill_forward(differences, HELD, lead_decay(differences))
     return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 
-def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
-    """HANDMADE or DEFAULT for what that is on this task, for a short budget or `images` of the yardstick; or a hash.
+def recipe_name(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
+    """HANDMADE or DEFAULT for what that is on this task, for a short budget or `images` of the reference recipe; or a
+    hash.
 
     For budgets where the two are one, HANDMADE: what is known of it is known from the same budgets.
     """
@@ -228,7 +230,7 @@ def name_of(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
 
 @lru_cache(maxsize=4096)
 def _tried(recipe: Recipe) -> Recipe:
-    """The recipe with the one average that a trial looks at: others are only compared at the end of a run."""
+    """The recipe with the one average that a trial evaluates: others are only compared at the end of a run."""
     return dataclasses.replace(recipe, averages=recipe.averages[:1])
 
 
@@ -238,12 +240,12 @@ def _hash(recipe: Recipe) -> str:
 
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
-    """The default recipe for a task and a budget in images of the yardstick."""
+    """The default recipe for a task and a budget in reference images."""
     return _made(default_recipe, task.shape, task.counts["train"], math.ceil(images))
 
 
 def handmade_for(task: TaskRecord, images: float) -> Recipe:
-    """The recipe made by hand for a task and a budget in images of the yardstick."""
+    """The recipe made by hand for a task and a budget in reference images."""
     return _made(handmade_recipe, task.shape, task.counts["train"], math.ceil(images))
 
 
@@ -252,29 +254,29 @@ def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, images: in
     return make(shape, train, Budget(images, None))
 
 
-NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in images of the yardstick
+NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in reference images
 
 
 def _with_failures(
     tasks: Sequence[TaskRecord], found: list[tuple[int, str, Trial, Curve]]
 ) -> Iterable[tuple[int, str, Curve]]:
-    worst = np.full((len(tasks), len(GRID)), -np.inf)
+    worst = np.full((len(tasks), len(FIDELITIES)), -np.inf)
     for index, _, trial, curve in found:
         if trial.status != FAILED:
             worst[index] = np.fmax(worst[index], curve)
     for index, name, trial, curve in found:
         if trial.status == FAILED:
             end = fidelity_of(tasks[index].shape, trial.budget) + PAST_END
-            after = np.clip(GRID, _last_place(curve), end) == GRID
+            after = np.clip(FIDELITIES, _last_fidelity(curve), end) == FIDELITIES
             missing = np.isnan(curve) & after & np.isfinite(worst[index])
             yield index, name, np.where(missing, worst[index], curve)
         else:
             yield index, name, curve
 
 
-def _last_place(curve: Curve) -> float:
+def _last_fidelity(curve: Curve) -> float:
     seen = np.flatnonzero(~np.isnan(curve))
-    return float(GRID[seen[-1]]) if len(seen) else -np.inf
+    return float(FIDELITIES[seen[-1]]) if len(seen) else -np.inf
 
 
 def _means(rows: Sequence[Row], tasks: int, recipes: int) -> Float[np.ndarray, "t r g"]:
@@ -282,7 +284,7 @@ def _means(rows: Sequence[Row], tasks: int, recipes: int) -> Float[np.ndarray, "
     groups: dict[tuple[int, int], list[Curve]] = {}
     for row in rows:
         groups.setdefault((row.task, row.column), []).append(row.curve)
-    means = np.full((tasks, recipes, len(GRID)), np.nan)
+    means = np.full((tasks, recipes, len(FIDELITIES)), np.nan)
     for (task, column), curves in groups.items():
         means[task, column] = mean_curve(np.stack(curves), np.ones(len(curves)))
     return means

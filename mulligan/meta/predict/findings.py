@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.meta.predict.curves import Comparison, compare, weighted_mean
-from mulligan.meta.predict.surrogate import Forest, Lesson, grow, held_out_error, lesson_of
-from mulligan.meta.predict.task_similarity import LARGEST, Kinship
+from mulligan.meta.predict.surrogate import Example, Forest, example_of, fit_forest, held_out_error
+from mulligan.meta.predict.task_similarity import MAX_DIFFERENCE, TaskSimilarity
 from mulligan.meta.space.space import Space
 from mulligan.meta.store.exchange import Records
 from mulligan.recipe import Recipe
@@ -20,14 +20,14 @@ SEED = 0
 LEAST_RECIPES = 8  # below which the importance of choices is noise
 
 
-class Standing(NamedTuple):
+class RecipeRanking(NamedTuple):
     """How one recipe did.
 
     Attributes:
       tasks: on which it was tried.
       wins: of these, those on which it ended lowest.
       rank: mean share of the other recipes tried there that ended lower; 0 is the best everywhere.
-      differences: by family, mean of log KID minus that of the anchor at the last place that both saw.
+      differences: by family, mean of log KID minus that of the anchor at the last fidelity that both saw.
     """
 
     recipe: Recipe
@@ -39,7 +39,7 @@ class Standing(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """How much a choice matters: by how much less of the differences between recipes is foretold without it.
+    """How much a choice matters: by how much less of the differences between recipes is predicted without it.
 
     `share` is of the variance of log KID on families that no tree has seen; below 0 is noise.
     """
@@ -55,7 +55,7 @@ class Findings(NamedTuple):
     anchor: Recipe  # that the others are compared with
     anchor_name: str
     families: tuple[str, ...]
-    standings: tuple[Standing, ...]  # the best mean rank first
+    rankings: tuple[RecipeRanking, ...]  # the best mean rank first
     importances: tuple[Importance, ...]  # the most important first
 
 
@@ -70,21 +70,21 @@ def findings(known: Records) -> Findings:
     if not comparison.rows:
         return Findings(Recipe(), "", (), (), ())
     ends = _ends(comparison)
-    standings = sorted(_standings(comparison, ends), key=lambda each: (each.rank * each.tasks + 0.5) / (each.tasks + 1))
+    standings = sorted(_rankings(comparison, ends), key=lambda each: (each.rank * each.tasks + 0.5) / (each.tasks + 1))
     name, anchor = list(comparison.recipes.items())[comparison.anchor]
     families = tuple(sorted(set(comparison.families)))
     return Findings(anchor, name, families, tuple(standings), tuple(_importances(comparison, ends)))
 
 
 def _ends(comparison: Comparison) -> Float[np.ndarray, "t r"]:
-    """Differences from the anchor at the place where the anchor's short trials end on most tasks."""
+    """Differences from the anchor at the fidelity where the anchor's short trials end on most tasks."""
     seen = ~np.isnan(comparison.reference)
     place = int(np.flatnonzero(seen.sum(axis=0) >= 0.9 * seen.sum(axis=0).max())[-1])
-    return np.clip(comparison.differences[:, :, place], -LARGEST, LARGEST)
+    return np.clip(comparison.differences[:, :, place], -MAX_DIFFERENCE, MAX_DIFFERENCE)
 
 
-def _standings(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> Iterator[Standing]:
-    even, lowest = comparison.even(), np.nanmin(ends, axis=1)
+def _rankings(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> Iterator[RecipeRanking]:
+    even, lowest = comparison.family_weights(), np.nanmin(ends, axis=1)
     for column, (name, recipe) in enumerate(comparison.recipes.items()):
         tried = np.flatnonzero(~np.isnan(ends[:, column]))
         if not len(tried):
@@ -95,7 +95,7 @@ def _standings(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> Iterat
             for family in {comparison.families[task] for task in tried}
         }
         wins = int(sum(ends[task, column] <= lowest[task] for task in tried))
-        yield Standing(recipe, name, len(tried), wins, float(np.mean(ranks)), by_family)
+        yield RecipeRanking(recipe, name, len(tried), wins, float(np.mean(ranks)), by_family)
 
 
 def _rank(ends: Float[np.ndarray, " r"], column: int) -> float:
@@ -112,9 +112,9 @@ def _importances(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> list
     """
     if len(comparison.recipes) < LEAST_RECIPES:
         return []
-    kinship = Kinship(comparison)
-    forest, _ = grow(kinship)
-    lesson = _last_rows(lesson_of(kinship, forest.described))
+    similarity = TaskSimilarity(comparison)
+    forest, _ = fit_forest(similarity)
+    lesson = _last_rows(example_of(similarity, forest.described))
     variance = float(np.average((lesson.difference - lesson.difference.mean()) ** 2, weights=lesson.weight))
     if not forest.trees or variance == 0:
         return []
@@ -128,11 +128,11 @@ def _importances(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> list
     return sorted(found, key=lambda each: -each.share)
 
 
-def _last_rows(lesson: Lesson) -> Lesson:
-    """Of each trial the last place: rows of a trial are neighbours, in the order of their places."""
+def _last_rows(lesson: Example) -> Example:
+    """Of each trial the last fidelity: rows of a trial are neighbours, in the order of their fidelities."""
     place = lesson.features[:, -1]
     last = np.append(np.diff(place) <= 0, True) if len(place) else np.zeros(0, bool)
-    return Lesson(*(column[last] for column in lesson))
+    return Example(*(column[last] for column in lesson))
 
 
 def _columns() -> Iterator[tuple[str, slice]]:
@@ -145,7 +145,7 @@ def _columns() -> Iterator[tuple[str, slice]]:
 
 
 def _worsened(
-    forest: Forest, lesson: Lesson, values: Float[np.ndarray, "r d"], columns: slice, rng: np.random.Generator
+    forest: Forest, lesson: Example, values: Float[np.ndarray, "r d"], columns: slice, rng: np.random.Generator
 ) -> float:
     """By how much the mean squared error grows when recipes exchange these columns."""
     before = held_out_error(forest, lesson, new=True)

@@ -1,7 +1,7 @@
-"""Greedy portfolios: few recipes, of which one at least does well in each of many worlds.
+"""Greedy portfolios: few recipes, of which one at least does well in each of many predictors.
 
-A world is a task seen before, or one opinion among several on a task to come. Xu, Hoos and Leyton-Brown 2010 (Hydra);
-Feurer et al. 2022, arXiv 2007.04074 (auto-sklearn 2.0), algorithm 1.
+A predictor is a task seen before, or one prediction among several on a task to come. Xu, Hoos and Leyton-Brown 2010
+(Hydra); Feurer et al. 2022, arXiv 2007.04074 (auto-sklearn 2.0), algorithm 1.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-DOUBT = 2.0  # worlds in which a recipe is taken to be as the others are on average, besides those where it was tried
+DOUBT = (
+    2.0  # predictors in which a recipe is taken to be as the others are on average, besides those where it was tried
+)
 TIE = 1e-6  # weight of a recipe's own mean loss, which decides where none brings anything
 
 
 def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
-    """The share of a world's other recipes that are better, ties counting half; NaN stays.
+    """The share of a predictor's other recipes that are better, ties counting half; NaN stays.
 
     Example:
       >>> ranks(np.array([[0.5, -3.0, np.nan, 9.0]])).tolist()
@@ -32,8 +34,8 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
 def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) -> Float[np.ndarray, "w r"]:
     """What is missing as it is to be expected; NaN stays for recipes that were tried nowhere.
 
-    A recipe's mean over the worlds where it was tried, with DOUBT more in which it is the mean of all recipes: what was
-    tried in few worlds is not trusted far beyond them.
+    A recipe's mean over the predictors where it was tried, with DOUBT more in which it is the mean of all recipes: what
+    was tried in few predictors is not trusted far beyond them.
 
     Example:
       >>> imputed(np.array([[-1.0, 3.0], [-1.0, 3.0], [np.nan, 3.0]]), np.full(3, 1 / 3)).round(2).tolist()
@@ -45,16 +47,16 @@ def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) 
     tried = total > 0
     if not tried.any():
         return losses
-    worlds = np.where(tried, total**2 / np.where(tried, (shares**2).sum(axis=0), 1), 0)
+    ensemble = np.where(tried, total**2 / np.where(tried, (shares**2).sum(axis=0), 1), 0)
     mean = (shares * np.nan_to_num(losses)).sum(axis=0) / np.where(tried, total, 1)
-    expected = (worlds * mean + DOUBT * mean[tried].mean()) / (worlds + DOUBT)
+    expected = (ensemble * mean + DOUBT * mean[tried].mean()) / (ensemble + DOUBT)
     return np.where(known, losses, np.where(tried, expected, np.nan))
 
 
 def greedy(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"], number: int) -> list[int]:
-    """Columns, one after the other, each lowering most the mean over worlds of the least loss of those chosen.
+    """Columns, one after the other, each lowering most the mean over predictors of the least loss of those chosen.
 
-    A recipe of which a world has no opinion brings nothing there.
+    A recipe of which a predictor has no prediction brings nothing there.
     """
     known = np.where(np.isnan(losses), np.inf, losses)
     top = np.max(losses, axis=1, initial=0.0, where=~np.isnan(losses))
@@ -70,15 +72,15 @@ def greedy(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"], n
 
 
 def chances(
-    losses: Float[np.ndarray, "w k"], weights: Float[np.ndarray, " w"], worlds: float
+    losses: Float[np.ndarray, "w k"], weights: Float[np.ndarray, " w"], ensemble: float
 ) -> Float[np.ndarray, " k"]:
     """How probable it is that each of these recipes is the best of them; all are > 0 and sum to 1.
 
-    The share of the worlds in which it is; there are `worlds` independent ones, and one more in which any may be.
+    The share of the predictors in which it is; there are `ensemble` independent ones, and one more in which any may be.
     """
     count = losses.shape[1]
     known = np.where(np.isnan(losses), np.inf, losses)
     least = known.min(axis=1, keepdims=True)
     best = (known == least) & np.isfinite(least)
     wins = weights @ (best / np.maximum(best.sum(axis=1, keepdims=True), 1))
-    return (worlds * wins + 1 / count) / (worlds * wins.sum() + 1)
+    return (ensemble * wins + 1 / count) / (ensemble * wins.sum() + 1)

@@ -4,8 +4,8 @@ A prior is made from tasks and trials, and asked with a task and the operations 
 minutes is not best for two hours: recipes are compared after equal operations, and by the lowest KID until then.
 
 `default` proposes the default recipe and nothing else; `portfolio` the greedy portfolio over all tasks; `nearest` the
-same with weights for the tasks that look alike; `surrogate` the same over the opinions of many regression trees. All
-propose what was tried before, and foretell any recipe's curve, with intervals that held on held-out families.
+same with weights for the tasks that look alike; `surrogate` the same over the predictions of many regression trees. All
+propose what was tried before, and predict any recipe's curve, with intervals that held on held-out families.
 """
 
 from __future__ import annotations
@@ -17,19 +17,40 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.predict.curves import DEFAULT, GRID, HANDMADE, NAMED, Curve, compare, lowest_so_far, name_of
-from mulligan.meta.predict.ensembles import TaskWorlds, Worlds, expectation, left_over, spread_of
+from mulligan.meta.predict.curves import (
+    DEFAULT,
+    FIDELITIES,
+    HANDMADE,
+    NAMED,
+    Curve,
+    compare,
+    lowest_so_far,
+    recipe_name,
+)
+from mulligan.meta.predict.ensembles import (
+    CurveEnsemble,
+    TaskEnsemble,
+    cross_validated_residuals,
+    expectation,
+    recipe_spread,
+)
 from mulligan.meta.predict.portfolio import chances, greedy, imputed, ranks
-from mulligan.meta.predict.residual_gp import Residuals, Seen, learn_residuals, of_trial, together
-from mulligan.meta.predict.surrogate import grow
-from mulligan.meta.predict.task_similarity import Kinship, learn_kinship
+from mulligan.meta.predict.residual_gp import (
+    Observations,
+    ResidualModel,
+    concatenate,
+    fit_residual_model,
+    observations_of,
+)
+from mulligan.meta.predict.surrogate import fit_forest
+from mulligan.meta.predict.task_similarity import TaskSimilarity, fit_similarity
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.fidelity import fidelity_of, flops_at, limits_of, reference_flops
 from mulligan.meta.store.record import Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
 
-class Question(NamedTuple):
+class Query(NamedTuple):
     """A task, and the operations to be spent on it."""
 
     task: TaskRecord
@@ -41,7 +62,7 @@ class Question(NamedTuple):
 
     @property
     def images(self) -> float:
-        """The budget in images of the yardstick."""
+        """The budget in reference images."""
         return self.flops / reference_flops(self.task.shape, 1)
 
 
@@ -54,7 +75,7 @@ class Forecast(NamedTuple):
     high: Float[np.ndarray, " k"]
 
 
-class Begun(NamedTuple):
+class PartialCurve(NamedTuple):
     """Another trial on the task, and its points so far."""
 
     recipe: Recipe
@@ -74,7 +95,7 @@ class Proposal(NamedTuple):
 class Prior(Protocol):
     """What is believed before a race, and how a curve's beginning changes it."""
 
-    def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
+    def propose(self, query: Query, number: int) -> tuple[Proposal, ...]:
         """Up to `number` recipes that can be trained within the budget, best first; their weights sum to 1.
 
         From two on, the default recipe is among them.
@@ -82,21 +103,21 @@ class Prior(Protocol):
         ...
 
     def forecast(
-        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+        self, query: Query, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[PartialCurve] = ()
     ) -> Forecast:
-        """How the recipe's curve will go, from the last point `seen` of it (or the first look) to the budget.
+        """How the recipe's curve will go, from the last point `seen` of it (or the first rung) to the budget.
 
         What `others` reached on the task says how hard it is, for all recipes alike.
         """
         ...
 
-    def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
+    def nearest(self, query: Query) -> tuple[tuple[TaskRecord, float], ...]:
         """Tasks that the answer rests on with their weights, the heaviest first."""
         ...
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedPrior:
     """A prior made of parts: what the anchor does on a task, how far from it recipes are, and what is left.
 
     Attributes:
@@ -105,123 +126,123 @@ class Learned:
       fallback: name of the recipe that is never refused; HANDMADE where families are held out: DEFAULT rests on all.
     """
 
-    kinship: Kinship
-    worlds: Worlds
-    residuals: Residuals
+    similarity: TaskSimilarity
+    ensemble: CurveEnsemble
+    residuals: ResidualModel
     spread: float
     origin: str
     fallback: str = DEFAULT
     _curves: dict[tuple[str, str], Curve] = field(default_factory=dict, repr=False, compare=False)
 
-    def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        recipe = NAMED[self.fallback](question.task, question.images)
-        default = {name_of(question.task, recipe, question.images): recipe}
-        offered = default | self.kinship.comparison.recipes
-        offered |= {name: NAMED[name](question.task, question.images) for name in NAMED if name in offered} | default
-        weights = self.worlds.weights(question.task)
-        losses = imputed(at_place(self.worlds.differences(question.task, offered), question.fidelity), weights)
-        columns = self._chosen(question, list(offered.values()), losses, number)
-        shares = chances(losses[:, columns], weights, len(set(self.kinship.comparison.families)))
+    def propose(self, query: Query, number: int) -> tuple[Proposal, ...]:
+        recipe = NAMED[self.fallback](query.task, query.images)
+        default = {recipe_name(query.task, recipe, query.images): recipe}
+        offered = default | self.similarity.comparison.recipes
+        offered |= {name: NAMED[name](query.task, query.images) for name in NAMED if name in offered} | default
+        weights = self.ensemble.weights(query.task)
+        losses = imputed(at_fidelity(self.ensemble.differences(query.task, offered), query.fidelity), weights)
+        columns = self._chosen(query, list(offered.values()), losses, number)
+        shares = chances(losses[:, columns], weights, len(set(self.similarity.comparison.families)))
         names, found = list(offered), []
         for column, share in zip(columns, shares.tolist(), strict=True):
             name = names[column]
-            origin = self._origin(question, name) if column else "the default"
-            found.append(Proposal(offered[name], share, self.forecast(question, offered[name]), origin))
+            origin = self._origin(query, name) if column else "the default"
+            found.append(Proposal(offered[name], share, self.forecast(query, offered[name]), origin))
         return tuple(sorted(found, key=lambda proposal: -proposal.weight))
 
     def _chosen(
-        self, question: Question, recipes: Sequence[Recipe], losses: Float[np.ndarray, "w r"], number: int
+        self, query: Query, recipes: Sequence[Recipe], losses: Float[np.ndarray, "w r"], number: int
     ) -> list[int]:
-        """Columns of the greedy portfolio; the first column is the default's, which takes the last place if need be."""
-        weights = self.worlds.weights(question.task)
+        """Columns of the greedy portfolio; the first column is the default's, which comes last if need be."""
+        weights = self.ensemble.weights(query.task)
         left = [0, *(column for column in range(1, len(recipes)) if not np.isnan(losses[:, column]).all())]
         while True:
             chosen = [left[index] for index in greedy(ranks(losses[:, left]), weights, number)]
-            refused = {column for column in chosen if column and _refused(question, recipes[column])}
+            refused = {column for column in chosen if column and _refused(query, recipes[column])}
             if not refused:
                 break
             left = [column for column in left if column not in refused]
         return chosen if number == 1 or 0 in chosen else [*chosen[: number - 1], 0]
 
-    def _origin(self, question: Question, name: str) -> str:
-        comparison = self.kinship.comparison
-        losses = at_place(comparison.differences[:, list(comparison.recipes).index(name)], question.fidelity)
+    def _origin(self, query: Query, name: str) -> str:
+        comparison = self.similarity.comparison
+        losses = at_fidelity(comparison.differences[:, list(comparison.recipes).index(name)], query.fidelity)
         known = np.where(np.isnan(losses), np.inf, losses)
         return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
 
     def forecast(
-        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+        self, query: Query, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[PartialCurve] = ()
     ) -> Forecast:
-        where, values = lowest_so_far(question.task.shape, seen)
-        trials = [Begun(recipe, seen), *others]
-        known = together([self._residuals(question, arm, *trial) for arm, trial in enumerate(trials)])
-        ahead = _ahead(where, question.fidelity)
-        expected, more = self._expected(question, recipe)
-        quantiles = np.interp(ahead, GRID, expected) + self.residuals.after(known, ahead, more)
+        where, values = lowest_so_far(query.task.shape, seen)
+        trials = [PartialCurve(recipe, seen), *others]
+        known = concatenate([self._residuals(query, arm, *trial) for arm, trial in enumerate(trials)])
+        ahead = _fidelities_ahead(where, query.fidelity)
+        expected, more = self._expected(query, recipe)
+        quantiles = np.interp(ahead, FIDELITIES, expected) + self.residuals.posterior(known, ahead, more)
         quantiles = np.minimum.accumulate(quantiles, axis=1)
         if len(where):  # what was reached stays reached
             quantiles = np.minimum(quantiles, np.interp(ahead, where, values))
-        flops = np.array([flops_at(question.task.shape, each) for each in ahead])
+        flops = np.array([flops_at(query.task.shape, each) for each in ahead])
         low, median, high = quantiles
         return Forecast(flops, median, low, high)
 
-    def _residuals(self, question: Question, arm: int, recipe: Recipe, seen: Sequence[Point]) -> Seen:
-        expected, more = self._expected(question, recipe)
-        where, values = lowest_so_far(question.task.shape, seen)
-        return of_trial(where, values - np.interp(where, GRID, expected), arm, more)
+    def _residuals(self, query: Query, arm: int, recipe: Recipe, seen: Sequence[Point]) -> Observations:
+        expected, more = self._expected(query, recipe)
+        where, values = lowest_so_far(query.task.shape, seen)
+        return observations_of(where, values - np.interp(where, FIDELITIES, expected), arm, more)
 
-    def _expected(self, question: Question, recipe: Recipe) -> tuple[Curve, float]:
+    def _expected(self, query: Query, recipe: Recipe) -> tuple[Curve, float]:
         """A recipe's expected curve, kept for the next time; and a deviation of its level if it was never tried."""
-        name = name_of(question.task, recipe, question.images)
-        key = question.task.id, name
+        name = recipe_name(query.task, recipe, query.images)
+        key = query.task.id, name
         if key not in self._curves:
-            self._curves[key] = expectation(self.kinship, self.worlds, question.task, {name: recipe})[0]
-        known = name in NAMED or name in self.kinship.comparison.recipes
+            self._curves[key] = expectation(self.similarity, self.ensemble, query.task, {name: recipe})[0]
+        known = name in NAMED or name in self.similarity.comparison.recipes
         return self._curves[key], 0.0 if known else self.spread
 
-    def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
-        weights = self.kinship.weights(question.task)
-        pairs = [(task, float(weight)) for task, weight in zip(self.kinship.comparison.tasks, weights, strict=True)]
+    def nearest(self, query: Query) -> tuple[tuple[TaskRecord, float], ...]:
+        weights = self.similarity.weights(query.task)
+        pairs = [(task, float(weight)) for task, weight in zip(self.similarity.comparison.tasks, weights, strict=True)]
         return tuple(sorted(pairs, key=lambda pair: -pair[1]))
 
 
 @dataclass(frozen=True)
 class DefaultOnly:
-    """Proposes the default recipe alone; foretells as `learned` does."""
+    """Proposes the default recipe alone; predicts as `learned` does."""
 
-    learned: Learned
+    learned: LearnedPrior
 
-    def propose(self, question: Question, number: int) -> tuple[Proposal, ...]:
-        recipe = NAMED[self.learned.fallback](question.task, question.images)
-        return (Proposal(recipe, 1.0, self.forecast(question, recipe), "the default"),)
+    def propose(self, query: Query, number: int) -> tuple[Proposal, ...]:
+        recipe = NAMED[self.learned.fallback](query.task, query.images)
+        return (Proposal(recipe, 1.0, self.forecast(query, recipe), "the default"),)
 
     def forecast(
-        self, question: Question, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[Begun] = ()
+        self, query: Query, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[PartialCurve] = ()
     ) -> Forecast:
-        return self.learned.forecast(question, recipe, seen, others)
+        return self.learned.forecast(query, recipe, seen, others)
 
-    def nearest(self, question: Question) -> tuple[tuple[TaskRecord, float], ...]:
-        return self.learned.nearest(question)
+    def nearest(self, query: Query) -> tuple[tuple[TaskRecord, float], ...]:
+        return self.learned.nearest(query)
 
 
-def at_place(curves: Float[np.ndarray, "... g"], where: float) -> Float[np.ndarray, "..."]:
-    """Values of curves at GRID at another place, between two on a straight line; the ends' beyond them."""
-    inside = float(np.clip(where, GRID[0], GRID[-1]))
-    below = min(int(inside), len(GRID) - 2)
+def at_fidelity(curves: Float[np.ndarray, "... g"], where: float) -> Float[np.ndarray, "..."]:
+    """Values of curves at FIDELITIES at another fidelity, between two on a straight line; the ends' beyond them."""
+    inside = float(np.clip(where, FIDELITIES[0], FIDELITIES[-1]))
+    below = min(int(inside), len(FIDELITIES) - 2)
     share = inside - below
     return (1 - share) * curves[..., below] + share * curves[..., below + 1]
 
 
-def _ahead(where: Float[np.ndarray, " k"], end: float) -> Float[np.ndarray, " m"]:
-    """Places a look apart from the last of those seen, or the first look, to the end."""
+def _fidelities_ahead(where: Float[np.ndarray, " k"], end: float) -> Float[np.ndarray, " m"]:
+    """Fidelities a rung apart from the last of those seen, or the first rung, to the end."""
     start = where[-1] if len(where) else min(0.0, end)
     return np.append(np.arange(start + 1 if len(where) else start, end, 1.0), end)
 
 
-def _refused(question: Question, recipe: Recipe) -> bool:
+def _refused(query: Query, recipe: Recipe) -> bool:
     """Whether it would see too few images for the budget, or needs too much memory."""
-    limits = limits_of(question.task.shape, question.flops)
-    return refusal(recipe, question.task.shape, question.task.classes, limits) is not None
+    limits = limits_of(query.task.shape, query.flops)
+    return refusal(recipe, query.task.shape, query.task.classes, limits) is not None
 
 
 # --- priors by name
@@ -232,33 +253,41 @@ def default(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> DefaultOnly
     return DefaultOnly(portfolio(tasks, trials))
 
 
-def portfolio(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
+def portfolio(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> LearnedPrior:
     """All tasks count alike, whatever they look like."""
-    return _of_tasks(Kinship(compare(tasks, trials)), "portfolio")
+    return _of_tasks(TaskSimilarity(compare(tasks, trials)), "portfolio")
 
 
-def nearest(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
+def nearest(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> LearnedPrior:
     """Tasks that look alike count more, where that helped on held-out families."""
-    return _of_tasks(learn_kinship(compare(tasks, trials)), "nearest tasks")
+    return _of_tasks(fit_similarity(compare(tasks, trials)), "nearest tasks")
 
 
-def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> Learned:
-    """Trees that look at recipe, task and place; the anchor's own curve is as on the nearest tasks."""
-    kinship = learn_kinship(compare(tasks, trials))
-    forest, spread = grow(kinship)
-    return Learned(kinship, forest, learn_residuals(left_over(kinship, forest)), spread, "surrogate")
+def surrogate(tasks: Sequence[TaskRecord], trials: Sequence[Trial]) -> LearnedPrior:
+    """Trees that look at recipe, task and fidelity; the anchor's own curve is as on the nearest tasks."""
+    similarity = fit_similarity(compare(tasks, trials))
+    forest, spread = fit_forest(similarity)
+    return LearnedPrior(
+        similarity, forest, fit_residual_model(cross_validated_residuals(similarity, forest)), spread, "surrogate"
+    )
 
 
-def _of_tasks(kinship: Kinship, origin: str) -> Learned:
-    worlds = TaskWorlds(kinship)
-    return Learned(kinship, worlds, learn_residuals(left_over(kinship, worlds)), spread_of(kinship), origin)
+def _of_tasks(similarity: TaskSimilarity, origin: str) -> LearnedPrior:
+    ensemble = TaskEnsemble(similarity)
+    return LearnedPrior(
+        similarity,
+        ensemble,
+        fit_residual_model(cross_validated_residuals(similarity, ensemble)),
+        recipe_spread(similarity),
+        origin,
+    )
 
 
-def unlearned(prior: Prior) -> Prior:
+def with_handmade_default(prior: Prior) -> Prior:
     """The same prior with the hand-made recipe for a default."""
     if isinstance(prior, DefaultOnly):
         return replace(prior, learned=replace(prior.learned, fallback=HANDMADE))
-    assert isinstance(prior, Learned)
+    assert isinstance(prior, LearnedPrior)
     return replace(prior, fallback=HANDMADE)
 
 

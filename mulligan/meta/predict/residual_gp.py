@@ -1,10 +1,10 @@
 """How curves differ from what was expected of them, and how a curve that has begun goes on.
 
-What is left of a log KID when the expectation is taken away is a Gaussian process over places: a level that differs
-between tasks and trials, a drift that is forgotten over some places, and noise. Part of level and drift is common to
-all trials on a task. So a curve's beginning tells much of its end, and something of the others on its task. The three
-quantiles are then moved to where those of held-out families lay (conformal prediction, by families): what holds there
-holds for a new family.
+What is left of a log KID when the expectation is taken away is a Gaussian process over fidelities: a level that differs
+between tasks and trials, a drift that is forgotten over some fidelities, and noise. Part of level and drift is common
+to all trials on a task. So a curve's beginning tells much of its end, and something of the others on its task. The
+three quantiles are then moved to where those of held-out families lay (conformal prediction, by families): what holds
+there holds for a new family.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mulligan.meta.predict.curves import GRID
+from mulligan.meta.predict.curves import FIDELITIES
 
 PRIOR_SPREAD = 0.7  # standard deviation of the logarithms of the four numbers of a kernel
 LEAST_DEVIATION = 0.02  # of each part of a kernel: what a KID's own error leaves uncertain in any case
 PRIOR_FAMILIES = 2.0  # that a normal distribution counts for, among those whose quantiles were seen
 LEVELS = (0.1, 0.5, 0.9)  # of an 80% interval and its median
-BEGINNINGS = (0.25, 0.5, 0.75)  # of its points, after which a curve's end is foretold
+OBSERVED_SHARES = (0.25, 0.5, 0.75)  # of its points, after which a curve's end is predicted
 
-Places = Float[np.ndarray, " k"]
+Fidelities = Float[np.ndarray, " k"]
 
 
-class Seen(NamedTuple):
+class Observations(NamedTuple):
     """Points of several trials on one task, as residuals."""
 
-    arm: Int[np.ndarray, " k"]  # which trial; 0 is the one that is asked about
-    where: Places
-    residual: Places
-    more: Places  # a further standard deviation of that trial's level, for a recipe that was never tried
+    trial: Int[np.ndarray, " k"]  # which trial; 0 is the one that is asked about
+    fidelity: Fidelities
+    residual: Fidelities
+    extra_std: Fidelities  # a further standard deviation of that trial's level, for a recipe that was never tried
 
 
-NOTHING = Seen(np.zeros(0, int), np.zeros(0), np.zeros(0), np.zeros(0))
+NO_OBSERVATIONS = Observations(np.zeros(0, int), np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 class Kernel(NamedTuple):
-    """Standard deviations of log KID, a length in places, and the share of variance that trials on a task share."""
+    """Standard deviations of log KID, a length in fidelities, and the share of variance that trials on a task share."""
 
     level: float = 0.8
     drift: float = 0.6
@@ -47,19 +47,19 @@ class Kernel(NamedTuple):
     noise: float = 0.15
     shared: float = 0.5
 
-    def covariance(self, one: Seen, other: Seen) -> Float[np.ndarray, "k m"]:
+    def covariance(self, one: Observations, other: Observations) -> Float[np.ndarray, "k m"]:
         """Between two sets of points, without noise."""
-        apart = np.abs(one.where[:, None] - other.where[None, :])
-        same = one.arm[:, None] == other.arm[None, :]
+        apart = np.abs(one.fidelity[:, None] - other.fidelity[None, :])
+        same = one.trial[:, None] == other.trial[None, :]
         common = self.level**2 + self.drift**2 * np.exp(-apart / self.length)
-        return common * np.where(same, 1.0, self.shared) + same * one.more[:, None] * other.more[None, :]
+        return common * np.where(same, 1.0, self.shared) + same * one.extra_std[:, None] * other.extra_std[None, :]
 
 
 class Gaussian(NamedTuple):
-    """A normal distribution at each of some places."""
+    """A normal distribution at each of some fidelities."""
 
-    mean: Places
-    deviation: Places
+    mean: Fidelities
+    deviation: Fidelities
 
 
 class Quantiles(NamedTuple):
@@ -70,64 +70,68 @@ class Quantiles(NamedTuple):
     high: float
 
 
-class Residuals(NamedTuple):
+class ResidualModel(NamedTuple):
     """What is known of residuals: their kernel, and their quantiles before and after a curve has begun."""
 
     kernel: Kernel
     fresh: Quantiles
     begun: Quantiles
 
-    def after(self, seen: Seen, ahead: Float[np.ndarray, " m"], more: float = 0.0) -> Float[np.ndarray, "q m"]:
-        """The three quantiles of trial 0's residual at the places `ahead`; `more` as in `Seen`."""
-        known = condition(self.kernel, seen, ahead, more)
-        factors = np.array(self.begun if (seen.arm == 0).any() else self.fresh)
+    def posterior(
+        self, seen: Observations, ahead: Float[np.ndarray, " m"], extra_std: float = 0.0
+    ) -> Float[np.ndarray, "q m"]:
+        """The three quantiles of trial 0's residual at the fidelities `ahead`; `extra_std` as in `Observations`."""
+        known = condition(self.kernel, seen, ahead, extra_std)
+        factors = np.array(self.begun if (seen.trial == 0).any() else self.fresh)
         return known.mean + factors[:, None] * known.deviation
 
 
-def of_trial(where: Places, residual: Places, arm: int = 0, more: float = 0.0) -> Seen:
+def observations_of(where: Fidelities, residual: Fidelities, arm: int = 0, extra_std: float = 0.0) -> Observations:
     """The points of one trial."""
-    return Seen(np.full(len(where), arm), where, residual, np.full(len(where), more))
+    return Observations(np.full(len(where), arm), where, residual, np.full(len(where), extra_std))
 
 
-def together(trials: Sequence[Seen]) -> Seen:
+def concatenate(trials: Sequence[Observations]) -> Observations:
     """The points of several."""
-    return Seen(*(np.concatenate(parts) for parts in zip(NOTHING, *trials, strict=True)))
+    return Observations(*(np.concatenate(parts) for parts in zip(NO_OBSERVATIONS, *trials, strict=True)))
 
 
-def condition(kernel: Kernel, seen: Seen, ahead: Float[np.ndarray, " m"], more: float = 0.0) -> Gaussian:
-    """Trial 0 at the places `ahead`, noise included, when all that was `seen`."""
-    gains, deviation = _gains(kernel, seen, of_trial(ahead, np.zeros(len(ahead)), more=more))
+def condition(kernel: Kernel, seen: Observations, ahead: Float[np.ndarray, " m"], extra_std: float = 0.0) -> Gaussian:
+    """Trial 0 at the fidelities `ahead`, noise included, when all that was `seen`."""
+    gains, deviation = _gains(kernel, seen, observations_of(ahead, np.zeros(len(ahead)), extra_std=extra_std))
     return Gaussian(gains.T @ seen.residual, deviation)
 
 
-def _gains(kernel: Kernel, seen: Seen, asked: Seen) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, " m"]]:
+def _gains(
+    kernel: Kernel, seen: Observations, asked: Observations
+) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, " m"]]:
     """What a unit of each residual seen adds to the mean of each point asked for, and the deviation that is left."""
-    known = kernel.covariance(seen, seen) + kernel.noise**2 * np.eye(len(seen.where))
+    known = kernel.covariance(seen, seen) + kernel.noise**2 * np.eye(len(seen.fidelity))
     across = kernel.covariance(seen, asked)
     gains = np.linalg.solve(known, across)
     left = kernel.covariance(asked, asked).diagonal() + kernel.noise**2 - (gains * across).sum(axis=0)
     return gains, np.sqrt(np.maximum(left, kernel.noise**2))
 
 
-class Leftover(NamedTuple):
-    """What expectations left of curves at GRID, of families that the expectations had not seen."""
+class HeldOutResiduals(NamedTuple):
+    """What expectations left of curves at FIDELITIES, of families that the expectations had not seen."""
 
     residuals: Float[np.ndarray, "n g"]  # NaN where not seen
     task: Int[np.ndarray, " n"]
     weight: Float[np.ndarray, " n"]  # sums to the number of families
 
 
-def learn_residuals(leftover: Leftover) -> Residuals:
+def fit_residual_model(leftover: HeldOutResiduals) -> ResidualModel:
     """Learns from what was left over."""
     kernel = fit_kernel(leftover.residuals, leftover.weight)._replace(shared=_shared_share(leftover))
     fresh = [_fresh_scores(kernel, curve) for curve in leftover.residuals]
     groups = list(_patterns(leftover.residuals, leftover.weight))
     ends = [curve for where, values, _ in groups for curve in _end_scores(kernel, where, values)]
     weights = np.concatenate([np.zeros(0), *(weights for _, _, weights in groups)])
-    return Residuals(kernel, _quantiles(fresh, leftover.weight), _quantiles(ends, weights))
+    return ResidualModel(kernel, _quantiles(fresh, leftover.weight), _quantiles(ends, weights))
 
 
-def _shared_share(leftover: Leftover) -> float:
+def _shared_share(leftover: HeldOutResiduals) -> float:
     """One minus the variance between the trials of a task over the variance of all, near the usual one at first."""
     within = total = 0.0
     for task in np.unique(leftover.task):
@@ -163,18 +167,20 @@ def fit_kernel(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, "
 
 def _patterns(
     residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, " n"]
-) -> Iterator[tuple[Places, Float[np.ndarray, "m k"], Float[np.ndarray, " m"]]]:
-    """Curves that were seen at the same places: those places, the curves there and their weights."""
+) -> Iterator[tuple[Fidelities, Float[np.ndarray, "m k"], Float[np.ndarray, " m"]]]:
+    """Curves that were seen at the same fidelities: those fidelities, the curves there and their weights."""
     seen = ~np.isnan(residuals)
     for pattern in np.unique(seen, axis=0):
         rows = (seen == pattern).all(axis=1)
         if pattern.any():
-            yield GRID[pattern], residuals[rows][:, pattern], weights[rows]
+            yield FIDELITIES[pattern], residuals[rows][:, pattern], weights[rows]
 
 
-def _misfit(kernel: Kernel, where: Places, values: Float[np.ndarray, "n k"], weights: Float[np.ndarray, " n"]) -> float:
+def _misfit(
+    kernel: Kernel, where: Fidelities, values: Float[np.ndarray, "n k"], weights: Float[np.ndarray, " n"]
+) -> float:
     """Negative log likelihood, up to a constant."""
-    points = of_trial(where, np.zeros(len(where)))
+    points = observations_of(where, np.zeros(len(where)))
     known = kernel.covariance(points, points) + kernel.noise**2 * np.eye(len(where))
     factor = np.linalg.cholesky(known)
     white = np.linalg.solve(factor, values.T)
@@ -182,16 +188,16 @@ def _misfit(kernel: Kernel, where: Places, values: Float[np.ndarray, "n k"], wei
 
 
 def _fresh_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndarray, " k"]:
-    """Residuals of a curve in standard deviations, of which nothing was seen."""
-    return curve[~np.isnan(curve)] / condition(kernel, NOTHING, GRID[:1]).deviation
+    """ResidualModel of a curve in standard deviations, of which nothing was seen."""
+    return curve[~np.isnan(curve)] / condition(kernel, NO_OBSERVATIONS, FIDELITIES[:1]).deviation
 
 
-def _end_scores(kernel: Kernel, where: Places, values: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m cuts"]:
-    """Last residuals of curves seen at the same places, in standard deviations, after parts of them were seen."""
-    scores, end = [], of_trial(where[-1:], np.zeros(1))
-    for share in BEGINNINGS:
+def _end_scores(kernel: Kernel, where: Fidelities, values: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m cuts"]:
+    """Last residuals of curves seen at the same fidelities, in standard deviations, after parts of them were seen."""
+    scores, end = [], observations_of(where[-1:], np.zeros(1))
+    for share in OBSERVED_SHARES:
         cut = round(share * len(where))
-        gains, deviation = _gains(kernel, of_trial(where[:cut], np.zeros(cut)), end)
+        gains, deviation = _gains(kernel, observations_of(where[:cut], np.zeros(cut)), end)
         scores.append((values[:, -1] - values[:, :cut] @ gains[:, 0]) / deviation)
     return np.stack(scores, axis=1)
 

@@ -1,4 +1,4 @@
-"""How much each remembered task says about a new one, by what both look like."""
+"""How much each recorded task says about a new one, by what both look like."""
 
 from __future__ import annotations
 
@@ -12,38 +12,46 @@ from jaxtyping import Float
 from mulligan.meta.predict.curves import Comparison, weighted_mean
 from mulligan.meta.store.record import TaskRecord
 
-REACHES = (0.25, 0.5, 1.0, 2.0, math.inf)  # distances at which a task's weight falls to a tenth; inf leaves them even
-LARGEST = 3.0  # difference in log KID beyond which a recipe is just as bad
+BANDWIDTHS = (
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    math.inf,
+)  # distances at which a task's weight falls to a tenth; inf leaves them even
+MAX_DIFFERENCE = 3.0  # difference in log KID beyond which a recipe is just as bad
 
 
 @dataclass(frozen=True)
-class Kinship:
+class TaskSimilarity:
     """Weights of the tasks of a comparison: even over families, and less for those far off.
 
     Attributes:
-      reach: the distance at which a weight falls to a tenth. Distances are root mean squares over the descriptor's
+      bandwidth: the distance at which a weight falls to a tenth. Distances are root mean squares over the descriptor's
         numbers, in their standard deviations between tasks.
     """
 
     comparison: Comparison
-    reach: float = math.inf
+    bandwidth: float = math.inf
 
-    def weights(self, task: TaskRecord, apart: str | None = None) -> Float[np.ndarray, " t"]:
-        """They sum to 1, or are all 0 where there is no task; tasks of the family `apart` have none."""
-        even = self.comparison.even() * np.array([family != apart for family in self.comparison.families], float)
+    def weights(self, task: TaskRecord, exclude_family: str | None = None) -> Float[np.ndarray, " t"]:
+        """They sum to 1, or are all 0 where there is no task; tasks of the family `exclude_family` have none."""
+        even = self.comparison.family_weights() * np.array(
+            [family != exclude_family for family in self.comparison.families], float
+        )
         if not even.any():
             return even
-        decay = math.log(10) * (self.distances(task) / self.reach) ** 2
+        decay = math.log(10) * (self.distances(task) / self.bandwidth) ** 2
         near = even * np.exp(decay[even > 0].min() - decay)
         return near / near.sum()
 
     def distances(self, task: TaskRecord) -> Float[np.ndarray, " t"]:
-        """From a task to those remembered."""
+        """From a task to those recorded."""
         apart = self._numbers - self.numbers(task)
         return np.sqrt((apart**2).sum(axis=1) / max(apart.shape[1], 1))
 
     def numbers(self, task: TaskRecord) -> Float[np.ndarray, " d"]:
-        """A descriptor in standard deviations from the mean of those remembered; a number that it lacks is there."""
+        """A descriptor in standard deviations from the mean of those recorded; a number that it lacks is there."""
         names, centre, scale = self._scale
         known = [task.descriptor.get(name, middle) for name, middle in zip(names, centre, strict=True)]
         return (np.array(known, float) - centre) / scale
@@ -64,19 +72,19 @@ class Kinship:
         return varied, np.array(centre, float), np.array(scale, float)
 
 
-def learn_kinship(comparison: Comparison) -> Kinship:
-    """The reach that best foretells the differences on held-out families: without end where nearness does not help."""
-    candidates = [Kinship(comparison, reach) for reach in sorted(REACHES, reverse=True)]
+def fit_similarity(comparison: Comparison) -> TaskSimilarity:
+    """The reach that best predicts the differences on held-out families: without end where nearness does not help."""
+    candidates = [TaskSimilarity(comparison, bandwidth) for bandwidth in sorted(BANDWIDTHS, reverse=True)]
     return min(candidates, key=_error)
 
 
-def _error(kinship: Kinship) -> float:
-    """Mean squared error over held-out tasks, families counting alike; 0 where there is nothing to foretell."""
-    comparison = kinship.comparison
-    known = np.clip(comparison.differences, -LARGEST, LARGEST)
+def _error(similarity: TaskSimilarity) -> float:
+    """Mean squared error over held-out tasks, families counting alike; 0 where there is nothing to predict."""
+    comparison = similarity.comparison
+    known = np.clip(comparison.differences, -MAX_DIFFERENCE, MAX_DIFFERENCE)
     errors = []
     for index, task in enumerate(comparison.tasks):
-        foretold = weighted_mean(known, kinship.weights(task, apart=task.family))
+        foretold = weighted_mean(known, similarity.weights(task, exclude_family=task.family))
         squares = (known[index] - foretold) ** 2
         errors.append(float(np.nanmean(squares)) if not np.isnan(squares).all() else 0.0)
-    return float(comparison.even() @ np.array(errors, float))
+    return float(comparison.family_weights() @ np.array(errors, float))

@@ -21,7 +21,7 @@ DECIDED = 0.9  # weight at which the leader has won
 SPAN = 3.0  # nats: nobody is taken to be further behind the leader than this
 
 
-class Standing(NamedTuple):
+class ArmStatus(NamedTuple):
     """Where an arm stands.
 
     Attributes:
@@ -36,7 +36,7 @@ class Standing(NamedTuple):
     alive: bool = True
 
 
-class Move(NamedTuple):
+class Decision(NamedTuple):
     """The arm that trains on, or that has won, and the weights of all arms, which sum to 1."""
 
     arm: int
@@ -45,13 +45,13 @@ class Move(NamedTuple):
 
 
 class Allocation(NamedTuple):
-    """`init() -> state`; `move(state, standings) -> (state, Move)`: the same for the same standings."""
+    """`init() -> state`; `decide(state, statuses) -> (state, Decision)`: the same for the same standings."""
 
     init: Callable[[], Any]
-    move: Callable[[Any, Sequence[Standing]], tuple[Any, Move]]
+    decide: Callable[[Any, Sequence[ArmStatus]], tuple[Any, Decision]]
 
 
-class Led(NamedTuple):
+class LeaderState(NamedTuple):
     """What `ftrl` remembers."""
 
     simplex: Any
@@ -72,29 +72,29 @@ def ftrl(prior: Sequence[float], slices: int) -> Allocation:
 
     Example:
       >>> race = ftrl([0.7, 0.3], slices=8)
-      >>> state, first = race.move(race.init(), [Standing(0, -3.0), Standing(0, -3.0)])
+      >>> state, first = race.decide(race.init(), [ArmStatus(0, -3.0), ArmStatus(0, -3.0)])
       >>> first.arm, first.won
       (0, False)
     """
     hedge = entropic(jnp.asarray(prior, jnp.float32), fixed(math.sqrt(8 * math.log(max(len(prior), 2)) / slices)))
     observe, play = jax.jit(hedge.observe), jax.jit(hedge.play)
 
-    def init() -> Led:
-        return Led(hedge.init(), np.zeros(len(prior)))
+    def init() -> LeaderState:
+        return LeaderState(hedge.init(), np.zeros(len(prior)))
 
-    def move(state: Led, standings: Sequence[Standing]) -> tuple[Led, Move]:
-        losses = jnp.asarray(_behind(standings), jnp.float32)
-        weights = _of_promising(np.asarray(play(state.simplex, losses), np.float64), standings)
+    def decide(state: LeaderState, statuses: Sequence[ArmStatus]) -> tuple[LeaderState, Decision]:
+        losses = jnp.asarray(_behind(statuses), jnp.float32)
+        weights = _of_promising(np.asarray(play(state.simplex, losses), np.float64), statuses)
         due = state.due + weights
-        state = Led(observe(state.simplex, losses), due)
+        state = LeaderState(observe(state.simplex, losses), due)
         leader = int(weights.argmax())
-        if (weights[leader] >= DECIDED and standings[leader].slices) or _over(standings, slices):
+        if (weights[leader] >= DECIDED and statuses[leader].slices) or _over(statuses, slices):
             return state, _won(leader, weights)
-        owed = due - [standing.slices for standing in standings]
-        arm = int(np.where(_living(standings), owed, -np.inf).argmax())
-        return state, Move(arm, False, tuple(weights.tolist()))
+        owed = due - [status.slices for status in statuses]
+        arm = int(np.where(_living(statuses), owed, -np.inf).argmax())
+        return state, Decision(arm, False, tuple(weights.tolist()))
 
-    return Allocation(init, move)
+    return Allocation(init, decide)
 
 
 def halving(prior: Sequence[float], slices: int) -> Allocation:
@@ -104,42 +104,42 @@ def halving(prior: Sequence[float], slices: int) -> Allocation:
     """
     rungs = max(1, math.ceil(math.log2(max(len(prior), 2))))
 
-    def move(dropped: frozenset[int], standings: Sequence[Standing]) -> tuple[frozenset[int], Move]:
-        order = _ranked(standings, prior)
+    def decide(dropped: frozenset[int], statuses: Sequence[ArmStatus]) -> tuple[frozenset[int], Decision]:
+        order = _ranked(statuses, prior)
         while True:
             left = [arm for arm in order if arm not in dropped]
-            if len(left) == 1 or _over(standings, slices):
+            if len(left) == 1 or _over(statuses, slices):
                 return dropped, _won(left[0], _equal(left, len(prior)))
             rung = math.ceil(math.log2(len(prior) / len(left)))
             each = sum(max(1, slices // rungs // -(-len(prior) // 2**step)) for step in range(rung + 1))
-            waiting = [arm for arm in left if standings[arm].alive and standings[arm].slices < each]
+            waiting = [arm for arm in left if statuses[arm].alive and statuses[arm].slices < each]
             if waiting:
-                fewest = min(waiting, key=lambda arm: standings[arm].slices)
-                return dropped, Move(fewest, False, _equal(left, len(prior)))
+                fewest = min(waiting, key=lambda arm: statuses[arm].slices)
+                return dropped, Decision(fewest, False, _equal(left, len(prior)))
             dropped |= set(left[-(len(left) // 2) :])
 
-    return Allocation(frozenset, move)
+    return Allocation(frozenset, decide)
 
 
 def uniform(prior: Sequence[float], slices: int) -> Allocation:
     """Every arm gets as much as any other; the best one has won when the slices are used up."""
 
-    def move(state: None, standings: Sequence[Standing]) -> tuple[None, Move]:
-        order = _ranked(standings, prior)
-        living = [arm for arm in order if standings[arm].alive]
-        if len(prior) == 1 or _over(standings, slices):
+    def decide(state: None, statuses: Sequence[ArmStatus]) -> tuple[None, Decision]:
+        order = _ranked(statuses, prior)
+        living = [arm for arm in order if statuses[arm].alive]
+        if len(prior) == 1 or _over(statuses, slices):
             return None, _won(order[0], _equal(order[:1], len(prior)))
-        fewest = min(living, key=lambda arm: standings[arm].slices)
-        return None, Move(fewest, False, _equal(living, len(prior)))
+        fewest = min(living, key=lambda arm: statuses[arm].slices)
+        return None, Decision(fewest, False, _equal(living, len(prior)))
 
-    return Allocation(lambda: None, move)
+    return Allocation(lambda: None, decide)
 
 
 def single(prior: Sequence[float], slices: int) -> Allocation:
     """No race: the arm with the greatest weight in the prior has won."""
     del slices
     best = int(np.argmax(prior))
-    return Allocation(lambda: None, lambda state, standings: (state, _won(best, _equal([best], len(prior)))))
+    return Allocation(lambda: None, lambda state, statuses: (state, _won(best, _equal([best], len(prior)))))
 
 
 ALLOCATIONS: dict[str, Callable[[Sequence[float], int], Allocation]] = {
@@ -150,38 +150,38 @@ ALLOCATIONS: dict[str, Callable[[Sequence[float], int], Allocation]] = {
 }
 
 
-def _behind(standings: Sequence[Standing]) -> Float[np.ndarray, " k"]:
+def _behind(statuses: Sequence[ArmStatus]) -> Float[np.ndarray, " k"]:
     """How far each arm is behind the best, in nats; an arm that cannot go on keeps what it reached."""
-    predicted = np.array([standing.predicted for standing in standings])
+    predicted = np.array([status.predicted for status in statuses])
     predicted = np.where(np.isfinite(predicted), predicted, np.inf)
     best = predicted.min()
     return np.full(len(predicted), 0.0) if np.isinf(best) else np.minimum(predicted - best, SPAN)
 
 
-def _of_promising(weights: Float[np.ndarray, " k"], standings: Sequence[Standing]) -> Float[np.ndarray, " k"]:
+def _of_promising(weights: Float[np.ndarray, " k"], statuses: Sequence[ArmStatus]) -> Float[np.ndarray, " k"]:
     """The weights among arms that can still come to something; among all where none can."""
-    promising = np.array([math.isfinite(standing.predicted) for standing in standings])
+    promising = np.array([math.isfinite(status.predicted) for status in statuses])
     kept = np.where(promising, weights, 0.0) if promising.any() else weights
     return kept / kept.sum()
 
 
-def _living(standings: Sequence[Standing]) -> Bool[np.ndarray, " k"]:
-    return np.array([standing.alive for standing in standings])
+def _living(statuses: Sequence[ArmStatus]) -> Bool[np.ndarray, " k"]:
+    return np.array([status.alive for status in statuses])
 
 
-def _ranked(standings: Sequence[Standing], prior: Sequence[float]) -> list[int]:
+def _ranked(statuses: Sequence[ArmStatus], prior: Sequence[float]) -> list[int]:
     """Arms, the best first."""
-    behind = _behind(standings)
-    return sorted(range(len(standings)), key=lambda arm: (behind[arm], -prior[arm]))
+    behind = _behind(statuses)
+    return sorted(range(len(statuses)), key=lambda arm: (behind[arm], -prior[arm]))
 
 
-def _over(standings: Sequence[Standing], slices: int) -> bool:
+def _over(statuses: Sequence[ArmStatus], slices: int) -> bool:
     """Whether there is nothing left to share out, or nobody to take it."""
-    return sum(standing.slices for standing in standings) >= slices or not _living(standings).any()
+    return sum(status.slices for status in statuses) >= slices or not _living(statuses).any()
 
 
-def _won(arm: int, weights: Sequence[float] | Float[np.ndarray, " k"]) -> Move:
-    return Move(arm, True, tuple(float(weight) for weight in weights))
+def _won(arm: int, weights: Sequence[float] | Float[np.ndarray, " k"]) -> Decision:
+    return Decision(arm, True, tuple(float(weight) for weight in weights))
 
 
 def _equal(arms: Sequence[int], number: int) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mulligan.meta.race.extrapolation import Course
+from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.fidelity import limits_of
 from mulligan.meta.space.space import Space
@@ -31,21 +31,27 @@ class Arm(NamedTuple):
     Attributes:
       weight: in the prior over the arms, > 0.
       origin: where it comes from, in a few words for people.
-      course: how it is expected to go, where that is known.
+      forecast: how it is expected to go, where that is known.
     """
 
     recipe: Recipe
     weight: float
     origin: str
-    course: Course | None = None
+    forecast: ForecastCurve | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "recipe": self.recipe.to_json(), "course": self.course and self.course._asdict()}
+        return {
+            **self._asdict(),
+            "recipe": self.recipe.to_json(),
+            "forecast": self.forecast and self.forecast._asdict(),
+        }
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Arm:
-        course = document["course"] and Course(*(tuple(document["course"][name]) for name in Course._fields))
-        return Arm(Recipe.from_json(document["recipe"]), document["weight"], document["origin"], course)
+        forecast = document["forecast"] and ForecastCurve(
+            *(tuple(document["forecast"][name]) for name in ForecastCurve._fields)
+        )
+        return Arm(Recipe.from_json(document["recipe"]), document["weight"], document["origin"], forecast)
 
 
 def arms_within(budget: Budget) -> int:

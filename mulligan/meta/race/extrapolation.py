@@ -20,7 +20,7 @@ DOUBT = 0.5  # weight of there being no common deviation
 SLOPE = -0.5  # of log KID over log operations, where nothing better is known
 
 
-class Course(NamedTuple):
+class ForecastCurve(NamedTuple):
     """A forecast: natural logarithms of KID after so many operations, which ascend."""
 
     flops: tuple[float, ...]
@@ -36,34 +36,34 @@ def log_kid(kid: float) -> float:
     return math.log(max(kid, LEAST_KID))
 
 
-def lowest(points: Sequence[Point]) -> float | None:
+def lowest_log_kid(points: Sequence[Point]) -> float | None:
     """Natural logarithm of the lowest KID of a curve; None where there is none yet."""
     kids = [kid for point in points if (kid := point.figures["kid"]) is not None]
     return log_kid(min(kids)) if kids else None
 
 
-class Outlook(NamedTuple):
+class ArmHistory(NamedTuple):
     """What is known of an arm: its forecast, if any, its curve so far, and the operations it can have in all."""
 
-    course: Course | None
-    seen: Sequence[Point]
+    forecast: ForecastCurve | None
+    points: Sequence[Point]
     flops: float
 
 
-def expected_ends(arms: Sequence[Outlook]) -> list[float | None]:
+def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
     """The logarithm of the lowest KID that each arm is expected to end with; None where there is nothing to go by.
 
     A curve that deviates from its forecast is expected to return to it, the more so the further it has to go: a
-    deviation seen after `seen` operations counts `exp(-log(end / seen) / 2)` at the end. Forecasts of one task err
+    deviation seen after `points` operations counts `exp(-log(end / points) / 2)` at the end. Forecasts of one task err
     together: what is left of each arm's deviation is the weighted mean of all, so that an arm which has hardly begun is
     judged by what the others have shown of the task, and not by what the forecast did not know. Without a forecast a
     curve is continued with the slope -1/2. What was reached stays reached.
 
     Example:
-      >>> course = Course((1e9, 1e12), (0.0, -4.0))
-      >>> ended = Outlook(course, [Point(1, 1e12, 0.0, {"kid": math.exp(-5.0)})], 1e12)
-      >>> begun = Outlook(course, (), 1e12)
-      >>> [round(end, 3) for end in expected_ends([ended, begun])]
+      >>> forecast = ForecastCurve((1e9, 1e12), (0.0, -4.0))
+      >>> ended = ArmHistory(forecast, [Point(1, 1e12, 0.0, {"kid": math.exp(-5.0)})], 1e12)
+      >>> begun = ArmHistory(forecast, (), 1e12)
+      >>> [round(end, 3) for end in predict_final([ended, begun])]
       [-5.0, -4.667]
     """
     deviations = [_deviation(arm) for arm in arms]
@@ -72,22 +72,22 @@ def expected_ends(arms: Sequence[Outlook]) -> list[float | None]:
     return [_end(arm, common, *seen) for arm, seen in zip(arms, deviations, strict=True)]
 
 
-def _deviation(arm: Outlook) -> tuple[float, float]:
+def _deviation(arm: ArmHistory) -> tuple[float, float]:
     """What an arm's deviation from its forecast counts at its end, 0 to 1, and the deviation."""
-    reached = lowest(arm.seen)
-    if reached is None or arm.course is None:
+    reached = lowest_log_kid(arm.points)
+    if reached is None or arm.forecast is None:
         return 0.0, 0.0
-    return math.exp(-_ahead(arm) / MEMORY), reached - arm.course.at(arm.seen[-1].flops)
+    return math.exp(-_ahead(arm) / MEMORY), reached - arm.forecast.at(arm.points[-1].flops)
 
 
-def _end(arm: Outlook, common: float, weight: float, deviation: float) -> float | None:
-    reached = lowest(arm.seen)
-    if arm.course is None:
+def _end(arm: ArmHistory, common: float, weight: float, deviation: float) -> float | None:
+    reached = lowest_log_kid(arm.points)
+    if arm.forecast is None:
         return None if reached is None else reached + SLOPE * _ahead(arm)
-    expected = arm.course.at(arm.flops) + common + weight * (deviation - common)
+    expected = arm.forecast.at(arm.flops) + common + weight * (deviation - common)
     return expected if reached is None else min(reached, expected)
 
 
-def _ahead(arm: Outlook) -> float:
+def _ahead(arm: ArmHistory) -> float:
     """Nats of operations from the last point seen to the end."""
-    return math.log(max(arm.flops / max(arm.seen[-1].flops, 1.0), 1.0))
+    return math.log(max(arm.flops / max(arm.points[-1].flops, 1.0), 1.0))

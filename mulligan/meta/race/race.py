@@ -19,9 +19,9 @@ import jax
 
 from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
-from mulligan.meta.race.allocation import ALLOCATIONS, Move, Standing
+from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.extrapolation import Outlook, expected_ends, lowest
+from mulligan.meta.race.extrapolation import ArmHistory, lowest_log_kid, predict_final
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.store.record import METRICS, Point
 from mulligan.tasks.task import Task
@@ -38,7 +38,7 @@ MOVED = ("checkpoints", "samples", "snapshots")  # folders of the winner that be
 
 
 @dataclass(frozen=True)
-class Contest:
+class RaceSpec:
     """What a race is about; its arms and how it stands are in the folder's `race.json`.
 
     Attributes:
@@ -71,28 +71,28 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
         "allocation": allocation,
         "slices": SLICES,
         "arms": entries,
-        "moves": [],
+        "decisions": [],
         "done": 0,
         "winner": None,
-        "elsewhere": None,
+        "spent_by_others": None,
         "adopted": False,
         "seconds": 0.0,
     }
 
 
-def elsewhere(folder: RunFolder) -> Cost:
+def spent_by_others(folder: RunFolder) -> Cost:
     """What the arms that lost took of a run's budget; nothing where there was no race."""
     path = folder.path / f"{DOCUMENT}.json"
-    spent = folder.document(DOCUMENT)["elsewhere"] if path.is_file() else None
+    spent = folder.document(DOCUMENT)["spent_by_others"] if path.is_file() else None
     return Cost(**spent) if spent else NOTHING
 
 
-def counting(tell: Listener, budget: Budget, elsewhere: Cost) -> Listener:
+def with_total_cost(tell: Listener, budget: Budget, spent_by_others: Cost) -> Listener:
     """A listener for a run's own events that counts what was spent elsewhere as well: they get the `share` spent."""
 
     def told(event: dict[str, Any]) -> None:
-        seconds = event["seconds"] + elsewhere.seconds
-        share = budget.share(Cost(event["nimg"] + elsewhere.images, seconds))
+        seconds = event["seconds"] + spent_by_others.seconds
+        share = budget.share(Cost(event["nimg"] + spent_by_others.images, seconds))
         tell({**event, "seconds": round(seconds, 3), "share": share})
 
     return told
@@ -101,14 +101,14 @@ def counting(tell: Listener, budget: Budget, elsewhere: Cost) -> Listener:
 class Race:
     """A race in this process: begins it, or goes on with it."""
 
-    def __init__(self, contest: Contest):
-        self.contest = contest
-        self.folder = contest.folder
-        self.document = contest.folder.document(DOCUMENT)
-        self.clock = Stopwatch(contest.started)
+    def __init__(self, spec: RaceSpec):
+        self.spec = spec
+        self.folder = spec.folder
+        self.document = spec.folder.document(DOCUMENT)
+        self.clock = Stopwatch(spec.started)
         self.clock.before = self.document["seconds"]
         self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
-        self.runners = [Runner(self, number, arm) for number, arm in enumerate(self.arms)]
+        self.runners = [ArmRunner(self, number, arm) for number, arm in enumerate(self.arms)]
         weights = [arm.weight for arm in self.arms]
         self.allocation = ALLOCATIONS[self.document["allocation"]](weights, self.document["slices"])
         self.state = self._replayed()
@@ -131,56 +131,62 @@ class Race:
     # --- one slice
 
     def _move(self) -> None:
-        moves = self.document["moves"]
-        if len(moves) == self.document["done"]:
-            moves.append(self._decided())
-        move = moves[-1]
-        if move["won"]:
-            self._end(move["arm"])
+        decisions = self.document["decisions"]
+        if len(decisions) == self.document["done"]:
+            decisions.append(self._decided())
+        decision = decisions[-1]
+        if decision["won"]:
+            self._end(decision["arm"])
             return
         self._write()
-        runner = self.runners[move["arm"]]
-        runner.train(move["until"])
-        self.document["done"] = len(moves)
-        entry = self.document["arms"][move["arm"]]
+        runner = self.runners[decision["arm"]]
+        runner.train(decision["until"])
+        self.document["done"] = len(decisions)
+        entry = self.document["arms"][decision["arm"]]
         entry["spent"], entry["ended"] = runner.spent()._asdict(), runner.ended
         self._write()
-        self.tell("slice", arm=move["arm"], weights=move["weights"], predicted=move["predicted"], ended=runner.ended)
+        self.tell(
+            "slice",
+            arm=decision["arm"],
+            weights=decision["weights"],
+            predicted=decision["predicted"],
+            ended=runner.ended,
+        )
 
     def _decided(self) -> dict[str, Any]:
         """The next move, and what it was made from."""
-        standings = self._standings()
-        self.state, move = self.allocation.move(self.state, standings)
-        if move.won and not math.isfinite(standings[move.arm].predicted):
+        statuses = self._statuses()
+        self.state, decision = self.allocation.decide(self.state, statuses)
+        if decision.won and not math.isfinite(statuses[decision.arm].predicted):
             reasons = "; ".join(
                 f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
             )
             raise MulliganError(f"no recipe came to anything ({reasons}); give another with --recipe, or more time.")
         return {
-            **move._asdict(),
-            "predicted": [standing.predicted for standing in standings],
-            "alive": [standing.alive for standing in standings],
-            "until": self._until(move),
+            **decision._asdict(),
+            "predicted": [status.predicted for status in statuses],
+            "alive": [status.alive for status in statuses],
+            "until": self._until(decision),
         }
 
-    def _standings(self) -> list[Standing]:
+    def _statuses(self) -> list[ArmStatus]:
         """Where all arms stand; one of which nothing is known is taken to be as good as the best."""
-        done = [move["arm"] for move in self.document["moves"][: self.document["done"]]]
-        expected = expected_ends([runner.outlook() for runner in self.runners])
+        done = [decision["arm"] for decision in self.document["decisions"][: self.document["done"]]]
+        expected = predict_final([runner.history() for runner in self.runners])
         best = min((end for end in expected if end is not None), default=0.0)
         return [
-            Standing(done.count(number), *runner.standing(best if end is None else end))
+            ArmStatus(done.count(number), *runner.status(best if end is None else end))
             for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
         ]
 
-    def _until(self, move: Move) -> float:
+    def _until(self, decision: Decision) -> float:
         """What the arm will have spent of its own after the slice, in images or seconds."""
-        budget, spent = self.contest.budget, self.runners[move.arm].spent()
+        budget, spent = self.spec.budget, self.runners[decision.arm].spent()
         if budget.images is not None:
             return spent.images + max(budget.images * SHARE / self.document["slices"], 1)
         return spent.seconds + (budget.seconds or 0.0) * SHARE / self.document["slices"]
 
-    def elsewhere(self, number: int) -> Cost:
+    def spent_by_others(self, number: int) -> Cost:
         """What was spent on all but this arm."""
         costs = [runner.spent() for runner in self.runners]
         others = [cost for other, cost in enumerate(costs) if other != number]
@@ -191,10 +197,14 @@ class Race:
     # --- the end
 
     def _end(self, winner: int) -> None:
-        elsewhere = self.elsewhere(winner)
-        self.document |= {"winner": winner, "elsewhere": elsewhere._asdict(), "done": len(self.document["moves"])}
+        spent_by_others = self.spent_by_others(winner)
+        self.document |= {
+            "winner": winner,
+            "spent_by_others": spent_by_others._asdict(),
+            "done": len(self.document["decisions"]),
+        }
         self._write()
-        self.tell("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["moves"]) - 1)
+        self.tell("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["decisions"]) - 1)
 
     def _adopt(self) -> None:
         """Makes the winner's run the run of the folder; doing so twice does no harm."""
@@ -214,16 +224,16 @@ class Race:
         """Passes on what happened to the race; it is all in `race.json` as well."""
         images = sum(runner.spent().images for runner in self.runners)
         seconds = round(self.clock.seconds(), 3)
-        self.contest.tell({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
+        self.spec.tell({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
 
     def _replayed(self) -> Any:
         """The allocation's state after the moves that were made."""
         state, given = self.allocation.init(), [0] * len(self.arms)
-        for move in self.document["moves"]:
-            predicted = [math.inf if value is None else value for value in move["predicted"]]
-            standings = [Standing(*of_arm) for of_arm in zip(given, predicted, move["alive"], strict=True)]
-            state, _ = self.allocation.move(state, standings)
-            given[move["arm"]] += 1
+        for decision in self.document["decisions"]:
+            predicted = [math.inf if value is None else value for value in decision["predicted"]]
+            statuses = [ArmStatus(*of_arm) for of_arm in zip(given, predicted, decision["alive"], strict=True)]
+            state, _ = self.allocation.decide(state, statuses)
+            given[decision["arm"]] += 1
         return state
 
     def _write(self) -> None:
@@ -231,7 +241,7 @@ class Race:
         self.folder.write(DOCUMENT, self.document)
 
 
-class Runner:
+class ArmRunner:
     """One arm of a race, and its run."""
 
     def __init__(self, race: Race, number: int, arm: Arm):
@@ -243,7 +253,7 @@ class Runner:
         self.ended: str | None = entry["ended"]
         self._spent = Cost(**entry["spent"])
         self._loop: Loop | None = None
-        shape, classes = race.contest.task.shape, len(race.contest.task.classes or ())
+        shape, classes = race.spec.task.shape, len(race.spec.task.classes or ())
         self.flops_per_image = footprint(arm.recipe, shape, classes).flops_per_image
 
     def spent(self) -> Cost:
@@ -252,10 +262,10 @@ class Runner:
 
     def train(self, until: float) -> None:
         """Trains on until it has spent so many images or seconds of its own, or cannot go on."""
-        by_images = self.race.contest.budget.images is not None
+        by_images = self.race.spec.budget.images is not None
         try:
             loop = self.begin()
-            loop.budget = self.race.contest.budget.without(self.race.elsewhere(self.number))
+            loop.budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
             loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until)
         except (MulliganError, jax.errors.JaxRuntimeError, MemoryError) as error:
             self.ended = str(error).splitlines()[0]
@@ -267,22 +277,22 @@ class Runner:
     def begin(self) -> Loop:
         """The arm's run, begun or gone on with."""
         if self._loop is None:
-            contest = self.race.contest
+            spec = self.race.spec
             document = self._documents()
             budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-            arguments = self.folder, contest.task, self.arm.recipe, contest.seed, budget, self._tell, time.monotonic()
+            arguments = self.folder, spec.task, self.arm.recipe, spec.seed, budget, self._tell, time.monotonic()
             self._loop = Loop(Assignment(*arguments))
         return self._loop
 
-    def outlook(self) -> Outlook:
-        """What there is to foretell its end from."""
-        return Outlook(self.arm.course, self.points(), self._final_flops())
+    def history(self) -> ArmHistory:
+        """What there is to predict its end from."""
+        return ArmHistory(self.arm.forecast, self.points(), self._final_flops())
 
-    def standing(self, expected: float) -> tuple[float, bool]:
+    def status(self, expected: float) -> tuple[float, bool]:
         """What it may come to, and whether it can be trained on: one that has ended comes to what it reached."""
         if self.ended is None:
             return expected, True
-        reached = lowest(self.points())
+        reached = lowest_log_kid(self.points())
         return (math.inf if reached is None else reached), False
 
     def points(self) -> tuple[Point, ...]:
@@ -299,7 +309,7 @@ class Runner:
 
     def _final_flops(self) -> float:
         """Operations that it will have had if it gets all that is left."""
-        budget, spent = self.race.contest.budget.without(self.race.elsewhere(self.number)), self._spent
+        budget, spent = self.race.spec.budget.without(self.race.spent_by_others(self.number)), self._spent
         if budget.images is not None:
             return budget.images * self.flops_per_image
         speed = spent.flops / spent.seconds if spent.flops else NOMINAL_FLOPS[jax.default_backend()]
@@ -312,7 +322,7 @@ class Runner:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             task = race.folder.document("task")
             RunFolder.create(self.folder.path, {"recipe": self.arm.recipe.to_json(), "task": task})
-            budget = race.contest.budget.without(race.elsewhere(self.number))
+            budget = race.spec.budget.without(race.spent_by_others(self.number))
             self.folder.write("run", race.folder.document("run") | {"budget": budget.to_json()})
         return self.folder.document("run")
 
@@ -320,7 +330,7 @@ class Runner:
         """An event of the arm's, as one of the run's."""
         path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
         told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
-        counting(self.race.contest.tell, self.race.contest.budget, self.race.elsewhere(self.number))(told)
+        with_total_cost(self.race.spec.tell, self.race.spec.budget, self.race.spent_by_others(self.number))(told)
 
 
 def _copy_files(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from mulligan.training.device import device_name
 from mulligan.training.run import RunFolder
 
 
-def remember(folder: RunFolder, task: Task, place: str) -> int:
+def record_run(folder: RunFolder, task: Task, place: str) -> int:
     """Writes the trials of a run that has ended into the user's experience; in one transaction.
 
     Returns:

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Question
+from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Query
 from mulligan.meta.race.arms import Arm, arms_within, explorers, with_explorers
-from mulligan.meta.race.extrapolation import Course
+from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, textbook_recipe
-from mulligan.meta.store.exchange import Records, remembered
+from mulligan.meta.store.exchange import Records, shipped_and_own
 from mulligan.meta.store.experience import NONE
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.task import Task
@@ -28,7 +28,7 @@ NOBODY = Records({}, {})
 
 
 @dataclass(frozen=True)
-class Advice:
+class RacePlan:
     """What to try on a task within a budget, and why.
 
     Attributes:
@@ -57,38 +57,38 @@ class Advice:
         return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
 
 
-def advise(task: Task, budget: Budget, place: str, seed: int) -> Advice:
+def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
     """Asks the experience, shipped and the user's own; goes on without it, saying so, where it cannot be used.
 
     Args:
       place: of the user's experience; `NONE` to do without any.
     """
-    known, trouble = _remembered(place)
+    known, trouble = _records(place)
     record = TaskRecord.of(task, task.name.partition("/")[0])
-    question = Question(record, _flops(task, budget))
+    query = Query(record, _flops(task, budget))
     prior = PRIORS[PRIOR if known.trials else "default"](tuple(known.tasks.values()), tuple(known.trials.values()))
     number = arms_within(budget)
-    proposals = prior.propose(question, number - explorers(number))
+    proposals = prior.propose(query, number - explorers(number))
     rng = np.random.default_rng(seed)
-    arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, question.flops, rng)
+    arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, query.flops, rng)
     end = proposals[0].forecast
     enough = len(known.trials) > 0
-    return Advice(
+    return RacePlan(
         arms=arms,
         tasks=len({trial.task for trial in known.trials.values()}),
         trials=len(known.trials),
         kid=_last(end) if enough else None,
-        nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(question)[:NEAREST]),
-        saving=_saving(prior, question, end) if enough else None,
+        nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
+        saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
     )
 
 
-def _remembered(place: str) -> tuple[Records, str | None]:
+def _records(place: str) -> tuple[Records, str | None]:
     if place == NONE:
         return NOBODY, None
     try:
-        return remembered(place), None
+        return shipped_and_own(place), None
     except MulliganError as error:
         return NOBODY, str(error)
 
@@ -102,8 +102,8 @@ def _flops(task: Task, budget: Budget) -> float:
 
 
 def _arm(proposal: Proposal) -> Arm:
-    course = Course(tuple(proposal.forecast.flops.tolist()), tuple(proposal.forecast.median.tolist()))
-    return Arm(proposal.recipe, proposal.weight, proposal.origin, course)
+    forecast = ForecastCurve(tuple(proposal.forecast.flops.tolist()), tuple(proposal.forecast.median.tolist()))
+    return Arm(proposal.recipe, proposal.weight, proposal.origin, forecast)
 
 
 def _last(forecast: Forecast) -> tuple[float, float, float]:
@@ -111,9 +111,9 @@ def _last(forecast: Forecast) -> tuple[float, float, float]:
     return math.exp(forecast.median[-1]), math.exp(low), math.exp(high)
 
 
-def _saving(prior: Prior, question: Question, end: Forecast) -> float | None:
+def _saving(prior: Prior, query: Query, end: Forecast) -> float | None:
     """Operations of the textbook's recipe until it is expected where the best proposal ends, over the budget."""
-    longer = question._replace(flops=question.flops * MOST_SAVED)
+    longer = query._replace(flops=query.flops * MOST_SAVED)
     textbook = prior.forecast(longer, textbook_recipe())
     there = textbook.median <= end.median[-1]
-    return float(textbook.flops[there.argmax()] / question.flops) if there.any() else None
+    return float(textbook.flops[there.argmax()] / query.flops) if there.any() else None

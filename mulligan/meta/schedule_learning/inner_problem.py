@@ -1,7 +1,7 @@
 """Small GAN runs to learn a schedule on: what `meta.schedule_learning.outer_gradients` steers.
 
 A run is a game of `mulligan.game` on one of a few tasks, from learning rates and gamma drawn far and wide, since a
-schedule that is to put them right must see them wrong. Its loss is the logarithm of KID at the ends of its stretches,
+schedule that is to put them right must see them wrong. Its loss is the logarithm of KID at the ends of its truncations,
 which counts a halving the same on every task; a run whose numbers are no longer finite has the worst there is.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.state import Data, GanState, initial_state, pixels, to_bytes
-from mulligan.meta.schedule_learning.outer_gradients import Inner, Parameters
+from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, Parameters
 from mulligan.metrics.embed import Embedding
 from mulligan.metrics.kernel import mmd2_unbiased
 from mulligan.networks.architecture import build
@@ -30,8 +30,8 @@ from mulligan.tasks.task import Task
 from mulligan.training.engine import chunk, make_game
 from mulligan.types import Key, Pixels
 
-Judge = Callable[[Pixels], Float[Array, "n d"]]  # images in [-1, 1] to features
-WEIGHTS = (0.3, 1.0)  # of the losses at the ends of the stretches
+FeatureMap = Callable[[Pixels], Float[Array, "n d"]]  # images in [-1, 1] to features
+WEIGHTS = (0.3, 1.0)  # of the losses at the ends of the truncations
 FAKES = 256  # a look
 POOL, REALS = 2048, 256  # images a task: to train on, and to judge by
 LEAST, WORST = 0.003, 20.0  # KID below which all is as good, and that of a failure
@@ -41,7 +41,7 @@ SCALES = {"gen_lr": 1.0, "disc_lr": 1.0, "gamma": 0.5, "memory": 0.3, "augment":
 
 
 @dataclass(frozen=True)
-class Range:
+class StartRange:
     """What runs begin with: factors on both rates together, on each alone and on gamma, and images; log-uniform."""
 
     rates: tuple[float, float] = (0.1, 10.0)
@@ -50,7 +50,7 @@ class Range:
     images: tuple[float, float] = (5_000.0, 14_000.0)
 
 
-WIDE = Range()
+WIDE = StartRange()
 
 
 class Pool(NamedTuple):
@@ -65,22 +65,22 @@ class Run(NamedTuple):
 
     state: GanState
     task: Int[Array, ""]
-    steps: Int[Array, ""]  # of a stretch
-    stage: Int[Array, ""]  # stretches behind
+    steps: Int[Array, ""]  # of a truncation
+    stage: Int[Array, ""]  # truncations behind
     latents: Float[Array, "n z"]  # that it is judged by
 
 
-def by_embedding(embedding: Embedding) -> Judge:
+def embedding_features(embedding: Embedding) -> FeatureMap:
     """Judges images by features of what would be saved of them."""
     return lambda images: embedding.features(to_bytes(images))
 
 
-def by_pixels(images: Pixels) -> Float[Array, "n d"]:
+def pixel_features(images: Pixels) -> Float[Array, "n d"]:
     """Judges by the pixels themselves: nothing to be proud of, but differentiable."""
     return images.reshape(len(images), -1)
 
 
-def pool(tasks: Sequence[Task], judge: Judge) -> Pool:
+def task_pool(tasks: Sequence[Task], judge: FeatureMap) -> Pool:
     """The tasks' training images, repeated or cut to one number, and features of their validation images.
 
     Where there are few of the latter, training images stand in.
@@ -92,21 +92,23 @@ def pool(tasks: Sequence[Task], judge: Judge) -> Pool:
     return Pool(jnp.asarray(np.stack(images)), jnp.stack(reals))
 
 
-def practice(recipe: Recipe, pool: Pool, judge: Judge, start: Controller, span: Range = WIDE) -> Inner:
+def gan_problem(
+    recipe: Recipe, task_pool: Pool, judge: FeatureMap, start: Controller, span: StartRange = WIDE
+) -> InnerProblem:
     """Runs of a recipe on the tasks of a pool, steered by a controller.
 
-    Its parameters are offsets from `start` (see `steered`), whose bounds are ignored: learning is not guarded.
+    Its parameters are offsets from `start` (see `with_offsets`), whose bounds are ignored: learning is not guarded.
     Where `span.images` is one number, all runs have the same length and `outer_es.differentiated` can be used.
     """
-    h, w, c = pool.images.shape[2:]
+    h, w, c = task_pool.images.shape[2:]
     shape = (h, w, c)
     plain = make_game(recipe, shape, 0, 1.0)
     free = unguarded(start)
     game = replace(plain, schedule=learned(schedule(recipe.schedules, 1.0), plain.loss, free, 1.0))
 
-    stretch_nimg = len(WEIGHTS) * game.batch * game.disc_steps
+    truncation_nimg = len(WEIGHTS) * game.batch * game.disc_steps
     one_length = span.images[0] == span.images[1]
-    fixed = max(round(span.images[0] / stretch_nimg), 1)
+    fixed = max(round(span.images[0] / truncation_nimg), 1)
 
     def init(key: Key) -> Run:
         draw, task_key, network_key, game_key, latent_key = jax.random.split(key, 5)
@@ -114,25 +116,25 @@ def practice(recipe: Recipe, pool: Pool, judge: Judge, start: Controller, span: 
         wide = _drawn(recipe.hyperparameters, span, draw)
         state = initial_state(game, networks.gen, networks.disc, wide, game_key)
         images = _log_uniform(jax.random.fold_in(draw, 9), span.images)
-        steps = jnp.maximum(jnp.round(images / stretch_nimg), 1).astype(jnp.int32)
+        steps = jnp.maximum(jnp.round(images / truncation_nimg), 1).astype(jnp.int32)
         return Run(
-            state=state._replace(schedule=state.schedule._replace(horizon_nimg=steps * float(stretch_nimg))),
-            task=jax.random.randint(task_key, (), 0, pool.images.shape[0]),
+            state=state._replace(schedule=state.schedule._replace(horizon_nimg=steps * float(truncation_nimg))),
+            task=jax.random.randint(task_key, (), 0, task_pool.images.shape[0]),
             steps=steps,
             stage=jnp.zeros((), jnp.int32),
             latents=jax.random.normal(latent_key, (FAKES, game.latent)),
         )
 
     def unroll(parameters: Parameters, run: Run) -> tuple[Run, Float[Array, ""]]:
-        controlled = run.state.schedule._replace(controller=steered(free, parameters))
+        controlled = run.state.schedule._replace(controller=with_offsets(free, parameters))
         before = run.state._replace(schedule=controlled)
-        state, info = chunk(game, before, Data(pool.images[run.task]), fixed if one_length else run.steps)
+        state, info = chunk(game, before, Data(task_pool.images[run.task]), fixed if one_length else run.steps)
         gen = game.averager.value(state.averages).get("ema", state.gen)
-        distance = log_kid(pool.reals[run.task], judge(gen(run.latents)))
+        distance = log_kid(task_pool.reals[run.task], judge(gen(run.latents)))
         loss = jnp.where(info.finite, distance, math.log(WORST)) * jnp.asarray(WEIGHTS)[run.stage]
         return run._replace(state=state, stage=run.stage + 1), loss
 
-    return Inner(init, unroll, len(WEIGHTS), size(free))
+    return InnerProblem(init, unroll, len(WEIGHTS), size(free))
 
 
 def log_kid(reals: Float[Array, "r d"], fakes: Float[Array, "n d"]) -> Float[Array, ""]:
@@ -144,13 +146,13 @@ def log_kid(reals: Float[Array, "r d"], fakes: Float[Array, "n d"]) -> Float[Arr
 # --- a controller as one vector
 
 
-def fresh(units: int, key: Key) -> Controller:
+def random_controller(units: int, key: Key) -> Controller:
     """A controller that does nothing, with hidden units that look in random directions."""
     hidden = jax.random.normal(key, (len(FEATURES), units)) / math.sqrt(len(FEATURES))
     return exponential({}, units)._replace(hidden=hidden)
 
 
-def steered(start: Controller, parameters: Parameters) -> Controller:
+def with_offsets(start: Controller, parameters: Parameters) -> Controller:
     """`start` with these offsets on its weights, each in a unit of its own.
 
     The units say what is likely to matter, before anything is known: search and decay are alike in all directions.
@@ -162,7 +164,7 @@ def steered(start: Controller, parameters: Parameters) -> Controller:
 
 
 def offsets(start: Controller, controller: Controller) -> Parameters:
-    """The parameters that steer `start` to `controller`: the inverse of `steered`."""
+    """The parameters that steer `start` to `controller`: the inverse of `with_offsets`."""
     moves = zip(controller[:5], start[:5], _units(start), strict=True)
     return jnp.concatenate([jnp.ravel((leaf - base) / unit) for leaf, base, unit in moves])
 
@@ -189,7 +191,7 @@ def _units(start: Controller) -> tuple[Array, ...]:
     return by_factor, by_feature[:, None] * by_factor, hidden, jnp.ones_like(start.offset), out
 
 
-def _drawn(usual: Hyperparameters, span: Range, key: Key) -> Hyperparameters:
+def _drawn(usual: Hyperparameters, span: StartRange, key: Key) -> Hyperparameters:
     """A recipe's hyperparameters, with rates and gamma far from where they should be."""
     keys = jax.random.split(key, 4)
     together = _log_uniform(keys[0], span.rates)

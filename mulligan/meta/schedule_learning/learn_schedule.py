@@ -1,8 +1,8 @@
 """Learning a schedule: outer descent on the weights of a controller, and the region in which it may be trusted.
 
 Every update takes the mean gradient of several games (`inner_problem`), played side by side, by evolution strategies or
-through short unrolls (`outer_gradients`). Progress is saved; after an interruption all goes on but for the runs under
-way, which begin anew.
+through short unrolls (`outer_gradients`). Progress is saved; after an interruption all goes on but for the runs
+under way, which begin anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from safetensors.numpy import save
 
 from mulligan.errors import MulliganError
 from mulligan.files import replace_file
-from mulligan.meta.schedule_learning.outer_gradients import Estimate, Estimator, Inner, Parameters
+from mulligan.meta.schedule_learning.outer_gradients import Estimate, Estimator, InnerProblem, Parameters
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.training import checkpoint
 from mulligan.types import Key
@@ -34,11 +34,11 @@ OUTLIERS = 0.02  # share of the runs whose extremes do not count, on each side
 KEPT = 0.9  # of the running average of the parameters, an update
 SAVED = 5  # updates between two saves of the progress
 
-Tell = Callable[[dict[str, Any]], None]
+Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScheduleLearningConfig:
     """How to learn.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     seed: int = 0
 
 
-class Progress(NamedTuple):
+class OuterProgress(NamedTuple):
     """What outer descent keeps."""
 
     parameters: Parameters
@@ -63,7 +63,7 @@ class Progress(NamedTuple):
     updates: Int[Array, ""]  # done
 
 
-class Region(NamedTuple):
+class TrustRegion(NamedTuple):
     """Bounds of every feature."""
 
     low: Float[Array, " f"]
@@ -71,7 +71,12 @@ class Region(NamedTuple):
 
 
 def learn_schedule(
-    games: Mapping[str, Estimator], size: int, plan: Plan, folder: Path, tell: Tell, begin: Parameters | None = None
+    games: Mapping[str, Estimator],
+    size: int,
+    plan: ScheduleLearningConfig,
+    folder: Path,
+    tell: Listener,
+    begin: Parameters | None = None,
 ) -> Parameters:
     """Descends the games' mean loss, from `begin` or from where `folder` left off; the averaged parameters.
 
@@ -79,7 +84,8 @@ def learn_schedule(
       games: estimators by name, each on a thread of its own.
       size: of the parameters.
       folder: for `progress.safetensors`, written now and then.
-      tell: called after each update with its number, `update`, the games' `losses`, and the gradient's length, `slope`.
+      tell: called after each update with its number, `update`, the games' `losses`, and the
+        `gradient_norm`.
       begin: parameters to begin with; zero if not given.
     """
     optimiser = descent(plan)
@@ -100,30 +106,30 @@ def learn_schedule(
             gradient = jnp.stack([estimate.gradient for estimate in found]).mean(axis=0)
             progress = move(progress, gradient)
             losses = {name: float(estimate.loss) for name, estimate in zip(games, found, strict=True)}
-            tell({"update": update, "losses": losses, "slope": float(jnp.linalg.norm(gradient))})
+            tell({"update": update, "losses": losses, "gradient_norm": float(jnp.linalg.norm(gradient))})
             if (update + 1) % SAVED == 0 or update + 1 == plan.updates:
                 folder.mkdir(parents=True, exist_ok=True)
                 checkpoint.write(folder / "progress.safetensors", checkpoint.arrays_of(progress, "progress"), {})
     return progress.average
 
 
-def descent(plan: Plan) -> optax.GradientTransformation:
+def descent(plan: ScheduleLearningConfig) -> optax.GradientTransformation:
     """Adam for noisy gradients of a few hundred numbers."""
     rate = optax.cosine_decay_schedule(plan.rate, plan.updates)
     return optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=plan.decay)
 
 
-def moved(optimiser: optax.GradientTransformation, progress: Progress, gradient: Parameters) -> Progress:
+def moved(optimiser: optax.GradientTransformation, progress: OuterProgress, gradient: Parameters) -> OuterProgress:
     """One outer step; a gradient that is no number is left out."""
     gradient = jnp.where(jnp.isfinite(gradient).all(), gradient, 0.0)
     move, state = optimiser.update(gradient, progress.optimiser, progress.parameters)
     parameters = jnp.asarray(optax.apply_updates(progress.parameters, move))
     kept = jnp.minimum(KEPT, (1 + progress.updates) / (10 + progress.updates))
     average = kept * progress.average + (1 - kept) * parameters
-    return Progress(parameters, state, average, progress.updates + 1)
+    return OuterProgress(parameters, state, average, progress.updates + 1)
 
 
-def region(games: Sequence[Inner], parameters: Parameters, runs: int, key: Key) -> Region:
+def trust_region(games: Sequence[InnerProblem], parameters: Parameters, runs: int, key: Key) -> TrustRegion:
     """What a controller sees of each feature in `runs` whole runs of every game, a little widened.
 
     The games must be those that it was learned in (`inner_problem`); runs that failed do not count.
@@ -136,23 +142,23 @@ def region(games: Sequence[Inner], parameters: Parameters, runs: int, key: Key) 
     low = np.quantile(least[fine], OUTLIERS, axis=0)
     high = np.quantile(most[fine], 1 - OUTLIERS, axis=0)
     wider = MARGIN * (high - low) + 1e-3
-    return Region(jnp.asarray(low - wider, jnp.float32), jnp.asarray(high + wider, jnp.float32))
+    return TrustRegion(jnp.asarray(low - wider, jnp.float32), jnp.asarray(high + wider, jnp.float32))
 
 
-def _extremes(game: Inner, parameters: Parameters, runs: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
+def _extremes(game: InnerProblem, parameters: Parameters, runs: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """Least and most of every feature in each run, `[runs, f]`."""
 
     def one(key: Key) -> tuple[Array, Array]:
-        state, _ = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.stretches)
+        state, _ = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.truncations)
         return state.state.schedule.least, state.state.schedule.most
 
     least, most = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, runs))
     return np.asarray(least), np.asarray(most)
 
 
-def trusted(controller: Controller, region: Region, decays: Mapping[str, float]) -> Controller:
+def with_trust_region(controller: Controller, trust_region: TrustRegion, decays: Mapping[str, float]) -> Controller:
     """The controller, guarded: outside of the region factors go by these decays, as those of `exponential`."""
-    return controller._replace(low=region.low, high=region.high, fallback=exponential(decays).bias)
+    return controller._replace(low=trust_region.low, high=trust_region.high, fallback=exponential(decays).bias)
 
 
 def save_controller(folder: Path, name: str, controller: Controller, card: Mapping[str, Any]) -> None:
@@ -168,11 +174,11 @@ def save_controller(folder: Path, name: str, controller: Controller, card: Mappi
     replace_file(folder / f"schedule-{name}.json", (json.dumps(known, indent=1) + "\n").encode())
 
 
-def _begun(optimiser: optax.GradientTransformation, begin: Parameters) -> Progress:
-    return Progress(begin, optimiser.init(begin), begin, jnp.zeros((), jnp.int32))
+def _begun(optimiser: optax.GradientTransformation, begin: Parameters) -> OuterProgress:
+    return OuterProgress(begin, optimiser.init(begin), begin, jnp.zeros((), jnp.int32))
 
 
-def _gone_on(folder: Path, begun: Progress) -> Progress:
+def _gone_on(folder: Path, begun: OuterProgress) -> OuterProgress:
     path = folder / "progress.safetensors"
     if not path.exists():
         return begun

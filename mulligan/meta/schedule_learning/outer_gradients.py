@@ -1,8 +1,9 @@
 """Gradients of what a long inner run comes to, with respect to the parameters that steer it.
 
-The inner run is unrolled a stretch at a time, and its loss is the sum over the stretches. `persistent` and `whole` are
-unbiased (but for the Gaussian smoothing), `truncated` and `differentiated` over less than the run are not: they do not
-see what a stretch does to those after it. Tests hold all of them against a quadratic game whose gradient is known.
+The inner run is unrolled a truncation at a time, and its loss is the sum over the truncations. `persistent` and `whole`
+are unbiased (but for the Gaussian smoothing), `truncated` and `differentiated` over less than the run are not: they do
+not see what a truncation does to those after it. Tests hold all of them against a quadratic game whose gradient is
+known.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from mulligan.types import Key, Pytree
 Parameters = Float[Array, " d"]
 
 
-class Inner(NamedTuple):
+class InnerProblem(NamedTuple):
     """What is steered.
 
-    `init(key) -> state`, a fresh inner run; `unroll(parameters [d], state) -> (state, loss [])`, one stretch, without
-    randomness of its own: keys are in the state, so that runs of one key see the same noise. A run has `stretches` of
-    them, and `size` is the number of parameters.
+    `init(key) -> state`, a fresh inner run; `unroll(parameters [d], state) -> (state, loss [])`, one truncation,
+    without randomness of its own: keys are in the state, so that runs of one key see the same noise. A run has
+    `truncations` of them, and `size` is the number of parameters.
     """
 
     init: Callable[[Key], Pytree]
     unroll: Callable[[Parameters, Pytree], tuple[Pytree, Float[Array, ""]]]
-    stretches: int
+    truncations: int
     size: int
 
 
 class Estimate(NamedTuple):
-    """A gradient, and the mean loss of the stretches that it was made of."""
+    """A gradient, and the mean loss of the truncations that it was made of."""
 
     gradient: Parameters
     loss: Float[Array, ""]
@@ -45,52 +46,52 @@ class Estimate(NamedTuple):
 class Estimator(NamedTuple):
     """`init(key) -> memory`; `estimate(parameters, memory, key) -> (Estimate, memory)`. Both are jit clean.
 
-    An estimate covers `stretches` of the run; the gradient of all of it is the sum over the estimates of one run.
+    An estimate covers `truncations` of the run; the gradient of all of it is the sum over the estimates of one run.
     """
 
     init: Callable[[Key], Any]
     estimate: Callable[[Parameters, Any, Key], tuple[Estimate, Any]]
-    stretches: int
+    truncations: int
 
 
 class Particles(NamedTuple):
     """Inner runs on their way: `2 pairs` of them; the second half see the first half's keys, and its noise mirrored."""
 
     runs: Pytree
-    stage: Int[Array, ""]  # stretches behind them
+    stage: Int[Array, ""]  # truncations behind them
     search: Any  # of evosax: among others the perturbations added up since the runs began
 
 
-def persistent(inner: Inner, deviation: float, pairs: int) -> Estimator:
+def persistent(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
     """Persistent evolution strategies (Vicol et al. 2021, arXiv 2112.13835, equation 9), by evosax.
 
-    Every stretch has its own perturbation, and its loss is credited to the sum of those since the run began: an
-    estimate a stretch rather than a run, for a variance that grows with the stretches behind.
+    Every truncation has its own perturbation, and its loss is credited to the sum of those since the run began: an
+    estimate a truncation rather than a run, for a variance that grows with the truncations behind.
 
     Args:
       deviation: of the perturbations, > 0.
       pairs: of runs, >= 1.
     """
-    return _searching(inner, deviation, pairs, remembered=inner.stretches)
+    return _searching(inner, deviation, pairs, remembered=inner.truncations)
 
 
-def truncated(inner: Inner, deviation: float, pairs: int) -> Estimator:
-    """Evolution strategies a stretch at a time, that forget what they did in the stretches before: biased."""
+def truncated(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
+    """Evolution strategies a truncation at a time, that forget what they did in the truncations before: biased."""
     return _searching(inner, deviation, pairs, remembered=1)
 
 
-def whole(inner: Inner, deviation: float, pairs: int) -> Estimator:
+def whole(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
     """Evolution strategies over whole runs, each with one perturbation (Salimans et al. 2017, arXiv 1703.03864)."""
 
     def unroll(parameters: Parameters, state: Pytree) -> tuple[Pytree, Float[Array, ""]]:
-        return _unrolled(inner, parameters, state, inner.stretches)
+        return _unrolled(inner, parameters, state, inner.truncations)
 
-    estimator = _searching(inner._replace(unroll=unroll, stretches=1), deviation, pairs, remembered=1)
-    return estimator._replace(stretches=inner.stretches)
+    estimator = _searching(inner._replace(unroll=unroll, truncations=1), deviation, pairs, remembered=1)
+    return estimator._replace(truncations=inner.truncations)
 
 
-def differentiated(inner: Inner, runs: int, stretches: int) -> Estimator:
-    """The mean gradient of `runs` runs through `stretches` stretches, whatever these owe to the parameters before.
+def differentiated(inner: InnerProblem, runs: int, truncations: int) -> Estimator:
+    """The mean gradient of `runs` runs through `truncations` truncations, whatever these owe to the parameters before.
 
     Over the whole run it is exact; over less it is biased (truncated backpropagation), and cheap.
     """
@@ -104,27 +105,29 @@ def differentiated(inner: Inner, runs: int, stretches: int) -> Estimator:
 
         def one(state: Pytree) -> tuple[Parameters, Float[Array, ""], Pytree]:
             def loss(parameters: Parameters) -> tuple[Float[Array, ""], Pytree]:
-                after, total = _unrolled(inner, parameters, state, stretches)
+                after, total = _unrolled(inner, parameters, state, truncations)
                 return total, after
 
             (total, after), gradient = jax.value_and_grad(loss, has_aux=True)(parameters)
             return gradient, total, after
 
         gradients, losses, states = jax.lax.map(one, states)
-        memory = states, (stage + stretches) % inner.stretches
-        return Estimate(gradients.mean(axis=0), losses.mean() / stretches), memory
+        memory = states, (stage + truncations) % inner.truncations
+        return Estimate(gradients.mean(axis=0), losses.mean() / truncations), memory
 
-    return Estimator(init, estimate, stretches)
+    return Estimator(init, estimate, truncations)
 
 
-def _unrolled(inner: Inner, parameters: Parameters, state: Pytree, stretches: int) -> tuple[Pytree, Float[Array, ""]]:
-    """The sum of the losses of several stretches."""
-    state, losses = jax.lax.scan(lambda state, _: inner.unroll(parameters, state), state, None, stretches)
+def _unrolled(
+    inner: InnerProblem, parameters: Parameters, state: Pytree, truncations: int
+) -> tuple[Pytree, Float[Array, ""]]:
+    """The sum of the losses of several truncations."""
+    state, losses = jax.lax.scan(lambda state, _: inner.unroll(parameters, state), state, None, truncations)
     return state, losses.sum()
 
 
-def _searching(inner: Inner, deviation: float, pairs: int, remembered: int) -> Estimator:
-    """Evosax's persistent strategies, whose perturbations are forgotten every `remembered` stretches."""
+def _searching(inner: InnerProblem, deviation: float, pairs: int, remembered: int) -> Estimator:
+    """Evosax's persistent strategies, whose perturbations are forgotten every `remembered` truncations."""
     try:
         from evosax.algorithms import PersistentES  # brings flax with it
     except ImportError as error:
@@ -153,10 +156,10 @@ def _searching(inner: Inner, deviation: float, pairs: int, remembered: int) -> E
         runs, losses = jax.lax.map(lambda each: inner.unroll(*each), (population, runs))
         centred = asked.replace(mean=jnp.zeros(inner.size))
         search, _ = strategy.tell(tell_key, population, losses, centred, horizon)
-        stage = (memory.stage + 1) % inner.stretches
+        stage = (memory.stage + 1) % inner.truncations
         return Estimate(-search.mean, losses.mean()), Particles(runs, stage, _firm(search))
 
-    return Estimator(init, estimate, stretches=1)
+    return Estimator(init, estimate, truncations=1)
 
 
 def _firm(search: Any) -> Any:

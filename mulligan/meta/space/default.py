@@ -59,8 +59,8 @@ def handmade_recipe(shape: tuple[int, int, int], images: int, budget: Budget) ->
 def textbook_recipe() -> Recipe:
     """DCGAN as most copies of it train: Adam at 2e-4 with beta1 0.5, non-saturating, no penalty, the last iterate.
 
-    Radford et al. 2016, arXiv 1511.06434, with groups in place of batches in the normalisation: the yardstick that
-    anything learned must beat by far.
+    Radford et al. 2016, arXiv 1511.06434, with groups in place of batches in the normalisation: the reference recipe
+    that anything learned must beat by far.
     """
     return Recipe(
         architecture=Architecture(

@@ -38,7 +38,7 @@ def records(experience: Experience) -> Records:
     return Records({task.id: task for task in experience.tasks()}, {trial.id: trial for trial in experience.trials()})
 
 
-def remembered(place: str | None = None) -> Records:
+def shipped_and_own(place: str | None = None) -> Records:
     """The shipped experience and the user's own, together; neither need be there.
 
     Raises:

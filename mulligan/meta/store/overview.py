@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mulligan.meta.store.exchange import Records, read, remembered
+from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.record import FAILED, Trial
 
 
@@ -13,7 +13,7 @@ def overview(place: str | None = None) -> list[dict[str, Any]]:
 
     The best is that with the lowest KID at any point of its curve, among all lengths.
     """
-    return summaries(remembered() if place is None else read(place))
+    return summaries(shipped_and_own() if place is None else read(place))
 
 
 def summaries(known: Records) -> list[dict[str, Any]]:

@@ -11,26 +11,26 @@ import pytest
 
 from mulligan.game.gradients import Players
 from mulligan.game.state import Data, step
-from mulligan.meta.initialisation.adaptation import adapt, begun, regularised, unlearned
-from mulligan.meta.initialisation.episodes import POSES, Deal, Episode, deal, turned
-from mulligan.meta.initialisation.objectives import game_objective, likeness
+from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation, ftrl_optimiser, initial_inner_state
+from mulligan.meta.initialisation.episodes import POSES, Episode, EpisodeSpec, apply_pose, sample_episode
+from mulligan.meta.initialisation.objectives import energy_objective, game_objective
 from mulligan.meta.initialisation.outer import (
-    LOUDEST,
+    MAX_GRADIENT,
     OUTER,
-    Lesson,
-    Study,
-    Verdict,
+    MetaObjective,
+    OuterConfig,
+    OuterGradient,
     fomaml,
-    go_on,
+    initial_outer_state,
     maml,
     multitask,
     outer_adam,
     outer_step,
+    outer_steps,
     over_tasks,
     reptile,
-    start,
 )
-from mulligan.meta.initialisation.pretrained import inner_of
+from mulligan.meta.initialisation.pretrained import inner_game
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 
 SMALL = Architecture(family="mlp", gen_width=6, disc_width=6, gen_depth=1, disc_depth=1, latent=3, activation="tanh")
@@ -46,13 +46,13 @@ def eyes(images):
 
 
 def lesson_of(recipe=RECIPE, updates=3, objective=None):
-    inner = inner_of(recipe, SHAPE, updates)
-    return Lesson(inner, objective or likeness(eyes, SMALL.latent, 5))
+    inner = inner_game(recipe, SHAPE, updates)
+    return MetaObjective(inner, objective or energy_objective(eyes, SMALL.latent, 5))
 
 
 @pytest.fixture(scope="module")
 def learned():
-    return unlearned(SMALL, SHAPE, 0.05, KEY)
+    return fresh_initialisation(SMALL, SHAPE, 0.05, KEY)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_the_inner_game_is_ftrl_around_the_centre_in_the_learned_scale(learned, 
     factor = jax.tree.map(lambda leaf: jnp.linspace(-1.0, 1.0, leaf.size).reshape(leaf.shape), learned.log_scale)
     uneven = learned._replace(log_scale=jax.tree.map(jnp.add, learned.log_scale, factor))
     descent = dataclasses.replace(inner.game, optimiser=lambda rate, beta1, beta2: optax.sgd(1.0))
-    state = begun(inner._replace(game=descent), uneven, KEY)
+    state = initial_inner_state(inner._replace(game=descent), uneven, KEY)
     advance = jax.jit(lambda state: step(descent, state, Data(episode.support)))
     for _ in range(4):
         after, _ = advance(state)
@@ -160,7 +160,7 @@ def test_first_order_is_maml_with_the_inner_gradients_held(learned, episode, mon
     lesson = lesson_of(updates=3)
 
     def held(rate, beta1, beta2):
-        inner = regularised(rate, beta1, beta2)
+        inner = ftrl_optimiser(rate, beta1, beta2)
 
         def update(gradients, state, params):
             return inner.update(jax.lax.stop_gradient(gradients), state, jax.lax.stop_gradient(params))
@@ -192,7 +192,7 @@ def test_each_player_is_started_for_its_own_part_in_the_game(learned, episode):
     """Against the game as the outer objective each player's gradient is that of its own loss."""
     inner = lesson_of(updates=2).inner
     objective = game_objective(inner.game, 6)
-    found = follow(maml, Lesson(inner, objective), learned, episode, KEY).gradient
+    found = follow(maml, MetaObjective(inner, objective), learned, episode, KEY).gradient
 
     def losses(part, learned):
         inner_key, outer_key = jax.random.split(KEY)
@@ -222,7 +222,7 @@ def test_an_episodes_sets_share_no_image_and_are_of_one_task():
     rows = np.arange(5 * 12).reshape(5, 12)
     pool = jnp.asarray(np.broadcast_to(rows[:, :, None, None, None], (5, 12, *SHAPE)).astype(np.uint8))
     for seed in range(20):
-        dealt = deal(Deal(4, 8, True), pool, jax.random.key(seed))
+        dealt = sample_episode(EpisodeSpec(4, 8, True), pool, jax.random.key(seed))
         support, query = (np.asarray(part)[:, 0, 0, 0].tolist() for part in dealt)
         assert sorted(support + query) == rows[support[0] // 12].tolist()
 
@@ -247,7 +247,7 @@ def test_the_inner_game_never_sees_the_query(learned, episode, name):
 
 def test_poses_are_quarter_turns_of_images_and_of_their_mirror_images_and_all_differ():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8))
-    poses = [turned(images, pose) for pose in range(POSES)]
+    poses = [apply_pose(images, pose) for pose in range(POSES)]
     for quarters in range(4):
         assert (poses[quarters] == jnp.rot90(images, quarters, axes=(1, 2))).all()
         assert (poses[4 + quarters] == jnp.rot90(images[:, :, ::-1], quarters, axes=(1, 2))).all()
@@ -263,18 +263,18 @@ def test_games_that_run_away_have_no_say_and_loud_ones_no_more_than_others(learn
     def told(lesson, learned, episode, key):
         which = episode.support[0, 0, 0, 0]
         number = jnp.select([which == 0, which == 1], [jnp.nan, 1e6], 1e-3)
-        return Verdict(jax.tree.map(lambda leaf: jnp.full_like(leaf, number), learned), 1.0 * which + 0 * number)
+        return OuterGradient(jax.tree.map(lambda leaf: jnp.full_like(leaf, number), learned), 1.0 * which + 0 * number)
 
     monkeypatch.setitem(OUTER, "told", told)
     pool = jnp.broadcast_to(jnp.arange(3, dtype=jnp.uint8)[:, None, None, None, None], (3, 4, *SHAPE))
-    study = Study("told", 12, Deal(2, 2, False), optax.sgd(1.0), 1.0)
+    study = OuterConfig("told", 12, EpisodeSpec(2, 2, False), optax.sgd(1.0), 1.0)
     moved = []
     for tasks in ([0, 1], [1, 2], [2], [0]):
-        state, loss = outer_step(lesson_of(), study, start(study, learned, KEY), pool[jnp.array(tasks)])
+        state, loss = outer_step(lesson_of(), study, initial_outer_state(study, learned, KEY), pool[jnp.array(tasks)])
         way = jax.tree.map(jnp.subtract, learned, state.learned)
         moved.append((float(optax.tree.norm(way)), float(loss)))
-    assert moved[0] == (pytest.approx(LOUDEST, rel=1e-4), 1.0)  # the loss of the sound alone
-    assert 0 < moved[1][0] < LOUDEST
+    assert moved[0] == (pytest.approx(MAX_GRADIENT, rel=1e-4), 1.0)  # the loss of the sound alone
+    assert 0 < moved[1][0] < MAX_GRADIENT
     assert 1 < moved[1][1] < 2
     number = sum(leaf.size for leaf in jax.tree.leaves(learned))
     assert moved[2] == (pytest.approx(1e-3 * number**0.5, rel=1e-4), 2.0)
@@ -287,9 +287,9 @@ def test_learning_lowers_the_query_loss_on_a_family_where_there_is_something_to_
     rng = np.random.default_rng(0)
     pool = np.clip(levels[:, None, None, None, None] + rng.integers(-9, 10, (12, 10, *SHAPE)), 0, 255).astype(np.uint8)
     lesson = lesson_of(updates=3)
-    study = Study("maml", 4, Deal(4, 6, False), outer_adam(3e-3), 20.0)
-    state = start(study, unlearned(SMALL, SHAPE, 0.05, KEY), KEY)
-    program = jax.jit(lambda state, steps: go_on(lesson, study, state, jnp.asarray(pool), steps))
+    study = OuterConfig("maml", 4, EpisodeSpec(4, 6, False), outer_adam(3e-3), 20.0)
+    state = initial_outer_state(study, fresh_initialisation(SMALL, SHAPE, 0.05, KEY), KEY)
+    program = jax.jit(lambda state, steps: outer_steps(lesson, study, state, jnp.asarray(pool), steps))
     state, first = program(state, 20)
     state, _ = program(state, 200)
     _, last = program(state, 20)

@@ -9,10 +9,10 @@ import pytest
 from mulligan.errors import MulliganError, UsageError
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.meta.initialisation import few_images
-from mulligan.meta.initialisation.adaptation import unlearned
-from mulligan.meta.initialisation.few_images import NONE, beginning
+from mulligan.meta.initialisation.adaptation import fresh_initialisation
+from mulligan.meta.initialisation.few_images import NONE, choose_init
 from mulligan.meta.initialisation.learn_initialisation import INNER
-from mulligan.meta.initialisation.pretrained import Start, write_start
+from mulligan.meta.initialisation.pretrained import PretrainedInit, write_pretrained
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.report.page import write_report
 from mulligan.report.pictures import read_neighbours
@@ -40,8 +40,10 @@ def strokes(n, side=16, seed=0, ground=255):
 @pytest.fixture
 def start(tmp_path):
     recipe = dataclasses.replace(INNER, batch=4, architecture=NETS)
-    learned = Start(unlearned(NETS, (16, 16, 1), 1e-3, jax.random.key(3)), recipe, (16, 16, 1), 2, TOLD)
-    write_start(tmp_path / "w.safetensors", learned)
+    learned = PretrainedInit(
+        fresh_initialisation(NETS, (16, 16, 1), 1e-3, jax.random.key(3)), recipe, (16, 16, 1), 2, TOLD
+    )
+    write_pretrained(tmp_path / "w.safetensors", learned)
     return tmp_path / "w.safetensors"
 
 
@@ -169,13 +171,13 @@ def test_such_a_run_resumes_to_the_same_end(tmp_path, start):
 def test_shipped_weights_are_used_for_few_drawings_of_their_size_alone(start, monkeypatch, images, used):
     monkeypatch.setattr(few_images, "shipped_start", lambda: start)
     task = read_task(images)
-    found = beginning(task, None)
+    found = choose_init(task, None)
     assert (found is not None) is used
-    assert beginning(task, NONE) is None
+    assert choose_init(task, NONE) is None
     if used:
         dark = task.descriptor["mean"] < 0.5
         centre = found.start.learned.centre.gen.layers[-1].weight
-        shipped = unlearned(NETS, (16, 16, 1), 1e-3, jax.random.key(3)).centre.gen.layers[-1].weight
+        shipped = fresh_initialisation(NETS, (16, 16, 1), 1e-3, jax.random.key(3)).centre.gen.layers[-1].weight
         np.testing.assert_allclose(centre, -shipped if dark else shipped, rtol=2e-3)
 
 
@@ -185,4 +187,4 @@ def test_weights_that_cannot_be_used_are_one_sentence(tmp_path, start):
     (tmp_path / "photos" / "a").mkdir(parents=True)
     task = dataclasses.replace(read_task(strokes(5)), classes=("a",))
     with pytest.raises(UsageError, match="leave out --labels or --init"):
-        beginning(task, str(start))
+        choose_init(task, str(start))

@@ -11,18 +11,18 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.game.state import Data
-from mulligan.meta.initialisation.adaptation import adapt, unlearned
-from mulligan.meta.initialisation.learn_initialisation import INNER, Course, Curriculum, learn_initialisation
+from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation
+from mulligan.meta.initialisation.learn_initialisation import INNER, MetaConfig, MetaRun, learn_initialisation
 from mulligan.meta.initialisation.pretrained import (
-    Start,
-    fitted,
-    grown,
-    inner_of,
-    mirrored,
-    reaching,
-    read_start,
-    shipped_start,
-    write_start,
+    PretrainedInit,
+    fit_to_shape,
+    grow,
+    inner_game,
+    negative,
+    read_pretrained,
+    scale_latents,
+    shipped_pretrained,
+    write_pretrained,
 )
 from mulligan.networks.architecture import build
 from mulligan.networks.parameters import named_parameters
@@ -31,7 +31,7 @@ from mulligan.training import checkpoint
 
 CONV = dataclasses.replace(INNER, batch=4, architecture=Architecture(gen_width=4, disc_width=4, latent=4))
 TINY = dataclasses.replace(CONV, architecture=Architecture("mlp", 4, 4, 1, 1, latent=4))  # compiles at once
-SHORT = Curriculum(TINY, "fomaml", updates=2, tasks=2, query=4, fakes=4, eyes=3)
+SHORT = MetaConfig(TINY, "fomaml", updates=2, tasks=2, query=4, fakes=4, feature_steps=3)
 SAW = {"tasks": 3, "sources": ["made up"], "descriptor": {"mean": 0.9}}
 KEY = jax.random.key(0)
 
@@ -43,8 +43,8 @@ def source(folder, classes=3, each=12, side=16):
     return f"{folder / 'made.npz'}@labels"
 
 
-def course(folder, steps, curriculum=SHORT, **entries):
-    return Course([source(folder)], folder / "out" / "w.safetensors", 1e6, curriculum, steps, **entries)
+def course(folder, steps, config=SHORT, **entries):
+    return MetaRun([source(folder)], folder / "out" / "w.safetensors", 1e6, curriculum, steps, **entries)
 
 
 def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path):
@@ -62,12 +62,16 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
     ]
     assert ends[0].keys() == ends[1].keys()
     assert all((ends[0][name] == ends[1][name]).all() for name in ends[0])
-    json.dumps(read_start(whole / "out" / "w.safetensors").saw)
+    json.dumps(read_pretrained(whole / "out" / "w.safetensors").provenance)
 
 
 def test_a_rate_with_an_end_rises_from_nothing(tmp_path):
-    curriculum = dataclasses.replace(SHORT, rate=0.1, over=200)
-    at = [checkpoint.arrays_of(unlearned(TINY.architecture, (16, 16, 1), SHORT.scale, jax.random.split(KEY)[0]), "x")]
+    curriculum = dataclasses.replace(SHORT, rate=0.1, decay_steps=200)
+    at = [
+        checkpoint.arrays_of(
+            fresh_initialisation(TINY.architecture, (16, 16, 1), SHORT.scale, jax.random.split(KEY)[0]), "x"
+        )
+    ]
     for steps in (1, 2, 3):
         learn_initialisation(course(tmp_path, steps, curriculum))
         saved, _ = checkpoint.newest(tmp_path / "out" / "w.safetensors.learning" / "steps")
@@ -81,8 +85,8 @@ def test_what_comes_before_hands_on_its_weights_and_the_scale_if_it_learns_one(t
     first = dataclasses.replace(SHORT, algorithm=algorithm, rate=0.1)
     learn_initialisation(course(tmp_path, 1, dataclasses.replace(SHORT, rate=0.0, scale=0.5, before=(first, 2))))
     out = tmp_path / "out" / "w.safetensors"
-    earlier = read_start(out.with_name("w.safetensors.learning") / "before.safetensors").learned
-    later = read_start(out).learned
+    earlier = read_pretrained(out.with_name("w.safetensors.learning") / "before.safetensors").learned
+    later = read_pretrained(out).learned
     assert all((a == b).all() for a, b in zip(*map(jax.tree.leaves, (earlier.centre, later.centre)), strict=True))
     scales = [leaf for leaf in jax.tree.leaves(later.log_scale) if leaf.size]
     assert all((leaf == np.float16(np.log(0.5))).all() for leaf in scales) != moved
@@ -99,7 +103,7 @@ def test_what_comes_before_leaves_half_of_the_time_and_is_over_once_the_rest_has
 
     def spent(seconds):
         learn_initialisation(dataclasses.replace(course(tmp_path, None, stages), seconds=seconds))
-        return [read_start(file).saw["seconds"] for file in files]
+        return [read_pretrained(file).provenance["seconds"] for file in files]
 
     first = spent(0.2)
     rounding = 0.005
@@ -139,7 +143,7 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
 )
 def test_sources_that_hold_no_family(tmp_path, make, sentence):
     with pytest.raises(MulliganError, match=sentence):
-        learn_initialisation(Course([make(tmp_path)], tmp_path / "w.safetensors", 1e6, SHORT, 1))
+        learn_initialisation(MetaRun([make(tmp_path)], tmp_path / "w.safetensors", 1e6, SHORT, 1))
 
 
 def test_numbers_that_are_not_finite_are_one_sentence(tmp_path):
@@ -152,13 +156,13 @@ def test_numbers_that_are_not_finite_are_one_sentence(tmp_path):
 
 @pytest.fixture(scope="module")
 def start():
-    return Start(unlearned(CONV.architecture, (16, 16, 1), 0.01, KEY), CONV, (16, 16, 1), 2, SAW)
+    return PretrainedInit(fresh_initialisation(CONV.architecture, (16, 16, 1), 0.01, KEY), CONV, (16, 16, 1), 2, SAW)
 
 
 def test_a_file_holds_what_was_written(tmp_path, start):
-    write_start(tmp_path / "w.safetensors", start)
-    again = read_start(tmp_path / "w.safetensors")
-    assert (again.recipe, again.shape, again.updates, again.saw) == (start.recipe, start.shape, 2, SAW)
+    write_pretrained(tmp_path / "w.safetensors", start)
+    again = read_pretrained(tmp_path / "w.safetensors")
+    assert (again.recipe, again.shape, again.updates, again.provenance) == (start.recipe, start.shape, 2, SAW)
     for a, b in zip(jax.tree.leaves(again.learned), jax.tree.leaves(start.learned), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
 
@@ -166,17 +170,17 @@ def test_a_file_holds_what_was_written(tmp_path, start):
 def test_files_that_are_something_else(tmp_path, start):
     checkpoint.write(tmp_path / "x.safetensors", {"a": np.zeros(2)}, {})
     with pytest.raises(MulliganError, match="holds no initial weights"):
-        read_start(tmp_path / "x.safetensors")
+        read_pretrained(tmp_path / "x.safetensors")
     (tmp_path / "x.safetensors").write_bytes(b"x")
     with pytest.raises(MulliganError, match="cannot be used"):
-        read_start(tmp_path / "x.safetensors")
+        read_pretrained(tmp_path / "x.safetensors")
 
 
 def test_what_is_shipped_is_small_and_plays():
-    path = shipped_start()
+    path = shipped_pretrained()
     assert path is not None
     assert path.stat().st_size < 2_000_000
-    shipped = read_start(path)
+    shipped = read_pretrained(path)
     images = jnp.full((4, *shipped.shape), 255, jnp.uint8)
     players = adapt(shipped.inner._replace(updates=1), shipped.learned, Data(images), KEY)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players))
@@ -187,7 +191,7 @@ def test_what_is_shipped_is_small_and_plays():
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (20, 12, 1), (32, 32, 1)])
 def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
-    other, share = fitted(start, shape)
+    other, share = fit_to_shape(start, shape)
     assert 0 < share < 1
     built = build(CONV.architecture, shape, 0, KEY)
     assert jax.tree.structure(other.learned.centre.gen) == jax.tree.structure(built.gen)
@@ -198,25 +202,25 @@ def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
         assert (ours[first] == theirs[first]).all()
         last = [players.centre.gen.layers[-1].kernel for players in (other.learned, start.learned)]
         assert (last[0] == last[1]).all()
-    assert fitted(start, start.shape) == (start, 1.0)
+    assert fit_to_shape(start, start.shape) == (start, 1.0)
 
 
 @pytest.mark.parametrize(("deeper", "apart"), [(0, 1e-3), (1, 0.1)])
 def test_larger_networks_play_as_the_smaller_ones_did(deeper, apart):
     """Exactly where only channels are repeated; nearly where new layers move a little, too."""
-    start = Start(unlearned(TINY.architecture, (16, 16, 1), 0.02, KEY), TINY, (16, 16, 1), 2, SAW)
+    start = PretrainedInit(fresh_initialisation(TINY.architecture, (16, 16, 1), 0.02, KEY), TINY, (16, 16, 1), 2, SAW)
     larger = dataclasses.replace(TINY.architecture, gen_width=9, disc_width=8, gen_depth=1 + deeper)
     images = Data(jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)))
     z = jax.random.normal(KEY, (3, 4))
 
     def drawn(architecture, learned):
-        inner = inner_of(dataclasses.replace(TINY, architecture=architecture), (16, 16, 1), 5)
+        inner = inner_game(dataclasses.replace(TINY, architecture=architecture), (16, 16, 1), 5)
         return np.asarray(adapt(inner, learned, images, KEY).gen(z))
 
     before = np.asarray(start.learned.centre.gen(z))
-    ends = [drawn(TINY.architecture, start.learned), drawn(larger, grown(start, larger, 1e-6, KEY))]
+    ends = [drawn(TINY.architecture, start.learned), drawn(larger, grow(start, larger, 1e-6, KEY))]
     assert np.abs(ends[1] - ends[0]).max() < apart * np.abs(ends[0] - before).max()
-    assert grown(start, TINY.architecture, 1e-6, KEY) is start.learned
+    assert grow(start, TINY.architecture, 1e-6, KEY) is start.learned
 
 
 def test_learning_goes_on_in_larger_networks_than_came_before(tmp_path):
@@ -224,7 +228,9 @@ def test_learning_goes_on_in_larger_networks_than_came_before(tmp_path):
     curriculum = dataclasses.replace(SHORT, recipe=larger, rate=0.0, before=(SHORT, 2))
     learn_initialisation(course(tmp_path, 1, curriculum))
     out = tmp_path / "out" / "w.safetensors"
-    small, large = (read_start(path) for path in (out.with_name(f"{out.name}.learning") / "before.safetensors", out))
+    small, large = (
+        read_pretrained(path) for path in (out.with_name(f"{out.name}.learning") / "before.safetensors", out)
+    )
     assert large.recipe == larger
     z = jax.random.normal(KEY, (3, 4))
     np.testing.assert_allclose(large.learned.centre.gen(z), small.learned.centre.gen(z), atol=5e-3)  # float16 on disk
@@ -232,16 +238,16 @@ def test_learning_goes_on_in_larger_networks_than_came_before(tmp_path):
 
 @pytest.mark.parametrize("family", ["conv", "residual", "mlp"])
 def test_latents_that_reach_less_far(family):
-    learned = unlearned(Architecture(family, 4, 4, 1, 1, kernel=3, latent=4), (16, 16, 1), 0.01, KEY)
+    learned = fresh_initialisation(Architecture(family, 4, 4, 1, 1, kernel=3, latent=4), (16, 16, 1), 0.01, KEY)
     z = jax.random.normal(KEY, (3, 4))
-    np.testing.assert_allclose(reaching(learned, 0.5).centre.gen(z), learned.centre.gen(0.5 * z), atol=1e-6)
+    np.testing.assert_allclose(scale_latents(learned, 0.5).centre.gen(z), learned.centre.gen(0.5 * z), atol=1e-6)
 
 
 def test_the_same_game_in_negative(start):
     """Players that start mirrored, on images in negative, end mirrored."""
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8))
-    inner = inner_of(dataclasses.replace(CONV, dynamics="simultaneous"), (16, 16, 1), 2)
+    inner = inner_game(dataclasses.replace(CONV, dynamics="simultaneous"), (16, 16, 1), 2)
     z = jax.random.normal(KEY, (3, 4))
     plain = adapt(inner, start.learned, Data(images), KEY).gen(z)
-    negative = adapt(inner, mirrored(start.learned), Data(255 - images), KEY).gen(z)
-    np.testing.assert_allclose(negative, -plain, atol=1e-5)
+    mirrored = adapt(inner, negative(start.learned), Data(255 - images), KEY).gen(z)
+    np.testing.assert_allclose(mirrored, -plain, atol=1e-5)

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from mulligan.meta.predict.curves import (
     DEFAULT,
-    GRID,
+    FIDELITIES,
     HANDMADE,
     HELD,
-    carried,
     compare,
+    fill_forward,
     log_kid,
     lowest_so_far,
     mean_curve,
-    name_of,
     on_grid,
+    recipe_name,
 )
 from mulligan.meta.space.fidelity import fidelity_of, flops_at
 from mulligan.meta.store.record import FAILED
@@ -71,17 +71,17 @@ def test_a_curve_between_its_points_is_straight_and_ends_with_them():
 
 
 def test_the_mean_of_curves_does_not_jump_where_one_ends():
-    short, long = np.full(len(GRID), np.nan), np.full(len(GRID), np.nan)
-    short[:5], long[:9] = 2.0 - GRID[:5], 4.0 - GRID[:9]
+    short, long = np.full(len(FIDELITIES), np.nan), np.full(len(FIDELITIES), np.nan)
+    short[:5], long[:9] = 2.0 - FIDELITIES[:5], 4.0 - FIDELITIES[:9]
     mean = mean_curve(np.stack([short, long]), np.array([1.0, 1.0]))
-    np.testing.assert_allclose(mean[:9], 3.0 - GRID[:9], atol=1e-9)
+    np.testing.assert_allclose(mean[:9], 3.0 - FIDELITIES[:9], atol=1e-9)
     assert np.isnan(mean[9:]).all()
 
 
 def test_values_are_carried_to_both_sides():
-    np.testing.assert_array_equal(carried(np.array([np.nan, 1.0, np.nan, 2.0, np.nan])), [1, 1, 1, 2, 2])
-    assert np.isnan(carried(np.array([np.nan, np.nan]))).all()
-    held = carried(np.array([[np.nan, np.nan, 1.0, np.nan, 2.0, np.nan, np.nan]]), places=1)
+    np.testing.assert_array_equal(fill_forward(np.array([np.nan, 1.0, np.nan, 2.0, np.nan])), [1, 1, 1, 2, 2])
+    assert np.isnan(fill_forward(np.array([np.nan, np.nan]))).all()
+    held = fill_forward(np.array([[np.nan, np.nan, 1.0, np.nan, 2.0, np.nan, np.nan]]), places=1)
     np.testing.assert_array_equal(held, [[1, 1, 1, 1, 2, 2, np.nan]])
 
 
@@ -139,13 +139,13 @@ def test_where_the_default_is_new_another_recipe_is_the_anchor():
 
 def test_families_share_one_weight():
     tasks = [made_up.task("f", "a"), made_up.task("f", "b"), made_up.task("g", "a")]
-    np.testing.assert_allclose(compare(tasks, made_up.trials(tasks, {})).even(), [0.25, 0.25, 0.5])
+    np.testing.assert_allclose(compare(tasks, made_up.trials(tasks, {})).family_weights(), [0.25, 0.25, 0.5])
 
 
 def test_the_default_is_known_by_what_it_trains():
     of = TASKS[0]
-    assert name_of(of, replace(made_up.default(of), averages=("ema",))) == DEFAULT
-    assert name_of(of, replace(made_up.default(of), averages=())) != DEFAULT
+    assert recipe_name(of, replace(made_up.default(of), averages=("ema",))) == DEFAULT
+    assert recipe_name(of, replace(made_up.default(of), averages=())) != DEFAULT
     wide = made_up.default_for(of, 1e6)
-    assert name_of(of, wide) != DEFAULT
-    assert name_of(of, wide, images=1e6) == HANDMADE  # which is the default of long budgets
+    assert recipe_name(of, wide) != DEFAULT
+    assert recipe_name(of, wide, images=1e6) == HANDMADE  # which is the default of long budgets

@@ -36,7 +36,7 @@ def found():
 
 
 def test_the_best_recipe_comes_first_and_its_differences_are_the_laws(found):
-    best = found.standings[0]
+    best = found.rankings[0]
     assert best.recipe.hyperparameters.gen_lr in (RATES[2], RATES[3])
     assert best.rank < 0.3
     law = abs(np.log10(best.recipe.hyperparameters.gen_lr / 2e-3)) - 0.5
@@ -64,11 +64,11 @@ def test_values_come_with_the_best_first(found):
 
 
 def test_nothing_to_compare_is_no_finding():
-    assert findings(Records({}, {})).standings == ()
+    assert findings(Records({}, {})).rankings == ()
 
 
 def test_few_recipes_say_nothing_about_choices():
     few = dict(list(grid().items())[:3])
     found = findings(known(few))
-    assert found.standings
+    assert found.rankings
     assert found.importances == ()

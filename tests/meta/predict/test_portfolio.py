@@ -48,11 +48,11 @@ def test_ranks_do_not_know_the_scale_of_a_world():
 
 
 def test_chances_count_the_worlds_that_each_wins():
-    found = chances(np.array([[0.0, 1.0], [0.0, 1.0], [2.0, 1.0]]), EVEN, worlds=3)
+    found = chances(np.array([[0.0, 1.0], [0.0, 1.0], [2.0, 1.0]]), EVEN, ensemble=3)
     np.testing.assert_allclose(found, [2.5 / 4, 1.5 / 4])
 
 
 @pytest.mark.parametrize("worlds", [0, 2])
-def test_chances_are_positive_and_sum_to_one(worlds):
-    found = chances(np.full((worlds, 3), np.nan), np.full(worlds, 1 / 2), worlds=worlds)
+def test_chances_are_positive_and_sum_to_one(ensemble):
+    found = chances(np.full((ensemble, 3), np.nan), np.full(ensemble, 1 / 2), ensemble=ensemble)
     np.testing.assert_allclose(found, 1 / 3)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mulligan.meta.predict.curves import HELD, compare
-from mulligan.meta.predict.prior import PRIORS, Begun, Question
-from mulligan.meta.predict.task_similarity import learn_kinship
+from mulligan.meta.predict.prior import PRIORS, PartialCurve, Query
+from mulligan.meta.predict.task_similarity import fit_similarity
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.fidelity import MIN_IMAGES_SHARE, flops_at, reference_flops
 from mulligan.recipe import Architecture, Recipe
@@ -16,7 +16,7 @@ from mulligan.recipe import Architecture, Recipe
 GOOD, BAD, WIDE = made_up.recipe(3e-3), made_up.recipe(1e-4), Recipe(architecture=Architecture(gen_width=512))
 TASKS = made_up.families(4, x=float)
 NEW = made_up.task("new", "t", x=1.5)
-ASKED = Question(NEW, flops_at(made_up.SHAPE, 10))
+ASKED = Query(NEW, flops_at(made_up.SHAPE, 10))
 EFFECTS = {GOOD: lambda of: -0.5, BAD: lambda of: 1.5, WIDE: lambda of: -2.0}
 EXPERIENCES = {
     "none": ([], []),
@@ -50,12 +50,12 @@ def test_proposals_are_affordable_different_and_weighted(prior, number):
 @pytest.mark.parametrize("tried", [made_up.default(NEW), GOOD, made_up.recipe(7e-3)], ids=["default", "known", "new"])
 @pytest.mark.parametrize("points", [0, 1, 5])
 def test_forecasts_end_at_the_budget_and_never_rise(prior, end, tried, points):
-    question = Question(NEW, flops_at(made_up.SHAPE, end))
+    query = Query(NEW, flops_at(made_up.SHAPE, end))
     seen = [made_up.point(NEW, place, 1.0 - 0.2 * place) for place in range(points)]
-    found = prior.forecast(question, tried, seen)
-    assert found.flops[-1] == pytest.approx(question.flops)
+    found = prior.forecast(query, tried, seen)
+    assert found.flops[-1] == pytest.approx(query.flops)
     assert (np.diff(found.flops) > 0).all()
-    assert not points or found.flops[0] >= min(seen[-1].flops, question.flops) * (1 - 1e-9)
+    assert not points or found.flops[0] >= min(seen[-1].flops, query.flops) * (1 - 1e-9)
     assert (found.low <= found.median).all()
     assert (found.median <= found.high).all()
     for line in found[1:]:
@@ -72,8 +72,8 @@ def test_what_was_seen_narrows_a_forecast(prior):
 
 
 def test_what_others_reached_on_the_task_moves_a_forecast(prior):
-    hard = Begun(BAD, [made_up.point(NEW, place, 6.0 - 0.2 * place) for place in range(8)])
-    easy = Begun(BAD, [made_up.point(NEW, place, -3.0 - 0.2 * place) for place in range(8)])
+    hard = PartialCurve(BAD, [made_up.point(NEW, place, 6.0 - 0.2 * place) for place in range(8)])
+    easy = PartialCurve(BAD, [made_up.point(NEW, place, -3.0 - 0.2 * place) for place in range(8)])
     after = [prior.forecast(ASKED, GOOD, others=[each]).median[-1] for each in (hard, easy)]
     assert after[0] - 0.1 > prior.forecast(ASKED, GOOD).median[-1] > after[1] + 0.1
 
@@ -108,14 +108,14 @@ def test_the_best_recipe_depends_on_the_budget():
         trials.append(made_up.trial(of, slow, 2.0 - 0.7 * np.arange(11)))
     found = PRIORS["portfolio"](TASKS, trials)
     for end, best in ((2, sprint), (10, slow)):
-        assert found.propose(Question(NEW, flops_at(made_up.SHAPE, end)), 3)[0].recipe == best
+        assert found.propose(Query(NEW, flops_at(made_up.SHAPE, end)), 3)[0].recipe == best
 
 
 @pytest.mark.parametrize("name", ["portfolio", "nearest"])
 def test_what_was_only_tried_for_a_moment_is_not_proposed_for_a_long_run(name):
     found = PRIORS[name](TASKS, made_up.trials(TASKS, {GOOD: lambda of: -2.0}))
     within, beyond = (
-        found.propose(Question(NEW, flops_at(made_up.SHAPE, 10 + more)), 3) for more in (HELD - 0.5, HELD + 0.5)
+        found.propose(Query(NEW, flops_at(made_up.SHAPE, 10 + more)), 3) for more in (HELD - 0.5, HELD + 0.5)
     )
     assert within[0].recipe == GOOD
     assert [proposal.origin for proposal in beyond] == ["the default"]
@@ -123,8 +123,8 @@ def test_what_was_only_tried_for_a_moment_is_not_proposed_for_a_long_run(name):
 
 def test_the_default_is_that_of_the_budget():
     images = 1_000_000
-    question = Question(NEW, images * reference_flops(NEW.shape, 1))
-    found = PRIORS["portfolio"](TASKS, made_up.trials(TASKS, {})).propose(question, 1)
+    query = Query(NEW, images * reference_flops(NEW.shape, 1))
+    found = PRIORS["portfolio"](TASKS, made_up.trials(TASKS, {})).propose(query, 1)
     assert found[0].recipe == made_up.default_for(NEW, images)
 
 
@@ -134,10 +134,10 @@ def test_alike_tasks_count_more_where_that_helps():
     tasks = made_up.families(9, x=lambda index: index / 2)
     found = PRIORS["nearest"](tasks, made_up.trials(tasks, effects))
     for x, best in ((0.5, low), (3.5, high)):
-        proposals = found.propose(Question(made_up.task("new", "t", x=x), ASKED.flops), 3)
+        proposals = found.propose(Query(made_up.task("new", "t", x=x), ASKED.flops), 3)
         assert proposals[0].recipe == best
         assert proposals[0].weight > 0.8
-        nearest = found.nearest(Question(made_up.task("new", "t", x=x), ASKED.flops))
+        nearest = found.nearest(Query(made_up.task("new", "t", x=x), ASKED.flops))
         assert nearest[0][0].descriptor["x"] == x
 
 
@@ -145,7 +145,7 @@ def test_alike_tasks_count_no_more_where_it_does_not():
     rng = np.random.default_rng(0)
     tasks = made_up.families(9, x=lambda index: rng.normal())
     effects = {made_up.recipe(rate): lambda of: 2 * rng.normal() for rate in (2e-3, 3e-3, 4e-3, 5e-3)}
-    assert np.isinf(learn_kinship(compare(tasks, made_up.trials(tasks, effects))).reach)
+    assert np.isinf(fit_similarity(compare(tasks, made_up.trials(tasks, effects))).bandwidth)
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_intervals_hold_on_new_families(name, points):
     inside = []
     for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::7]:
         of = next(each for each in new if each.id == trial.task)
-        found = learned.forecast(Question(of, ASKED.flops), trial.recipe, trial.curve[:points])
+        found = learned.forecast(Query(of, ASKED.flops), trial.recipe, trial.curve[:points])
         lowest = min(np.log(point.figures["kid"]) for point in trial.curve)
         inside.append(found.low[-1] <= lowest <= found.high[-1])
     assert 0.7 <= np.mean(inside) <= 0.9

@@ -4,9 +4,9 @@ import made_up
 import numpy as np
 import pytest
 
-from mulligan.meta.predict.curves import GRID, compare
-from mulligan.meta.predict.surrogate import TREES, grow
-from mulligan.meta.predict.task_similarity import learn_kinship
+from mulligan.meta.predict.curves import FIDELITIES, compare
+from mulligan.meta.predict.surrogate import TREES, fit_forest
+from mulligan.meta.predict.task_similarity import fit_similarity
 
 RATES = np.geomspace(1e-4, 1e-2, 12)
 NEW = made_up.task("new", "t", x=4.0)
@@ -18,7 +18,7 @@ def valley(rate: float) -> float:
 
 
 def forest(effects, tasks, noise=0.1):
-    return grow(learn_kinship(compare(tasks, made_up.trials(tasks, effects, noise=noise, spread=0.5))))
+    return fit_forest(fit_similarity(compare(tasks, made_up.trials(tasks, effects, noise=noise, spread=0.5))))
 
 
 def said(of, task, rate: float) -> float:
@@ -56,19 +56,19 @@ def test_descriptors_that_help_are():
 
 def test_trees_that_know_a_family_do_not_judge_it(valleys):
     learned, _ = valleys
-    everyone, others = learned.weights(NEW), learned.weights(NEW, apart="f1")
+    everyone, others = learned.weights(NEW), learned.weights(NEW, exclude_family="f1")
     np.testing.assert_allclose(everyone, 1 / TREES)
     assert others.sum() == pytest.approx(1)
     assert 0.2 < (others > 0).mean() < 0.6
-    families = sorted(set(learned.kinship.comparison.families))
+    families = sorted(set(learned.similarity.comparison.families))
     assert not (others.astype(bool) & learned.knows_family[:, families.index("f1")]).any()
 
 
 def test_the_anchor_is_no_different_from_itself(valleys):
     learned, _ = valleys
-    recipes = learned.kinship.comparison.recipes
-    np.testing.assert_array_equal(learned.differences(NEW, recipes)[:, learned.kinship.comparison.anchor], 0.0)
-    assert learned.differences(NEW, recipes).shape == (TREES, len(recipes), len(GRID))
+    recipes = learned.similarity.comparison.recipes
+    np.testing.assert_array_equal(learned.differences(NEW, recipes)[:, learned.similarity.comparison.anchor], 0.0)
+    assert learned.differences(NEW, recipes).shape == (TREES, len(recipes), len(FIDELITIES))
 
 
 def test_a_new_recipe_is_less_certain_where_recipes_have_no_law():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mulligan.meta.race.allocation import ALLOCATIONS, Standing, ftrl, halving, single, uniform
+from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, ftrl, halving, single, uniform
 
 ENDS = np.log([0.05, 0.02, 0.1, 0.3])  # what each arm comes to
-NOBODY = [Standing(0, float("inf"), alive=False)] * 3
+NOBODY = [ArmStatus(0, float("inf"), alive=False)] * 3
 
 
 def played(allocation, ends, predict=None, slices=32):
@@ -15,8 +15,8 @@ def played(allocation, ends, predict=None, slices=32):
     given = [0] * len(ends)
     state, moves = allocation.init(), []
     for _ in range(slices + 1):
-        standings = [Standing(given[arm], predict(arm, given[arm])) for arm in range(len(ends))]
-        state, move = allocation.move(state, standings)
+        statuses = [ArmStatus(given[arm], predict(arm, given[arm])) for arm in range(len(ends))]
+        state, move = allocation.decide(state, statuses)
         moves.append(move)
         if move.won:
             return given, move.arm, moves
@@ -45,7 +45,7 @@ class TestEvery:
 
     def test_ends_where_nobody_can_go_on(self, name):
         allocation = ALLOCATIONS[name]([0.2, 0.5, 0.3], 8)
-        _, move = allocation.move(allocation.init(), NOBODY)
+        _, move = allocation.decide(allocation.init(), NOBODY)
         assert move.won
 
     def test_is_the_same_for_the_same_standings(self, name):
@@ -104,9 +104,9 @@ def test_equal_arms_share_by_the_prior():
 def test_an_arm_that_fails_gets_no_more():
     allocation = ftrl([0.8, 0.2], 16)
     state = allocation.init()
-    state, move = allocation.move(state, [Standing(0, -2.0), Standing(0, -2.0)])
+    state, move = allocation.decide(state, [ArmStatus(0, -2.0), ArmStatus(0, -2.0)])
     assert move.arm == 0
-    _, move = allocation.move(state, [Standing(1, float("inf"), alive=False), Standing(0, -2.0)])
+    _, move = allocation.decide(state, [ArmStatus(1, float("inf"), alive=False), ArmStatus(0, -2.0)])
     assert move.arm == 1
     assert move.weights[0] == 0
 
@@ -115,8 +115,8 @@ def test_an_arm_that_has_converged_may_win():
     allocation = ftrl([0.5, 0.5], 4)
     state = allocation.init()
     for slices in range(10):
-        ended, other = Standing(1, -5.0, alive=False), Standing(slices, -2.0)
-        state, move = allocation.move(state, [ended, other])
+        ended, other = ArmStatus(1, -5.0, alive=False), ArmStatus(slices, -2.0)
+        state, move = allocation.decide(state, [ended, other])
         if move.won:
             break
         assert move.arm == 1
@@ -125,5 +125,5 @@ def test_an_arm_that_has_converged_may_win():
 
 def test_predictions_that_are_no_numbers_count_as_failures():
     allocation = ftrl([0.5, 0.5], 8)
-    _, move = allocation.move(allocation.init(), [Standing(0, float("nan")), Standing(0, -1.0)])
+    _, move = allocation.decide(allocation.init(), [ArmStatus(0, float("nan")), ArmStatus(0, -1.0)])
     assert move.weights[1] > 0.9

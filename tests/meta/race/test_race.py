@@ -10,9 +10,9 @@ import pytest
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, begin, resume
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.extrapolation import Course, Outlook, expected_ends
-from mulligan.meta.race.race import DOCUMENT, SHARE, Contest, Race
-from mulligan.meta.race.warm_start import Advice
+from mulligan.meta.race.extrapolation import ArmHistory, ForecastCurve, predict_final
+from mulligan.meta.race.race import DOCUMENT, SHARE, Race, RaceSpec
+from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
@@ -43,8 +43,8 @@ def contest(path, task, arms=ARMS, budget=BUDGET, told=None, allocation="ftrl"):
     if (path / "run.json").is_file():
         folder = RunFolder(path)
     else:
-        folder = begin("digits", task, Advice(arms), budget, Options(out=path, allocation=allocation))
-    return Contest(folder, task, 0, budget, (lambda event: None) if told is None else told.append, time.monotonic())
+        folder = begin("digits", task, RacePlan(arms), budget, Options(out=path, allocation=allocation))
+    return RaceSpec(folder, task, 0, budget, (lambda event: None) if told is None else told.append, time.monotonic())
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def story(path):
     """Everything of a race that must not depend on how often it was interrupted."""
     document = read_json(path / "race.json")
     arms = [{**arm, "spent": {**arm["spent"], "seconds": 0}} for arm in document["arms"]]
-    elsewhere = {**document["elsewhere"], "seconds": 0}
-    return {**document, "arms": arms, "elsewhere": elsewhere, "seconds": 0}
+    spent_by_others = {**document["spent_by_others"], "seconds": 0}
+    return {**document, "arms": arms, "spent_by_others": spent_by_others, "seconds": 0}
 
 
 def test_the_recipe_that_learns_wins(raced):
@@ -85,7 +85,7 @@ def test_no_more_is_spent_on_the_race_than_its_share(raced):
     images = [arm["spent"]["images"] for arm in document["arms"]]
     slice_images = BUDGET.images * SHARE / document["slices"]
     assert sum(images) <= BUDGET.images * SHARE + len(images) * (slice_images + 20_000)
-    assert document["elsewhere"]["images"] == sum(images) - images[1]
+    assert document["spent_by_others"]["images"] == sum(images) - images[1]
 
 
 def test_the_winner_gets_the_rest_and_the_cost_counts_everybody(raced):
@@ -192,16 +192,16 @@ def test_a_race_against_the_clock_keeps_its_budget(task, tmp_path):
     generator = resume(tmp_path / "run")
     assert time.monotonic() - began < 20 * 1.5 + 10
     document = read_json(tmp_path / "run" / "race.json")
-    assert generator.result["cost"]["seconds"] >= document["elsewhere"]["seconds"]
+    assert generator.result["cost"]["seconds"] >= document["spent_by_others"]["seconds"]
 
 
 def test_race_json_is_what_the_documentation_says(raced):
     document = json.loads((raced[0] / "race.json").read_text())
     assert set(document) == {
-        "format", "allocation", "slices", "arms", "moves", "done", "winner", "adopted", "seconds", "elsewhere"
+        "format", "allocation", "slices", "arms", "decisions", "done", "winner", "adopted", "seconds", "spent_by_others"
     }  # fmt: skip
-    assert set(document["arms"][0]) == {"recipe", "weight", "origin", "course", "spent", "ended"}
-    assert set(document["moves"][0]) == {"arm", "won", "weights", "predicted", "alive", "until"}
+    assert set(document["arms"][0]) == {"recipe", "weight", "origin", "forecast", "spent", "ended"}
+    assert set(document["decisions"][0]) == {"arm", "won", "weights", "predicted", "alive", "until"}
 
 
 # --- what an arm is expected to end with
@@ -212,7 +212,7 @@ def point(flops, kid):
 
 
 def expected_end(course, seen, flops):
-    [end] = expected_ends([Outlook(course, seen, flops)])
+    [end] = predict_final([ArmHistory(course, seen, flops)])
     return end
 
 
@@ -223,28 +223,28 @@ def test_a_curve_without_a_forecast_is_continued():
 
 
 def test_a_curve_below_its_forecast_is_expected_to_end_below_it():
-    course = Course((1e6, 1e9), (0.0, -3.0))
+    course = ForecastCurve((1e6, 1e9), (0.0, -3.0))
     assert expected_end(course, [point(1e6, 0.5)], 1e9) < -3.0
     assert expected_end(course, [point(1e6, 2.0)], 1e9) > -3.0
 
 
 def test_a_deviation_counts_for_more_the_less_there_is_to_come():
-    course = Course((1e6, 1e9), (0.0, 0.0))
+    course = ForecastCurve((1e6, 1e9), (0.0, 0.0))
     ends = [expected_end(course, [point(1e6, 2.0)], flops) for flops in (1e6, 1e7, 1e8)]
     assert ends == sorted(ends, reverse=True)
     assert ends[0] == pytest.approx(math.log(2.0))
 
 
 def test_what_was_reached_stays_reached():
-    course = Course((1e6, 1e9), (-4.0, 0.0))
+    course = ForecastCurve((1e6, 1e9), (-4.0, 0.0))
     assert expected_end(course, [point(1e6, 0.01), point(2e6, 5.0)], 1e9) == pytest.approx(math.log(0.01))
 
 
 def test_an_arm_that_has_hardly_begun_profits_from_what_another_shows_of_the_task():
-    course = Course((1e6, 1e9), (1.0, -3.0))
-    easy = Outlook(course, [point(9e8, math.exp(-5.0))], 1e9)
-    begun = Outlook(course, [point(1e6, math.exp(1.0))], 1e9)
-    shown, hoped = expected_ends([easy, begun])
+    course = ForecastCurve((1e6, 1e9), (1.0, -3.0))
+    easy = ArmHistory(course, [point(9e8, math.exp(-5.0))], 1e9)
+    begun = ArmHistory(course, [point(1e6, math.exp(1.0))], 1e9)
+    shown, hoped = predict_final([easy, begun])
     assert shown < hoped < -3.5
-    worse = begun._replace(course=Course((1e6, 1e9), (3.0, -1.0)))
-    assert expected_ends([easy, worse])[1] > hoped + 1.5
+    worse = begun._replace(forecast=ForecastCurve((1e6, 1e9), (3.0, -1.0)))
+    assert predict_final([easy, worse])[1] > hoped + 1.5

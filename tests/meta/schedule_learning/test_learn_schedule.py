@@ -15,17 +15,23 @@ from mulligan.meta.schedule_learning.inner_problem import (
     LEAST,
     WORST,
     Pool,
-    Range,
-    by_pixels,
-    fresh,
+    StartRange,
+    gan_problem,
     log_kid,
     offsets,
-    pool,
-    practice,
-    steered,
+    pixel_features,
+    random_controller,
+    task_pool,
+    with_offsets,
 )
-from mulligan.meta.schedule_learning.learn_schedule import Plan, Region, learn_schedule, save_controller, trusted
-from mulligan.meta.schedule_learning.outer_gradients import Inner, differentiated, whole
+from mulligan.meta.schedule_learning.learn_schedule import (
+    ScheduleLearningConfig,
+    TrustRegion,
+    learn_schedule,
+    save_controller,
+    with_trust_region,
+)
+from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, differentiated, whole
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.schedules.learned import from_arrays
@@ -36,8 +42,8 @@ RECIPE = Recipe(
     hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3),
     batch=16,
 )
-SHORT = Range(images=(128.0, 128.0))  # 8 steps in 2 stretches
-START = fresh(2, jax.random.key(0))
+SHORT = StartRange(images=(128.0, 128.0))  # 8 steps in 2 stretches
+START = random_controller(2, jax.random.key(0))
 
 
 def bowl(target=(1.0, -2.0)):
@@ -47,22 +53,22 @@ def bowl(target=(1.0, -2.0)):
         key, noise = jax.random.split(state)
         return key, jnp.sum((parameters - jnp.array(target)) ** 2) + jax.random.normal(noise)
 
-    return Inner(lambda key: key, unroll, 2, 2)
+    return InnerProblem(lambda key: key, unroll, 2, 2)
 
 
 @pytest.fixture(scope="module")
 def game():
-    return practice(RECIPE, pool([builtin_task("digits")], by_pixels), by_pixels, START, SHORT)
+    return gan_problem(RECIPE, task_pool([builtin_task("digits")], pixel_features), pixel_features, START, SHORT)
 
 
 def finished(game, parameters, key):
     """A whole run, and its losses."""
-    return jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.stretches)
+    return jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.truncations)
 
 
 def test_outer_descent_finds_the_bottom(tmp_path):
     told = []
-    plan = Plan(150, rate=0.1, decay=0.0)
+    plan = ScheduleLearningConfig(150, rate=0.1, decay=0.0)
     found = learn_schedule({"bowl": whole(bowl(), 0.1, 4)}, 2, plan, tmp_path, told.append)
     np.testing.assert_allclose(found, [1.0, -2.0], atol=0.15)
     assert [event["update"] for event in told] == list(range(150))
@@ -71,12 +77,14 @@ def test_outer_descent_finds_the_bottom(tmp_path):
 
 def test_learning_begins_with_the_parameters_that_it_is_given(tmp_path):
     games, begin = {"bowl": whole(bowl(), 0.1, 2)}, jnp.array([3.0, 4.0])
-    found = learn_schedule(games, 2, Plan(1, rate=0.0, decay=0.0), tmp_path, lambda event: None, begin)
+    found = learn_schedule(
+        games, 2, ScheduleLearningConfig(1, rate=0.0, decay=0.0), tmp_path, lambda event: None, begin
+    )
     np.testing.assert_allclose(found, begin, rtol=1e-6)
 
 
 def test_an_interrupted_learning_goes_on(tmp_path):
-    plan = Plan(30, rate=0.1)
+    plan = ScheduleLearningConfig(30, rate=0.1)
     games = {"one": whole(bowl(), 0.1, 2), "other": whole(bowl((0.0, 0.0)), 0.1, 2)}
     straight = learn_schedule(games, 2, plan, tmp_path / "straight", lambda event: None)
 
@@ -93,9 +101,9 @@ def test_an_interrupted_learning_goes_on(tmp_path):
 
 
 def test_a_gradient_that_is_no_number_moves_nothing():
-    optimiser = outer.descent(Plan(10, decay=0.0))
+    optimiser = outer.descent(ScheduleLearningConfig(10, decay=0.0))
     nothing = jnp.zeros(2)
-    progress = outer.Progress(nothing, optimiser.init(nothing), nothing, jnp.zeros((), jnp.int32))
+    progress = outer.OuterProgress(nothing, optimiser.init(nothing), nothing, jnp.zeros((), jnp.int32))
     after = outer.moved(optimiser, progress, jnp.array([jnp.nan, 1.0]))
     np.testing.assert_array_equal(after.parameters, [0.0, 0.0])
     assert int(after.updates) == 1
@@ -146,14 +154,14 @@ def test_log_kid_is_bounded():
 
 def test_offsets_undo_steered():
     wanted = jax.tree.map(lambda leaf: leaf + 0.5, START)
-    back = steered(START, offsets(START, wanted))
+    back = with_offsets(START, offsets(START, wanted))
     for ours, theirs in zip(back[:5], wanted[:5], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_through_short_unrolls_of_a_gan_are_those_of_differences(game):
     """Through a few steps of both players, Adam, the moving average and the metric."""
-    estimator = differentiated(game, 1, game.stretches)
+    estimator = differentiated(game, 1, game.truncations)
     parameters = offsets(START, exponential({"gen_lr": 1.0}, units=2))
     memory = estimator.init(jax.random.key(0))
     key = jax.random.key(3)
@@ -167,13 +175,13 @@ def test_gradients_through_short_unrolls_of_a_gan_are_those_of_differences(game)
 
 
 def test_the_region_is_what_runs_saw(game):
-    region = outer.region([game], jnp.zeros(game.size), 6, jax.random.key(0))
+    region = outer.trust_region([game], jnp.zeros(game.size), 6, jax.random.key(0))
     width = np.asarray(region.high - region.low)
     assert (width > 0).all()
     place = FEATURES.index("progress")
     assert float(region.low[place]) < 0
     assert float(region.high[place]) > 0.8
-    guarded = trusted(START, region, {"gen_lr": 2.0})
+    guarded = with_trust_region(START, region, {"gen_lr": 2.0})
     assert float(guarded.fallback[0]) == -2.0
     run, _ = jax.jit(lambda key: finished(game, jnp.zeros(game.size), key))(jax.random.key(0))
     assert int(run.state.schedule.guarded) == 0  # practice is not guarded
@@ -186,12 +194,14 @@ def test_a_region_of_failures_alone_is_refused(game):
         return run._replace(state=run.state._replace(schedule=schedule)), loss
 
     with pytest.raises(MulliganError, match="every run failed"):
-        outer.region([game._replace(unroll=unroll)], jnp.zeros(game.size), 2, jax.random.key(0))
+        outer.trust_region([game._replace(unroll=unroll)], jnp.zeros(game.size), 2, jax.random.key(0))
 
 
 def test_what_is_saved_is_read_again(tmp_path):
-    region = Region(jnp.zeros(len(FEATURES)), jnp.ones(len(FEATURES)))
-    controller = trusted(steered(START, jnp.full(sum(leaf.size for leaf in START[:5]), 0.1)), region, {"gamma": 1.0})
+    region = TrustRegion(jnp.zeros(len(FEATURES)), jnp.ones(len(FEATURES)))
+    controller = with_trust_region(
+        with_offsets(START, jnp.full(sum(leaf.size for leaf in START[:5]), 0.1)), region, {"gamma": 1.0}
+    )
     save_controller(tmp_path, "x", controller, {"name": "x"})
     card = json.loads((tmp_path / "schedule-x.json").read_text())
     from safetensors.numpy import load_file
@@ -204,7 +214,7 @@ def test_what_is_saved_is_read_again(tmp_path):
 
 
 def test_few_images_are_repeated_and_labels_left_out():
-    found = pool([replace(builtin_task("digits"), name="a")] * 2, by_pixels)
+    found = task_pool([replace(builtin_task("digits"), name="a")] * 2, pixel_features)
     assert isinstance(found, Pool)
     assert found.images.shape == (2, 2048, 8, 8, 1)
     assert found.reals.shape == (2, 256, 64)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulligan.meta.schedule_learning.outer_gradients import Inner, differentiated, persistent, truncated, whole
+from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, differentiated, persistent, truncated, whole
 
 STRETCHES, STEPS = 4, 5
 START = np.array([1.0, 0.5])
@@ -29,7 +29,7 @@ def quadratic(m):
             state = state - jnp.exp(log_rates) * (jnp.asarray(m, jnp.float32) @ state)
         return state, jnp.sum(state**2)
 
-    return Inner(lambda key: jnp.asarray(START, jnp.float32), unroll, STRETCHES, 2)
+    return InnerProblem(lambda key: jnp.asarray(START, jnp.float32), unroll, STRETCHES, 2)
 
 
 def exact(m, forgets=False, log_rates=LOG_RATES):
@@ -51,7 +51,7 @@ def exact(m, forgets=False, log_rates=LOG_RATES):
 def sampled(estimator, runs=RUNS):
     """The gradient of whole runs, `[runs, 2]`: the estimates of a run, added up."""
     parameters = jnp.asarray(LOG_RATES, jnp.float32)
-    estimates = STRETCHES // estimator.stretches
+    estimates = STRETCHES // estimator.truncations
 
     @jax.jit
     def run(memory, key):
@@ -118,7 +118,7 @@ def test_the_runs_of_a_pair_share_their_key_and_mirror_their_noise():
     def unroll(parameters, key):
         return key, jnp.dot(parameters, jnp.array([1.0, -2.0])) + 100 * jax.random.normal(key)
 
-    inner = Inner(lambda key: key, unroll, 1, 2)
+    inner = InnerProblem(lambda key: key, unroll, 1, 2)
     estimator = whole(inner, 0.1, 500)
     estimate, _ = jax.jit(estimator.estimate)(jnp.zeros(2), estimator.init(jax.random.key(0)), jax.random.key(1))
     np.testing.assert_allclose(estimate.gradient, [1.0, -2.0], atol=0.4)

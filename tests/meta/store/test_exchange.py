@@ -18,7 +18,7 @@ from mulligan.meta.store.exchange import (
     read,
     read_file,
     records,
-    remembered,
+    shipped_and_own,
     write_file,
 )
 from mulligan.meta.store.experience import Experience
@@ -103,12 +103,12 @@ def test_there_must_be_something_to_read(tmp_path):
 def test_the_shipped_and_the_own_are_read_together(tmp_path, monkeypatch):
     monkeypatch.setattr(exchange, "SHIPPED", tmp_path)
     own = str(tmp_path / "own.db")
-    assert remembered(own) == Records({}, {})
+    assert shipped_and_own(own) == Records({}, {})
     write_file(tmp_path / "experience-2026-01-01.jsonl.gz", some([9]))
     write_file(tmp_path / "experience-2026-02-01.jsonl.gz", some([1, 2]))
-    assert remembered(own) == some([1, 2])
+    assert shipped_and_own(own) == some([1, 2])
     experience(own, some([2, 3]))
-    assert remembered(own) == some([1, 2, 3])
+    assert shipped_and_own(own) == some([1, 2, 3])
 
 
 def test_an_export_holds_text_that_others_can_read(tmp_path):
