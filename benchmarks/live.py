@@ -15,7 +15,7 @@ from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
-from mulligan.training.programs import outliving
+from mulligan.training.session import copy_tree
 
 LEAST = 0.01  # of the budget: less is not worth a look
 
@@ -65,7 +65,7 @@ class Live:
         self.spent += course.nimg * course.flops_per_image - had
         value = math.nan if point is None else log_kid(point.figures)
         if value < (math.inf if self.best is None else self.best.kid):
-            self.best = Best(value, course.assignment.recipe, outliving(course.gen))
+            self.best = Best(value, course.assignment.recipe, copy_tree(course.gen))
         if self.best is not None:
             self.trace.append((self.spent, self.best.kid))
         return point

@@ -29,8 +29,8 @@ from mulligan.training.device import Feed, cache_programs
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.forks import fork, fork_due
-from mulligan.training.programs import Programs, advance
 from mulligan.training.progress import Progress
+from mulligan.training.session import Session, advance
 from mulligan.training.strategist import FORKS, Strategist
 
 DATA = ROOT / "../shared/data"
@@ -75,7 +75,7 @@ def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.
     state, feed = start_state(game, recipe, read.shape, 0, seed), Feed(read.train, False, seed, 0)
     sampler = Sampler.make(recipe.architecture, 0)
     engine = compile_engine(game, state, feed.shapes())
-    programs = Programs(feed, engine, Evaluator.make(read, sampler, "validation"), recipe.batch)
+    programs = Session(feed, engine, Evaluator.make(read, sampler, "validation"), recipe.batch)
     progress, strategist, played = Progress(horizon_nimg=chosen.images), Strategist(recipe.strategy), []
     while steps_left(progress, budget, recipe.batch) > 0:
         plan = fork_due(strategist, progress, budget)

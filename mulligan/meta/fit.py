@@ -40,13 +40,13 @@ from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.assignment import Assignment, Listener
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
+from mulligan.training.run_spec import Listener, RunSpec
 from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
@@ -273,14 +273,14 @@ def _hand_back(loop: Loop, generator: Generator) -> None:
         keras.hand_back(network)
 
 
-def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> Assignment:
+def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> RunSpec:
     """What the run in this folder, after a race if there was one, has to do."""
     recipe, seed = Recipe.from_json(folder.document("recipe")), folder.document("run")["seed"]
     elsewhere = race.spent_by_others(folder)
     budget = _budget(folder)
-    tell = race.with_total_cost(listener, budget, elsewhere)
+    emit = race.with_total_cost(listener, budget, elsewhere)
     players = read_players(folder, recipe, task)
-    return Assignment(folder, task, recipe, seed, budget.without(elsewhere), tell, started, elsewhere, players)
+    return RunSpec(folder, task, recipe, seed, budget.without(elsewhere), emit, started, elsewhere, players)
 
 
 def _budget(folder: RunFolder) -> Budget:

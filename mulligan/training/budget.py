@@ -10,22 +10,22 @@ import jax
 from mulligan.training.progress import Progress
 
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
-PAUSE_LOOKS = 4  # times as many evaluations as usual, at most, in a run that pauses
-LOOKS = 60  # evaluations a run, about
-FEWEST_LOOKS = 5  # even where they cost more than their share
-FEWEST_CHUNKS = 50
+PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
+EVALUATIONS = 60  # evaluations a run, about
+MIN_EVALUATIONS = 5  # even where they cost more than their share
+MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
     "cpu": 4e10,
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-FINAL_LOOKS = 16  # evaluations that the final score takes as long as
-MOST_FINAL = 0.2  # share of a time budget kept for it, at most
+FINAL_EVALUATIONS = 16  # evaluations that the final score takes as long as
+MAX_FINAL = 0.2  # share of a time budget kept for it, at most
 CHOICE_SHARE, MOST_CHOICE = 0.03, 0.1  # of a time budget, for comparing averages: commonly, and at most
-MOST_COMPARED = 50  # evaluations that comparing all of them takes
+MAX_COMPARED = 50  # evaluations that comparing all of them takes
 CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
-FEWEST_COMPARED = 12  # evaluations for that, even where they cost more, but for the limit in time
+MIN_COMPARED = 12  # evaluations for that, even where they cost more, but for the limit in time
 
 
 class Cost(NamedTuple):
@@ -36,7 +36,7 @@ class Cost(NamedTuple):
     flops: float = 0.0
 
 
-NOTHING = Cost()
+NO_COST = Cost()
 
 
 class Budget(NamedTuple):
@@ -75,40 +75,40 @@ def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops:
     progress.interval_nimg = int(look_flops / EVALUATION_SHARE / step_flops * step_nimg)
     progress.horizon_nimg = float(budget.images or 0)
     if budget.images is not None:
-        progress.chunk_steps = min(progress.chunk_steps, max(1, budget.images // FEWEST_CHUNKS // step_nimg))
+        progress.chunk_steps = min(progress.chunk_steps, max(1, budget.images // MIN_CHUNKS // step_nimg))
 
 
 def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
     """Sets them from the speed seen so far, when time is the limit anyway."""
     speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
     progress.chunk_steps = max(1, int(speed * CHUNK_SECONDS / step_nimg))
-    progress.interval_nimg = int(speed * progress.look_seconds / EVALUATION_SHARE)
+    progress.interval_nimg = int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
     progress.horizon_nimg = progress.spent_nimg + left * speed
 
 
-def next_look(progress: Progress) -> int:
+def next_evaluation_nimg(progress: Progress) -> int:
     """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
     spent = progress.spent_nimg
-    affordable = min(progress.interval_nimg, int(progress.horizon_nimg / FEWEST_LOOKS))
-    return spent + max(affordable, min(int(progress.horizon_nimg / LOOKS), spent), 1)
+    affordable = min(progress.interval_nimg, int(progress.horizon_nimg / MIN_EVALUATIONS))
+    return spent + max(affordable, min(int(progress.horizon_nimg / EVALUATIONS), spent), 1)
 
 
-def pause_looks(progress: Progress) -> bool:
+def evaluates_before_pause(progress: Progress) -> bool:
     """Whether a run that pauses is evaluated first, so that it can be compared with others: a few times more often."""
-    return progress.spent_nimg - progress.looked >= max(progress.interval_nimg / PAUSE_LOOKS, 1)
+    return progress.spent_nimg - progress.last_evaluation >= max(progress.interval_nimg / PAUSE_EVALUATIONS, 1)
 
 
 def reserve(progress: Progress, budget: Budget) -> float:
     """Seconds of a time budget that are kept for comparing averages and for the final score."""
     seconds = budget.seconds or 0
-    fewest, most = FEWEST_COMPARED * progress.look_seconds, MOST_COMPARED * progress.look_seconds
+    fewest, most = MIN_COMPARED * progress.last_evaluation_seconds, MAX_COMPARED * progress.last_evaluation_seconds
     comparing = min(max(CHOICE_SHARE * seconds, fewest), most, MOST_CHOICE * seconds)
     return comparing + _final_seconds(progress, seconds)
 
 
 def _final_seconds(progress: Progress, seconds: float) -> float:
-    return min(FINAL_LOOKS * progress.look_seconds, MOST_FINAL * seconds)
+    return min(FINAL_EVALUATIONS * progress.last_evaluation_seconds, MAX_FINAL * seconds)
 
 
 def choice_allowance(progress: Progress, budget: Budget) -> Allowance:
@@ -119,7 +119,7 @@ def choice_allowance(progress: Progress, budget: Budget) -> Allowance:
     if budget.seconds is not None:
         return Allowance(seconds=budget.seconds - _final_seconds(progress, budget.seconds) - progress.seconds)
     affordable = CHOICE_OPERATIONS / EVALUATION_SHARE * progress.spent_nimg / max(progress.interval_nimg, 1)
-    return Allowance(evaluations=max(FEWEST_COMPARED, int(affordable)))
+    return Allowance(evaluations=max(MIN_COMPARED, int(affordable)))
 
 
 def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:

@@ -62,7 +62,9 @@ def choose(loop: Loop, allowance: Allowance) -> Choice:
     evaluator = loop.evaluator
     if evaluator.split != "validation" or len(evaluator.reference.features) < 2 * FEWEST:
         return _uncompared(loop, TOO_FEW)
-    comparison = Comparison(evaluator, allowance, loop.tell, loop.progress.look_seconds / len(loop.judged()))
+    comparison = Comparison(
+        evaluator, allowance, loop.emit, loop.progress.last_evaluation_seconds / len(loop.averages_to_evaluate())
+    )
     if not comparison.allows(2):
         return _uncompared(loop, NO_TIME)
     singles = _finite(_singles(loop))
@@ -202,9 +204,9 @@ def _mixture(comparison: Comparison) -> str | None:
 def _distilled(loop: Loop, comparison: Comparison, single: str) -> str:
     """The mixture as one network, where that is better than the best single generator; else that one."""
     mixture = comparison.candidates["mixture"]
-    labels = loop.task.train.labels if loop.assignment.classes else None
-    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.assignment.classes) / len(labels)
-    key = jax.random.key(loop.assignment.seed)
+    labels = loop.task.train.labels if loop.spec.classes else None
+    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.spec.classes) / len(labels)
+    key = jax.random.key(loop.spec.seed)
     distilled = distil(mixture.gen, loop.recipe.architecture.latent, often, key)
     candidate = Candidate("distilled", distilled.gen, mixture.nimg)
     comparison.judge(candidate, loss=distilled.after, loss_before=distilled.before)
@@ -218,7 +220,7 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
     others = [other for other in dict.fromkeys((plain, "last")) if other in candidates and other != name]
     gains = {other: comparison.difference(name, other)._asdict() for other in others}
     told = {"gains": gains, "skipped": comparison.skipped, "reason": reason, "spent": round(comparison.seconds(), 3)}
-    loop.tell("choice", average=name, at_nimg=nimg, **told)
+    loop.emit("choice", average=name, at_nimg=nimg, **told)
     return Choice(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
 
 
@@ -231,5 +233,5 @@ def _best(loop: Loop) -> Choice:
 
 def _uncompared(loop: Loop, reason: str) -> Choice:
     best = _best(loop)
-    loop.tell("choice", average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0)
+    loop.emit("choice", average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0)
     return best

@@ -36,14 +36,14 @@ class Candidate(NamedTuple):
 class Comparison:
     """Candidates of one run by name, and their KID on the first half; what the allowance excludes is in `skipped`."""
 
-    def __init__(self, evaluator: Evaluator, allowance: Allowance, tell: Callable[..., None], pace: float):
-        """`tell` is given an `average` event a candidate; `pace` is what an evaluation takes, in seconds."""
+    def __init__(self, evaluator: Evaluator, allowance: Allowance, emit: Callable[..., None], pace: float):
+        """`emit` is given an `average` event a candidate; `pace` is what an evaluation takes, in seconds."""
         self.choosing, self.confirming = halves(evaluator)
         self.candidates: dict[str, Candidate] = {}
         self.kids: dict[str, float] = {}
         self.features: dict[str, Features] = {}
         self.skipped: list[str] = []
-        self._allowance, self._tell, self._pace = allowance, tell, pace
+        self._allowance, self._emit, self._pace = allowance, emit, pace
         self._began = time.monotonic()
         self._evaluations = 0
         self._confirmed: dict[str, Features] = {}
@@ -76,7 +76,7 @@ class Comparison:
         self.candidates[candidate.name], self.features[candidate.name] = candidate, features
         self.kids[candidate.name] = scores["kid"]
         told = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
-        self._tell("average", average=candidate.name, at_nimg=candidate.nimg, **told)
+        self._emit("average", average=candidate.name, at_nimg=candidate.nimg, **told)
         return scores["kid"]
 
     def kid(self, gen: Pytree) -> float:

@@ -41,12 +41,12 @@ class Distilled(NamedTuple):
     after: float
 
 
-class _Lesson(NamedTuple):
+class _Problem(NamedTuple):
     """What is to be learned: a mixture, the direction along which latents are dealt out, how often labels occur."""
 
     mixture: Mixture
     u: Float[Array, " d"]
-    often: Float[Array, " c"] | None
+    label_frequencies: Float[Array, " c"] | None
 
 
 class _Student(NamedTuple):
@@ -55,45 +55,47 @@ class _Student(NamedTuple):
     key: Key
 
 
-def distil(mixture: Mixture, latent: int, often: Float[Array, " c"] | None, key: Key) -> Distilled:
+def distil(mixture: Mixture, latent: int, label_frequencies: Float[Array, " c"] | None, key: Key) -> Distilled:
     """Trains a copy of the heaviest member to draw what the whole mixture draws.
 
     Args:
       mixture: of members of one architecture.
       latent: dimension of the latent space.
-      often: how often each label occurs, for conditional members; None for others.
+      label_frequencies: how often each label occurs, for conditional members; None for others.
       key: of the latents and labels.
     """
     heaviest = mixture.members[int(mixture.weights.argmax())]
     keys = jax.random.split(key, 3)
-    u = least_heeded(heaviest, *_drawn(keys[0], PROBES, latent, often))
-    lesson = _Lesson(mixture, u, often)
-    student = _trained(lesson, heaviest, keys[1])
-    held_out, loss = _drawn(keys[2], HELD_OUT, latent, often), jax.jit(_loss)
-    return Distilled(student, float(loss(heaviest, lesson, *held_out)), float(loss(student, lesson, *held_out)))
+    u = least_sensitive_direction(heaviest, *_drawn(keys[0], PROBES, latent, label_frequencies))
+    problem = _Problem(mixture, u, label_frequencies)
+    student = _trained(problem, heaviest, keys[1])
+    held_out, loss = _drawn(keys[2], HELD_OUT, latent, label_frequencies), jax.jit(_loss)
+    return Distilled(student, float(loss(heaviest, problem, *held_out)), float(loss(student, problem, *held_out)))
 
 
-def least_heeded(gen: Pytree, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None) -> Float[Array, " d"]:
+def least_sensitive_direction(
+    gen: Pytree, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None
+) -> Float[Array, " d"]:
     """The direction, of length 1, along which the images change least: the last eigenvector of the mean `J' J`."""
 
-    def heed(direction: Float[Array, " d"]) -> Float[Array, " d"]:
+    def sensitivity(direction: Float[Array, " d"]) -> Float[Array, " d"]:
         """The mean `J' J` times a direction."""
         draw = partial(gen, labels=labels)
         _, change = jax.jvp(draw, (latents,), (jnp.broadcast_to(direction, latents.shape),))
         return jax.vjp(draw, latents)[1](change)[0].mean(0)
 
-    square = jax.jit(lambda: jax.lax.map(heed, jnp.eye(latents.shape[1])))()
+    square = jax.jit(lambda: jax.lax.map(sensitivity, jnp.eye(latents.shape[1])))()
     return jnp.linalg.eigh((square + square.T) / 2)[1][:, 0]
 
 
-class Dealt(NamedTuple):
+class MemberLatents(NamedTuple):
     """The member that draws each latent, and the latents as it sees them."""
 
     member: Int[Array, " n"]
     latents: Float[Array, "n d"]
 
 
-def deal(latents: Float[Array, "n d"], weights: Float[Array, " k"], u: Float[Array, " d"]) -> Dealt:
+def assign_members(latents: Float[Array, "n d"], weights: Float[Array, " k"], u: Float[Array, " d"]) -> MemberLatents:
     """Deals normal latents out to members by where they lie along `u`; what each member sees is normal again."""
     along = latents @ u
     rank = ndtr(along)
@@ -102,34 +104,36 @@ def deal(latents: Float[Array, "n d"], weights: Float[Array, " k"], u: Float[Arr
     starts = jnp.concatenate([jnp.zeros(1), ends[:-1]])
     inside = (rank - starts[member]) / (ends - starts)[member]
     stretched = ndtri(jnp.clip(inside, EDGE, 1 - EDGE))
-    return Dealt(member, latents + (stretched - along)[:, None] * u)
+    return MemberLatents(member, latents + (stretched - along)[:, None] * u)
 
 
 def _loss(
-    gen: Pytree, lesson: _Lesson, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None
+    gen: Pytree, problem: _Problem, latents: Float[Array, "n d"], labels: Int[Array, " n"] | None
 ) -> Float[Array, ""]:
     """Mean squared difference of the pixels."""
-    mixture = lesson.mixture
-    dealt = deal(latents, mixture.weights, lesson.u)
+    mixture = problem.mixture
+    dealt = assign_members(latents, mixture.weights, problem.u)
     drawn = jnp.stack([member(dealt.latents, labels) for member in mixture.members])
     targets = drawn[dealt.member, jnp.arange(len(latents))]
     return jnp.mean((gen(latents, labels) - targets) ** 2)
 
 
-def _drawn(key: Key, n: int, latent: int, often: Float[Array, " c"] | None) -> tuple[Array, Array | None]:
+def _drawn(key: Key, n: int, latent: int, label_frequencies: Float[Array, " c"] | None) -> tuple[Array, Array | None]:
     """Latents, and labels as often as they occur."""
     latent_key, label_key = jax.random.split(key)
     latents = jax.random.normal(latent_key, (n, latent))
-    return latents, None if often is None else jax.random.categorical(label_key, jnp.log(often), shape=(n,))
+    return latents, None if label_frequencies is None else jax.random.categorical(
+        label_key, jnp.log(label_frequencies), shape=(n,)
+    )
 
 
-def _trained(lesson: _Lesson, start: Pytree, key: Key) -> Pytree:
+def _trained(problem: _Problem, start: Pytree, key: Key) -> Pytree:
     """The student after as many steps of Adam as there are operations for, in one compiled program."""
     optimiser = optax.scale_by_adam()
 
     def step(index: Array, student: _Student, steps: Array) -> _Student:
         key, own = jax.random.split(student.key)
-        gradient = jax.grad(_loss)(student.gen, lesson, *_drawn(own, BATCH, len(lesson.u), lesson.often))
+        gradient = jax.grad(_loss)(student.gen, problem, *_drawn(own, BATCH, len(problem.u), problem.label_frequencies))
         updates, opt = optimiser.update(gradient, student.opt)
         rate = RATE * (1 + jnp.cos(jnp.pi * index / steps)) / 2
         return _Student(jax.tree.map(lambda leaf, update: leaf - rate * update, student.gen, updates), opt, key)

@@ -46,7 +46,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     _draw(loop.folder.path / "final", loop.sampler, gen)
     write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
-    loop.tell("final", **chosen, **scores, cost=cost(loop))
+    loop.emit("final", **chosen, **scores, cost=cost(loop))
     result = {**chosen, **scores, "cost": cost(loop)}
     classes = loop.task.classes
     generator = Generator(loop.recipe, loop.task.shape, classes, gen, loop.folder.path, result)
@@ -56,7 +56,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
 
 def cost(loop: Loop) -> dict[str, float]:
     """What the run took, and all that was tried before it."""
-    progress, elsewhere = loop.progress, loop.assignment.elsewhere
+    progress, elsewhere = loop.progress, loop.spec.spent_by_others
     return {
         "seconds": round(loop.seconds() + elsewhere.seconds, 3),
         "training_seconds": round(progress.training_seconds, 3),

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from mulligan.game.state import GanState, Strategy
 from mulligan.training.budget import Budget, steps_left
-from mulligan.training.programs import Programs, advance, outliving
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
+from mulligan.training.session import Session, advance, copy_tree
 from mulligan.training.strategist import (
     FEWEST_STEPS,
     FORK_PARTS,
@@ -26,12 +26,12 @@ from mulligan.training.strategist import (
 class Forked(NamedTuple):
     """Where a fork led: the state to go on from, the strategy that led there, and the loss of each by rung.
 
-    Where all strategies failed, the state is that from which they began, and there is neither strategy nor look.
+    Where all strategies failed, the state is that from which they began, and there is neither strategy nor evaluation.
     """
 
     state: GanState
     strategy: str | None
-    look: Best | None
+    evaluation: Evaluation | None
     losses: list[dict[str, float]]
 
 
@@ -39,7 +39,7 @@ class Continuation(NamedTuple):
     """Where a strategy has come to in a fork, and how good its generator is there; None where it failed."""
 
     state: GanState
-    look: Best | None
+    evaluation: Evaluation | None
 
 
 def fork_due(strategist: Strategist, progress: Progress, budget: Budget) -> Fork | None:
@@ -50,7 +50,7 @@ def fork_due(strategist: Strategist, progress: Progress, budget: Budget) -> Fork
 
 
 def fork(
-    programs: Programs, strategist: Strategist, plan: Fork, origin: GanState, progress: Progress, budget: Budget
+    programs: Session, strategist: Strategist, plan: Fork, origin: GanState, progress: Progress, budget: Budget
 ) -> Forked | None:
     """Strategies train on from `origin`, rung by rung; those left behind give up, and the leader's end is adopted.
 
@@ -71,8 +71,8 @@ def fork(
         for name in names:
             progress.nimg = nimg
             reached[name] = _continued(programs, reached[name].state, steps, progress)
-        losses.append(strategist.compare({name: reached[name].look for name in names}))
-        names = strategist.abreast([name for name in names if reached[name].look])
+        losses.append(strategist.compare({name: reached[name].evaluation for name in names}))
+        names = strategist.survivors([name for name in names if reached[name].evaluation])
         nimg += steps * programs.step_nimg
         if len(names) < 2:
             break
@@ -80,21 +80,21 @@ def fork(
     progress.nimg = nimg if leader else int(origin.nimg)
     progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
     end = reached[leader] if leader else start
-    return Forked(end.state, leader, end.look, losses)
+    return Forked(end.state, leader, end.evaluation, losses)
 
 
 def _under(state: GanState, name: str) -> GanState:
     """A copy of the state in which the strategy is in force, on top of what was."""
-    state = outliving(state)
+    state = copy_tree(state)
     return state._replace(strategy=jax.tree.map(jnp.multiply, state.strategy, factors(name)))
 
 
-def judge(strategist: Strategist, look: Best, progress: Progress) -> float | None:
+def judge(strategist: Strategist, evaluation: Evaluation, progress: Progress) -> float | None:
     """Judges the strategy that was played since the last evaluation by this one; its loss, or None where none was."""
     loss = None
     if progress.strategy and progress.before:
-        loss = strategist.judge(progress.strategy, progress.before, look)
-    progress.before = look
+        loss = strategist.judge(progress.strategy, progress.before, evaluation)
+    progress.before = evaluation
     return loss
 
 
@@ -103,7 +103,7 @@ def factors(name: str) -> Strategy:
     return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))
 
 
-def _continued(programs: Programs, state: GanState, steps: int, progress: Progress) -> Continuation:
+def _continued(programs: Session, state: GanState, steps: int, progress: Progress) -> Continuation:
     """Trains on for so many steps; the state's buffers are given away.
 
     Judged is the mean of the generators on the way. The last iterate is noisy, the more so the higher the rates: it
@@ -115,11 +115,11 @@ def _continued(programs: Programs, state: GanState, steps: int, progress: Progre
         state, info, _ = advance(programs, state, min(part, steps - done), progress)
         done = min(done + part, steps)
         finite = bool(info.finite)
-        gens += [outliving(state.gen)] if done > SETTLED * steps else []
+        gens += [copy_tree(state.gen)] if done > SETTLED * steps else []
     if not finite:
         return Continuation(state, None)
     began = time.monotonic()
     scores = programs.evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens))
     progress.evaluation_seconds += time.monotonic() - began
     figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-    return Continuation(state, Best(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence))
+    return Continuation(state, Evaluation(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mulligan.game.state import Strategy
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
 
 ATTEMPTS = 4  # in vain, before the run stops
 PATIENCE = 3  # evaluations in a row that look bad, before the guard acts
@@ -25,7 +25,7 @@ class Health(NamedTuple):
     accuracy: float
 
 
-def ailing(health: Health, best: Best | None) -> str | None:
+def diagnose(health: Health, best: Evaluation | None) -> str | None:
     """What looks wrong at an evaluation; the guard acts when it has looked wrong `PATIENCE` times in a row."""
     if health.diversity < COLLAPSED:
         return f"the samples have lost their diversity ({health.diversity:.2f} of that of real images)"
@@ -36,23 +36,23 @@ def ailing(health: Health, best: Best | None) -> str | None:
     return runaway(health.kid, best)
 
 
-def runaway(kid: float, best: Best | None) -> str | None:
+def runaway(kid: float, best: Evaluation | None) -> str | None:
     """Whether the metric is far beyond what was reached."""
     if best is not None and kid > RUNAWAY * max(best.kid_high, 0.01):
         return f"the metric runs away: KID {kid:.3g} after a best of {best.kid:.3g}"
     return None
 
 
-def worse(look: Best, before: Best | None) -> str | None:
+def worse(evaluation: Evaluation, before: Evaluation | None) -> str | None:
     """Whether a fork's leader is worse, beyond both intervals, than the leader of the fork before it was."""
-    if before is not None and look.kid_low > before.kid_high:
-        return f"the run has become worse: KID {look.kid:.3g} after {before.kid:.3g} at the last fork"
+    if before is not None and evaluation.kid_low > before.kid_high:
+        return f"the run has become worse: KID {evaluation.kid:.3g} after {before.kid:.3g} at the last fork"
     return None
 
 
-def judged(progress: Progress, health: Health) -> str | None:
+def reason_to_roll_back(progress: Progress, health: Health) -> str | None:
     """Counts bad evaluations in a row in `progress`; a reason to go back, once there are too many."""
-    reason = ailing(health, progress.best)
+    reason = diagnose(health, progress.best)
     progress.failures = progress.failures + 1 if reason else 0
     return reason if progress.failures >= PATIENCE else None
 

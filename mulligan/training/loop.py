@@ -1,4 +1,4 @@
-"""One run: the only loop with I/O. Trains in compiled chunks, looks now and then, saves, and can be killed anywhere."""
+"""One run: the only loop with I/O. Trains in compiled chunks, evaluates now and then, saves; can be killed anywhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.training import checkpoint, guard
-from mulligan.training.assignment import Assignment
 from mulligan.training.budget import (
-    next_look,
-    pause_looks,
+    evaluates_before_pause,
+    next_evaluation_nimg,
     plan_by_clock,
     plan_by_cost,
     steps_left,
@@ -28,8 +27,9 @@ from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_ga
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.forks import factors, fork, fork_due, judge
 from mulligan.training.interrupt import Interrupt
-from mulligan.training.programs import Programs, advance, outliving
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
+from mulligan.training.run_spec import RunSpec
+from mulligan.training.session import Session, advance, copy_tree
 from mulligan.training.snapshots import Snapshots
 from mulligan.training.stop import converged, copied, improved, memorised
 from mulligan.training.stopwatch import Stopwatch
@@ -49,21 +49,21 @@ class Loop:
     best.
     """
 
-    def __init__(self, assignment: Assignment):
-        self.assignment = assignment
-        self.folder, self.task, self.recipe = assignment.folder, assignment.task, assignment.recipe
-        self.budget = assignment.budget
-        self.sampler = Sampler.make(self.recipe.architecture, assignment.classes)
+    def __init__(self, spec: RunSpec):
+        self.spec = spec
+        self.folder, self.task, self.recipe = spec.folder, spec.task, spec.recipe
+        self.budget = spec.budget
+        self.sampler = Sampler.make(self.recipe.architecture, spec.classes)
         self.progress = Progress()
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
         self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
         self.state = self._untrained()
-        self.best_gen = outliving(next(iter(self.judged().values())))
+        self.best_gen = copy_tree(next(iter(self.averages_to_evaluate().values())))
         self._interrupt = Interrupt()
-        self._compiled: Programs | None = None
-        self._clock = Stopwatch(assignment.started)
-        self._begin_or_go_on()
+        self._compiled: Session | None = None
+        self._clock = Stopwatch(spec.started)
+        self._start_or_resume()
 
     def train(self, enough: Callable[[Progress], bool] = lambda progress: False) -> None:
         """Trains until the budget is used up, nothing more is gained, the guard gives up, or it is `enough` for now.
@@ -77,14 +77,14 @@ class Loop:
         if self.progress.finished or enough(self.progress):
             return
         self._clock.go()
-        feed = Feed(self.task.train, self.assignment.classes > 0, self.assignment.seed, self.progress.fed)
+        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.buffers_drawn)
         programs = self._compiled = self._compiled._replace(feed=feed) if self._compiled else self._compile(feed)
         with self._interrupt:
             while not self.progress.finished:
                 self._round(programs)
                 if self._interrupt.came and not self.progress.finished:
                     self._save()
-                    self.tell("stop", reason="interrupted", code="interrupted")
+                    self.emit("stop", reason="interrupted", code="interrupted")
                     raise Interrupted(self.folder.path)
                 if enough(self.progress) and not self.progress.finished:
                     self._pause()
@@ -92,33 +92,33 @@ class Loop:
                     return
 
     def _pause(self) -> None:
-        """Saves, and looks first where the last look was long enough ago."""
-        if pause_looks(self.progress):
-            self._look()
+        """Saves, and evaluates first where the last evaluation was long enough ago."""
+        if evaluates_before_pause(self.progress):
+            self._evaluate_and_checkpoint()
         else:
             self._save()
 
-    def tell(self, kind: str, **entries: Any) -> None:
+    def emit(self, kind: str, **entries: Any) -> None:
         """Writes an event, and passes it on."""
         event = {"kind": kind, "nimg": self.progress.nimg, "seconds": round(self.seconds(), 3), **entries}
         self.folder.append(event)
-        self.assignment.tell(event)
+        self.spec.emit(event)
 
     # --- before the first round
 
     def _game(self, horizon_nimg: float) -> Game:
-        return make_game(self.recipe, self.task.shape, self.assignment.classes, horizon_nimg)
+        return make_game(self.recipe, self.task.shape, self.spec.classes, horizon_nimg)
 
     def _untrained(self) -> GanState:
-        run = self.assignment
+        run = self.spec
         return start_state(self.game, self.recipe, self.task.shape, run.classes, run.seed, run.players)
 
-    def _begin_or_go_on(self) -> None:
+    def _start_or_resume(self) -> None:
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         if saved is None:
             self.folder.truncate_events(0)
             self.snapshots.forget_after(0)
-            self._draw()
+            self._write_samples()
             return
         self.progress = Progress.from_json(saved.progress)
         self._clock.before = self.progress.seconds
@@ -128,9 +128,9 @@ class Loop:
         self.folder.truncate_events(self.progress.events_length)
         self.snapshots.forget_after(self.progress.nimg)
         if not self.progress.finished:
-            self.tell("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
+            self.emit("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
 
-    def _compile(self, feed: Feed) -> Programs:
+    def _compile(self, feed: Feed) -> Session:
         """The training program and the evaluator, made side by side; then the first checkpoint."""
         with ThreadPoolExecutor(1) as pool:
             compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
@@ -138,13 +138,13 @@ class Loop:
             engine = compiling.result()
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
-            self.progress.flops_per_image = step_flops / self.assignment.step_nimg
+            self.progress.flops_per_image = step_flops / self.spec.step_nimg
             look_flops = self.evaluator.flops(self.progress.flops_per_image / 10)
-            plan_by_cost(self.progress, self.budget, self.assignment.step_nimg, step_flops, look_flops)
+            plan_by_cost(self.progress, self.budget, self.spec.step_nimg, step_flops, look_flops)
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
-            self.progress.next_evaluation = self.assignment.step_nimg * self.progress.chunk_steps
-            self.tell(
+            self.progress.next_evaluation = self.spec.step_nimg * self.progress.chunk_steps
+            self.emit(
                 "start",
                 run=str(self.folder.path),
                 recipe_hash=self.recipe.hash(),
@@ -154,106 +154,108 @@ class Loop:
                 compile_seconds=round(engine.compile_seconds, 3),
             )
             for note in notes(self.recipe.architecture, self.task.shape):
-                self.tell("note", text=note)
+                self.emit("note", text=note)
             self._save()
-        return Programs(feed, engine, self.evaluator, self.assignment.step_nimg)
+        return Session(feed, engine, self.evaluator, self.spec.step_nimg)
 
     # --- one round
 
-    def _round(self, programs: Programs) -> None:
+    def _round(self, programs: Session) -> None:
         """A fork where it is time, or a chunk and then whatever is due."""
         plan = fork_due(self.strategist, self.progress, self.budget)
         if plan:
             self._fork(programs, plan)
             return
-        steps = min(self.progress.chunk_steps, self._steps_until_look(), self._steps_left())
+        steps = min(self.progress.chunk_steps, self._steps_until_evaluation(), self._steps_left())
         if steps > 0 and not self._train_on(programs, steps):
-            self._go_back(guard.NOT_FINITE)
+            self._roll_back(guard.NOT_FINITE)
         elif self._steps_left() <= 0:
-            if self.progress.looked < self.progress.spent_nimg:
-                self._look()
+            if self.progress.last_evaluation < self.progress.spent_nimg:
+                self._evaluate_and_checkpoint()
             self._finish("the budget is used up", "budget")
         elif self.progress.spent_nimg >= self.progress.next_evaluation:
-            self._look()
+            self._evaluate_and_checkpoint()
 
-    def _steps_until_look(self) -> int:
-        return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.assignment.step_nimg)
+    def _steps_until_evaluation(self) -> int:
+        return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.spec.step_nimg)
 
     def _steps_left(self) -> int:
         self.progress.seconds = self.seconds()
-        return steps_left(self.progress, self.budget, self.assignment.step_nimg)
+        return steps_left(self.progress, self.budget, self.spec.step_nimg)
 
-    def _train_on(self, programs: Programs, steps: int) -> bool:
+    def _train_on(self, programs: Session, steps: int) -> bool:
         """Trains `steps` steps, and says how it went; false when a number is no longer finite."""
         self.state, info, spent = advance(programs, self.state, steps, self.progress)
         self.progress.accuracy = min(self.progress.accuracy, float(info.means.accuracy))
-        self._tell_chunk(info, steps * self.assignment.step_nimg / spent)
+        self._emit_chunk(info, steps * self.spec.step_nimg / spent)
         if self.budget.images is None:
             self._plan()
         if info.finite and self.snapshots.due(self.progress.nimg, self.progress.horizon_nimg):
             self._snap()
         return bool(info.finite)
 
-    def _tell_chunk(self, info: ChunkInfo, speed: float) -> None:
+    def _emit_chunk(self, info: ChunkInfo, speed: float) -> None:
         means = {name: float(value) for name, value in info.means._asdict().items() if name not in UNTOLD}
         values = scheduled(self.game, self.state)
         hyperparameters = {name: float(value) for name, value in values._asdict().items()}
-        self.tell("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
+        self.emit("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
 
     def _plan(self) -> None:
         """Turns a time budget into images, now that the speed is known."""
         self.progress.seconds = self.seconds()
-        plan_by_clock(self.progress, self.budget, self.assignment.step_nimg)
+        plan_by_clock(self.progress, self.budget, self.spec.step_nimg)
         if not self.progress.planned:
             self.game = self._game(self.progress.horizon_nimg)
             self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
             self.progress.planned = True
 
-    def _look(self) -> None:
+    def _evaluate_and_checkpoint(self) -> None:
         """Evaluates and judges; then saves, or goes back."""
-        progress, gens = self.progress, self.judged()
-        look = self._evaluate(gens)
-        health = guard.Health(look.kid, look.diversity, progress.accuracy)
-        reason = guard.judged(progress, health)
+        progress, gens = self.progress, self.averages_to_evaluate()
+        evaluation = self._evaluate(gens)
+        health = guard.Health(evaluation.kid, evaluation.diversity, progress.accuracy)
+        reason = guard.reason_to_roll_back(progress, health)
         progress.accuracy = 1.0
-        progress.looked = progress.spent_nimg
-        self._draw()
+        progress.last_evaluation = progress.spent_nimg
+        self._write_samples()
         if reason:
-            self._go_back(reason)
+            self._roll_back(reason)
             return
-        if (not copied(progress, look.ratio) or progress.best is None) and improved(progress, look):
-            self.best_gen = outliving(gens[look.average])
+        if (not copied(progress, evaluation.ratio) or progress.best is None) and improved(progress, evaluation):
+            self.best_gen = copy_tree(gens[evaluation.average])
         if self.strategist.mode == "switch":
-            self._switch(look)
-        progress.next_evaluation = next_look(progress)
+            self._switch(evaluation)
+        progress.next_evaluation = next_evaluation_nimg(progress)
         self._save()
         for why, code in ((converged(progress), "converged"), (memorised(progress), "memorised")):
             if why:
                 self._finish(why, code)
 
-    def _evaluate(self, gens: dict[str, Pytree]) -> Best:
+    def _evaluate(self, gens: dict[str, Pytree]) -> Evaluation:
         """Scores every average of this moment; the best of them."""
         began = time.monotonic()
-        looks: list[Best] = []
+        evaluations: list[Evaluation] = []
         for name, gen in gens.items():
             scores = self.evaluator(gen)
             figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
             ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
-            look = Best(**figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio)
-            best = self.progress.best is None or look.kid < self.progress.best.kid
-            self.tell("evaluation", average=name, **scores, best=best)
-            looks.append(look)
+            evaluation = Evaluation(
+                **figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio
+            )
+            best = self.progress.best is None or evaluation.kid < self.progress.best.kid
+            self.emit("evaluation", average=name, **scores, best=best)
+            evaluations.append(evaluation)
         spent = time.monotonic() - began
         self.progress.evaluation_seconds += spent
-        self.progress.look_seconds = spent
-        return min(looks, key=lambda look: look.kid)
+        self.progress.last_evaluation_seconds = spent
+        return min(evaluations, key=lambda evaluation: evaluation.kid)
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """On the validation images."""
         return Evaluator.make(self.task, self.sampler, "validation")
 
-    def judged(self) -> dict[str, Pytree]:
+    def averages_to_evaluate(self) -> dict[str, Pytree]:
         """The generators that a run is judged by: its averages, or the last iterate where it keeps none.
 
         Those that are kept for snapshots cost an evaluation each, and wait for the end where there are others.
@@ -266,15 +268,19 @@ class Loop:
         """Every average that the recipe keeps, as it stands."""
         return self.game.averager.value(self.state.averages)
 
-    def _draw(self) -> None:
+    def _write_samples(self) -> None:
         latents = self.sampler.latents(GRID_COLUMNS * GRID_ROWS, GRID_SEED)
         name = f"samples/{self.progress.nimg:012d}.png"
-        save_grid(self.folder.path / name, self.sampler(next(iter(self.judged().values())), latents), GRID_COLUMNS)
-        self.tell("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
+        save_grid(
+            self.folder.path / name,
+            self.sampler(next(iter(self.averages_to_evaluate().values())), latents),
+            GRID_COLUMNS,
+        )
+        self.emit("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
 
     # --- strategies
 
-    def _fork(self, programs: Programs, plan: Fork) -> None:
+    def _fork(self, programs: Session, plan: Fork) -> None:
         """Tries strategies from this state; the first ones from that before any step, whatever was trained already."""
         self.progress.seconds = self.seconds()
         origin = self.state if plan.at else self._untrained()
@@ -282,27 +288,27 @@ class Loop:
         if forked:
             self.state = forked.state
             told = {"losses": forked.losses, "weights": self.strategist.weights()}
-            self.tell("strategy", mode="fork", strategy=forked.strategy, **told)
-            self._lead_on(forked.look)
+            self.emit("strategy", mode="fork", strategy=forked.strategy, **told)
+            self._check_fork(forked.evaluation)
 
-    def _lead_on(self, look: Best | None) -> None:
+    def _check_fork(self, evaluation: Evaluation | None) -> None:
         """Goes back where the leader of a fork, the best of all, is worse than what the run had reached."""
-        if look is None:
+        if evaluation is None:
             return
-        reason = guard.runaway(look.kid, self.progress.best) or guard.worse(look, self.progress.before)
+        reason = guard.runaway(evaluation.kid, self.progress.best) or guard.worse(evaluation, self.progress.before)
         if reason:
-            self._go_back(reason)
+            self._roll_back(reason)
         else:
-            self.progress.before = look
+            self.progress.before = evaluation
 
-    def _switch(self, look: Best) -> None:
+    def _switch(self, evaluation: Evaluation) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""
-        loss = judge(self.strategist, look, self.progress)
-        self._play(self.strategist.drawn(self.assignment.seed, self.progress.spent_nimg))
+        loss = judge(self.strategist, evaluation, self.progress)
+        self._set_strategy(self.strategist.drawn(self.spec.seed, self.progress.spent_nimg))
         told = {"strategy": self.progress.strategy, "loss": loss, "weights": self.strategist.weights()}
-        self.tell("strategy", mode="switch", **told)
+        self.emit("strategy", mode="switch", **told)
 
-    def _play(self, name: str) -> None:
+    def _set_strategy(self, name: str) -> None:
         self.progress.strategy = name
         self.state = self.state._replace(strategy=factors(name))
 
@@ -312,7 +318,7 @@ class Loop:
         """Writes a checkpoint, and deletes those that are no longer needed."""
         progress, folder = self.progress, self.folder.path / "checkpoints"
         path = checkpoint.path_of(folder, progress.sequence)
-        self.tell("checkpoint", path=str(path.relative_to(self.folder.path)))
+        self.emit("checkpoint", path=str(path.relative_to(self.folder.path)))
         progress.sequence += 1
         progress.seconds = self.seconds()
         progress.events_length = self.folder.events_length()
@@ -330,7 +336,7 @@ class Loop:
         """The checkpoint that the guard goes back to."""
         return self.progress.best.sequence if self.progress.best else 0
 
-    def _go_back(self, reason: str) -> None:
+    def _roll_back(self, reason: str) -> None:
         """Returns to the last good checkpoint with gentler hyperparameters, or gives up."""
         progress = self.progress
         progress.failures = 0
@@ -345,9 +351,9 @@ class Loop:
         self.state = state._replace(key=jax.random.fold_in(state.key, progress.attempts))
         self._change_strategy()
         progress.nimg = good.progress["nimg"]
-        progress.next_evaluation = max(next_look(progress), progress.spent_nimg + 1)
+        progress.next_evaluation = max(next_evaluation_nimg(progress), progress.spent_nimg + 1)
         action = guard.sentence(self.state.strategy)
-        self.tell("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
+        self.emit("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
         self._save()
         self.snapshots.forget_after(progress.nimg)
 
@@ -357,7 +363,7 @@ class Loop:
         if strategist.mode == "switch" and len(strategist.awake()) > 1:
             strategist.fail(progress.strategy or strategist.names[0])
             progress.before = None
-            self._play(strategist.leader())
+            self._set_strategy(strategist.leader())
             return
         strategy, factors = self.state.strategy, guard.SLOWER if strategist.mode == "fork" else guard.GENTLER
         for _ in range(progress.attempts):
@@ -370,7 +376,7 @@ class Loop:
         if self.snapshots.names and code != "guard" and self.progress.nimg > self.snapshots.newest():
             self._snap()
         self.progress.finished, self.progress.code = reason, code
-        self.tell("stop", reason=reason, code=code)
+        self.emit("stop", reason=reason, code=code)
         self._save()
 
     def seconds(self) -> float:

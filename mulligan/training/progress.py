@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Best:
+class Evaluation:
     """The best evaluation so far; `sequence` is the checkpoint that was written with it.
 
     `ratio` is that of `metrics.memorisation`, where there are few training images.
@@ -32,16 +32,16 @@ class Progress:
       sequence: number of the next checkpoint.
       nimg: images that the state has seen.
       spent_nimg: images trained on, those of abandoned attempts too.
-      fed: buffers of streamed images drawn.
+      buffers_drawn: buffers of streamed images drawn.
       seconds: spent so far, over all sessions; `training_seconds` and `evaluation_seconds` are parts of it.
       flops_per_image: of training, as the compiler counts.
       horizon_nimg: images that the whole run is expected to take.
       chunk_steps: steps of the next chunk.
       planned: whether a time budget has been turned into images.
-      look_seconds: what the last evaluation took.
+      last_evaluation_seconds: what the last evaluation took.
       interval_nimg: images between evaluations, at least.
       next_evaluation: images spent at which the next is due.
-      looked: images spent at the last evaluation.
+      last_evaluation: images spent at the last evaluation.
       best: the best evaluation.
       anchor: the last evaluation that was better beyond its interval.
       since_anchor: evaluations after it.
@@ -60,7 +60,7 @@ class Progress:
     sequence: int = 0
     nimg: int = 0
     spent_nimg: int = 0
-    fed: int = 0
+    buffers_drawn: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -68,19 +68,19 @@ class Progress:
     horizon_nimg: float = 0.0
     chunk_steps: int = 1
     planned: bool = False
-    look_seconds: float = 0.7
+    last_evaluation_seconds: float = 0.7
     interval_nimg: int = 1
     next_evaluation: int = 0
-    looked: int = 0
-    best: Best | None = None
-    anchor: Best | None = None
+    last_evaluation: int = 0
+    best: Evaluation | None = None
+    anchor: Evaluation | None = None
     since_anchor: int = 0
     failures: int = 0
     copies: int = 0
     attempts: int = 0
     strategy: str | None = None
     forks: int = 0
-    before: Best | None = None
+    before: Evaluation | None = None
     accuracy: float = 1.0
     events_length: int = 0
     finished: str | None = None
@@ -93,5 +93,5 @@ class Progress:
     def from_json(document: dict[str, Any]) -> Progress:
         fields = dict(document)
         for name in ("best", "anchor", "before"):
-            fields[name] = fields[name] and Best(**fields[name])
+            fields[name] = fields[name] and Evaluation(**fields[name])
         return Progress(**fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
 
 EVALUATIONS = 20  # without gain, at least
 GROWTH = 3.0  # times the images of the last gain, at least
@@ -10,7 +10,7 @@ COPIES = 0.5  # memorisation ratio below which samples count as copies of traini
 PATIENCE = 3  # evaluations in a row with copies, before a run stops
 
 
-def improved(progress: Progress, evaluation: Best) -> bool:
+def improved(progress: Progress, evaluation: Evaluation) -> bool:
     """Records an evaluation in `progress`; true when it is the best so far.
 
     The best is the lowest KID. The anchor moves only when KID falls below the anchor's interval, so that luck in many

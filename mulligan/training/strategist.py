@@ -20,7 +20,7 @@ import numpy as np
 from mulligan.errors import MulliganError
 from mulligan.game.state import Strategy
 from mulligan.online.simplex import SimplexState, entropic, fixed, leave, tsallis
-from mulligan.training.progress import Best
+from mulligan.training.progress import Evaluation
 from mulligan.types import Ftrl
 
 FORK_PARTS = 8  # at whose ends the generators are averaged by which a continuation is judged
@@ -130,26 +130,26 @@ class Strategist:
         self.state = state._replace(log_prior=jnp.zeros_like(state.log_prior)) if raised else state
         return self.awake()
 
-    def compare(self, looks: dict[str, Best | None]) -> dict[str, float]:
+    def compare(self, evaluations: dict[str, Evaluation | None]) -> dict[str, float]:
         """Takes what the continuation of each strategy came to, None where it failed; the losses that this means.
 
         The loss is the logarithm of KID, so that only ratios count, softened by the width of its interval.
         """
-        judged = {name: look for name, look in looks.items() if look is not None}
+        judged = {name: evaluation for name, evaluation in evaluations.items() if evaluation is not None}
         like = next(iter(judged.values()), None)
-        seen = {name: _log(look, like) for name, look in judged.items()}
+        seen = {name: _log(evaluation, like) for name, evaluation in judged.items()}
         worst = max(seen.values(), default=0.0) + FAILED
-        losses = {name: seen.get(name, worst) for name in looks}
+        losses = {name: seen.get(name, worst) for name in evaluations}
         self.state = self._player.observe(self.state, np.array([losses.get(name, np.nan) for name in self.names]))
         return losses
 
-    def abreast(self, names: Sequence[str]) -> list[str]:
+    def survivors(self, names: Sequence[str]) -> list[str]:
         """Those that the leader among them has not left behind; none of none."""
         weights = self.weights()
         best = max((weights[name] for name in names), default=0.0)
         return [name for name in names if weights[name] >= BEHIND * best]
 
-    def judge(self, name: str, before: Best, after: Best) -> float:
+    def judge(self, name: str, before: Evaluation, after: Evaluation) -> float:
         """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change."""
         loss = float(np.clip(0.5 + (_log(after, before) - _log(before, before)) / 2, 0, 1))
         weights = self.weights()
@@ -170,8 +170,8 @@ def due(forks: int, spent_nimg: int, horizon_nimg: float) -> Fork | None:
     return None
 
 
-def _log(look: Best, like: Best | None) -> float:
+def _log(evaluation: Evaluation, like: Evaluation | None) -> float:
     """Logarithm of KID, which may be zero or negative, raised by half the width of the interval of `like`."""
-    like = like or look
+    like = like or evaluation
     blur = max((like.kid_high - like.kid_low) / 2, 1e-6)
-    return math.log(max(look.kid, 0.0) + blur)
+    return math.log(max(evaluation.kid, 0.0) + blur)

@@ -6,7 +6,7 @@ from benchmarks.overhead import shares
 from mulligan.training.run import RunFolder
 
 
-def run(path, chunks, elsewhere=()):
+def run(path, chunks, spent_by_others=()):
     folder = RunFolder.create(path, {})
     folder.append({"kind": "start", "nimg": 0, "seconds": 2.0, "compile_seconds": 1.5})
     for number in range(chunks):

@@ -97,7 +97,7 @@ def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch
         seen.append(progress.nimg)
         return "made up" if len(seen) == 3 else None
 
-    monkeypatch.setattr("mulligan.training.guard.judged", judged)
+    monkeypatch.setattr("mulligan.training.guard.reason_to_roll_back", judged)
     fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=NONE))
     folder = RunFolder(tmp_path / "run")
     [found] = trials(folder, task)

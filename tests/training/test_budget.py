@@ -7,7 +7,7 @@ import pytest
 from mulligan.training.budget import (
     CHOICE_OPERATIONS,
     EVALUATION_SHARE,
-    FEWEST_COMPARED,
+    MIN_COMPARED,
     Budget,
     choice_allowance,
     plan_by_cost,
@@ -16,10 +16,10 @@ from mulligan.training.budget import (
 from mulligan.training.progress import Progress
 
 
-@pytest.mark.parametrize("look_seconds", [0.2, 0.6, 3.0])
+@pytest.mark.parametrize("last_evaluation_seconds", [0.2, 0.6, 3.0])
 @pytest.mark.parametrize("seconds", [20.0, 60.0, 600.0, 36_000.0])
 def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds, look_seconds):
-    budget, progress = Budget(None, seconds), Progress(look_seconds=look_seconds)
+    budget, progress = Budget(None, seconds), Progress(last_evaluation_seconds=look_seconds)
     progress.seconds = seconds - reserve(progress, budget)  # when training ends
     allowance = choice_allowance(progress, budget)
     assert allowance.evaluations == math.inf
@@ -47,4 +47,4 @@ def test_a_budget_of_images_allows_a_share_of_the_operations_whatever_the_clock_
 
 def test_a_short_run_still_compares_the_likeliest():
     progress = Progress(spent_nimg=64, interval_nimg=10**6)
-    assert choice_allowance(progress, Budget(64, None)).evaluations == FEWEST_COMPARED
+    assert choice_allowance(progress, Budget(64, None)).evaluations == MIN_COMPARED

@@ -31,8 +31,8 @@ def gens():
 
 def begun(evaluator, told=None, pace=0.0, **allowance):
     told = [] if told is None else told
-    tell = lambda kind, **entries: told.append((kind, entries))  # noqa: E731
-    return Comparison(evaluator, Allowance(**allowance), tell, pace)
+    emit = lambda kind, **entries: told.append((kind, entries))  # noqa: E731
+    return Comparison(evaluator, Allowance(**allowance), emit, pace)
 
 
 def test_halves_are_all_images_once_with_latents_of_their_own(evaluator):

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 from mulligan.networks.mixture import Mixture
 from mulligan.training import distil as module
-from mulligan.training.distil import deal, distil, least_heeded
+from mulligan.training.distil import assign_members, distil, least_sensitive_direction
 
 LATENT = 4
 WEIGHTS = jnp.array([0.5, 0.3, 0.2])
@@ -40,7 +40,7 @@ def normal(n, seed=0):
 
 
 def test_every_member_is_dealt_its_share_and_sees_normal_latents():
-    dealt = deal(normal(40_000), WEIGHTS, U)
+    dealt = assign_members(normal(40_000), WEIGHTS, U)
     member = np.asarray(dealt.member)
     np.testing.assert_allclose(np.bincount(member, minlength=3) / 40_000, WEIGHTS, atol=0.01)
     across = np.array([0.8, 0.0, 0.6, 0.0])
@@ -52,7 +52,7 @@ def test_every_member_is_dealt_its_share_and_sees_normal_latents():
 
 def test_latents_move_along_the_direction_alone_and_members_lie_side_by_side():
     latents = normal(500)
-    dealt = deal(latents, WEIGHTS, U)
+    dealt = assign_members(latents, WEIGHTS, U)
     moved = np.asarray(dealt.latents - latents)
     np.testing.assert_allclose(moved, np.outer(moved @ U, U), atol=1e-5)
     order = np.argsort(np.asarray(latents @ U))
@@ -60,18 +60,18 @@ def test_latents_move_along_the_direction_alone_and_members_lie_side_by_side():
 
 
 def test_one_member_alone_sees_the_latents_as_they_are():
-    dealt = deal(normal(500), jnp.array([3.0]), U)
+    dealt = assign_members(normal(500), jnp.array([3.0]), U)
     np.testing.assert_allclose(dealt.latents, normal(500), atol=1e-3)
 
 
 def test_far_latents_stay_finite():
-    assert np.isfinite(deal(100 * normal(100), WEIGHTS, U).latents).all()
+    assert np.isfinite(assign_members(100 * normal(100), WEIGHTS, U).latents).all()
 
 
 def test_the_direction_least_heeded_is_found():
     gen = linear(0)
     gen = eqx.tree_at(lambda gen: gen.inner, gen, gen.inner - 0.95 * jnp.outer(U, U @ gen.inner))
-    found = least_heeded(gen, normal(64), None)
+    found = least_sensitive_direction(gen, normal(64), None)
     assert float(jnp.linalg.norm(found)) == pytest.approx(1.0, rel=1e-4)
     assert abs(float(found @ U)) > 0.98
 

@@ -4,16 +4,16 @@ import pytest
 from mulligan.game.state import Strategy
 from mulligan.training import guard
 from mulligan.training.guard import Health
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.stop import EVALUATIONS, GROWTH, converged, improved
 
-BEST = Best(kid=0.1, kid_low=0.08, kid_high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
+BEST = Evaluation(kid=0.1, kid_low=0.08, kid_high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
 WELL = Health(kid=0.11, diversity=0.9, accuracy=0.8)
 
 
 def test_a_healthy_run_is_left_alone():
-    assert guard.ailing(WELL, BEST) is None
-    assert guard.ailing(WELL, None) is None
+    assert guard.diagnose(WELL, BEST) is None
+    assert guard.diagnose(WELL, None) is None
 
 
 @pytest.mark.parametrize(
@@ -25,16 +25,16 @@ def test_a_healthy_run_is_left_alone():
     ],
 )
 def test_each_illness_has_its_reason(health, words):
-    assert words in guard.ailing(health, BEST)
+    assert words in guard.diagnose(health, BEST)
 
 
 def test_a_discriminator_that_wins_while_the_metric_improves_is_no_illness():
-    assert guard.ailing(WELL._replace(kid=0.05, accuracy=1.0), BEST) is None
+    assert guard.diagnose(WELL._replace(kid=0.05, accuracy=1.0), BEST) is None
 
 
 def test_only_a_row_of_bad_evaluations_counts():
     progress, bad = Progress(best=BEST), WELL._replace(kid=5.0)
-    assert [guard.judged(progress, health) is not None for health in (bad, bad, WELL, bad, bad, bad)] == [
+    assert [guard.reason_to_roll_back(progress, health) is not None for health in (bad, bad, WELL, bad, bad, bad)] == [
         False, False, False, False, False, True,
     ]  # fmt: skip
 
@@ -44,7 +44,7 @@ def test_gentler_halves_rates_and_doubles_the_penalty():
 
 
 def look(kid, nimg, width=0.02):
-    return Best(kid, kid - width, kid + width, 0.9, nimg, "ema", 0)
+    return Evaluation(kid, kid - width, kid + width, 0.9, nimg, "ema", 0)
 
 
 def test_a_fork_is_worse_than_the_one_before_only_beyond_both_intervals():

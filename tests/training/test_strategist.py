@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError
-from mulligan.training.progress import Best
+from mulligan.training.progress import Evaluation
 from mulligan.training.strategist import BEHIND, CERTAINTY, FAILED, FORKS, PLAIN, STRATEGIES, Strategist, due
 
 
 def look(kid, blur=0.01):
-    return Best(kid, kid - blur, kid + blur, diversity=1.0, nimg=1000, average="ema", sequence=1)
+    return Evaluation(kid, kid - blur, kid + blur, diversity=1.0, nimg=1000, average="ema", sequence=1)
 
 
 def test_the_prior_is_played_before_anything_is_known():
@@ -65,7 +65,7 @@ def test_who_is_left_behind_in_a_fork_gives_up():
     names = strategist.begin([PLAIN, "gamma x 5", "gamma / 5"])
     strategist.compare({PLAIN: look(0.1), "gamma x 5": look(0.11), "gamma / 5": look(0.2)})
     weights = strategist.weights()
-    assert strategist.abreast(names) == [PLAIN, "gamma x 5"]
+    assert strategist.survivors(names) == [PLAIN, "gamma x 5"]
     assert weights["gamma / 5"] < BEHIND * weights[PLAIN] < weights["gamma x 5"]
     strategist.compare({PLAIN: look(0.1), "gamma x 5": look(0.05)})
     assert strategist.leader() == "gamma x 5"

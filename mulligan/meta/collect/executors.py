@@ -25,8 +25,8 @@ CORES_A_WORKER = 1  # of a Ray cluster: two workers of one core each do as much 
 class Executor(Protocol):
     """Somewhere to work."""
 
-    def run(self, config: WorkerConfig, tell: Listener) -> None:
-        """Works until the duty's time is up; `tell` hears, in this process, of every trial that ended.
+    def run(self, config: WorkerConfig, emit: Listener) -> None:
+        """Works until the duty's time is up; `emit` hears, in this process, of every trial that ended.
 
         Workers that die are replaced, a few times.
         """
@@ -63,8 +63,8 @@ def executor(workers: str, place: str) -> Executor:
 class Here:
     """One worker: this process."""
 
-    def run(self, config: WorkerConfig, tell: Listener) -> None:
-        work(config, new_worker_name(), tell)
+    def run(self, config: WorkerConfig, emit: Listener) -> None:
+        work(config, new_worker_name(), emit)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Processes:
 
     workers: int
 
-    def run(self, config: WorkerConfig, tell: Listener) -> None:
-        _in_processes(config, self.workers, tell)
+    def run(self, config: WorkerConfig, emit: Listener) -> None:
+        _in_processes(config, self.workers, emit)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class RayCluster:
 
     address: str | None
 
-    def run(self, config: WorkerConfig, tell: Listener) -> None:
+    def run(self, config: WorkerConfig, emit: Listener) -> None:
         try:
             import ray  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -93,12 +93,12 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise MulliganError(f"no Ray cluster answers at {self.address}: {error}") from error
         try:
-            _on_cluster(ray, config, tell)
+            _on_cluster(ray, config, emit)
         finally:
             ray.shutdown()
 
 
-def _on_cluster(ray: Any, config: WorkerConfig, tell: Listener) -> None:
+def _on_cluster(ray: Any, config: WorkerConfig, emit: Listener) -> None:
     """Tasks of one trial each, as many at a time as there are cores."""
     remote = ray.remote(num_cpus=CORES_A_WORKER, max_retries=0, max_calls=TRIALS_A_PROCESS)(_one_trial)
     shared = ray.put(replace(config, trials=1))
@@ -111,7 +111,7 @@ def _on_cluster(ray: Any, config: WorkerConfig, tell: Listener) -> None:
         left = running.pop(ended)
         told = _told(ray, ended)
         for event in told:
-            tell(event)
+            emit(event)
         left -= len(told)
         fruitless += not told
         if left > 0 and fruitless <= RESTARTS and time.time() < config.until:
@@ -133,7 +133,7 @@ def _one_trial(config: WorkerConfig) -> list[dict[str, Any]]:
     return told
 
 
-def _in_processes(config: WorkerConfig, workers: int, tell: Listener) -> None:
+def _in_processes(config: WorkerConfig, workers: int, emit: Listener) -> None:
     """Runs workers side by side, and new ones in place of those that die."""
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
@@ -144,7 +144,7 @@ def _in_processes(config: WorkerConfig, workers: int, tell: Listener) -> None:
     try:
         while running:
             try:
-                tell(events.get(timeout=0.5))
+                emit(events.get(timeout=0.5))
                 continue
             except queue.Empty:
                 pass

@@ -40,7 +40,7 @@ class WorkerConfig:
     trials: int | None
 
 
-def work(config: WorkerConfig, worker: str, tell: Listener) -> None:
+def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
     """One worker: claims, tries, writes, until the time is up."""
     cache_programs()
     experience = Experience(config.place)
@@ -55,7 +55,7 @@ def work(config: WorkerConfig, worker: str, tell: Listener) -> None:
                 trial = run_trial(chosen)
             if experience.finish(trial, name, worker):
                 last = trial.curve[-1].figures["kid"] if trial.curve else None
-                tell(
+                emit(
                     {
                         "kind": "trial",
                         "task": chosen.task.name,

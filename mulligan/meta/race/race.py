@@ -25,10 +25,10 @@ from mulligan.meta.race.extrapolation import ArmHistory, lowest_log_kid, predict
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.store.record import METRICS, Point
 from mulligan.tasks.task import Task
-from mulligan.training.assignment import Assignment, Listener
-from mulligan.training.budget import NOMINAL_FLOPS, NOTHING, Budget, Cost
+from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost
 from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
+from mulligan.training.run_spec import Listener, RunSpec
 from mulligan.training.stopwatch import Stopwatch
 
 DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
@@ -45,7 +45,7 @@ class RaceSpec:
       folder: of the run.
       seed: of the weights and batches of every arm.
       budget: of the whole run, what comes after the race included.
-      tell: receives the events of all arms, with their number as `arm`.
+      emit: receives the events of all arms, with their number as `arm`.
       started: `time.monotonic()` when the run's clock started.
     """
 
@@ -53,7 +53,7 @@ class RaceSpec:
     task: Task
     seed: int
     budget: Budget
-    tell: Listener
+    emit: Listener
     started: float
 
 
@@ -65,7 +65,7 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
     """
     if allocation not in ALLOCATIONS:
         raise UsageError(f"{allocation!r} is no way to share out a race: choose {', '.join(ALLOCATIONS)}.")
-    entries = [arm.to_json() | {"spent": NOTHING._asdict(), "ended": None} for arm in arms]
+    entries = [arm.to_json() | {"spent": NO_COST._asdict(), "ended": None} for arm in arms]
     return {
         "format": FORMAT,
         "allocation": allocation,
@@ -84,16 +84,16 @@ def spent_by_others(folder: RunFolder) -> Cost:
     """What the arms that lost took of a run's budget; nothing where there was no race."""
     path = folder.path / f"{DOCUMENT}.json"
     spent = folder.document(DOCUMENT)["spent_by_others"] if path.is_file() else None
-    return Cost(**spent) if spent else NOTHING
+    return Cost(**spent) if spent else NO_COST
 
 
-def with_total_cost(tell: Listener, budget: Budget, spent_by_others: Cost) -> Listener:
+def with_total_cost(emit: Listener, budget: Budget, spent_by_others: Cost) -> Listener:
     """A listener for a run's own events that counts what was spent elsewhere as well: they get the `share` spent."""
 
     def told(event: dict[str, Any]) -> None:
         seconds = event["seconds"] + spent_by_others.seconds
         share = budget.share(Cost(event["nimg"] + spent_by_others.images, seconds))
-        tell({**event, "seconds": round(seconds, 3), "share": share})
+        emit({**event, "seconds": round(seconds, 3), "share": share})
 
     return told
 
@@ -145,7 +145,7 @@ class Race:
         entry = self.document["arms"][decision["arm"]]
         entry["spent"], entry["ended"] = runner.spent()._asdict(), runner.ended
         self._write()
-        self.tell(
+        self.emit(
             "slice",
             arm=decision["arm"],
             weights=decision["weights"],
@@ -204,7 +204,7 @@ class Race:
             "done": len(self.document["decisions"]),
         }
         self._write()
-        self.tell("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["decisions"]) - 1)
+        self.emit("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["decisions"]) - 1)
 
     def _adopt(self) -> None:
         """Makes the winner's run the run of the folder; doing so twice does no harm."""
@@ -220,11 +220,11 @@ class Race:
 
     # --- what is written and told
 
-    def tell(self, kind: str, **entries: Any) -> None:
+    def emit(self, kind: str, **entries: Any) -> None:
         """Passes on what happened to the race; it is all in `race.json` as well."""
         images = sum(runner.spent().images for runner in self.runners)
         seconds = round(self.clock.seconds(), 3)
-        self.spec.tell({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
+        self.spec.emit({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
 
     def _replayed(self) -> Any:
         """The allocation's state after the moves that were made."""
@@ -280,8 +280,8 @@ class ArmRunner:
             spec = self.race.spec
             document = self._documents()
             budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-            arguments = self.folder, spec.task, self.arm.recipe, spec.seed, budget, self._tell, time.monotonic()
-            self._loop = Loop(Assignment(*arguments))
+            arguments = self.folder, spec.task, self.arm.recipe, spec.seed, budget, self._emit, time.monotonic()
+            self._loop = Loop(RunSpec(*arguments))
         return self._loop
 
     def history(self) -> ArmHistory:
@@ -326,11 +326,11 @@ class ArmRunner:
             self.folder.write("run", race.folder.document("run") | {"budget": budget.to_json()})
         return self.folder.document("run")
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _emit(self, event: dict[str, Any]) -> None:
         """An event of the arm's, as one of the run's."""
         path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
         told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
-        with_total_cost(self.race.spec.tell, self.race.spec.budget, self.race.spent_by_others(self.number))(told)
+        with_total_cost(self.race.spec.emit, self.race.spec.budget, self.race.spent_by_others(self.number))(told)
 
 
 def _copy_files(source: Path, target: Path) -> None:

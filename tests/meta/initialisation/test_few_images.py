@@ -18,7 +18,7 @@ from mulligan.report.page import write_report
 from mulligan.report.pictures import read_neighbours
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
-from mulligan.training.progress import Best, Progress
+from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run import RunFolder
 from mulligan.training.stop import PATIENCE, copied, memorised
 
@@ -82,7 +82,7 @@ def test_few_images_are_augmented_by_default(tmp_path):
 
 
 def look(kid, ratio):
-    return Best(kid, kid - 0.1, kid + 0.1, 0.9, 10, "ema", 0, ratio)
+    return Evaluation(kid, kid - 0.1, kid + 0.1, 0.9, 10, "ema", 0, ratio)
 
 
 def test_only_a_row_of_copies_ends_a_run():

@@ -8,7 +8,7 @@ from typing import Any
 
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
-from mulligan.training.budget import NOTHING, Budget, Cost
+from mulligan.training.budget import NO_COST, Budget, Cost
 from mulligan.training.run import RunFolder
 from mulligan.types import Pytree
 
@@ -16,7 +16,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Assignment:
+class RunSpec:
     """What to do: all that defines a run, where it is written, and who listens."""
 
     folder: RunFolder
@@ -24,9 +24,9 @@ class Assignment:
     recipe: Recipe
     seed: int
     budget: Budget
-    tell: Listener
+    emit: Listener
     started: float  # time.monotonic() when this session's clock started
-    elsewhere: Cost = NOTHING  # what others took of the budget that this run was given a part of
+    spent_by_others: Cost = NO_COST  # what others took of the budget that this run was given a part of
     players: tuple[Pytree, Pytree] | None = None  # generator and discriminator to start from; None for fresh ones
 
     @property

@@ -16,7 +16,7 @@ from mulligan.training.progress import Progress
 from mulligan.types import Pytree
 
 
-class Programs(NamedTuple):
+class Session(NamedTuple):
     """The training images, the compiled chunk, the evaluator on the validation split, and the images of a step."""
 
     feed: Feed
@@ -25,7 +25,7 @@ class Programs(NamedTuple):
     step_nimg: int
 
 
-class Advance(NamedTuple):
+class Advanced(NamedTuple):
     """A state that was trained on, what its chunk tells, and the seconds that it took."""
 
     state: GanState
@@ -33,19 +33,19 @@ class Advance(NamedTuple):
     seconds: float
 
 
-def advance(programs: Programs, state: GanState, steps: int, progress: Progress) -> Advance:
+def advance(programs: Session, state: GanState, steps: int, progress: Progress) -> Advanced:
     """Trains a state, whose buffers are given away, for so many steps; `progress` counts them."""
     began = time.monotonic()
     state, info = programs.engine.chunk(state, programs.feed.data(), steps)
     jax.block_until_ready(info)
     spent = time.monotonic() - began
-    progress.fed = programs.feed.drawn
+    progress.buffers_drawn = programs.feed.drawn
     progress.nimg += steps * programs.step_nimg
     progress.spent_nimg += steps * programs.step_nimg
     progress.training_seconds += spent
-    return Advance(state, info, spent)
+    return Advanced(state, info, spent)
 
 
-def outliving(tree: Pytree) -> Pytree:
+def copy_tree(tree: Pytree) -> Pytree:
     """A copy that outlives the next chunk, which reuses the state's buffers."""
     return jax.tree.map(jnp.copy, tree)
