@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.throughput import RESULTS, ROOT, peers_python, spread, warn_when_busy
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.frechet import frechet_distance
-from mulligan.metrics.score import make_reference, quick
+from mulligan.metrics.score import make_reference, validation_metrics
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.device import machine
@@ -104,7 +104,7 @@ def train_all(bench: Bench, name: str, task: Task, seeds: list[int]) -> None:
             continue
         cost = run(bench, name, contender, seed)
         with np.load(bench.samples(name, contender, seed)) as file:
-            scores = quick(reference, file["images"])
+            scores = validation_metrics(reference, file["images"])
         key.pop("seconds")
         bench.add("run", **key, **scores, cost=cost, machine=machine())
         print(f"{name} {contender} seed {seed}: KID {scores['kid']:.4f}, Frechet {scores['frechet']:.2f}", flush=True)

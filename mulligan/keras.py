@@ -14,7 +14,7 @@ import numpy as np
 from mulligan.errors import UsageError
 from mulligan.game.state import pixels
 from mulligan.meta.space.default import default_recipe
-from mulligan.networks.keras import KerasNetwork, hand_back, settled
+from mulligan.networks.keras import KerasNetwork, with_batch_statistics, write_back
 from mulligan.networks.keras_models import adopt, import_keras
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
@@ -186,12 +186,12 @@ class _Match:
         """Puts what was trained into the models; the generator."""
         averages = self.engine.game.averager.value(self.state.averages)
         latents = jnp.asarray(self.sampler.latents(SETTLING, SEED))
-        gen = settled(next(iter(averages.values()), self.state.gen), latents)
+        gen = with_batch_statistics(next(iter(averages.values()), self.state.gen), latents)
         fakes = pixels(jnp.asarray(self.sampler(gen, np.asarray(latents[: SETTLING // 2]))))
         reals = pixels(jnp.asarray(self.task.train.sample(SETTLING // 2, seed=SEED)))
-        disc = settled(self.state.disc, jnp.concatenate([fakes, reals]))
+        disc = with_batch_statistics(self.state.disc, jnp.concatenate([fakes, reals]))
         for network in (gen, disc):
-            hand_back(network)
+            write_back(network)
         return gen
 
 

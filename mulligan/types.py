@@ -31,13 +31,13 @@ class Dynamics(NamedTuple):
 
     `init(gen, disc) -> memory`, what the dynamics needs to remember, () where that is nothing; `step(game, state,
     batch, hyperparameters, key) -> (state, info)` moves both networks, their optimisers and the memory,
-    `state.dynamics`, and leaves everything else alone. Where `together`, both players move once a step, so that several
-    discriminator steps have no meaning.
+    `state.dynamics`, and leaves everything else alone. Where `simultaneous`, both players move once a step, so that
+    several discriminator steps have no meaning.
     """
 
     init: Callable[[Pytree, Pytree], Pytree]
     step: Callable[..., tuple[Any, Any]]
-    together: bool
+    simultaneous: bool
 
 
 class Opponents(NamedTuple):
@@ -58,7 +58,7 @@ class Past(NamedTuple):
     gens: Pytree
     discs: Pytree
     share: Float[Array, " k"]  # of each in the average that a player minimises; the rest is the present opponent's
-    pull: Float[Array, ""]  # weight of the squared norm of the player's own parameters in what it minimises
+    weight_decay: Float[Array, ""]  # weight of the squared norm of the player's own parameters in what it minimises
 
 
 class Schedule(NamedTuple):
@@ -83,23 +83,23 @@ class StepInfo(NamedTuple):
     fake_logit: Any  # mean
     penalty: Any  # unweighted; 0 in a step without penalty
     accuracy: Any  # share of pairs in which the real image has the higher logit
-    signs: Any  # Signs; a program in which no schedule reads them never computes them
+    stats: Any  # StepStats; a program in which no schedule reads them never computes them
 
 
-class Signs(NamedTuple):
+class StepStats(NamedTuple):
     """What else a learned schedule sees of a step; float32 scalars. RMS is the root of the mean square over entries."""
 
-    real_spread: Any  # standard deviation of the logits over the batch
-    fake_spread: Any
+    real_logit_std: Any  # standard deviation of the logits over the batch
+    fake_logit_std: Any
     diversity: Any  # RMS distance of the fakes from their mean, over that of the real images
     contrast: Any  # RMS distance of the real images from their mean; pixels lie in [-1, 1]
     edges: Any  # mean absolute difference of neighbouring pixels of the real images
-    gen_slope: Any  # RMS of the gradient
-    disc_slope: Any
-    gen_turn: Any  # cosine between the gradient and what the optimiser remembers of those before
-    disc_turn: Any
-    gen_size: Any  # RMS of the parameters
-    disc_size: Any
+    gen_grad_rms: Any  # RMS of the gradient
+    disc_grad_rms: Any
+    gen_grad_cosine: Any  # cosine between the gradient and what the optimiser remembers of those before
+    disc_grad_cosine: Any
+    gen_param_rms: Any  # RMS of the parameters
+    disc_param_rms: Any
 
 
 class Averager(NamedTuple):

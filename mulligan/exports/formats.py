@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 from mulligan.errors import MulliganError
 from mulligan.exports.keras_layers import import_keras, keras_model
 from mulligan.exports.onnx_graph import import_onnx, onnx_model
-from mulligan.networks.keras import in_use
+from mulligan.networks.keras import inference_mode
 from mulligan.networks.parameters import named_parameters, with_parameters
 from mulligan.recipe import Recipe
 from mulligan.training.generator import Generator, blank
@@ -118,5 +118,5 @@ def read_safetensors(path: Path, generator: Generator, latents: Latents, labels:
     recipe = Recipe.from_json(described["recipe"])
     h, w, c = described["shape"]
     empty = blank(recipe, (h, w, c), len(described["classes"] or ()), described["members"])
-    network = in_use(with_parameters(empty, load_file(path)))
+    network = inference_mode(with_parameters(empty, load_file(path)))
     return np.asarray(network(jnp.asarray(latents), None if labels is None else jnp.asarray(labels)))

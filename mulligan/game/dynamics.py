@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mulligan.game.gradients import Players, Verdict, both_gradients, disc_gradient, gen_gradient, generate
+from mulligan.game.gradients import DiscStats, Players, both_gradients, disc_gradient, gen_gradient, generate
 from mulligan.game.lookahead import lookahead
-from mulligan.game.signs import signs
 from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
+from mulligan.game.step_stats import step_stats
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Dynamics, Key, Pixels, Pytree, StepInfo
 
@@ -101,7 +101,7 @@ def consensus(weight: float = 10.0) -> Dynamics:
     def step(
         game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
     ) -> tuple[GanState, StepInfo]:
-        def field(players: Players) -> tuple[Players, tuple[Any, Verdict]]:
+        def field(players: Players) -> tuple[Players, tuple[Any, DiscStats]]:
             at = state._replace(gen=players.gen, disc=players.disc)
             gradients, loss, verdict = both_gradients(game, at, batch, hyperparameters, key)
             return gradients, (loss, verdict)
@@ -111,7 +111,7 @@ def consensus(weight: float = 10.0) -> Dynamics:
         total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
         return _moved(game, state, total, hyperparameters), _info(state, gradients, loss, verdict)
 
-    return Dynamics(_nothing, step, together=True)
+    return Dynamics(_nothing, step, simultaneous=True)
 
 
 def _nothing(gen: Pytree, disc: Pytree) -> tuple[()]:
@@ -124,14 +124,14 @@ def _zeros(gen: Pytree, disc: Pytree) -> Players:
     return jax.tree.map(jnp.zeros_like, Players(gen, disc))
 
 
-_ALTERNATING = Dynamics(_nothing, alternating, together=False)
+_ALTERNATING = Dynamics(_nothing, alternating, simultaneous=False)
 
 DYNAMICS = {
     "alternating": _ALTERNATING,
-    "simultaneous": Dynamics(_nothing, simultaneous, together=True),
-    "extragradient": Dynamics(_nothing, extragradient, together=True),
-    "past_extragradient": Dynamics(_zeros, past_extragradient, together=True),
-    "optimistic": Dynamics(_zeros, optimistic, together=True),
+    "simultaneous": Dynamics(_nothing, simultaneous, simultaneous=True),
+    "extragradient": Dynamics(_nothing, extragradient, simultaneous=True),
+    "past_extragradient": Dynamics(_zeros, past_extragradient, simultaneous=True),
+    "optimistic": Dynamics(_zeros, optimistic, simultaneous=True),
     "consensus": consensus(),
     "lookahead": lookahead(_ALTERNATING, every=5),
     "nested_lookahead": lookahead(lookahead(_ALTERNATING, every=5), every=1000),
@@ -146,7 +146,7 @@ def _disc_step(
     index: int,
     hyperparameters: Hyperparameters,
     key: Key,
-) -> tuple[GanState, Pytree, Verdict]:
+) -> tuple[GanState, Pytree, DiscStats]:
     """Moves the discriminator; its gradient and the verdict as well."""
     gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
     return _move_disc(game, state, gradient, hyperparameters), gradient, verdict
@@ -182,7 +182,7 @@ def _players(state: GanState) -> Players:
     return Players(state.gen, state.disc)
 
 
-def _info(before: GanState, gradients: Players, gen_loss: Float[Array, ""], verdict: Verdict) -> StepInfo:
+def _info(before: GanState, gradients: Players, gen_loss: Float[Array, ""], verdict: DiscStats) -> StepInfo:
     """What a step from the state `before` tells."""
     return StepInfo(
         nimg=before.nimg.astype(jnp.float32),
@@ -192,5 +192,5 @@ def _info(before: GanState, gradients: Players, gen_loss: Float[Array, ""], verd
         fake_logit=verdict.fake_logit,
         penalty=verdict.penalty,
         accuracy=verdict.accuracy,
-        signs=signs(before, gradients, verdict.sight),
+        stats=step_stats(before, gradients, verdict.batch_stats),
     )

@@ -18,12 +18,12 @@ from mulligan.types import Key, Logits, Pixels
 
 Labels = Int[Array, " n"] | None
 Discriminator = Callable[[Pixels, Labels], Logits]  # a pytree, so that it can be differentiated
-Seen = tuple[Logits, Logits, Float[Array, ""]]
-Penalty = Callable[[Discriminator, Labels, Pixels, Pixels, Key], Seen]
+PenaltyOutputs = tuple[Logits, Logits, Float[Array, ""]]
+Penalty = Callable[[Discriminator, Labels, Pixels, Pixels, Key], PenaltyOutputs]
 Lifted = Callable[[Any, Pixels, Pixels, Float[Array, " n"], Labels], Logits]
 
 
-def judge(disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]) -> Float[Array, "2 n"]:
+def real_fake_logits(disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]) -> Float[Array, "2 n"]:
     """Logits of real and fake images from one call."""
     return jax.vmap(lambda x: disc(x, labels))(images)
 
@@ -33,7 +33,7 @@ def none() -> Penalty:
 
     def penalty(disc, labels, real, fake, key):
         del key
-        return *judge(disc, labels, jnp.stack([real, fake])), jnp.zeros(())
+        return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.zeros(())
 
     return penalty
 
@@ -43,8 +43,8 @@ def r1r2() -> Penalty:
 
     def penalty(disc, labels, real, fake, key):
         del key
-        logits, slopes = _slopes(disc, labels, jnp.stack([real, fake]))
-        return logits[0], logits[1], jnp.sum(slopes**2) / real.shape[0]
+        logits, gradients = _logits_and_gradients(disc, labels, jnp.stack([real, fake]))
+        return logits[0], logits[1], jnp.sum(gradients**2) / real.shape[0]
 
     return penalty
 
@@ -60,18 +60,18 @@ def r1r2_piecewise(lifted: Lifted) -> Penalty:
 
     @jax.custom_vjp
     def evaluate(disc, labels, images):
-        logits, slopes = _slopes(disc, labels, images)
-        return logits, jnp.sum(slopes**2) / images.shape[1]
+        logits, gradients = _logits_and_gradients(disc, labels, images)
+        return logits, jnp.sum(gradients**2) / images.shape[1]
 
     def forward(disc, labels, images):
-        logits, slopes = _slopes(disc, labels, images)
-        return (logits, jnp.sum(slopes**2) / images.shape[1]), (disc, labels, images, slopes)
+        logits, gradients = _logits_and_gradients(disc, labels, images)
+        return (logits, jnp.sum(gradients**2) / images.shape[1]), (disc, labels, images, gradients)
 
     def backward(kept, cotangents):
-        disc, labels, images, slopes = kept
+        disc, labels, images, gradients = kept
         of_logits, of_penalty = cotangents
         # The penalty is sum |slope|^2 / n, so its gradient is that of (2 / n) sum slope . grad D, slopes held.
-        inputs = of_logits[..., None, None, None] * images + (2 * of_penalty / images.shape[1]) * slopes
+        inputs = of_logits[..., None, None, None] * images + (2 * of_penalty / images.shape[1]) * gradients
 
         def total(disc):
             return jnp.sum(jax.vmap(lambda x, u, s: lifted(disc, x, u, s, labels))(images, inputs, of_logits))
@@ -88,13 +88,13 @@ def r1r2_piecewise(lifted: Lifted) -> Penalty:
     return penalty
 
 
-def _slopes(
+def _logits_and_gradients(
     disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]
 ) -> tuple[Float[Array, "2 n"], Float[Array, "2 n h w c"]]:
     """Logits of both batches, and their gradients with respect to the images."""
-    logits, pullback = jax.vjp(lambda images: judge(disc, labels, images), images)
-    (slopes,) = pullback(jnp.ones_like(logits))
-    return logits, slopes
+    logits, pullback = jax.vjp(lambda images: real_fake_logits(disc, labels, images), images)
+    (gradients,) = pullback(jnp.ones_like(logits))
+    return logits, gradients
 
 
 def r1() -> Penalty:
@@ -103,8 +103,8 @@ def r1() -> Penalty:
     def penalty(disc, labels, real, fake, key):
         del key
         real_logits, pullback = jax.vjp(lambda x: disc(x, labels), real)
-        (slopes,) = pullback(jnp.ones_like(real_logits))
-        return real_logits, disc(fake, labels), jnp.sum(slopes**2) / real.shape[0]
+        (gradients,) = pullback(jnp.ones_like(real_logits))
+        return real_logits, disc(fake, labels), jnp.sum(gradients**2) / real.shape[0]
 
     return penalty
 
@@ -127,15 +127,15 @@ def gradient() -> Penalty:
 
     def penalty(disc, labels, real, fake, key):
         share = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
-        slopes = jax.grad(lambda x: jnp.sum(disc(x, labels)))(share * real + (1 - share) * fake)
+        gradients = jax.grad(lambda x: jnp.sum(disc(x, labels)))(share * real + (1 - share) * fake)
         # The square root's derivative at zero is infinite: a flat discriminator would turn into NaN.
-        norms = jnp.sqrt(jnp.sum(slopes**2, axis=(1, 2, 3)) + 1e-12)
-        return *judge(disc, labels, jnp.stack([real, fake])), jnp.mean((norms - 1) ** 2)
+        norms = jnp.sqrt(jnp.sum(gradients**2, axis=(1, 2, 3)) + 1e-12)
+        return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.mean((norms - 1) ** 2)
 
     return penalty
 
 
-def lazy(penalty: Penalty, every: int) -> Callable[..., Seen]:
+def lazy(penalty: Penalty, every: int) -> Callable[..., PenaltyOutputs]:
     """The penalty in one step of `every`, `every` times as strong there (Karras et al. 2020, arXiv 1912.04958, app. B).
 
     The result takes the number of discriminator steps taken so far as a further argument.

@@ -267,10 +267,10 @@ def _hand_back(loop: Loop, generator: Generator) -> None:
     """Puts what was trained into the caller's own models."""
     fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
     reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
-    disc = keras.settled(loop.state.disc, jnp.concatenate([fakes, reals]))
+    disc = keras.with_batch_statistics(loop.state.disc, jnp.concatenate([fakes, reals]))
     member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
     for network in (member, disc):
-        keras.hand_back(network)
+        keras.write_back(network)
 
 
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> RunSpec:

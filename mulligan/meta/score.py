@@ -12,10 +12,10 @@ from platformdirs import user_cache_path
 
 from mulligan.errors import MulliganError
 from mulligan.metrics.cached import cached_features
-from mulligan.metrics.coverage import support
+from mulligan.metrics.coverage import prdc
 from mulligan.metrics.embed import Embedding, load_embedding
 from mulligan.metrics.inception import PROTOCOL, load_inception
-from mulligan.metrics.score import Reference, full, make_reference, quick_of_features
+from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.evaluation import FEWEST, FINAL_FAKES, REALS, TRAIN_REALS
@@ -48,7 +48,7 @@ def score(source: Any, data: Any, size: int | None, n: int | None, inception: Pa
         return {"split": split, **_by_inception(embedding, real.sample(REALS, seed=0), images)}
     reference = make_reference(embedding, real.sample(REALS, seed=0), limit=REALS)
     known = make_reference(embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
-    return {"split": split, **full(reference, known, images)}
+    return {"split": split, **final_metrics(reference, known, images)}
 
 
 def _by_inception(
@@ -57,7 +57,7 @@ def _by_inception(
     """FID, KID, precision and recall in Inception's features, and how they were made."""
     reference = Reference(embedding, cached_features(embedding, real, _cache()))
     fake = embedding(images)
-    scores = {**quick_of_features(reference, fake), **support(reference.features, fake)._asdict()}
+    scores = {**validation_metrics_of(reference, fake), **prdc(reference.features, fake)._asdict()}
     return {**scores, "protocol": PROTOCOL}
 
 

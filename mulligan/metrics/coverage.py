@@ -14,7 +14,7 @@ PRECISION_NEIGHBOURS = 3  # as Kynkaanniemi et al. 2019 use
 DENSITY_NEIGHBOURS = 5  # as Naeem et al. 2020 use
 
 
-class Support(NamedTuple):
+class Prdc(NamedTuple):
     """Four estimates; 1 is best for each, and only density can exceed it."""
 
     precision: float
@@ -23,7 +23,7 @@ class Support(NamedTuple):
     coverage: float
 
 
-def support(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Support:
+def prdc(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Prdc:
     """Compares supports through balls round each image that reach its k-th nearest neighbour of the same set.
 
     Precision: share of fakes inside some ball of a real image; recall: the same with the sides exchanged
@@ -37,14 +37,14 @@ def support(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> S
 
     Example:
       >>> points = np.arange(12.0)[:, None]
-      >>> support(points, points).precision, support(points, points + 100).coverage
+      >>> prdc(points, points).precision, prdc(points, points + 100).coverage
       (1.0, 0.0)
     """
     check_pair(real, fake)
     within_real, within_fake = squared_distances(real, real), squared_distances(fake, fake)
     between = squared_distances(real, fake)
     wide = between <= radii(within_real, DENSITY_NEIGHBOURS)[:, None]
-    return Support(
+    return Prdc(
         precision=float((between <= radii(within_real, PRECISION_NEIGHBOURS)[:, None]).any(0).mean()),
         recall=float((between <= radii(within_fake, PRECISION_NEIGHBOURS)).any(1).mean()),
         density=float(wide.sum(0).mean() / min(DENSITY_NEIGHBOURS, len(real) - 1)),

@@ -1,4 +1,4 @@
-"""What the rest of the package calls: `quick` while training, `full` at the end and for a score."""
+"""What the rest of the package calls: `validation_metrics` while training, `final_metrics` at the end, for a score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.errors import UsageError
-from mulligan.metrics.coverage import support
+from mulligan.metrics.coverage import prdc
 from mulligan.metrics.distances import relative_spread, spread
 from mulligan.metrics.embed import AnyImages, Embedding, check_features
 from mulligan.metrics.frechet import Gaussian, gaussian, gaussian_distance
@@ -39,7 +39,7 @@ def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, s
     """Embeds real images, uint8 `[n, h, w, c]`: `limit` of them drawn at random when there are more.
 
     The spread and the kernel hold `limit x limit` matrices; 1,000 to 5,000 is sensible, and more for the
-    training images that `full` looks for copies of, where only their features are used.
+    training images that `final_metrics` looks for copies of, where only their features are used.
 
     Raises:
       UsageError: `limit` is below 2.
@@ -55,7 +55,7 @@ def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, s
     return Reference(embedding, features)
 
 
-def quick(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
+def validation_metrics(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
     """Scores generated images, uint8 `[m, h, w, c]`, against real ones.
 
     Returns:
@@ -66,11 +66,13 @@ def quick(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[s
     Raises:
       MulliganError: fewer than two images, or not uint8 images.
     """
-    return quick_of_features(reference, reference.embedding(fake_images), seed)
+    return validation_metrics_of(reference, reference.embedding(fake_images), seed)
 
 
-def full(reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
-    """What `quick` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
+def final_metrics(
+    reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0
+) -> dict[str, Any]:
+    """What `validation_metrics` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
     `share`).
 
     `reference` holds real images that no training saw, `train_reference` those it saw; memorisation compares
@@ -86,14 +88,14 @@ def full(reference: Reference, train_reference: Reference, fake_images: AnyImage
         )
     fake = reference.embedding(fake_images)
     return {
-        **quick_of_features(reference, fake, seed),
-        **support(reference.features, fake)._asdict(),
+        **validation_metrics_of(reference, fake, seed),
+        **prdc(reference.features, fake)._asdict(),
         "memorisation": memorisation(fake, train_reference.features, reference.features)._asdict(),
     }
 
 
-def quick_of_features(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int = 0) -> dict[str, Any]:
-    """What `quick` returns, from the features of the generated images."""
+def validation_metrics_of(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int = 0) -> dict[str, Any]:
+    """What `validation_metrics` returns, from the features of the generated images."""
     distance = kid(reference.features, fake, jax.random.key(seed))
     return {
         "embedding": reference.embedding.name,

@@ -5,8 +5,8 @@ static. `networks.keras_models` finds out how it takes and gives images.
 
 Layers that behave differently in training do so while the game is on: batch normalisation takes the statistics of the
 batch, dropout draws anew for each batch (from the bits of its input, so that a network stays a pure function),
-spectral normalisation is computed from the weights as they are. At the end `settled` makes the moving statistics of
-batch normalisation from samples.
+spectral normalisation is computed from the weights as they are. At the end `with_batch_statistics` makes the moving
+statistics of batch normalisation from samples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
-from mulligan.networks.convention import Convention
+from mulligan.networks.image_layout import ImageLayout
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.tracing import with_own_convolutions
 from mulligan.types import Key, Logits, Pixels, Pytree
@@ -38,28 +38,28 @@ class Model:
 
     Attributes:
       keras: the `keras.Model`.
-      convention: of the images that it gives or takes.
+      layout: of the images that it gives or takes.
       end: the layer whose activation is left out, a discriminator's last sigmoid; or None.
       odds: whether the outcome is a probability, to be turned into logits by its odds.
     """
 
     keras: Any
-    convention: Convention
+    layout: ImageLayout
     end: Any = None
     odds: bool = False
 
 
 class KerasNetwork(eqx.Module):
-    """What generator and discriminator share: `weights` are trained, `kept` are not; both by number and name."""
+    """What both players share: `weights` are trained, `non_trainable` are not; both by number and name."""
 
     weights: dict[str, Array]
-    kept: dict[str, Array]
+    non_trainable: dict[str, Array]
     model: Model = eqx.field(static=True)
     training: bool = eqx.field(static=True)
 
     def run(self, x: Array) -> Array:
         """The model's own outcome."""
-        return with_own_convolutions(_stateless(self.model, self.training))(self.weights, self.kept, x)
+        return with_own_convolutions(_stateless(self.model, self.training))(self.weights, self.non_trainable, x)
 
 
 class KerasGenerator(KerasNetwork):
@@ -67,7 +67,7 @@ class KerasGenerator(KerasNetwork):
 
     def __call__(self, z: Float[Array, "n d"], labels: Any = None, *, key: Key | None = None) -> Pixels:
         _refuse_labels(labels)
-        return self.model.convention.pixels(self.run(z))
+        return self.model.layout.pixels(self.run(z))
 
 
 class KerasDiscriminator(KerasNetwork):
@@ -75,12 +75,12 @@ class KerasDiscriminator(KerasNetwork):
 
     def __call__(self, x: Pixels, labels: Any = None, *, key: Key | None = None) -> Logits:
         _refuse_labels(labels)
-        return self._logits(self.run(self.model.convention.raw(x)))
+        return self._logits(self.run(self.model.layout.raw(x)))
 
     def as_written(self, x: Pixels) -> Logits:
         """The same, with the model's own convolutions: for those who go through its operations one by one."""
         run = _stateless(self.model, self.training)
-        return self._logits(run(self.weights, self.kept, self.model.convention.raw(x)))
+        return self._logits(run(self.weights, self.non_trainable, self.model.layout.raw(x)))
 
     def _logits(self, outcome: Array) -> Logits:
         """One number an image, from the model's outcome."""
@@ -91,16 +91,16 @@ class KerasDiscriminator(KerasNetwork):
         return jnp.log(likely) - jnp.log1p(-likely)
 
 
-def hand_back(network: KerasNetwork) -> None:
+def write_back(network: KerasNetwork) -> None:
     """Puts a network's numbers into the caller's own model object."""
     model = network.model.keras
     for variable, value in zip(model.trainable_variables, network.weights.values(), strict=True):
         variable.assign(value)
-    for variable, value in zip(_floats(model.non_trainable_variables), network.kept.values(), strict=True):
+    for variable, value in zip(_floats(model.non_trainable_variables), network.non_trainable.values(), strict=True):
         variable.assign(value)
 
 
-def settled(network: Pytree, inputs: Float[Array, "n ..."]) -> Pytree:
+def with_batch_statistics(network: Pytree, inputs: Float[Array, "n ..."]) -> Pytree:
     """A network of a Keras model as it is to be used: moving statistics of `inputs`, normalised weights, no dropout.
 
     Args:
@@ -108,30 +108,30 @@ def settled(network: Pytree, inputs: Float[Array, "n ..."]) -> Pytree:
       inputs: a generator's latents, or a discriminator's pixels; whole batches of 100 of them are used.
     """
     if isinstance(network, Mixture):
-        return Mixture(tuple(settled(member, inputs) for member in network.members), network.weights)
+        return Mixture(tuple(with_batch_statistics(member, inputs) for member in network.members), network.weights)
     if not isinstance(network, KerasNetwork):
         return network
-    x = inputs if isinstance(network, KerasGenerator) else network.model.convention.raw(inputs)
+    x = inputs if isinstance(network, KerasGenerator) else network.model.layout.raw(inputs)
     size = min(SETTLING, len(x))
     batches = x[: len(x) // size * size].reshape(-1, size, *x.shape[1:])
     weights, kept = jax.jit(_settle)(network, batches)
     return type(network)(weights, kept, network.model, training=False)
 
 
-def in_use(network: Pytree) -> Pytree:
+def inference_mode(network: Pytree) -> Pytree:
     """The same network with the layers' behaviour of inference; those not of Keras are returned as they are."""
     if isinstance(network, Mixture):
-        return Mixture(tuple(in_use(member) for member in network.members), network.weights)
+        return Mixture(tuple(inference_mode(member) for member in network.members), network.weights)
     if not isinstance(network, KerasNetwork):
         return network
-    return type(network)(network.weights, network.kept, network.model, training=False)
+    return type(network)(network.weights, network.non_trainable, network.model, training=False)
 
 
 # --- calling a model ----------------------------------------------------------------------------------
 
 
 def _stateless(model: Model, training: bool) -> Callable[..., Array]:
-    """`(weights, kept, x) -> outcome` of the model, a pure function."""
+    """`(weights, non_trainable, x) -> outcome` of the model, a pure function."""
 
     def run(weights: dict[str, Array], kept: dict[str, Array], x: Array) -> Array:
         outcome, _ = _called(model, weights, kept, x, training)
@@ -152,7 +152,7 @@ def _called(
     for number, variable in enumerate(model.keras.non_trainable_variables):
         values.append(next(fixed) if _is_float(variable) else _noise(x, variable, number))
     mapping = list(zip(variables, values, strict=True))
-    with keras.StatelessScope(state_mapping=mapping) as scope, as_in_a_game(model):
+    with keras.StatelessScope(state_mapping=mapping) as scope, training_behaviour(model):
         outcome = model.keras(x, training=training)
         left = [scope.get_current_value(variable) for variable in variables]
     kept_or_new = [value if one is None else one for one, value in zip(left, values, strict=True)]
@@ -160,7 +160,7 @@ def _called(
 
 
 @contextmanager
-def as_in_a_game(model: Model) -> Iterator[None]:
+def training_behaviour(model: Model) -> Iterator[None]:
     """The model without its last sigmoid, and with spectral norms that a single call finds."""
     import keras
 
@@ -199,7 +199,7 @@ def _settle(network: KerasNetwork, batches: Float[Array, "k n ..."]) -> tuple[di
 
     def of_batch(x: Array) -> list[Array]:
         with _following_the_batch(norms):
-            _, left = _called(model, network.weights, network.kept, x, training=True)
+            _, left = _called(model, network.weights, network.non_trainable, x, training=True)
         floats = _floats(model.keras.non_trainable_variables, left[trained:])
         for mean, variance in moments:
             floats[variance] = floats[variance] + floats[mean] ** 2  # about zero, so that batches can be averaged
@@ -209,7 +209,7 @@ def _settle(network: KerasNetwork, batches: Float[Array, "k n ..."]) -> tuple[di
     weights, floats = means[:trained], means[trained:]
     for mean, variance in moments:
         floats[variance] = floats[variance] - floats[mean] ** 2
-    return dict(zip(network.weights, weights, strict=True)), dict(zip(network.kept, floats, strict=True))
+    return dict(zip(network.weights, weights, strict=True)), dict(zip(network.non_trainable, floats, strict=True))
 
 
 @contextmanager

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.networks.convention import Convention, probe_convention
+from mulligan.networks.image_layout import ImageLayout, probe_layout
 from mulligan.networks.keras import (
     KerasDiscriminator,
     KerasGenerator,
     Model,
-    as_in_a_game,
     layers_of,
     network_of,
+    training_behaviour,
 )
 from mulligan.recipe import Architecture
 
@@ -210,9 +210,9 @@ def _tried(keras: Any, gen: Any, disc: Any, latent: int, shape: ImageShape) -> P
     """Both models called once, to build them and to learn how they take and give images."""
     latents = np.random.default_rng(0).standard_normal((PROBES, latent), np.float32)
     images = _first_call(gen, latents, "generator", f"latents of {latent} numbers")
-    convention = probe_convention(np.asarray(images), shape)
-    takes = _input_convention(disc, convention, shape)
-    fakes = np.asarray(takes.raw(convention.pixels(jnp.asarray(images))))
+    layout = probe_layout(np.asarray(images), shape)
+    takes = _input_layout(disc, layout, shape)
+    fakes = np.asarray(takes.raw(layout.pixels(jnp.asarray(images))))
     verdicts = _first_call(disc, fakes, "discriminator", f"the generator's images, {_times(fakes.shape[1:])}")
     if np.size(verdicts) != PROBES:
         raise MulliganError(
@@ -223,7 +223,7 @@ def _tried(keras: Any, gen: Any, disc: Any, latent: int, shape: ImageShape) -> P
             raise MulliganError(f"the {role} has no weights to train: give it layers that learn.")
     extremes = EXTREME * np.random.default_rng(1).standard_normal(fakes.shape, np.float32)
     ended, note = _without_sigmoid(keras, Model(disc, takes), np.concatenate([fakes, extremes]))
-    return Pair(Model(gen, convention), ended, (convention.sentence, *([note] if note else [])))
+    return Pair(Model(gen, layout), ended, (layout.sentence, *([note] if note else [])))
 
 
 def _first_call(model: Any, x: np.ndarray, role: str, what: str) -> Any:
@@ -238,7 +238,7 @@ def _first_call(model: Any, x: np.ndarray, role: str, what: str) -> Any:
     return outcome
 
 
-def _input_convention(disc: Any, given: Convention, shape: ImageShape) -> Convention:
+def _input_layout(disc: Any, given: ImageLayout, shape: ImageShape) -> ImageLayout:
     """How the discriminator takes images: as it says, or else as the generator gives them."""
     wanted = getattr(disc, "input_shape", None) if disc.built else None
     if not isinstance(wanted, tuple) or any(size is None for size in wanted[1:]):
@@ -254,16 +254,14 @@ def _without_sigmoid(keras: Any, model: Model, inputs: np.ndarray) -> tuple[Mode
         return model, None
     ends = [one for one in layers_of(model.keras) if getattr(one, "activation", None) is sigmoid]
     for end in reversed(ends):
-        bare = Model(model.keras, model.convention, end)
-        with as_in_a_game(bare):
+        bare = Model(model.keras, model.layout, end)
+        with training_behaviour(bare):
             logits = np.asarray(model.keras(inputs, training=False))
         if np.allclose(jax.nn.sigmoid(logits), verdicts, atol=1e-5):
             return bare, "the discriminator ends in a sigmoid: it is trained on what comes before it"
     if ends or np.ptp(verdicts) == 0:
         return model, None
-    return Model(
-        model.keras, model.convention, odds=True
-    ), "the discriminator gives probabilities: trained on their odds"
+    return Model(model.keras, model.layout, odds=True), "the discriminator gives probabilities: trained on their odds"
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -72,7 +72,7 @@ def lifted(
 
 def _can_be_lifted(disc: KerasDiscriminator) -> bool:
     """Whether every operation of a model is one that `lift` knows; tried on shapes alone."""
-    images = jnp.zeros((3, *disc.model.convention.shape))
+    images = jnp.zeros((3, *disc.model.layout.shape))
     try:
         jax.eval_shape(lambda disc: lift(disc.as_written, images, images, jnp.ones(3)), disc)
     except NotPiecewiseLinearError:

@@ -12,7 +12,7 @@ from mulligan.errors import MulliganError
 from mulligan.types import Opponents, Past, Pytree
 
 SPACING, GROWTH = 10, 10  # rounds: between the first two that are kept, and more each time
-PULL = 0.01
+WEIGHT_DECAY = 0.01
 
 
 class QueueState(NamedTuple):
@@ -25,18 +25,18 @@ class QueueState(NamedTuple):
     due: Int[Array, ""]  # the round after which the next enter
 
 
-def queue(size: int, spacing: int = SPACING, growth: int = GROWTH, pull: float = PULL) -> Opponents:
+def queue(size: int, spacing: int = SPACING, growth: int = GROWTH, weight_decay: float = WEIGHT_DECAY) -> Opponents:
     """Keeps `size` past players of both sides; the oldest make room for the present ones every so many rounds.
 
     The full rule, `argmin_w (1/t) sum_s loss_s(w) + R_t(w)`, would keep all rounds. A few that are ever further apart
     stand for them: each player minimises the mean loss against the present opponent and the past ones that are kept,
-    all with equal shares, plus `pull / sqrt(t) |w|^2` (Grnarova et al. 2018, arXiv 1706.03269, algorithm 2).
+    all with equal shares, plus `weight_decay / sqrt(t) |w|^2` (Grnarova et al. 2018, arXiv 1706.03269, algorithm 2).
 
     Args:
       size: past players, >= 1; a game without any has no `Opponents`.
       spacing: rounds before the first players enter, >= 1.
       growth: rounds that each wait is longer than the last, >= 0.
-      pull: >= 0; the paper's C.
+      weight_decay: >= 0; the paper's C.
 
     Raises:
       MulliganError: a size below 1.
@@ -54,7 +54,7 @@ def queue(size: int, spacing: int = SPACING, growth: int = GROWTH, pull: float =
     def past(state: QueueState) -> Past:
         held = jnp.minimum(state.kept, size)
         share = jnp.where(jnp.arange(size) < held, 1 / (1 + held), 0.0)
-        return Past(state.gens, state.discs, share, pull / jnp.sqrt(state.rounds + 1.0))
+        return Past(state.gens, state.discs, share, weight_decay / jnp.sqrt(state.rounds + 1.0))
 
     def observe(state: QueueState, gen: Pytree, disc: Pytree) -> QueueState:
         rounds = state.rounds + 1

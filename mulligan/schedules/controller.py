@@ -25,21 +25,21 @@ LIMITS = (100.0, 100.0, 30.0, 10.0, 10.0, 10.0)  # of the factors, and of their 
 FASTEST = 100.0  # nats a budget
 FEATURES = (
     "progress",  # share of the budget that is used up
-    "closing",  # 0.1 / (1.05 - progress): the velocity of a rate that nears zero in a line, but for its scale
-    "gen_pace",  # log10 of the learning rate over the RMS of the parameters, less its usual value of -2
-    "disc_pace",
+    "inverse_time_left",  # 0.1 / (1.05 - progress): the velocity of a rate that nears zero in a line, but for its scale
+    "gen_lr_over_rms",  # log10 of the learning rate over the RMS of the parameters, less its usual value of -2
+    "disc_lr_over_rms",
     "gamma",  # log10
     "gen_gap",  # (loss - ideal) / ideal; these six squashed by asinh
     "disc_gap",
     "logit_gap",  # real less fake
-    "real_spread",
-    "fake_spread",
+    "real_logit_std",
+    "fake_logit_std",
     "penalty",  # unweighted
     "accuracy",  # less a half
-    "gen_slope",  # log10, less its usual value of -3
-    "disc_slope",
-    "gen_turn",
-    "disc_turn",
+    "gen_grad_rms",  # log10, less its usual value of -3
+    "disc_grad_rms",
+    "gen_grad_cosine",
+    "disc_grad_cosine",
     "diversity",  # log, 0 where fakes scatter as real images do
     "contrast",
     "edges",
@@ -129,27 +129,27 @@ def features(means: StepInfo, now: Hyperparameters, progress: ArrayLike, ideal: 
       now: the hyperparameters in force.
       progress: share of the budget used up, 0 to 1.
     """
-    signs, progress = means.signs, jnp.asarray(progress, jnp.float32)
+    stats, progress = means.stats, jnp.asarray(progress, jnp.float32)
     seen = {
         "progress": progress,
-        "closing": 0.1 / (1.05 - progress),
-        "gen_pace": _log10(now.gen_lr) - _log10(signs.gen_size) + 2,
-        "disc_pace": _log10(now.disc_lr) - _log10(signs.disc_size) + 2,
+        "inverse_time_left": 0.1 / (1.05 - progress),
+        "gen_lr_over_rms": _log10(now.gen_lr) - _log10(stats.gen_param_rms) + 2,
+        "disc_lr_over_rms": _log10(now.disc_lr) - _log10(stats.disc_param_rms) + 2,
         "gamma": _log10(now.gamma),
         "gen_gap": jnp.arcsinh((means.gen_loss - ideal.gen) / (abs(ideal.gen) or 1.0)),
         "disc_gap": jnp.arcsinh((means.disc_loss - ideal.disc) / (ideal.disc or 1.0)),
         "logit_gap": jnp.arcsinh(means.real_logit - means.fake_logit),
-        "real_spread": jnp.arcsinh(signs.real_spread),
-        "fake_spread": jnp.arcsinh(signs.fake_spread),
+        "real_logit_std": jnp.arcsinh(stats.real_logit_std),
+        "fake_logit_std": jnp.arcsinh(stats.fake_logit_std),
         "penalty": jnp.arcsinh(means.penalty),
         "accuracy": means.accuracy - 0.5,
-        "gen_slope": _log10(signs.gen_slope) + 3,
-        "disc_slope": _log10(signs.disc_slope) + 3,
-        "gen_turn": signs.gen_turn,
-        "disc_turn": signs.disc_turn,
-        "diversity": jnp.log(jnp.maximum(signs.diversity, 1e-3)),
-        "contrast": signs.contrast,
-        "edges": signs.edges,
+        "gen_grad_rms": _log10(stats.gen_grad_rms) + 3,
+        "disc_grad_rms": _log10(stats.disc_grad_rms) + 3,
+        "gen_grad_cosine": stats.gen_grad_cosine,
+        "disc_grad_cosine": stats.disc_grad_cosine,
+        "diversity": jnp.log(jnp.maximum(stats.diversity, 1e-3)),
+        "contrast": stats.contrast,
+        "edges": stats.edges,
     }
     return jnp.stack([jnp.asarray(seen[name], jnp.float32) for name in FEATURES])
 

@@ -25,7 +25,7 @@ from mulligan.schedules.controller import (
     limited,
     velocities,
 )
-from mulligan.types import Loss, Pytree, Schedule, Signs, StepInfo
+from mulligan.types import Loss, Pytree, Schedule, StepInfo, StepStats
 
 CALLS = 32  # in a run, evenly spaced in images; the first after one step
 SHIPPED = ("s1", "s2")  # names that a recipe's `learned_schedule` may have
@@ -125,7 +125,7 @@ def _logs(state: LearnedState, nimg: ArrayLike) -> Float[Array, " k"]:
 
 def _nothing() -> StepInfo:
     numbers = {name: jnp.zeros((), jnp.float32) for name in StepInfo._fields}
-    return StepInfo(**(numbers | {"signs": Signs(*(jnp.zeros((), jnp.float32) for _ in Signs._fields))}))
+    return StepInfo(**(numbers | {"stats": StepStats(*(jnp.zeros((), jnp.float32) for _ in StepStats._fields))}))
 
 
 def shipped(name: str) -> Controller:

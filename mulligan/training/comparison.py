@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.metrics.kernel import Difference, kid_difference
-from mulligan.metrics.score import Reference, quick_of_features
+from mulligan.metrics.score import Reference, validation_metrics_of
 from mulligan.training.budget import Allowance
 from mulligan.training.evaluation import LATENT_SEED, Evaluator
 from mulligan.types import Pytree
@@ -90,7 +90,7 @@ class Comparison:
     def _scored(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
         self._evaluations += 1
         features = self.choosing.features(gen)
-        return features, quick_of_features(self.choosing.reference, features)
+        return features, validation_metrics_of(self.choosing.reference, features)
 
     def _confirm(self, name: str) -> Features:
         if name not in self._confirmed:

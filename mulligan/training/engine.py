@@ -65,7 +65,7 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
       MulliganError: a name that no family has, or a choice that contradicts another.
     """
     dynamics = _choose(DYNAMICS, recipe.dynamics, "dynamics")
-    if dynamics.together and recipe.disc_steps != 1:
+    if dynamics.simultaneous and recipe.disc_steps != 1:
         raise MulliganError(f"{recipe.dynamics} dynamics move both players once a step: set disc_steps to 1.")
     loss = _choose(LOSSES, recipe.loss, "loss")()
     return Game(
@@ -162,9 +162,9 @@ def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[
     def body(_: Any, carry: tuple[GanState, StepInfo]) -> tuple[GanState, StepInfo]:
         state, total = carry
         state, info = step(game, state, data)
-        return state, jax.tree.map(jnp.add, total, info._replace(signs=()))
+        return state, jax.tree.map(jnp.add, total, info._replace(stats=()))
 
-    nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(signs=())
+    nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(stats=())
     state, total = jax.lax.fori_loop(0, steps, body, (state, nothing))
     means = jax.tree.map(lambda value: value / steps, total)
     numbers = [jnp.sum(leaf) for leaf in jax.tree.leaves((means, state.gen, state.disc))]

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
-from mulligan.metrics.score import Reference, full, make_reference, quick, quick_of_features
+from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics, validation_metrics_of
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Pytree
@@ -60,13 +60,13 @@ class Evaluator:
 
     def warm(self, gen: Pytree) -> None:
         """Compiles everything that an evaluation runs, so that the first one's time is like the others'."""
-        quick(self.reference, self.fakes(gen, FAKES))
+        validation_metrics(self.reference, self.fakes(gen, FAKES))
 
     def __call__(self, gen: Pytree) -> dict[str, Any]:
         """The entries of an `evaluation` event that depend on the generator."""
         started = time.monotonic()
         features = self.features(gen)
-        scores = quick_of_features(self.reference, features)
+        scores = validation_metrics_of(self.reference, features)
         if self.copied is not None:
             found = memorisation(features, self.copied.features, self.reference.features)
             scores |= {"memorisation": found._asdict()}
@@ -78,7 +78,7 @@ class Evaluator:
 
     def final(self, known: Reference, gen: Pytree) -> dict[str, Any]:
         """Every metric, once, at the end."""
-        return {"split": self.split, **full(self.reference, known, self.fakes(gen, FINAL_FAKES))}
+        return {"split": self.split, **final_metrics(self.reference, known, self.fakes(gen, FINAL_FAKES))}
 
     def flops(self, gen_flops: float) -> float:
         """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""

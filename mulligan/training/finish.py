@@ -14,7 +14,7 @@ from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.memorisation import distances_to
 from mulligan.metrics.score import Reference
-from mulligan.networks.keras import settled
+from mulligan.networks.keras import with_batch_statistics
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
@@ -39,7 +39,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
       allowance: for comparing averages; None for what the run's budget has left.
     """
     choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
-    gen = settled(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
+    gen = with_batch_statistics(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test")
     known = evaluator.known(loop.task)
     scores = evaluator.final(known, gen)

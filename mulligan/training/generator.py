@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
-from mulligan.networks.keras import in_use, settled
+from mulligan.networks.keras import inference_mode, with_batch_statistics
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Recipe
 from mulligan.training import checkpoint
@@ -129,7 +129,7 @@ def _best_of_run(folder: RunFolder) -> Generator:
     described = {"recipe": folder.document("recipe"), "shape": task["shape"]}
     best = _assembled(described, classes, saved, "best", folder.path, None)
     latents = np.random.default_rng(0).standard_normal((SETTLING, best.latent), np.float32)
-    return replace(best, network=settled(best.network, jnp.asarray(latents)))
+    return replace(best, network=with_batch_statistics(best.network, jnp.asarray(latents)))
 
 
 def _assembled(
@@ -143,5 +143,5 @@ def _assembled(
     recipe = Recipe.from_json(described["recipe"])
     h, w, c = described["shape"]
     empty = blank(recipe, (h, w, c), len(classes or ()), described.get("members", 1))
-    network = in_use(checkpoint.restored(empty, saved.arrays, prefix))
+    network = inference_mode(checkpoint.restored(empty, saved.arrays, prefix))
     return Generator(recipe, (h, w, c), classes, network, run, result)

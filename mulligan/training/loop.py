@@ -39,7 +39,7 @@ from mulligan.types import Pytree
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
 UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
-UNTOLD = ("nimg", "signs")  # of what a chunk tells
+UNTOLD = ("nimg", "stats")  # of what a chunk tells
 
 
 class Loop:

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from mulligan.errors import MulliganError
-from mulligan.game.gradients import gen_slope
+from mulligan.game.gradients import gen_loss_and_gradient
 from mulligan.game.matching import TINY, energy_distance
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
@@ -59,7 +59,7 @@ def test_a_generator_that_matches_minimises_both():
     def seen(images):
         return images, *disc.hidden(images)
 
-    (low, without), (high, slope) = gen_slope(plain, *given), gen_slope(matched, *given)
+    (low, without), (high, slope) = gen_loss_and_gradient(plain, *given), gen_loss_and_gradient(matched, *given)
     distance, own = jax.value_and_grad(
         lambda fake: sum(energy_distance(a, b) for a, b in zip(seen(real), seen(fake), strict=True))
     )(fake)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulligan.game.penalties import PENALTIES, judge, lazy, r1r2_piecewise
+from mulligan.game.penalties import PENALTIES, lazy, r1r2_piecewise, real_fake_logits
 from mulligan.networks.architecture import build
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.recipe import Architecture
@@ -87,7 +87,7 @@ def test_real_and_fake_never_share_batch_statistics():
     def spread(x, labels):
         return jnp.std(x, axis=0).sum() * jnp.ones(len(x))
 
-    real, fake = judge(spread, None, jnp.stack([jnp.zeros_like(FAKE), FAKE]))[:, 0]
+    real, fake = real_fake_logits(spread, None, jnp.stack([jnp.zeros_like(FAKE), FAKE]))[:, 0]
     assert float(real) == 0.0
     assert float(fake) > 0.0
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.toy_games import descent
 from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.gradients import disc_gradient, gen_slope
+from mulligan.game.gradients import disc_gradient, gen_loss_and_gradient
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.game.state import Data, Game, Strategy, draw, initial_state, pixels, scheduled, step, to_bytes
@@ -55,7 +55,7 @@ def latents_of(key, index, disc_steps):
     return jax.random.normal(jax.random.fold_in(jax.random.split(key, disc_steps)[index], 0), (BATCH, 3))
 
 
-def by_hand(of, state, disc_steps, together=False):
+def by_hand(of, state, disc_steps, simultaneous=False):
     """Textbook alternating (or simultaneous) descent: separate forward passes, optax's own Adam."""
     loss, sigma = of.loss, NUMBERS
     _, batch_key, game_key = jax.random.split(state.key, 3)
@@ -123,7 +123,7 @@ def test_simultaneous_answers_the_old_discriminator():
     of = game(loss="nonsaturating", dynamics="simultaneous")
     state = start(of)
     after, _ = step(of, state, Data(IMAGES))
-    gen, disc = by_hand(of, state, 1, together=True)
+    gen, disc = by_hand(of, state, 1, simultaneous=True)
     assert_close(after.disc, disc)
     assert_close(after.gen, gen)
 
@@ -132,7 +132,7 @@ def test_the_generator_is_judged_against_its_real_partner():
     of = game(loss="relativistic")
     state = start(of)
     real, fake = pixels(IMAGES[:4]), pixels(IMAGES[4:8])
-    value, slope = gen_slope(of, state.disc, real, fake, None, NUMBERS, jax.random.key(3))
+    value, slope = gen_loss_and_gradient(of, state.disc, real, fake, None, NUMBERS, jax.random.key(3))
     partners = jax.nn.softplus(state.disc(real) - state.disc(fake))
     assert float(value) == pytest.approx(float(partners.mean()), rel=1e-6)
     weight = -jax.nn.sigmoid(state.disc(real) - state.disc(fake)) / 4

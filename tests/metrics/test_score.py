@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.score import full, make_reference, quick
+from mulligan.metrics.score import final_metrics, make_reference, validation_metrics
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 QUICK = {"embedding", "n_real", "n_fake", "kid", "kid_low", "kid_high", "frechet", "diversity"}
@@ -35,7 +35,7 @@ def reference(embedding, digits):
 
 
 def test_quick_says_its_protocol(reference, digits):
-    scores = quick(reference, digits[500:800])
+    scores = validation_metrics(reference, digits[500:800])
     assert set(scores) == QUICK
     assert (scores["embedding"], scores["n_real"], scores["n_fake"]) == ("m1", 500, 300)
     assert scores["kid_low"] < 0.01
@@ -46,14 +46,14 @@ def test_quick_says_its_protocol(reference, digits):
 
 def test_same_seed_same_bits(reference, embedding, digits):
     again = make_reference(embedding, digits[:500])
-    assert quick(reference, digits[500:800], seed=3) == quick(again, digits[500:800], seed=3)
-    assert quick(reference, digits[500:800], seed=3) != quick(again, digits[500:800], seed=4)
+    assert validation_metrics(reference, digits[500:800], seed=3) == validation_metrics(again, digits[500:800], seed=3)
+    assert validation_metrics(reference, digits[500:800], seed=3) != validation_metrics(again, digits[500:800], seed=4)
 
 
 def test_worse_images_score_worse(reference, digits):
     clean = digits[500:1000]
     ladder = [clean, *(gaussian_filter(clean, (0, s, s, 0)) for s in (0.6, 0.9, 1.5))]
-    scores = [quick(reference, images) for images in ladder]
+    scores = [validation_metrics(reference, images) for images in ladder]
     for name in ("kid", "frechet"):
         values = [each[name] for each in scores]
         assert values == sorted(values)
@@ -62,7 +62,7 @@ def test_worse_images_score_worse(reference, digits):
 
 def test_full_tells_copies_from_new_images(reference, embedding, digits):
     train = make_reference(embedding, digits[1000:])
-    new, copies = full(reference, train, digits[500:1000]), full(reference, train, digits[1000:1500])
+    new, copies = final_metrics(reference, train, digits[500:1000]), final_metrics(reference, train, digits[1000:1500])
     assert set(new) == QUICK | {"precision", "recall", "density", "coverage", "memorisation"}
     assert new["memorisation"]["share"] == pytest.approx(0.05, abs=0.04)
     assert new["memorisation"]["ratio"] == pytest.approx(1, abs=0.1)
@@ -72,15 +72,15 @@ def test_full_tells_copies_from_new_images(reference, embedding, digits):
 
 
 def test_collapse_is_seen(reference, digits):
-    scores = quick(reference, np.repeat(digits[500:501], 300, axis=0))
+    scores = validation_metrics(reference, np.repeat(digits[500:501], 300, axis=0))
     assert scores["diversity"] == 0
-    assert scores["kid_low"] > quick(reference, digits[500:800])["kid_high"]
+    assert scores["kid_low"] > validation_metrics(reference, digits[500:800])["kid_high"]
 
 
 @pytest.mark.parametrize("n", [2, 5, 20])
 def test_few_images(embedding, digits, n):
     reference = make_reference(embedding, digits[:n])
-    scores = full(reference, reference, digits[n : 2 * n])
+    scores = final_metrics(reference, reference, digits[n : 2 * n])
     assert all(np.isfinite(scores[name]) for name in QUICK - {"embedding"})
 
 
@@ -95,12 +95,12 @@ def test_unusable(reference, embedding, digits):
     with pytest.raises(MulliganError, match="at least 2 images"):
         make_reference(embedding, digits[:1])
     with pytest.raises(MulliganError, match="at least 2 images"):
-        quick(reference, digits[:1])
+        validation_metrics(reference, digits[:1])
     with pytest.raises(UsageError, match="limit of 1"):
         make_reference(embedding, digits, limit=1)
     other = make_reference(dataclasses.replace(embedding, name="other"), digits[:9])
     with pytest.raises(UsageError, match="one reference is in m1, the other in other"):
-        full(reference, other, digits[:9])
+        final_metrics(reference, other, digits[:9])
 
 
 def test_photographs_rank_like_digits(embedding):
@@ -112,5 +112,5 @@ def test_photographs_rank_like_digits(embedding):
     noise = np.random.default_rng(0).normal(size=images[400:].shape)
     reference = make_reference(embedding, images[:400])
     noisy = [np.clip(images[400:] + level * noise, 0, 255).astype(np.uint8) for level in (0, 10, 30, 90)]
-    values = [quick(reference, each)["kid"] for each in noisy]
+    values = [validation_metrics(reference, each)["kid"] for each in noisy]
     assert values == sorted(values)

@@ -97,7 +97,7 @@ def test_convolutions_and_batch_statistics_are_the_models_own(conv):
     z = latents(40)
     np.testing.assert_allclose(ours(z), gen(z, training=True), atol=1e-5)
     x = ours(z)
-    np.testing.assert_allclose(networks.in_use(judge)(x), np.ravel(disc(x, training=False)), atol=1e-5)
+    np.testing.assert_allclose(networks.inference_mode(judge)(x), np.ravel(disc(x, training=False)), atol=1e-5)
 
 
 def test_dropout_drops_by_what_it_is_given_and_not_at_the_end(conv):
@@ -107,7 +107,7 @@ def test_dropout_drops_by_what_it_is_given_and_not_at_the_end(conv):
     doubled = judge(jnp.concatenate([x, x]))
     assert not np.allclose(doubled[:4], doubled[4:])  # each its own mask
     assert not np.allclose(judge(x)[:3], judge(jnp.concatenate([x[:3], other[:1]]))[:3])
-    settled = networks.in_use(judge)
+    settled = networks.inference_mode(judge)
     np.testing.assert_allclose(settled(jnp.concatenate([x, x]))[:4], settled(x), atol=1e-6)
 
 
@@ -144,11 +144,11 @@ def test_settling_takes_the_statistics_of_the_samples_and_hands_them_back(conv):
     gen, _, architecture, _ = conv
     ours = build(architecture, SHAPE, 0, KEY).gen
     z = latents(300)
-    settled = networks.settled(ours, z)
+    settled = networks.with_batch_statistics(ours, z)
     first = np.asarray(z @ ours.weights["000_kernel"])
-    np.testing.assert_allclose(settled.kept["000_moving_mean"], first.mean(0), atol=1e-4)
-    np.testing.assert_allclose(settled.kept["001_moving_variance"], first.var(0), rtol=1e-3)
-    networks.hand_back(settled)
+    np.testing.assert_allclose(settled.non_trainable["000_moving_mean"], first.mean(0), atol=1e-4)
+    np.testing.assert_allclose(settled.non_trainable["001_moving_variance"], first.var(0), rtol=1e-3)
+    networks.write_back(settled)
     np.testing.assert_allclose(gen(z[:7], training=False), settled(z[:7]), atol=1e-5)
     assert np.ptp(settled(z)[0] - settled(z[:1])[0]) < 1e-5  # no batch statistics any more
 
@@ -159,7 +159,7 @@ def test_spectral_normalisation_bounds_the_slope_and_stays_in_the_model():
     _, (gen, judge) = built(models.small_generator(), disc)
     slope = jax.grad(lambda x: judge(x)[0])(gen(latents(1)))
     np.testing.assert_allclose(jnp.linalg.norm(slope), 0.5, rtol=1e-4)  # pixels span 2, the model's numbers 1
-    networks.hand_back(networks.settled(judge, gen(latents(50))))
+    networks.write_back(networks.with_batch_statistics(judge, gen(latents(50))))
     assert float(np.linalg.norm(disc.layers[0].layer.kernel)) == pytest.approx(1, rel=1e-4)
 
 
@@ -201,7 +201,7 @@ def test_a_configuration_rebuilds_the_networks_in_another_process(conv, monkeypa
     known = Recipe.from_json(Recipe(architecture=architecture).to_json()).architecture
     again = build(known, SHAPE, 0, KEY)
     assert list(named_parameters(again)) == list(named_parameters((ours, judge))) or again.gen.weights.keys()
-    same = type(again.gen)(ours.weights, ours.kept, again.gen.model, training=True)
+    same = type(again.gen)(ours.weights, ours.non_trainable, again.gen.model, training=True)
     np.testing.assert_allclose(same(latents()), ours(latents()), atol=1e-6)
 
 

@@ -54,9 +54,11 @@ def test_the_queue_holds_the_last_of_players_that_are_ever_further_apart(size, s
 
 
 def test_the_pull_fades_with_the_root_of_the_rounds():
-    opponents = queue(2, pull=0.3)
+    opponents = queue(2, weight_decay=0.3)
     _, states = rounds_of(opponents, 50)
-    np.testing.assert_allclose(jax.vmap(opponents.past)(states).pull, 0.3 / np.sqrt(np.arange(1, 51)), rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(opponents.past)(states).weight_decay, 0.3 / np.sqrt(np.arange(1, 51)), rtol=1e-6
+    )
 
 
 def test_memory_is_bounded_whatever_the_rounds():

@@ -26,15 +26,15 @@ from mulligan.schedules.controller import (
 )
 from mulligan.schedules.learned import CALLS, learned, shipped
 from mulligan.training.loop import UNPLANNED_NIMG
-from mulligan.types import Signs, StepInfo
+from mulligan.types import StepInfo, StepStats
 
 HORIZON, BATCH = 64_000.0, 64
 PLAIN = schedules.schedule((), HORIZON)
-ONES = Signs(*[jnp.float32(1)] * len(Signs._fields))
+ONES = StepStats(*[jnp.float32(1)] * len(StepStats._fields))
 
 
 def info(nimg, **told):
-    numbers = dict.fromkeys(StepInfo._fields, jnp.float32(0)) | {"nimg": jnp.float32(nimg), "signs": ONES}
+    numbers = dict.fromkeys(StepInfo._fields, jnp.float32(0)) | {"nimg": jnp.float32(nimg), "stats": ONES}
     return StepInfo(**(numbers | {name: jnp.float32(value) for name, value in told.items()}))
 
 
@@ -95,14 +95,14 @@ def test_what_it_sees_is_the_mean_since_the_last_call():
 
 def test_a_rule_that_sees_its_own_pace_finds_the_same_rate_from_any():
     """Rates a hundred times apart meet where the pace is 0: a hundredth of the parameters' size, which is 1 here."""
-    schedule = rule(watching("gen_pace", "gen_lr", -20.0))
+    schedule = rule(watching("gen_lr_over_rms", "gen_lr", -20.0))
     ends = [float(path(schedule, Hyperparameters(gen_lr=rate))[1].gen_lr[-1]) for rate in (1e-3, 1e-2, 1e-1)]
     assert ends == pytest.approx([1e-2] * 3, rel=0.1)
 
 
 def test_while_the_length_of_a_run_is_unknown_it_stands_still():
     """As a run with a budget of time begins: what it takes its length to be is more than any."""
-    schedule = learned(PLAIN, relativistic(), watching("gen_pace", "gen_lr", -20.0), UNPLANNED_NIMG)
+    schedule = learned(PLAIN, relativistic(), watching("gen_lr_over_rms", "gen_lr", -20.0), UNPLANNED_NIMG)
     _, now = path(schedule, Hyperparameters(gen_lr=1e-3))
     assert float(now.gen_lr[-1]) == pytest.approx(1e-3, rel=0.01)
 
@@ -129,7 +129,7 @@ def test_outside_of_its_region_it_is_the_closed_form(wrong):
 def test_a_run_outside_of_the_region_is_the_closed_forms_run():
     bounds = {"low": jnp.full(len(FEATURES), 10.0), "high": jnp.full(len(FEATURES), 11.0)}
     fallback = exponential({"gen_lr": 1.5})
-    guarded = watching("gen_pace", "gen_lr", 50.0)._replace(**bounds, fallback=fallback.bias)
+    guarded = watching("gen_lr_over_rms", "gen_lr", 50.0)._replace(**bounds, fallback=fallback.bias)
     end, now = path(rule(guarded), Hyperparameters())
     _, closed = path(rule(fallback), Hyperparameters())
     np.testing.assert_array_equal(now.gen_lr, closed.gen_lr)
@@ -157,8 +157,8 @@ def test_memory_is_of_both_players_second_moments():
 @pytest.mark.parametrize("name", LOSSES)
 def test_features_are_numbers_for_every_loss_whatever_a_run_tells(name):
     for value in (0.0, 1e30, -1e30):
-        told = info(0, **{field: value for field in StepInfo._fields if field not in ("nimg", "signs")})
-        extreme = told._replace(signs=Signs(*[jnp.float32(abs(value))] * len(Signs._fields)))
+        told = info(0, **{field: value for field in StepInfo._fields if field not in ("nimg", "stats")})
+        extreme = told._replace(stats=StepStats(*[jnp.float32(abs(value))] * len(StepStats._fields)))
         seen = features(extreme, Hyperparameters(gamma=0.0, gen_lr=0.0), 1.0, ideals(LOSSES[name]()))
         assert np.isfinite(np.asarray(seen)).all(), dict(zip(FEATURES, seen, strict=True))
 

@@ -22,7 +22,7 @@ def made(**changes):
         *[
             ({"dynamics": name, "disc_steps": 2}, f"{name} dynamics move both players once a step: set disc_steps to 1")
             for name in DYNAMICS
-            if DYNAMICS[name].together
+            if DYNAMICS[name].simultaneous
         ],
         ({"dynamics": "polka"}, "'polka' is not a dynamics; choose alternating, simultaneous, extragradient"),
         ({"opponents": -1}, "cannot have -1 past opponents: give 0 for none, or a positive number"),
@@ -36,7 +36,7 @@ def test_contradictions_are_told(changes, message):
 
 
 def test_what_alternates_may_take_several_discriminator_steps():
-    assert [name for name in DYNAMICS if not DYNAMICS[name].together] == [
+    assert [name for name in DYNAMICS if not DYNAMICS[name].simultaneous] == [
         "alternating",
         "lookahead",
         "nested_lookahead",

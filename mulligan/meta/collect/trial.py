@@ -25,7 +25,7 @@ from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, Trial
-from mulligan.metrics.score import Reference, quick, quick_of_features
+from mulligan.metrics.score import Reference, validation_metrics, validation_metrics_of
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -174,7 +174,9 @@ class TrialRunner:
         averages = session.engine.game.averager.value(self._state.averages)
         self.gen = next(iter(averages.values()), self._state.gen)
         evaluator = session.evaluator
-        scores = quick_of_features(evaluator.reference, evaluator.reference.embedding(evaluator.fakes(self.gen, FAKES)))
+        scores = validation_metrics_of(
+            evaluator.reference, evaluator.reference.embedding(evaluator.fakes(self.gen, FAKES))
+        )
         self.evaluation_seconds += time.monotonic() - began
         figures = {name: scores[name] for name in METRICS}
         point = Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures)
@@ -242,7 +244,7 @@ def _evaluator_of(task: Task) -> Evaluator:
     """An evaluator whose real images are embedded once for all trials on a task in this process."""
     made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
     reference = Reference(made.reference.embedding, made.reference.features[:REALS])
-    quick(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
+    validation_metrics(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
     return replace(made, reference=reference)
 
 

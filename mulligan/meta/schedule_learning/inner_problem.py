@@ -36,7 +36,10 @@ FAKES = 256  # a look
 POOL, REALS = 2048, 256  # images a task: to train on, and to judge by
 LEAST, WORST = 0.003, 20.0  # KID below which all is as good, and that of a failure
 SCALE = 10.0  # nats a budget that a parameter of 1 stands for
-LIKELY, OTHERS = ("progress", "closing", "gen_pace", "disc_pace"), 0.3  # features first looked to; the scale of others
+LIKELY, OTHERS = (
+    ("progress", "inverse_time_left", "gen_lr_over_rms", "disc_lr_over_rms"),
+    0.3,
+)  # features first looked to; the scale of others
 SCALES = {"gen_lr": 1.0, "disc_lr": 1.0, "gamma": 0.5, "memory": 0.3, "augment": 0.3, "ema_nimg": 0.3}  # of factors
 
 

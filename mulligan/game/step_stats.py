@@ -13,42 +13,42 @@ import optax
 from jaxtyping import Array, Float
 
 from mulligan.game.state import GanState
-from mulligan.types import Logits, Pixels, Pytree, Signs
+from mulligan.types import Logits, Pixels, Pytree, StepStats
 
 
-class Sight(NamedTuple):
-    """What the discriminator saw, and what it made of it; fields as in `Signs`."""
+class BatchStats(NamedTuple):
+    """What the discriminator saw, and what it made of it; fields as in `StepStats`."""
 
-    real_spread: Float[Array, ""]
-    fake_spread: Float[Array, ""]
+    real_logit_std: Float[Array, ""]
+    fake_logit_std: Float[Array, ""]
     diversity: Float[Array, ""]
     contrast: Float[Array, ""]
     edges: Float[Array, ""]
 
 
-def sight(real: Pixels, fake: Pixels, real_logits: Logits, fake_logits: Logits) -> Sight:
+def batch_stats(real: Pixels, fake: Pixels, real_logits: Logits, fake_logits: Logits) -> BatchStats:
     """Of one batch, as it was shown."""
     contrast = _scatter(real)
     across, down = jnp.diff(real, axis=2), jnp.diff(real, axis=1)
-    return Sight(
-        real_spread=jnp.std(real_logits),
-        fake_spread=jnp.std(fake_logits),
+    return BatchStats(
+        real_logit_std=jnp.std(real_logits),
+        fake_logit_std=jnp.std(fake_logits),
         diversity=_scatter(fake) / jnp.maximum(contrast, 1e-6),
         contrast=contrast,
         edges=(jnp.mean(jnp.abs(across)) + jnp.mean(jnp.abs(down))) / 2,
     )
 
 
-def signs(before: GanState, gradients: Any, sight: Sight) -> Signs:
+def step_stats(before: GanState, gradients: Any, batch_stats: BatchStats) -> StepStats:
     """Of a step that began in the state `before` and moved both players by `gradients` (`Players`)."""
-    return Signs(
-        **sight._asdict(),
-        gen_slope=rms(gradients.gen),
-        disc_slope=rms(gradients.disc),
-        gen_turn=_turn(gradients.gen, before.gen_opt),
-        disc_turn=_turn(gradients.disc, before.disc_opt),
-        gen_size=rms(before.gen),
-        disc_size=rms(before.disc),
+    return StepStats(
+        **batch_stats._asdict(),
+        gen_grad_rms=rms(gradients.gen),
+        disc_grad_rms=rms(gradients.disc),
+        gen_grad_cosine=_cosine_to_momentum(gradients.gen, before.gen_opt),
+        disc_grad_cosine=_cosine_to_momentum(gradients.disc, before.disc_opt),
+        gen_param_rms=rms(before.gen),
+        disc_param_rms=rms(before.disc),
     )
 
 
@@ -63,7 +63,7 @@ def rms(tree: Pytree) -> Float[Array, ""]:
     return jnp.sqrt(_dot(tree, tree) / sum(leaf.size for leaf in leaves))
 
 
-def _turn(gradient: Pytree, optimiser_state: Pytree) -> Float[Array, ""]:
+def _cosine_to_momentum(gradient: Pytree, optimiser_state: Pytree) -> Float[Array, ""]:
     """Cosine between a gradient and Adam's mean of those before (the last one where beta1 is 0); 0 where there is none.
 
     What a step of the learning rate would have been worth in the step before (Baydin et al. 2018, arXiv 1703.04782):

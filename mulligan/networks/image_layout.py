@@ -16,7 +16,7 @@ RANGES = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (-1.0, 1.0), "[0, 255]": (0.0, 255.0)
 
 
 @dataclass(frozen=True)
-class Convention:
+class ImageLayout:
     """One example of a model's images.
 
     Attributes:
@@ -48,14 +48,16 @@ class Convention:
             images = images.transpose(0, 3, 1, 2)
         return images.reshape(-1, *self.raw_shape)
 
-    def laid_out(self, raw_shape: tuple[int, ...], shape: ImageShape) -> Convention:
+    def laid_out(self, raw_shape: tuple[int, ...], shape: ImageShape) -> ImageLayout:
         """The same numbers in another layout.
 
         Raises:
           MulliganError: images of `shape` cannot be laid out so.
         """
         first = _channels_first(raw_shape, shape, "discriminator takes")
-        return Convention(shape, raw_shape, first or (self.channels_first and len(raw_shape) == 1), self.low, self.high)
+        return ImageLayout(
+            shape, raw_shape, first or (self.channels_first and len(raw_shape) == 1), self.low, self.high
+        )
 
     @property
     def sentence(self) -> str:
@@ -65,7 +67,7 @@ class Convention:
         return f"the generator gives images of {layout} in {span}"
 
 
-def probe_convention(images: Float[np.ndarray, "n ..."], shape: ImageShape) -> Convention:
+def probe_layout(images: Float[np.ndarray, "n ..."], shape: ImageShape) -> ImageLayout:
     """The convention of a generator, from images that it made.
 
     Numbers below zero mean [-1, 1] (the span of a tanh), numbers from 0 to 1 mean [0, 1] (a sigmoid), larger ones
@@ -75,7 +77,7 @@ def probe_convention(images: Float[np.ndarray, "n ..."], shape: ImageShape) -> C
       MulliganError: they cannot be images of `shape`.
 
     Example:
-      >>> probe_convention(np.full((2, 784), 0.5), (28, 28, 1)).sentence
+      >>> probe_layout(np.full((2, 784), 0.5), (28, 28, 1)).sentence
       'the generator gives images of 784 in [0, 1]'
     """
     first = _channels_first(images.shape[1:], shape, "generator gives")
@@ -85,7 +87,7 @@ def probe_convention(images: Float[np.ndarray, "n ..."], shape: ImageShape) -> C
         low, high = RANGES["[0, 1]"]
     else:
         low, high = RANGES["[0, 255]"]
-    return Convention(shape, images.shape[1:], first, low, high)
+    return ImageLayout(shape, images.shape[1:], first, low, high)
 
 
 def _channels_first(raw_shape: tuple[int, ...], shape: ImageShape, who: str) -> bool:

@@ -11,10 +11,10 @@ from game.test_step import BATCH, IMAGES, NUMBERS, game, start
 
 from mulligan.game import dynamics
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.signs import sight
 from mulligan.game.state import Data, adam, draw, pixels, step
+from mulligan.game.step_stats import batch_stats
 from mulligan.training.engine import chunk
-from mulligan.types import Signs
+from mulligan.types import StepStats
 
 ADAM = {"optimiser": adam}
 
@@ -32,7 +32,7 @@ def test_slopes_sizes_and_turns_are_those_of_the_gradients():
     of = playing()
     first, _ = step(of, start(of), Data(IMAGES))
     second, info = step(of, first, Data(IMAGES))
-    told = info.signs._asdict()
+    told = info.stats._asdict()
     for player, beta1 in (("gen", NUMBERS.gen_beta1), ("disc", NUMBERS.disc_beta1)):
         before, now = (flat(getattr(state, f"{player}_opt")[0].mu) for state in (first, second))
         gradient = (now - beta1 * before) / (1 - beta1)
@@ -48,24 +48,24 @@ def test_the_real_images_are_described():
     state = start(of)
     _, info = step(of, state, Data(IMAGES))
     real = np.asarray(draw(Data(IMAGES), 1, BATCH, jax.random.split(state.key, 3)[1]).real[0])
-    assert float(info.signs.contrast) == pytest.approx(np.sqrt(real.var(axis=0).mean()), rel=1e-5)
+    assert float(info.stats.contrast) == pytest.approx(np.sqrt(real.var(axis=0).mean()), rel=1e-5)
     steepness = (np.abs(np.diff(real, axis=1)).mean() + np.abs(np.diff(real, axis=2)).mean()) / 2
-    assert float(info.signs.edges) == pytest.approx(steepness, rel=1e-5)
+    assert float(info.stats.edges) == pytest.approx(steepness, rel=1e-5)
 
 
 def test_diversity_is_one_for_images_as_various_as_the_real_ones():
     images = pixels(IMAGES)
     logits = jnp.zeros(len(images))
-    assert float(sight(images, images, logits, logits).diversity) == pytest.approx(1, rel=1e-5)
+    assert float(batch_stats(images, images, logits, logits).diversity) == pytest.approx(1, rel=1e-5)
     alike = jnp.broadcast_to(images[:1], images.shape)
-    assert float(sight(images, alike, logits, logits).diversity) == pytest.approx(0, abs=1e-3)
+    assert float(batch_stats(images, alike, logits, logits).diversity) == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_every_dynamics_shows_them(name):
     of = playing(name)
     _, info = step(of, start(of), Data(IMAGES))
-    assert all(jnp.isfinite(value) and jnp.shape(value) == () for value in info.signs)
+    assert all(jnp.isfinite(value) and jnp.shape(value) == () for value in info.stats)
 
 
 def test_a_program_that_nobody_looks_at_them_in_is_the_one_without(monkeypatch):
@@ -75,8 +75,8 @@ def test_a_program_that_nobody_looks_at_them_in_is_the_one_without(monkeypatch):
         return operations(program.lower(start(of), jnp.int32(1)).compile().as_text())
 
     with_signs = compiled()
-    nothing = Signs(*[jnp.zeros(())] * len(Signs._fields))
-    monkeypatch.setattr(dynamics, "signs", lambda before, gradients, sight: nothing)
+    nothing = StepStats(*[jnp.zeros(())] * len(StepStats._fields))
+    monkeypatch.setattr(dynamics, "signs", lambda before, gradients, batch_stats: nothing)
     assert compiled() == with_signs
     assert len(with_signs) > 100
 
