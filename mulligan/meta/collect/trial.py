@@ -69,19 +69,19 @@ class TrialSpec:
 def run_trial(spec: TrialSpec) -> Trial:
     """Trains, evaluates on the validation split, and tells how it went. A failure is a trial too."""
     began = time.monotonic()
-    course = TrialRunner(spec)
+    runner = TrialRunner(spec)
     for rung in rungs(spec.images):
-        if course.advance(rung) is None:
+        if runner.advance(rung) is None:
             break
     return Trial(
         task=spec.task.hash,
         recipe_json=spec.recipe.to_json(),
         seed=spec.seed,
         budget=spec.budget,
-        status=course.status,
-        reason=course.reason,
-        cost=course.cost() | {"seconds": round(time.monotonic() - began, 3)},
-        curve=tuple(course.curve),
+        status=runner.status,
+        reason=runner.reason,
+        cost=runner.cost() | {"seconds": round(time.monotonic() - began, 3)},
+        curve=tuple(runner.curve),
         code=version("mulligan"),
         space=VERSION,
         device=device_name(),

@@ -1,7 +1,7 @@
-"""What recipes will do on a task, as several predictions and as one expectation.
+"""What recipes will do on a task: the predictions of an ensemble, and their expectation.
 
-A predictor is an prediction on how far each recipe will be from the anchor: that of a recorded task, where it was seen,
-or of a model. The anchor's own curve is expected to be the mean of those on recorded tasks.
+A predictor says how far each recipe will be from the anchor: a recorded task says what it was there, where it was
+tried, and a model what it has learned. The anchor's own curve is expected to be the mean of those on recorded tasks.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from mulligan.meta.predict.task_similarity import TaskSimilarity
 from mulligan.meta.store.record import TaskRecord
 from mulligan.recipe import Recipe
 
-USUAL_START, USUAL_STEP = (
-    1.6,
-    -0.33,
-)  # log KID of the default at fidelity 0 and its change a fidelity: 18 tasks, 2026-11-24
+USUAL_START, USUAL_STEP = 1.6, -0.33  # log KID of the default at fidelity 0 and its change to the next, on 18 tasks
 TREND_STEPS = 4  # at the end of what is known, whose slope goes on
 FARTHEST = 8  # fidelities that it goes on for: sixteen times the operations
 USUAL_SPREAD = 1.5  # standard deviation between recipes in log KID, where too few were tried to tell
@@ -30,23 +27,23 @@ USUAL_SPREAD = 1.5  # standard deviation between recipes in log KID, where too f
 
 @runtime_checkable
 class CurveEnsemble(Protocol):
-    """Opinions on how far recipes will be from the anchor on a task, in log KID at equal operations."""
+    """Predictions of how far recipes will be from the anchor on a task, in log KID at equal operations."""
 
     def weights(self, task: TaskRecord, exclude_family: str | None = None) -> Float[np.ndarray, " w"]:
         """How much each predictor counts: their sum is 1, or 0 where there is none.
 
-        CurveEnsemble that know the family `exclude_family` count nothing.
+        Predictors that know the family `exclude_family` count nothing.
         """
         ...
 
     def differences(self, task: TaskRecord, recipes: Mapping[str, Recipe]) -> Float[np.ndarray, "w r g"]:
-        """NaN where a predictor has no prediction; recipes come with their names in the comparison."""
+        """NaN where a predictor makes no prediction; recipes come with their names in the comparison."""
         ...
 
 
 @dataclass(frozen=True)
 class TaskEnsemble:
-    """Each recorded task is a predictor, in which recipes do again what they did there."""
+    """Each recorded task is a predictor: recipes do again what they did there."""
 
     similarity: TaskSimilarity
 

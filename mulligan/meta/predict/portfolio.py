@@ -1,4 +1,4 @@
-"""Greedy portfolios: few recipes, of which one at least does well in each of many predictors.
+"""Greedy portfolios: few recipes, of which one at least does well by each of many predictors.
 
 A predictor is a task seen before, or one prediction among several on a task to come. Xu, Hoos and Leyton-Brown 2010
 (Hydra); Feurer et al. 2022, arXiv 2007.04074 (auto-sklearn 2.0), algorithm 1.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-DOUBT = (
-    2.0  # predictors in which a recipe is taken to be as the others are on average, besides those where it was tried
-)
+DOUBT = 2.0  # predictors more, by which a recipe is as the others are on average, besides those where it was tried
 TIE = 1e-6  # weight of a recipe's own mean loss, which decides where none brings anything
 
 
@@ -23,10 +21,10 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
       [[0.5, 0.0, nan, 1.0]]
     """
     shares = np.full(losses.shape, np.nan)
-    for world, share in zip(losses, shares, strict=True):
-        known = ~np.isnan(world)
-        ascending = np.sort(world[known])
-        better, no_worse = (np.searchsorted(ascending, world[known], side) for side in ("left", "right"))
+    for row, share in zip(losses, shares, strict=True):
+        known = ~np.isnan(row)
+        ascending = np.sort(row[known])
+        better, no_worse = (np.searchsorted(ascending, row[known], side) for side in ("left", "right"))
         share[known] = (better + no_worse - 1) / 2 / max(len(ascending) - 1, 1)
     return shares
 
@@ -34,7 +32,7 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
 def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) -> Float[np.ndarray, "w r"]:
     """What is missing as it is to be expected; NaN stays for recipes that were tried nowhere.
 
-    A recipe's mean over the predictors where it was tried, with DOUBT more in which it is the mean of all recipes: what
+    A recipe's mean over the predictors where it was tried, with DOUBT more by which it is the mean of all recipes: what
     was tried in few predictors is not trusted far beyond them.
 
     Example:
