@@ -142,8 +142,8 @@ def test_the_leader_moves_as_the_package_does():
     mine, state = ours.init(), theirs.init()
     for _ in range(SLICES + 1):
         standings = [ArmStatus(slices, float(rng.normal())) for slices in given]
-        mine, move = ours.move(mine, standings)
-        state, expected = theirs.move(state, standings)
+        mine, move = ours.decide(mine, standings)
+        state, expected = theirs.decide(state, standings)
         assert (move.arm, move.won) == (expected.arm, expected.won)
         np.testing.assert_allclose(move.weights, expected.weights, atol=1e-4)
         given[move.arm] += 1

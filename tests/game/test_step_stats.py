@@ -74,11 +74,11 @@ def test_a_program_that_nobody_looks_at_them_in_is_the_one_without(monkeypatch):
         program = jax.jit(lambda state, steps: chunk(of, state, Data(IMAGES), steps))
         return operations(program.lower(start(of), jnp.int32(1)).compile().as_text())
 
-    with_signs = compiled()
+    with_stats = compiled()
     nothing = StepStats(*[jnp.zeros(())] * len(StepStats._fields))
-    monkeypatch.setattr(dynamics, "signs", lambda before, gradients, batch_stats: nothing)
-    assert compiled() == with_signs
-    assert len(with_signs) > 100
+    monkeypatch.setattr(dynamics, "step_stats", lambda before, gradients, batch_stats: nothing)
+    assert compiled() == with_stats
+    assert len(with_stats) > 100
 
 
 def operations(text):

@@ -219,7 +219,7 @@ def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatc
 
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
     arms = plan_race(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
-    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: RacePlan(arms))
+    monkeypatch.setattr("mulligan.meta.fit.plan_race", lambda *arguments: RacePlan(arms))
     with pytest.raises(UsageError, match="'coin' is no way to share out a race"):
         fit("digits", SHORT, Options(out=tmp_path / "run", allocation="coin"))
 
@@ -227,7 +227,7 @@ def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
 def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explains_itself(tmp_path, task, monkeypatch):
     other = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=1e-6, disc_lr=1e-6))
     arms = (Arm(TINY, 0.6, "a good idea"), Arm(other, 0.4, "the default"))
-    monkeypatch.setattr("mulligan.meta.fit.advise", lambda *arguments: RacePlan(arms))
+    monkeypatch.setattr("mulligan.meta.fit.plan_race", lambda *arguments: RacePlan(arms))
     place = str(tmp_path / "mine.db")
     generator, told = told_by("digits", Budget(40_000, None), out=tmp_path / "run", experience=place)
     assert generator.recipe == TINY

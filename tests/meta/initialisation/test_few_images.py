@@ -121,9 +121,9 @@ def few_memorisation(monkeypatch, ratios):
     def quick(reference, features):
         return real(reference, features) | {"kid": 1.0 / (1 + len(found))}
 
-    real = evaluation.quick_of_features
+    real = evaluation.validation_metrics_of
     monkeypatch.setattr(evaluation, "memorisation", memorisation)
-    monkeypatch.setattr(evaluation, "quick_of_features", quick)
+    monkeypatch.setattr(evaluation, "validation_metrics_of", quick)
     return found
 
 
@@ -169,7 +169,7 @@ def test_such_a_run_resumes_to_the_same_end(tmp_path, start):
     ],
 )
 def test_shipped_weights_are_used_for_few_drawings_of_their_size_alone(start, monkeypatch, images, used):
-    monkeypatch.setattr(few_images, "shipped_start", lambda: start)
+    monkeypatch.setattr(few_images, "shipped_pretrained", lambda: start)
     task = read_task(images)
     found = choose_init(task, None)
     assert (found is not None) is used
