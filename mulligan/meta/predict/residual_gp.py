@@ -86,9 +86,9 @@ class ResidualModel(NamedTuple):
         return known.mean + factors[:, None] * known.deviation
 
 
-def observations_of(where: Fidelities, residual: Fidelities, arm: int = 0, extra_std: float = 0.0) -> Observations:
+def observations_of(fidelity: Fidelities, residual: Fidelities, trial: int = 0, extra_std: float = 0.0) -> Observations:
     """The points of one trial."""
-    return Observations(np.full(len(where), arm), where, residual, np.full(len(where), extra_std))
+    return Observations(np.full(len(fidelity), trial), fidelity, residual, np.full(len(fidelity), extra_std))
 
 
 def concatenate(trials: Sequence[Observations]) -> Observations:

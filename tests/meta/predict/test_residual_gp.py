@@ -1,4 +1,4 @@
-"""ResidualModel: agreement with scikit-learn's Gaussian process, kernels found again, and intervals that hold."""
+"""Residuals: agreement with scikit-learn's Gaussian process, kernels found again, and intervals that hold."""
 
 import numpy as np
 import pytest
