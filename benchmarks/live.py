@@ -56,16 +56,16 @@ class Live:
 
     def look(self, arm: int) -> Point | None:
         """Trains an arm on to its next look, or for what is left; None where it cannot go on."""
-        course, unit = self.arms[arm], reference_flops(self.task.shape, 1)
-        had = course.curve[-1].flops if course.curve else 0.0
+        runner, unit = self.arms[arm], reference_flops(self.task.shape, 1)
+        had = runner.curve[-1].flops if runner.curve else 0.0
         ahead = [look for look in rungs(self.images) if look * unit > had * 1.1]
-        if course.reason or not ahead:
+        if runner.reason or not ahead:
             return None
-        point = course.advance(min(ahead[0], (had + self.left) / unit))
-        self.spent += course.nimg * course.flops_per_image - had
+        point = runner.advance(min(ahead[0], (had + self.left) / unit))
+        self.spent += runner.nimg * runner.flops_per_image - had
         value = math.nan if point is None else log_kid(point.figures)
         if value < (math.inf if self.best is None else self.best.kid):
-            self.best = Best(value, course.assignment.recipe, copy_tree(course.gen))
+            self.best = Best(value, runner.spec.recipe, copy_tree(runner.gen))
         if self.best is not None:
             self.trace.append((self.spent, self.best.kid))
         return point

@@ -162,8 +162,8 @@ CHANGES = {
         ("1 / (1 + held)", "1 / (2 + held)"),
         ("jnp.minimum(state.kept, size)", "state.kept"),
         ("jnp.arange(size) < held", "jnp.arange(size) <= held"),
-        ("pull / jnp.sqrt(state.rounds + 1.0)", "pull / (state.rounds + 1.0)"),
-        ("pull / jnp.sqrt(state.rounds + 1.0)", "pull / jnp.sqrt(state.rounds + 2.0)"),
+        ("weight_decay / jnp.sqrt(state.rounds + 1.0)", "weight_decay / (state.rounds + 1.0)"),
+        ("weight_decay / jnp.sqrt(state.rounds + 1.0)", "pull / jnp.sqrt(state.rounds + 2.0)"),
         ("place = state.kept % size", "place = (state.kept + 1) % size"),
         ("rounds + spacing + growth * kept", "rounds + spacing"),
         ("rounds + spacing + growth * kept", "rounds + growth * kept"),
@@ -190,8 +190,8 @@ CHANGES = {
     "game/gradients.py": [
         ("alone = 1 - jnp.sum(past.share)", "alone = 1.0"),
         ("alone * now + jnp.tensordot", "alone * now - jnp.tensordot"),
-        ("slope + 2 * past.pull * w", "slope + past.pull * w"),
-        ("slope + 2 * past.pull * w", "slope - 2 * past.pull * w"),
+        ("g + 2 * past.weight_decay * w", "g + past.weight_decay * w"),
+        ("g + 2 * past.weight_decay * w", "g - 2 * past.weight_decay * w"),
         ("value + hyperparameters.gamma / 2 * penalty", "value + hyperparameters.gamma * penalty"),
         (
             "fake = generate(game, gen, batch, index, key).fake",
