@@ -23,3 +23,14 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, run: Path):
         super().__init__(f"interrupted and saved; to go on: mulligan resume {run}")
         self.run = run
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, for a sentence that quotes it; the error's type where it says nothing.
+
+    Example:
+      >>> first_line(ValueError("\\n  no such axis\\nat line 3")), first_line(MemoryError())
+      ('no such axis', 'MemoryError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

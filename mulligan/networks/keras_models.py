@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.errors import MulliganError, UsageError
+from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.networks.image_layout import ImageLayout, probe_layout
 from mulligan.networks.keras import (
     KerasDiscriminator,
@@ -161,7 +161,7 @@ def _opened(keras: Any, model: Any, role: str) -> Any:
                 f"{path} holds a Lambda layer, which is code, and code in a file is not run: use layers of Keras, "
                 "or give the model from Python."
             ) from error
-        raise MulliganError(f"{path} cannot be opened by Keras: {str(error).splitlines()[0]}") from error
+        raise MulliganError(f"{path} cannot be opened by Keras: {first_line(error)}") from error
 
 
 def _config(model: Any) -> Any:
@@ -192,7 +192,7 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
             text = json.dumps(config.get("sequential", config))
             models.append((role, keras.models.model_from_json(text)))
         except Exception as error:
-            raise MulliganError(f"the {role} cannot be rebuilt: {str(error).splitlines()[0]}") from error
+            raise MulliganError(f"the {role} cannot be rebuilt: {first_line(error)}") from error
     named = dict(models)
     return named["gen"], named["disc"]
 
@@ -231,7 +231,7 @@ def _first_call(model: Any, x: np.ndarray, role: str, what: str) -> Any:
     try:
         outcome = model(x, training=False)
     except Exception as error:  # whatever a layer raises that is given something else than it expects
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise MulliganError(f"the {role} cannot take {what}: {reason}") from error
     if not hasattr(outcome, "shape"):
         raise MulliganError(f"the {role} gives {len(outcome)} outputs: it must give one.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mulligan.errors import MulliganError, UsageError
+from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.tasks.arrays import collect
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.splits import TEST, TRAIN, VALIDATION
@@ -76,7 +76,7 @@ def _fetched(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # network, disk, an unknown name: whatever the library raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise MulliganError(
             f"{name} is not on this machine and could not be fetched ({reason}): without a network, put the library's "
             "cache folder in place, or give a file or folder of images."

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, first_line
 from mulligan.tasks.image_files import SPLIT_FOLDERS, ImageFile
 from mulligan.tasks.stored import StoredFile, UnreadableError, one_file
 
@@ -59,7 +59,7 @@ def read_hub(name: str) -> list[ImageFile]:
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, permissions, scripts: whatever the library raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise MulliganError(f"the data set {name!r} cannot be loaded from the hub: {reason}") from error
     found = [
         _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split), _embedded_or_cached)

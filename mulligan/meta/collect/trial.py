@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, first_line
 from mulligan.game.state import Data, GanState, initial_state
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.fidelity import reference_flops, rungs
@@ -129,7 +129,7 @@ class TrialRunner:
         except MulliganError as error:
             self.status, self.reason = FAILED, str(error)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            self.status, self.reason = FAILED, f"the device gave up: {str(error).splitlines()[0]}"
+            self.status, self.reason = FAILED, f"the device gave up: {first_line(error)}"
         return None
 
     def _start(self) -> _Session:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.errors import Interrupted, MulliganError, UsageError, first_line
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
 from mulligan.meta.race.arms import Arm
@@ -268,7 +268,7 @@ class ArmRunner:
             loop.budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
             loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until)
         except (MulliganError, jax.errors.JaxRuntimeError, MemoryError) as error:
-            self.ended = str(error).splitlines()[0]
+            self.ended = first_line(error)
             return
         images = loop.progress.spent_nimg
         self._spent = Cost(images, loop.seconds(), images * self.flops_per_image)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Select, create_engine, event, func, i
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, first_line
 from mulligan.files import make_folder
 from mulligan.meta.store import schema
 from mulligan.meta.store.record import Point, TaskRecord, Trial, digest
@@ -181,7 +181,7 @@ def sentences(place: str) -> Iterator[None]:
     except IntegrityError:
         raise
     except (SQLAlchemyError, ImportError) as error:
-        why = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
+        why = first_line(getattr(error, "orig", None) or error).rstrip(".")
         raise MulliganError(
             f"the experience {place} cannot be used: {why}; see `mulligan experience verify`."
         ) from error
