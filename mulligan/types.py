@@ -18,12 +18,14 @@ class Loss(NamedTuple):
     """A game: what each player minimises, one value an example, not averaged.
 
     Both take `(real_logits [n], fake_logits [n])`; a loss that looks at one kind only ignores the other. `ideal` is
-    the discriminator's loss at the end of the game, where it can tell nothing: `min_c disc(c, c)`.
+    the discriminator's loss at the end of the game, where it can tell nothing: `min_c disc(c, c)`. Where
+    `gen_sees_real`, the generator's loss depends on the real logits, and its step pays for them.
     """
 
     gen: Callable[[Logits, Logits], Logits]
     disc: Callable[[Logits, Logits], Logits]
     ideal: float
+    gen_sees_real: bool = False
 
 
 class Dynamics(NamedTuple):
@@ -32,12 +34,13 @@ class Dynamics(NamedTuple):
     `init(gen, disc) -> memory`, what the dynamics needs to remember, () where that is nothing; `step(game, state,
     batch, hyperparameters, key) -> (state, info)` moves both networks, their optimisers and the memory,
     `state.dynamics`, and leaves everything else alone. Where `simultaneous`, both players move once a step, so that
-    several discriminator steps have no meaning.
+    several discriminator steps have no meaning. `gradients` is what a step costs, in gradients of both players.
     """
 
     init: Callable[[Pytree, Pytree], Pytree]
     step: Callable[..., tuple[Any, Any]]
     simultaneous: bool
+    gradients: int = 1
 
 
 class Opponents(NamedTuple):

@@ -111,7 +111,7 @@ def consensus(weight: float = 10.0) -> Dynamics:
         total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
         return _moved(game, state, total, hyperparameters), _info(state, gradients, loss, verdict)
 
-    return Dynamics(_nothing, step, simultaneous=True)
+    return Dynamics(_nothing, step, simultaneous=True, gradients=3)  # a backward pass through one costs two more
 
 
 def _nothing(gen: Pytree, disc: Pytree) -> tuple[()]:
@@ -129,7 +129,7 @@ _ALTERNATING = Dynamics(_nothing, alternating, simultaneous=False)
 DYNAMICS = {
     "alternating": _ALTERNATING,
     "simultaneous": Dynamics(_nothing, simultaneous, simultaneous=True),
-    "extragradient": Dynamics(_nothing, extragradient, simultaneous=True),
+    "extragradient": Dynamics(_nothing, extragradient, simultaneous=True, gradients=2),
     "past_extragradient": Dynamics(_zeros, past_extragradient, simultaneous=True),
     "optimistic": Dynamics(_zeros, optimistic, simultaneous=True),
     "consensus": consensus(),

@@ -44,4 +44,4 @@ def lookahead(inside: Dynamics, every: int, share: float = 0.5) -> Dynamics:
         steps = state.nimg // (game.batch * game.disc_steps) + 1
         return jax.tree.map(lambda back, on: jnp.where(steps % every == 0, back, on), returned, onward), info
 
-    return Dynamics(init, step, inside.simultaneous)
+    return Dynamics(init, step, inside.simultaneous, inside.gradients)

@@ -56,6 +56,7 @@ def relativistic() -> Loss:
         gen=lambda real, fake: softplus(real - fake),
         disc=lambda real, fake: softplus(fake - real),
         ideal=math.log(2),
+        gen_sees_real=True,
     )
 
 

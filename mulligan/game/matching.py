@@ -17,6 +17,7 @@ from mulligan.types import Pixels
 
 Features = Sequence[Float[Array, "n ..."]]  # of one batch, a layer each
 Matching = Callable[[Any, Any, Pixels, Pixels], Float[Array, ""]]
+DISC_PASSES = 4  # that a matching costs a generator step: features of real and fake, and back to the fakes
 TINY = 1e-4  # keeps the slope of a distance finite at zero
 
 

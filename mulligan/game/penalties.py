@@ -8,7 +8,7 @@ batches of one call, so that statistics over a batch never mix them, and one vec
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -153,4 +153,24 @@ def lazy(penalty: Penalty, every: int) -> Callable[..., PenaltyOutputs]:
     return penalty_or_none
 
 
-PENALTIES = {"none": none, "r1": r1, "r2": r2, "r1r2": r1r2, "gradient": gradient}
+class PenaltyChoice(NamedTuple):
+    """A penalty of the table: `choice()` makes it; `disc_passes` is what a discriminator step with it costs.
+
+    In forward passes an image pair: a backward pass counts as two, so a step without a penalty takes six.
+    """
+
+    make: Callable[[], Penalty]
+    disc_passes: int
+
+    def __call__(self) -> Penalty:
+        return self.make()
+
+
+PENALTIES = {
+    "none": PenaltyChoice(none, disc_passes=6),
+    "r1": PenaltyChoice(r1, disc_passes=9),
+    "r2": PenaltyChoice(r2, disc_passes=9),
+    "r1r2": PenaltyChoice(r1r2, disc_passes=12),
+    "gradient": PenaltyChoice(gradient, disc_passes=12),
+}
+PIECEWISE_DISC_PASSES = 8  # of `r1r2_piecewise`

@@ -74,3 +74,10 @@ def test_minimax_saturates_where_its_remedy_does_not():
     }
     assert slope["minimax"] < 1e-4
     assert slope["nonsaturating"] > 0.99
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_says_whether_its_generator_sees_real_images(name):
+    loss, fake = LOSSES[name](), jnp.linspace(-2.0, 2.0, 5)
+    moved = loss.gen(jnp.ones(5), fake) != loss.gen(-jnp.ones(5), fake)
+    assert bool(moved.any()) is loss.gen_sees_real

@@ -15,8 +15,12 @@ from typing import Any, NamedTuple
 import jax
 
 from mulligan.errors import MulliganError
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.losses import LOSSES
+from mulligan.game.matching import DISC_PASSES
+from mulligan.game.penalties import PENALTIES, PIECEWISE_DISC_PASSES
 from mulligan.networks.architecture import build
-from mulligan.networks.layers import Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
+from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
 from mulligan.networks.piecewise import is_piecewise_linear
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
@@ -25,9 +29,6 @@ from mulligan.recipe import Architecture, Recipe
 FLOAT_BYTES = 4
 STATE_COPIES = 5  # of the parameters: weights, gradient, two moments, an average
 JUDGED_COPIES = 6  # of the discriminator's maps: real and fake, each with its slopes and what these leave behind
-DISC_PASSES = {"none": 6, "r1": 9, "r2": 9, "r1r2": 12, "gradient": 12}  # forward passes an image in a disc step
-PIECEWISE_PASSES = 8  # r1r2 where every layer is affine or a rectifier: see `networks.piecewise`
-EXTRA_STEPS = {"extragradient": 2}  # gradients a step, for dynamics that take more than one
 
 
 class Footprint(NamedTuple):
@@ -68,10 +69,11 @@ def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
       True
     """
     gen, disc, piecewise = passes(recipe.architecture, shape, classes)
-    judged = _disc_passes(recipe, piecewise) * disc.flops + gen.flops
-    relativistic = recipe.loss == "relativistic"  # the one loss whose generator looks at real images
-    answered = 2 * gen.flops + (2 + relativistic) * disc.flops
-    flops = (judged + answered / recipe.disc_steps) * EXTRA_STEPS.get(recipe.dynamics, 1)
+    opponents = 1 + recipe.opponents  # each player meets the present one and those of the past
+    disc_step = opponents * (_disc_passes(recipe, piecewise) * disc.flops + gen.flops)
+    met = opponents * (2 + LOSSES[recipe.loss]().gen_sees_real + DISC_PASSES * bool(recipe.matching))
+    gen_step = 2 * gen.flops + met * disc.flops
+    flops = (disc_step + gen_step / recipe.disc_steps) * DYNAMICS[recipe.dynamics].gradients
     maps = recipe.batch * (2 * gen.values + JUDGED_COPIES * disc.values)
     parameters = gen.parameters + disc.parameters
     return Footprint(parameters, flops, FLOAT_BYTES * (STATE_COPIES * parameters + maps))
@@ -100,9 +102,9 @@ def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> 
 
 def _disc_passes(recipe: Recipe, piecewise: bool) -> float:
     """Forward passes an image that a discriminator step amounts to: a backward pass counts as two."""
-    plain = DISC_PASSES["none"]
+    plain = PENALTIES["none"].disc_passes
     cheap = recipe.penalty == "r1r2" and piecewise
-    penalised = PIECEWISE_PASSES if cheap else DISC_PASSES[recipe.penalty]
+    penalised = PIECEWISE_DISC_PASSES if cheap else PENALTIES[recipe.penalty].disc_passes
     return plain + (penalised - plain) / recipe.penalty_every
 
 
@@ -125,10 +127,10 @@ def _through(layers: Iterable[Any], size: tuple[int, int]) -> tuple[float, int]:
     """Operations and map values of all layers on one image that enters with `size` rows and columns."""
     flops, values, channels = 0.0, 0, 1
     for layer in layers:
-        count = LAYERS.get(type(layer))
-        if count is not None:
-            cost, size, channels = count(layer, size, channels)
-            flops += cost
+        if type(layer) not in LAYERS:
+            raise TypeError(f"what a layer {type(layer).__name__} costs is not known: add it to LAYERS.")
+        cost, size, channels = LAYERS[type(layer)](layer, size, channels)
+        flops += cost
         values += math.prod(size) * channels
     return flops, values
 
@@ -180,6 +182,7 @@ LAYERS: dict[type, Callable[[Any, Size, int], Counted]] = {
     SelfAttention: _attention,
     Unfold: _unfold,
     Fold: _fold,
+    Activate: lambda layer, size, channels: (0.0, size, channels),
     Up: lambda layer, size, channels: (0.0, layer.out_hw, channels),
     Down: lambda layer, size, channels: (0.0, (-(-size[0] // 2), -(-size[1] // 2)), channels),
     MinibatchStd: lambda layer, size, channels: (0.0, size, channels + 1),

@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.losses import LOSSES
+from mulligan.game.penalties import PENALTIES
 from mulligan.game.state import Data, step
 from mulligan.meta.space.cost import Limits, footprint, passes, refusal
 from mulligan.meta.space.default import textbook_recipe
@@ -22,17 +25,19 @@ from mulligan.training.engine import make_game, start_state
 WIDE = Architecture(gen_width=32, disc_width=32)
 RESIDUAL = replace(WIDE, family="residual", gen_depth=1, disc_depth=1, kernel=3)
 RECIPES = {
-    "no penalty": Recipe(WIDE, penalty="none", loss="hinge"),
-    "r1": Recipe(WIDE, penalty="r1"),
-    "r2": Recipe(WIDE, penalty="r2"),
-    "gradient": Recipe(WIDE, penalty="gradient"),
-    "smooth": Recipe(replace(WIDE, activation="silu")),
+    "piecewise": Recipe(WIDE),
     "four steps": Recipe(replace(WIDE, activation="silu"), disc_steps=4),
     "attention": Recipe(replace(WIDE, attention=True, minibatch_std=True, gen_depth=2, resampling="nearest", kernel=3)),
     "residual": Recipe(replace(RESIDUAL, activation="silu", resampling="bilinear")),
     "mlp": Recipe(replace(WIDE, family="mlp", gen_width=512, disc_width=512, gen_depth=2, disc_depth=2), penalty="r1"),
     "textbook": textbook_recipe(),
+    "two opponents": Recipe(replace(WIDE, activation="silu"), opponents=2),
+    "matching": Recipe(replace(WIDE, activation="silu"), matching=1.0),
 }
+SMOOTH = Recipe(replace(WIDE, activation="silu"))
+RECIPES |= {name: replace(SMOOTH, dynamics=name) for name in DYNAMICS}
+RECIPES |= {name: replace(SMOOTH, loss=name, penalty="none") for name in LOSSES}
+RECIPES |= {f"{name} penalty": replace(SMOOTH, penalty=name) for name in PENALTIES}
 
 
 @pytest.mark.parametrize("name", RECIPES)
