@@ -27,7 +27,7 @@ def playing(name="alternating"):
     return dataclasses.replace(game(loss="relativistic", dynamics=name), **ADAM)
 
 
-def test_slopes_sizes_and_turns_are_those_of_the_gradients():
+def test_norms_and_cosines_are_those_of_the_gradients():
     """Which two steps tell: Adam's mean of the gradients is `beta1 * before + (1 - beta1) * gradient`."""
     of = playing()
     first, _ = step(of, start(of), Data(IMAGES))
@@ -36,11 +36,11 @@ def test_slopes_sizes_and_turns_are_those_of_the_gradients():
     for player, beta1 in (("gen", NUMBERS.gen_beta1), ("disc", NUMBERS.disc_beta1)):
         before, now = (flat(getattr(state, f"{player}_opt")[0].mu) for state in (first, second))
         gradient = (now - beta1 * before) / (1 - beta1)
-        assert float(told[f"{player}_slope"]) == pytest.approx(np.sqrt(np.mean(gradient**2)), rel=1e-4)
+        assert float(told[f"{player}_grad_rms"]) == pytest.approx(np.sqrt(np.mean(gradient**2)), rel=1e-4)
         cosine = before @ gradient / np.linalg.norm(before) / np.linalg.norm(gradient)
-        assert float(told[f"{player}_turn"]) == pytest.approx(cosine, rel=1e-3)
+        assert float(told[f"{player}_grad_cosine"]) == pytest.approx(cosine, rel=1e-3)
         size = np.sqrt(np.mean(flat(getattr(first, player)) ** 2))
-        assert float(told[f"{player}_size"]) == pytest.approx(size, rel=1e-5)
+        assert float(told[f"{player}_param_rms"]) == pytest.approx(size, rel=1e-5)
 
 
 def test_the_real_images_are_described():
