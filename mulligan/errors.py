@@ -2,12 +2,35 @@
 
 from pathlib import Path
 
+ZERO_WIDTH_JOINER = "\u200d"  # inside emoji; the only invisible character that does no harm
+
+
+def printable(text: str) -> str:
+    """Text that a terminal may show: no control characters, which would be obeyed, and no bytes that are no characters.
+
+    Names of files and classes are other people's text.
+
+    Example:
+      >>> printable("a\\x1b[2Jb\\nc")
+      'a\ufffd[2Jb c'
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable() or letter == ZERO_WIDTH_JOINER:
+        return letter
+    return " " if letter.isspace() else "\ufffd"
+
 
 class MulliganError(Exception):
     """A mistake the person can mend: one sentence that says what was wrong, where, and what to do.
 
     The command line prints the sentence and exits with 1. Any other exception is a bug.
     """
+
+    def __init__(self, sentence: str):
+        super().__init__(printable(sentence))
 
 
 class UsageError(MulliganError):

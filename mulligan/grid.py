@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from mulligan.files import replace_file
 
+WRITER = "mulligan"  # in every picture that is drawn, so that none is taken for data where it lies among photographs
 VISIBLE = 64  # pixels of the longer side below which an image is enlarged
 
 
@@ -69,8 +70,9 @@ def save_grid(
 
 def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """An image with 1 (grey), 2 (grey, alpha), 3 or 4 channels as the bytes of a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    file, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text.add_text("Software", WRITER)
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", pnginfo=text)
     return file.getvalue()
 
 

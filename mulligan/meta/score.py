@@ -18,7 +18,7 @@ from mulligan.metrics.inception import PROTOCOL, load_inception
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.evaluation import FEWEST, FINAL_FAKES, REALS, TRAIN_REALS
+from mulligan.training.evaluation import FINAL_FAKES, REALS, TRAIN_REALS
 from mulligan.training.generator import MODEL, load
 
 SEED = 2
@@ -43,7 +43,7 @@ def score(source: Any, data: Any, size: int | None, n: int | None, inception: Pa
     if images.shape[1:] != task.shape:
         found, wanted = ("x".join(map(str, shape)) for shape in (images.shape[1:], task.shape))
         raise MulliganError(f"cannot compare images of {found} with images of {wanted}: give both a --size.")
-    split, real = ("test", task.test) if len(task.test) >= FEWEST else ("train", task.train)
+    split, real = task.judge("test")
     if inception is not None:
         return {"split": split, **_by_inception(embedding, real.sample(REALS, seed=0), images)}
     reference = make_reference(embedding, real.sample(REALS, seed=0), limit=REALS)

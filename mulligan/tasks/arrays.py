@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from numpy.typing import ArrayLike
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.collection import Collection, number_classes
-from mulligan.tasks.framing import WHITE, Colour
-from mulligan.tasks.splits import count_sentence
+from mulligan.tasks.decode import DEEP, FLAT, depth, visible
+from mulligan.tasks.framing import WHITE, Colour, choose_ground
+from mulligan.tasks.layout import SPLIT_WORDS
+from mulligan.tasks.named_arrays import pick
+from mulligan.tasks.splits import count_sentence, digests_of
+from mulligan.tasks.stored import MOST_RATIO
+from mulligan.tasks.streaming import StreamedImages
+
+BLOCK = 2**24  # bytes that are converted at a time
+LOOKED_AT = 1000  # images with opacity by which a ground is chosen
+CHECKED = 2**28  # bytes of images up to which those of one colour are counted
+LARGE = 2**26  # bytes from which an .npz that unpacks to a hundred times its size is refused: labels may well do so
+Convert = Callable[[np.ndarray], UInt8[np.ndarray, "n h w c"]]
 
 
 def collect(
     images: np.ndarray,
-    labels: np.ndarray | None = None,
+    labels: ArrayLike | None = None,
     split: np.ndarray | None = None,
-    classes: tuple[str, ...] | None = None,
-    background: Colour = WHITE,
+    classes: Sequence[str] | None = None,
+    background: Colour | None = None,
+    *,
+    groups: ArrayLike | None = None,
+    memory: int | None = None,
 ) -> Collection:
     """A collection of an array of images.
 
     Args:
       images: `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]` with 1, 3 or 4 channels. uint8; other integers and
         booleans that fit; 16-bit; floats, all in [0, 1] or all in [-1, 1]. A fourth channel is opacity.
-      labels: integers `[n]`.
-      split: codes `[n]`: 0 train, 1 test, 2 validation.
+      labels: `[n]` integers or text; where they do not fit, `unlabelled` says so.
+      split: codes `[n]`: 0 train, 1 test, 2 validation; or their names.
       classes: names, indexed by the labels.
-      background: colour behind transparent pixels.
+      background: colour behind transparent pixels; None for one on which they can be seen.
+      groups: `[n]` numbers or text; images of one group come into one split.
+      memory: bytes of pixels above which the images stay where they are, as in a mapped file, and are drawn from there.
 
     Raises:
       MulliganError: what the images mean cannot be told, they are not finite, or lengths differ.
@@ -39,54 +59,135 @@ def collect(
       >>> collect(np.linspace(0, 1, 2 * 8 * 8).reshape(2, 8, 8)).images.dtype
       dtype('uint8')
     """
-    arranged, layout_notes = _arranged(images)
-    scaled, scale_notes = _scaled(arranged)
-    opaque, alpha_notes = _composited(scaled, background)
-    numbered, names = (None, None) if labels is None else number_classes(labels, len(opaque), classes)
-    if split is not None and (split.shape != (len(opaque),) or not np.issubdtype(split.dtype, np.integer)):
+    arranged, notes = _arranged(images)
+    scale, scale_notes = _scale(arranged)
+    ground, ground_notes = _ground(arranged, scale, background)
+    convert = partial(_converted, scale, ground) if arranged.shape[3] == 4 else scale
+    channels = min(arranged.shape[3], 3)
+    if memory is not None and arranged[..., 0].size * channels > memory:
+        pixels = _drawn_from(arranged, convert, channels)
+        ground_notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
+    else:
+        pixels = _all_of(arranged, convert, channels)
+    n = len(arranged)
+    numbered, names, unlabelled = _numbered(labels, n, classes)
+    left = (f"labels left out: {unlabelled}",) if unlabelled else ()
+    grouped = None if groups is None else _group_numbers(groups, n)
+    return Collection(
+        pixels,
+        numbered,
+        _codes(split, n),
+        names,
+        (*notes, *scale_notes, *ground_notes, *_flat_notes(pixels), *left),
+        groups=grouped,
+        unlabelled=unlabelled,
+    )
+
+
+def _numbered(
+    labels: ArrayLike | None, n: int, classes: Sequence[str] | None
+) -> tuple[np.ndarray | None, tuple[str, ...] | None, str]:
+    """Labels and class names, or why there are none: labels that nobody asked for stop no run."""
+    if labels is None:
+        return None, None, ""
+    try:
+        return *number_classes(labels, n, classes), ""
+    except MulliganError as error:
+        return None, None, str(error)
+
+
+def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:
+    if split is None:
+        return None
+    split = np.asarray(split)
+    if split.dtype.kind == "U" and set(map(str.lower, split.ravel().tolist())) <= set(SPLIT_WORDS):
+        split = np.array([SPLIT_WORDS[name.lower()] for name in split.ravel().tolist()]).reshape(split.shape)
+    if split.shape != (n,) or not np.issubdtype(split.dtype, np.integer):
         raise MulliganError(
-            f"there are {len(opaque):,} images but a 'split' of {split.dtype} {list(split.shape)}: give a code each."
+            f"there are {n:,} images but a 'split' of {split.dtype} {list(split.shape)}: give a code each."
         )
-    notes = (*layout_notes, *scale_notes, *alpha_notes)
-    return Collection(np.ascontiguousarray(opaque), numbered, split, names, notes)
+    return split
 
 
-def read_npy(path: Path, memory: int, background: Colour) -> Collection:
-    """Reads one array of images; never unpickles."""
+def _group_numbers(groups: ArrayLike, n: int) -> np.ndarray:
+    given = np.asarray(groups)
+    if given.shape != (n,) or given.dtype.kind not in "biuUS":
+        raise MulliganError(f"there are {n:,} images but groups of {given.dtype} {list(given.shape)}: give one each.")
+    return np.unique(given, return_inverse=True)[1]
+
+
+def read_npy(
+    path: Path, memory: int, background: Colour | None, groups: str | None, labels: ArrayLike | None = None
+) -> Collection:
+    """Reads one array of images; never unpickles. One that is larger than `memory` stays in its file."""
+    del groups
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-        _refuse_large(path, images.nbytes, memory)
-        return collect(np.asarray(images), background=background)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, OverflowError) as error:
         raise _unreadable(path, error) from error
+    if not isinstance(images, np.ndarray):  # a zip or so, by its content
+        raise MulliganError(f"{path} is no single array: is it an .npz, and should be called so?")
+    return collect(np.asarray(images), labels, background=background, memory=memory)
 
 
-def read_npz(path: Path, memory: int, background: Colour) -> Collection:
-    """Reads `images` of an `.npz`, and `labels`, `split` and `label_names` where they are there.
+def read_npz(
+    path: Path, memory: int, background: Colour | None, groups: str | None, labels: ArrayLike | None = None
+) -> Collection:
+    """Reads the images of an `.npz`, and labels, split and names of classes where they are there.
 
-    An archive with a single array needs no names.
+    They are told by the names of the arrays (`mulligan.tasks.named_arrays`).
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _refuse_large(path, sum(entry.file_size for entry in archive.infolist()), memory)
+            _refuse_large(path, archive, memory)
         with np.load(path, allow_pickle=False) as arrays:
-            names = arrays.files
-            key = names[0] if len(names) == 1 else "images"
-            if key not in names:
-                raise MulliganError(f"{path} holds {', '.join(names) or 'nothing'}, but no array called 'images'.")
-            labels, split, classes = (arrays.get(name) for name in ("labels", "split", "label_names"))
-            images = arrays[key]
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            found = pick({name: _Lazy(arrays, name) for name in arrays.files}, str(path), groups)
+    except (ValueError, OSError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
-    return collect(images, labels, split, None if classes is None else tuple(map(str, classes)), background)
+    return collect(
+        found.images,
+        found.labels if labels is None else labels,
+        found.split,
+        found.classes,
+        background,
+        groups=found.groups,
+    )
 
 
-def _refuse_large(path: Path, size: int, memory: int) -> None:
+class _Lazy:
+    """An array of an `.npz`, read when it is asked for."""
+
+    def __init__(self, arrays: Any, name: str):
+        self.arrays, self.name = arrays, name
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        del copy
+        return np.asarray(self.arrays[self.name], dtype)
+
+
+def _refuse_large(path: Path, archive: zipfile.ZipFile, memory: int) -> None:
+    """Refuses what is larger than allowed by its entries, or by the headers of its arrays, before it is read."""
+    size = sum(max(entry.file_size, _claimed(archive, entry)) for entry in archive.infolist())
     if size > memory:
         raise MulliganError(
-            f"{path} holds {size:,} bytes, more than the {memory:,} allowed in memory: save the images "
-            "as files in a folder, which streams."
+            f"{path} holds {size:,} bytes, more than the {memory:,} allowed in memory: save the images as an .npy, "
+            "which is drawn from where it is."
         )
+    packed = path.stat().st_size
+    if size > LARGE and size > MOST_RATIO * packed:
+        raise MulliganError(
+            f"{path} is refused: it unpacks to {size // packed:,} times its size, as only a decompression bomb does; "
+            "if you trust it, save it uncompressed."
+        )
+
+
+def _claimed(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """The bytes that an array's own header claims: so many are reserved for it."""
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    return int(np.prod(shape, dtype=float)) * dtype.itemsize
 
 
 def _unreadable(path: Path, error: Exception) -> MulliganError:
@@ -96,7 +197,7 @@ def _unreadable(path: Path, error: Exception) -> MulliganError:
 
 
 def _arranged(images: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """As `[n, h, w, c]`, whichever of the known layouts it has."""
+    """As `[n, h, w, c]`, whichever of the known layouts it has; a view."""
     channels = (1, 3, 4)
     if images.ndim == 3:
         return images[..., None], ()
@@ -109,43 +210,119 @@ def _arranged(images: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     )
 
 
-def _scaled(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str, ...]]:
-    """As uint8 in [0, 255], with a sentence when the values were changed."""
+def _blocks(images: np.ndarray) -> Iterator[slice]:
+    rows = max(1, BLOCK // max(images[:1].nbytes, 1))
+    return (slice(start, start + rows) for start in range(0, len(images), rows))
+
+
+def _scale(images: np.ndarray) -> tuple[Convert, tuple[str, ...]]:
+    """What takes a block of the images to uint8 in [0, 255], with a sentence when that changes the values."""
     if images.dtype == np.uint8 or not images.size:
-        return images.astype(np.uint8, copy=False), ()
+        return _as_bytes, ()
     if images.dtype == bool:
-        return images * np.uint8(255), ("booleans became 0 and 255.",)
+        return partial(_linear, 0.0, 255.0), ("booleans became 0 and 255.",)
     if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
         raise MulliganError(f"images are {images.dtype}; they must be numbers: uint8, or floats in [0, 1] or [-1, 1].")
-    low, high = images.min(), images.max()
+    ends = [(images[block].min(), images[block].max()) for block in _blocks(images)]
+    low, high = np.min([end[0] for end in ends]), np.max([end[1] for end in ends])
     if not (np.isfinite(low) and np.isfinite(high)):
         raise MulliganError("images hold values that are not finite (NaN or infinity): clean them first.")
     if np.issubdtype(images.dtype, np.floating):
-        return _scaled_floats(images, float(low), float(high))
-    if low >= 0 and high <= 255:
-        return images.astype(np.uint8), ()
-    if low >= 0 and high <= 65535:
-        return np.round(images / 257.0).astype(np.uint8), ("16-bit values were scaled to 8 bits.",)
-    raise MulliganError(f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535.")
+        return _scale_of_floats(float(low), float(high))
+    if low < 0 or high > DEEP:
+        raise MulliganError(
+            f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535."
+        )
+    most = depth(int(high))
+    if most == 255:
+        return _as_bytes, ()
+    if most == DEEP:
+        return partial(_linear, 0.0, 255 / most), ("16-bit values were scaled to 8 bits.",)
+    note = f"values of 16 bits hold {most.bit_length()} bits only: level {most:,} is taken for white."
+    return partial(_linear, 0.0, 255 / most), (note,)
 
 
-def _scaled_floats(images: np.ndarray, low: float, high: float) -> tuple[UInt8[np.ndarray, "n h w c"], tuple[str, ...]]:
+def _scale_of_floats(low: float, high: float) -> tuple[Convert, tuple[str, ...]]:
     if low >= 0 and high <= 1:
-        return np.round(images * 255.0).astype(np.uint8), ("floats in [0, 1] became 0..255.",)
+        return partial(_linear, 0.0, 255.0), ("floats in [0, 1] became 0..255.",)
     if low >= -1 and high <= 1:
-        return np.round((images + 1.0) * 127.5).astype(np.uint8), ("floats in [-1, 1] became 0..255.",)
+        return partial(_linear, 1.0, 127.5), ("floats in [-1, 1] became 0..255.",)
     raise MulliganError(
         f"images are floats from {low:g} to {high:g}; they must lie in [0, 1] or [-1, 1], or be made uint8."
     )
 
 
-def _composited(
-    images: UInt8[np.ndarray, "n h w c"], background: Colour
-) -> tuple[UInt8[np.ndarray, "n h w c2"], tuple[str, ...]]:
-    """Without opacity: `colour * alpha + background * (1 - alpha)`."""
+def _as_bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
+    return images.astype(np.uint8, copy=False)
+
+
+def _linear(shift: float, factor: float, images: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
+    return np.round((images + shift) * factor).astype(np.uint8)
+
+
+def _ground(images: np.ndarray, scale: Convert, background: Colour | None) -> tuple[Colour, tuple[str, ...]]:
+    """The colour behind images with opacity, and a sentence on it."""
     if images.shape[3] != 4:
-        return images, ()
-    alpha = images[..., 3:] / np.float32(255)
-    blended = images[..., :3] * alpha + np.array(background, np.float32) * (1 - alpha)
+        return WHITE, ()
+    some = scale(images[:: max(len(images) // LOOKED_AT, 1)])
+    seen = [shares for image in some if (shares := visible(image)) is not None]
+    ground, vanished = choose_ground(seen)
     counted = count_sentence(len(images), "image")
-    return np.round(blended).astype(np.uint8), (f"{counted} with opacity placed on the colour {background}.",)
+    if background is not None or not vanished or ground == WHITE:
+        ground = background or WHITE
+        return ground, (f"{counted} with opacity placed on the colour {ground}.",)
+    reason = f"on white, {vanished:,} of {len(seen):,} could not be seen"
+    return ground, (f"{counted} with opacity placed on the colour {ground}: {reason}.",)
+
+
+def _converted(scale: Convert, ground: Colour, images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
+    """Without opacity: `colour * alpha + ground * (1 - alpha)`."""
+    levels = scale(images)
+    alpha = levels[..., 3:] / np.float32(255)
+    return np.round(levels[..., :3] * alpha + np.array(ground, np.float32) * (1 - alpha)).astype(np.uint8)
+
+
+def _all_of(images: np.ndarray, convert: Convert, channels: int) -> UInt8[np.ndarray, "n h w c"]:
+    """All images as bytes; those that are so already are not copied, so a mapped file stays one."""
+    if convert is _as_bytes and images.dtype == np.uint8:
+        return np.ascontiguousarray(images)
+    converted = np.empty((*images.shape[:3], channels), np.uint8)
+    for block in _blocks(images):
+        converted[block] = convert(images[block])
+    return converted
+
+
+def _drawn_from(images: np.ndarray, convert: Convert, channels: int) -> StreamedImages:
+    digests = [digests_of(convert(images[block])) for block in _blocks(images)]
+    side = (images.shape[1], images.shape[2], channels)
+    return StreamedImages(side, partial(_row, images, convert), np.arange(len(images)), np.concatenate(digests))
+
+
+def _row(images: np.ndarray, convert: Convert, index: int) -> UInt8[np.ndarray, "h w c"]:
+    return convert(images[index : index + 1])[0]
+
+
+def _flat_notes(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> tuple[str, ...]:
+    if not isinstance(images, np.ndarray) or not images.size or images.nbytes > CHECKED:
+        return ()
+    flat = int((np.ptp(images.reshape(len(images), -1, images.shape[3]), axis=1) <= FLAT).all(axis=1).sum())
+    return (f"{count_sentence(flat, 'image')} of one colour, with nothing to be seen.",) if flat else ()
+
+
+def from_mapping(
+    arrays: Mapping[str, Any],
+    where: str,
+    background: Colour | None,
+    groups: str | None = None,
+    labels: ArrayLike | None = None,
+) -> Collection:
+    """A collection of named arrays, as an `.npz` holds them."""
+    found = pick(arrays, where, groups)
+    return collect(
+        found.images,
+        found.labels if labels is None else labels,
+        found.split,
+        found.classes,
+        background,
+        groups=found.groups,
+    )

@@ -1,6 +1,6 @@
 """What a task looks like in numbers: the features by which the prior tells tasks apart.
 
-All numbers are computed on at most 1024 training images with pixels scaled to [0, 1], so that they cost the
+All numbers are computed on at most 1024 training images and 4 million pixels, scaled to [0, 1], so that they cost the
 same for every task; only `log_n` and `classes` are of the whole. Grey is the mean of the channels.
 """
 
@@ -11,6 +11,18 @@ from jaxtyping import Float32, UInt8
 
 COARSE = 16  # side of the pooled images whose principal components are counted
 LEVELS = 16  # of each channel when colours are counted
+PIXELS = 2**22  # that are looked at, at most: 1024 images of 64x64, or 64 of 256x256
+IMAGES = 1024  # that are looked at, at most
+
+
+def described(height: int, width: int) -> int:
+    """How many images of this size are looked at.
+
+    Example:
+      >>> described(28, 28), described(256, 256)
+      (1024, 64)
+    """
+    return min(IMAGES, max(PIXELS // (height * width), 1))
 
 
 def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict[str, float]:
@@ -70,10 +82,12 @@ def _ratio(part: float, whole: float) -> float:
 
 def _colour_shares(sample: UInt8[np.ndarray, "k h w c"]) -> np.ndarray:
     """The share of each colour that occurs, with LEVELS levels a channel."""
-    levels = (sample // (256 // LEVELS)).reshape(-1, sample.shape[-1]).astype(np.int64)
-    colours = levels @ (LEVELS ** np.arange(sample.shape[-1]))
-    counts = np.bincount(colours)
-    return counts[counts > 0] / len(colours)
+    levels = sample // (256 // LEVELS)
+    colours = np.zeros(sample.shape[:3], np.uint16)
+    for channel in range(sample.shape[-1]):
+        colours += levels[..., channel].astype(np.uint16) * LEVELS**channel
+    counts = np.bincount(colours.ravel())
+    return counts[counts > 0] / colours.size
 
 
 def _pooled(pixels: Float32[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"]:

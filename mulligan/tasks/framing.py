@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
 from mulligan.errors import UsageError
 from mulligan.tasks.splits import count_sentence
@@ -15,6 +16,8 @@ from mulligan.tasks.task import LARGEST, SMALLEST
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
+GROUNDS: tuple[Colour, ...] = (WHITE, (0, 0, 0), (128, 128, 128))  # tried in this order behind transparent drawings
+VANISHED = 0.05  # share of a drawing below which it cannot be seen on a ground
 MIXED_LARGEST = 64  # side that images of mixed or too large sizes get without being asked
 MILD_ASPECT = 2.0  # up to which cropping to the centre keeps half of the image
 RESAMPLING = Image.Resampling.BICUBIC  # Pillow widens it when shrinking, so it antialiases
@@ -24,19 +27,58 @@ RESAMPLING = Image.Resampling.BICUBIC  # Pillow widens it when shrinking, so it 
 class Request:
     """What a person asks of the shape; None leaves it to the images."""
 
-    size: int | None = None  # side of the square images that come out
+    size: int | tuple[int, int] | None = None  # side of the square images that come out, or their height and width
     fit: str | None = None  # crop | pad
-    background: Colour = WHITE  # behind transparent pixels, and around padded images
+    background: Colour | None = None  # behind transparent pixels, and around padded images
 
     def __post_init__(self) -> None:
-        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
-            raise UsageError(
-                f"--size {self.size} is out of range: networks work with sides from {SMALLEST} to {LARGEST}."
-            )
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        for side in sides:
+            if side is not None and not SMALLEST <= side <= LARGEST:
+                raise UsageError(f"size {side} is out of range: networks work with sides from {SMALLEST} to {LARGEST}.")
         if self.fit not in (None, "crop", "pad"):
             raise UsageError(f"fit is {self.fit!r}; it must be 'crop' or 'pad'.")
-        if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
+        levels = self.background or WHITE
+        if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
             raise UsageError(f"background is {self.background}; it must be red, green and blue from 0 to 255.")
+
+    @property
+    def ground(self) -> Colour:
+        """The colour asked for, or white."""
+        return self.background or WHITE
+
+
+def parse_colour(text: str | Sequence[int] | None) -> Colour | None:
+    """A colour by its name, as `#rrggbb`, or as three numbers.
+
+    Raises:
+      UsageError: none of these.
+
+    Example:
+      >>> parse_colour("black"), parse_colour("#ff8000"), parse_colour("255,128,0"), parse_colour([1, 2, 3])
+      ((0, 0, 0), (255, 128, 0), (255, 128, 0), (1, 2, 3))
+    """
+    try:
+        if text is None:
+            return None
+        if isinstance(text, str) and "," not in text:
+            red, green, blue = ImageColor.getrgb(text.strip())[:3]
+        else:
+            red, green, blue = (int(level) for level in (text.split(",") if isinstance(text, str) else text))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"background {text!r} is no colour: say white, #ffffff, or 255,255,255.") from error
+    return Request(background=(red, green, blue)).ground
+
+
+def choose_ground(visible: Sequence[tuple[float, ...]]) -> tuple[Colour, int]:
+    """The ground on which the fewest transparent drawings vanish, and how many would on white.
+
+    Args:
+      visible: share of each drawing that can be seen on each of `GROUNDS`. One that is seen on none does not count.
+    """
+    vanished = [sum(shares[ground] < VANISHED <= max(shares) for shares in visible) for ground in range(len(GROUNDS))]
+    best = min(range(len(GROUNDS)), key=lambda ground: vanished[ground])
+    return GROUNDS[best], vanished[0]
 
 
 @dataclass(frozen=True)
@@ -73,13 +115,14 @@ def choose_frame(sizes: Int[np.ndarray, "n 2"], request: Request) -> tuple[Frame
     (aspect ratio within 2), else padded.
     """
     smallest, largest = sizes.min(axis=0), sizes.max(axis=0)
-    width, height = (request.size or _own_side(sizes),) * 2
+    asked = request.size or _own_side(sizes)
+    height, width = asked if isinstance(asked, tuple) else (asked, asked)
     if request.size is None and (smallest == largest).all() and _suit(largest):
         width, height = (int(side) for side in largest)
     aspect = sizes[:, 0] / sizes[:, 1] * (height / width)
     mild = (np.maximum(aspect, 1 / aspect) <= MILD_ASPECT).mean() >= 0.9
     fit = request.fit or ("crop" if mild else "pad")
-    frame = Frame(height, width, fit, request.background)
+    frame = Frame(height, width, fit, request.ground)
     if (smallest == largest).all() and tuple(largest) == (width, height):
         return frame, ()
     return frame, (_sentence(sizes, frame, bool((aspect != 1).any())),)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.errors import MulliganError, first_line
-from mulligan.tasks.image_files import SPLIT_FOLDERS, ImageFile
+from mulligan.tasks.image_files import ImageFile
+from mulligan.tasks.layout import SPLIT_WORDS
 from mulligan.tasks.stored import StoredFile, UnreadableError, one_file
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -20,7 +21,7 @@ HUB_PREFIX = "hf:"
 
 def is_parquet(name: str) -> bool:
     """Whether a file is called like one."""
-    return name.endswith(".parquet")
+    return name.lower().endswith(".parquet")
 
 
 def read_parquet(files: Sequence[StoredFile]) -> list[ImageFile]:
@@ -62,7 +63,7 @@ def read_hub(name: str) -> list[ImageFile]:
         reason = first_line(error)
         raise MulliganError(f"the data set {name!r} cannot be loaded from the hub: {reason}") from error
     found = [
-        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_FOLDERS.get(split), _embedded_or_cached)
+        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_WORDS.get(split), _embedded_or_cached)
         for split, part in splits.items()
     ]
     return [image for images in found for image in images]
@@ -71,7 +72,7 @@ def read_hub(name: str) -> list[ImageFile]:
 def _split_of_name(name: str) -> int | None:
     *folders, last = name.split("/")
     parts = [*folders, re.split(r"[-.]", last)[0]]
-    return next((SPLIT_FOLDERS[part] for part in parts if part in SPLIT_FOLDERS), None)
+    return next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
 
 
 def _images_of_table(table: Any, name: str, split: int | None, content: Callable[[Any], bytes]) -> list[ImageFile]:
@@ -84,7 +85,7 @@ def _images_of_table(table: Any, name: str, split: int | None, content: Callable
     labels = _label_column(table, features)
     return [
         ImageFile(
-            StoredFile(f"{name}#{row}", partial(_read_cell, content, cells, row)),
+            StoredFile(f"{name}#{row}", partial(_start_of_cell, content, cells, row)),
             None if labels is None else labels[row],
             split,
         )
@@ -110,8 +111,8 @@ def _encoded_column(table: Any, name: str) -> Any:
     raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
 
 
-def _read_cell(content: Callable[[Any], bytes], cells: Any, row: int) -> bytes:
-    return content(cells[row].as_py())
+def _start_of_cell(content: Callable[[Any], bytes], cells: Any, row: int, n: int) -> bytes:
+    return content(cells[row].as_py())[:n]
 
 
 def _embedded(cell: Any) -> bytes:

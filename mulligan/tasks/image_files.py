@@ -1,34 +1,26 @@
-"""Image files to a collection: headers first, then the frame, then all pixels, in memory or streamed."""
+"""Image files to a collection: headers first, then classes and the frame, then all pixels, in memory or streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from mulligan.errors import MulliganError
-from mulligan.tasks.collection import Collection, number_classes
-from mulligan.tasks.decode import decode, own_bomb_check, upright_size
-from mulligan.tasks.framing import Frame, Request, choose_frame
-from mulligan.tasks.splits import TEST, TRAIN, VALIDATION, count_sentence, digest, is_grey
-from mulligan.tasks.stored import StoredFile, UnreadableError
-from mulligan.tasks.streaming import THREADS, StreamedImages
-
-SPLIT_FOLDERS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "test": TEST,
-    "testing": TEST,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-}
-BLOCK = 1024  # files handed to the threads at a time
-Read = TypeVar("Read")
-Outcome = UnreadableError | None  # of reading one file
+from mulligan.tasks.collection import UNLABELLED, Collection
+from mulligan.tasks.decode import DEEP, Look, depth, look
+from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, choose_ground
+from mulligan.tasks.layout import lay_out
+from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
+from mulligan.tasks.stored import Listing, StoredFile, UnreadableError
+from mulligan.tasks.streaming import StreamedImages
+from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
+from mulligan.tasks.tables import Told, read_tables
 
 
 class ImageFile(NamedTuple):
@@ -37,26 +29,41 @@ class ImageFile(NamedTuple):
     file: StoredFile
     label: str | None = None
     split: int | None = None
+    group: str | None = None
 
 
-def by_folder(files: Sequence[StoredFile]) -> list[ImageFile]:
-    """Reads classes and splits off the paths: the first folder of a path is its class.
+def read_listing(listing: Listing, request: Request, memory: int, where: str, groups: str | None = None) -> Collection:
+    """Images of a folder or archive, with the classes and splits that tables or folders tell.
 
-    When there is a folder `train`, and every folder at the top is called like a split, these are splits, and
-    the folders in them are classes.
+    Args:
+      listing: the files.
+      request: the shape asked for.
+      memory: as of `read_image_files`.
+      where: the source, for messages.
+      groups: `folder` for the folder that an image lies in, or a column of a table.
     """
-    parts = [file.name.split("/") for file in files]
-    tops = {part[0].lower() for part in parts if len(part) > 1}
-    if "train" in tops and tops <= set(SPLIT_FOLDERS):
-        return [
-            ImageFile(
-                file,
-                part[1] if len(part) > 2 else None,
-                SPLIT_FOLDERS.get(part[0].lower()) if part[1:] else None,
-            )
-            for file, part in zip(files, parts, strict=True)
-        ]
-    return [ImageFile(file, part[0] if len(part) > 1 else None) for file, part in zip(files, parts, strict=True)]
+    found = survey(listing.files, where)
+    files = [listing.files[position] for position in found.images]
+    names = [file.name for file in files]
+    told = read_tables([file for file in listing.files if file.name not in set(names)], names, groups)
+    layout = lay_out(names, listing.folders, where)
+    images = []
+    for position, in_folder, split in zip(layout.kept, layout.labels, layout.splits, strict=True):
+        label = told.labels.get(position) if told.labels or told.shards else in_folder
+        group = names[position].rpartition("/")[0] if groups == "folder" else told.groups.get(position)
+        images.append(ImageFile(files[position], label, told.splits.get(position, split), group))
+    kept = replace(
+        found,
+        headers=tuple(found.headers[position] for position in layout.kept),
+        others=tuple(pair for pair in found.others if pair[0] not in told.paths),
+    )
+    notes = (*listing.notes, *found.notes, *layout.notes, *_table_notes(told))
+    read = _decoded(images, kept, len(listing.files), request, memory, where, notes)
+    if told.contradiction:
+        return replace(read, labels=None, classes=None, unlabelled=told.contradiction)
+    if read.labels is None and not read.unlabelled and told.shards:
+        return replace(read, unlabelled="dataset.json holds no classes, and the folders beside it are none")
+    return read
 
 
 def read_image_files(images: Sequence[ImageFile], request: Request, memory: int, where: str) -> Collection:
@@ -74,129 +81,170 @@ def read_image_files(images: Sequence[ImageFile], request: Request, memory: int,
     Raises:
       MulliganError: no images, or more than one file and more than a tenth of all skipped.
     """
-    with own_bomb_check():
-        sizes = list(_in_threads(upright_size, images))
-    skipped = _skipped(images, sizes)
-    _refuse_many(skipped, len(sizes), where)
-    images = _readable(images, sizes)
-    frame, notes = choose_frame(np.array([size for size in sizes if not isinstance(size, UnreadableError)]), request)
+    found = survey([image.file for image in images], where)
+    return _decoded([images[position] for position in found.images], found, len(images), request, memory, where, ())
+
+
+def _decoded(
+    images: Sequence[ImageFile],
+    found: Survey,
+    files: int,
+    request: Request,
+    memory: int,
+    where: str,
+    notes: tuple[str, ...],
+) -> Collection:
+    sizes = np.array([(header.width, header.height) for header in found.headers])
+    frame, frame_notes = choose_frame(sizes, request)
     streamed = len(images) * frame.height * frame.width * 3 > memory
-    pixels, outcomes = (_stream if streamed else _load)(images, frame)
-    skipped += _skipped(images, outcomes)
-    _refuse_many(skipped, len(sizes), where)
-    images = _readable(images, outcomes)
-    labels, classes, label_notes = _classes(images)
-    notes = (*_skip_notes(skipped, len(sizes)), *notes, *label_notes, *_stream_notes(streamed))
-    return Collection(pixels, labels, _splits(images), classes, notes)
+    reading = _Reading(images, frame, (_Streamed if streamed else _Held)(len(images), frame))
+    reading.read(range(len(images)))
+    ground_notes = reading.choose_ground(request)
+    damaged = (*found.damaged, *((images[slot].file.name, str(reason)) for slot, reason in reading.refused.items()))
+    refuse_many(damaged, found.others, files, where)
+    whole = np.array([slot for slot in range(len(images)) if slot not in reading.refused], np.int64)
+    read = [images[slot] for slot in whole]
+    labels, classes, unlabelled = _classes(read)
+    notes = (*skip_notes(damaged, found.others, files), *notes, *frame_notes, *ground_notes, *reading.notes())
+    notes += ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
+    return Collection(
+        reading.collected(whole), labels, _splits(read), classes, notes, groups=_groups(read), unlabelled=unlabelled
+    )
 
 
-def _in_threads(work: Callable[[bytes], Read], images: Sequence[ImageFile]) -> Iterator[Read | UnreadableError]:
-    """`work` on the content of every file, in order; the error in place of a file that cannot be read."""
+@dataclass
+class _Reading:
+    """Decodes files into a frame, again where the first look shows that another ground or depth is wanted."""
 
-    def attempt(image: ImageFile) -> Read | UnreadableError:
-        try:
-            return work(image.file.read())
-        except UnreadableError as error:
-            return error
+    images: Sequence[ImageFile]
+    frame: Frame
+    store: _Held | _Streamed
+    deepest: int = DEEP
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    frames: int = 0
+    deep: dict[int, int] = field(default_factory=dict)  # highest level of 16-bit grey, by slot
+    visible: dict[int, tuple[float, ...]] = field(default_factory=dict)  # of what has transparency, by slot
+    flat: set[int] = field(default_factory=set)
+    coloured: set[int] = field(default_factory=set)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(images), BLOCK):
-            yield from pool.map(attempt, images[start : start + BLOCK])
+    def read(self, slots: Sequence[int]) -> None:
+        """Decodes these files, and keeps what is to be known of each."""
+        decode = partial(_look, self.frame, self.deepest)
+        for slot, seen in zip(slots, in_threads(decode, [self.images[slot] for slot in slots]), strict=True):
+            if isinstance(seen, Refusal):
+                self.refused[slot] = seen
+                continue
+            self.store.keep(slot, seen.pixels)
+            self.frames += seen.frames
+            if seen.deepest:
+                self.deep[slot] = seen.deepest
+            if seen.visible:
+                self.visible[slot] = seen.visible
+            (self.flat.add if seen.flat else self.flat.discard)(slot)
+            (self.coloured.discard if is_grey(seen.pixels) else self.coloured.add)(slot)
 
+    def collected(self, whole: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"] | StreamedImages:
+        """The images of these slots, with as many channels as they need."""
+        channels = 3 if self.coloured else 1
+        files = [image.file for image in self.images]
+        return self.store.collected(whole, channels, partial(_read_again, files, self.frame, self.deepest, channels))
 
-def _load(images: Sequence[ImageFile], frame: Frame) -> tuple[UInt8[np.ndarray, "n h w c"], list[Outcome]]:
-    """All pixels in memory, and what became of each file."""
-    pixels = np.empty((len(images), frame.height, frame.width, 3), np.uint8)
-    outcomes: list[Outcome] = []
-    grey = True
-    for slot, decoded in enumerate(_in_threads(lambda encoded: decode(encoded, frame), images)):
-        if isinstance(decoded, UnreadableError):
-            outcomes.append(decoded)
-            continue
-        outcomes.append(None)
-        pixels[slot] = decoded
-        grey = grey and is_grey(decoded)
-    whole = np.array([outcome is None for outcome in outcomes])
-    pixels = pixels if whole.all() else pixels[whole]
-    return np.ascontiguousarray(pixels[..., :1]) if grey else pixels, outcomes
+    def choose_ground(self, request: Request) -> tuple[str, ...]:
+        """Reads again what is not seen well on the first ground, or at the first depth, and says so."""
+        notes, again, frames = (), set(), self.frames
+        if self.deep and (level := depth(max(self.deep.values()))) < DEEP:
+            self.deepest, again = level, set(self.deep)
+            bits = level.bit_length()
+            counted = count_sentence(len(self.deep), "image")
+            notes += (f"{counted} of 16 bits hold {bits} bits only: level {level:,} is taken for white.",)
+        if self.visible:
+            counted = count_sentence(len(self.visible), "image")
+            ground, vanished = choose_ground(tuple(self.visible.values()))
+            if request.background is None and ground != WHITE:
+                self.frame, again = replace(self.frame, background=ground), again | set(self.visible)
+                reason = f": on white, {vanished:,} of them could not be seen"
+            else:
+                ground, reason = request.ground, ""
+            notes += (f"{counted} with transparency placed on the colour {ground}{reason}.",)
+        self.read(sorted(again - set(self.refused)))
+        self.frames = frames
+        return notes
 
-
-def _stream(images: Sequence[ImageFile], frame: Frame) -> tuple[StreamedImages, list[Outcome]]:
-    """All digests, with the pixels left in their files, and what became of each file."""
-
-    def look(encoded: bytes) -> tuple[int, bool]:
-        pixels = decode(encoded, frame)
-        return digest(pixels), is_grey(pixels)
-
-    seen = list(_in_threads(look, images))
-    whole = [(slot, *found) for slot, found in enumerate(seen) if not isinstance(found, UnreadableError)]
-    channels = 1 if all(grey for _, _, grey in whole) else 3
-
-    def read(index: int) -> UInt8[np.ndarray, "h w c"]:
-        file = images[index].file
-        try:
-            return decode(file.read(), frame)[..., :channels]
-        except UnreadableError as error:
-            raise MulliganError(f"{file.name} was read before and no longer can be: {error}.") from error
-
-    indices = np.array([slot for slot, _, _ in whole], np.int64)
-    digests = np.array([hashed for _, hashed, _ in whole], np.uint64)
-    outcomes = [found if isinstance(found, UnreadableError) else None for found in seen]
-    return StreamedImages((frame.height, frame.width, channels), read, indices, digests), outcomes
-
-
-def _readable(images: Sequence[ImageFile], outcomes: Sequence[object]) -> list[ImageFile]:
-    pairs = zip(images, outcomes, strict=True)
-    return [image for image, outcome in pairs if not isinstance(outcome, UnreadableError)]
-
-
-def _skipped(images: Sequence[ImageFile], outcomes: Sequence[object]) -> list[tuple[str, str]]:
-    """Name and reason of each file that could not be read."""
-    pairs = zip(images, outcomes, strict=True)
-    return [(image.file.name, str(error)) for image, error in pairs if isinstance(error, UnreadableError)]
+    def notes(self) -> tuple[str, ...]:
+        frames = f"{count_sentence(self.frames, 'file')} with several pictures (animations, stacks): the first of each."
+        flat = f"{count_sentence(len(self.flat), 'image')} of one colour, with nothing to be seen."
+        return tuple(note for found, note in ((self.frames, frames), (self.flat, flat)) if found)
 
 
-def _refuse_many(skipped: list[tuple[str, str]], files: int, where: str) -> None:
-    if not files:
-        raise MulliganError(f"{where} is empty: it holds no files.")
-    if len(skipped) == files:
-        raise MulliganError(f"{where} holds no images; {_examples(skipped)}.")
-    if len(skipped) > max(1, files / 10):
-        raise MulliganError(
-            f"{len(skipped):,} of {files:,} files in {where} are no readable images, more than a tenth: "
-            f"{_examples(skipped)}; remove them, or give the folder that holds the images."
-        )
+def _look(frame: Frame, deepest: int, image: ImageFile) -> Look:
+    return look(image.file.read(), frame, deepest)
 
 
-def _examples(skipped: list[tuple[str, str]]) -> str:
-    more = [] if len(skipped) <= 3 else ["..."]
-    return ", ".join([f"{name} ({reason})" for name, reason in skipped[:3]] + more)
+class _Held:
+    """All pixels in memory."""
+
+    def __init__(self, n: int, frame: Frame):
+        self.pixels = np.empty((n, frame.height, frame.width, 3), np.uint8)
+
+    def keep(self, slot: int, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+        self.pixels[slot] = pixels
+
+    def collected(
+        self, whole: Integer[np.ndarray, " n"], channels: int, read: Callable[[int], np.ndarray]
+    ) -> UInt8[np.ndarray, "n h w c"]:
+        del read
+        pixels = self.pixels if len(whole) == len(self.pixels) else self.pixels[whole]
+        return pixels if channels == 3 else np.ascontiguousarray(pixels[..., :1])
 
 
-def _skip_notes(skipped: list[tuple[str, str]], files: int) -> tuple[str, ...]:
-    if not skipped:
+class _Streamed:
+    """All digests, with the pixels left in their files."""
+
+    def __init__(self, n: int, frame: Frame):
+        self.side = frame.height, frame.width
+        self.digests = np.zeros(n, np.uint64)
+
+    def keep(self, slot: int, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+        self.digests[slot] = digest(pixels)
+
+    def collected(
+        self, whole: Integer[np.ndarray, " n"], channels: int, read: Callable[[int], np.ndarray]
+    ) -> StreamedImages:
+        return StreamedImages((*self.side, channels), read, whole, self.digests[whole])
+
+
+def _read_again(
+    files: Sequence[StoredFile], frame: Frame, deepest: int, channels: int, index: int
+) -> UInt8[np.ndarray, "h w c"]:
+    try:
+        return look(files[index].read(), frame, deepest).pixels[..., :channels]
+    except UnreadableError as error:
+        raise MulliganError(f"{files[index].name} was read before and no longer can be: {error}.") from error
+
+
+def _table_notes(told: Told) -> tuple[str, ...]:
+    if not told.names:
         return ()
-    return (f"{len(skipped):,} of {count_sentence(files, 'file')} skipped: {_examples(skipped)}.",)
-
-
-def _stream_notes(streamed: bool) -> tuple[str, ...]:
-    return ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
+    found = [kind for kind, values in (("classes", told.labels), ("splits", told.splits)) if values]
+    if not found:
+        columns = ", ".join(sorted(told.columns))
+        return (f"{', '.join(told.names)} names the images, but no classes: its columns are {columns}.",)
+    return (f"{' and '.join(found)} are those in {', '.join(told.names[:3])}.",)
 
 
 def _classes(
     images: Sequence[ImageFile],
-) -> tuple[Integer[np.ndarray, " n"] | None, tuple[str, ...] | None, tuple[str, ...]]:
-    """Labels and class names, when every image has one; class names that are numbers sort as numbers."""
-    names = [image.label for image in images if image.label is not None]
+) -> tuple[Integer[np.ndarray, " n"] | None, tuple[str, ...] | None, str]:
+    """Labels and class names, UNLABELLED for images without, or why there are none; numbers sort as such."""
+    names = Counter(image.label for image in images if image.label is not None)
     if not names:
-        return None, None, ()
-    if len(names) < len(images):
-        outside = count_sentence(len(images) - len(names), "image")
-        return None, None, (f"{outside} outside of the class folders, so there are no labels.",)
-    ordered = tuple(sorted(set(names), key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
+        return None, None, ""
+    if len(names) == len(images) > 1:
+        return None, None, "every image has a class of its own"
+    ordered = tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
     position = {name: label for label, name in enumerate(ordered)}
-    labels, classes = number_classes(np.array([position[name] for name in names]), len(images), ordered)
-    return labels, classes, ()
+    labels = [UNLABELLED if image.label is None else position[image.label] for image in images]
+    return np.array(labels, np.int32), ordered, ""
 
 
 def _splits(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:
@@ -204,3 +252,16 @@ def _splits(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:
     if all(image.split is None for image in images):
         return None
     return np.array([TRAIN if image.split is None else image.split for image in images])
+
+
+def _groups(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:
+    """Numbers of the groups; an image in none is a group of its own. None where there are no groups."""
+    if all(image.group is None for image in images):
+        return None
+    names: dict[str | int, int] = {}
+    return np.array(
+        [
+            names.setdefault(slot if image.group is None else image.group, len(names))
+            for slot, image in enumerate(images)
+        ]
+    )

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 import difflib
 import os
-import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import ArrayLike
+from PIL import Image
 
-from mulligan.errors import MulliganError, UsageError
-from mulligan.tasks.arrays import collect, read_npy, read_npz
+from mulligan.errors import MulliganError, UsageError, printable
+from mulligan.tasks.arrays import read_npy, read_npz
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
 from mulligan.tasks.cifar import is_cifar, read_cifar
 from mulligan.tasks.collection import Collection
-from mulligan.tasks.framing import WHITE, Colour, Request, choose_frame, resample
+from mulligan.tasks.framing import Frame, Request, choose_frame, parse_colour, resample
 from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, is_parquet, read_hub, read_parquet
 from mulligan.tasks.idx import is_idx, read_idx, siblings
-from mulligan.tasks.image_files import by_folder, read_image_files
-from mulligan.tasks.stored import StoredFile, list_folder, list_tar, list_zip, one_file
+from mulligan.tasks.image_files import read_image_files, read_listing
+from mulligan.tasks.near_copies import NEAR, near_groups
+from mulligan.tasks.python_objects import read_object
+from mulligan.tasks.stored import Listing, is_tar, list_folder, list_tar, list_zip, one_file
+from mulligan.tasks.streaming import StreamedImages, measured
 from mulligan.tasks.task import Task, make_task
 
 MEMORY = 4 * 2**30  # bytes of decoded pixels above which image files stream
-ARRAY_FILES: dict[str, Callable[[Path, int, Colour], Collection]] = {".npy": read_npy, ".npz": read_npz}
+ARRAY_FILES: dict[str, Callable[..., Collection]] = {".npy": read_npy, ".npz": read_npz}
 SUFFIXES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip", ".npz", ".npy", ".parquet", ".idx3-ubyte")
 
 
 def read_task(
-    source: str | os.PathLike[str] | ArrayLike,
+    source: Any,
     *,
-    size: int | None = None,
-    labels: bool = False,
-    background: Colour = WHITE,
+    size: int | tuple[int, int] | None = None,
+    labels: bool | ArrayLike = False,
+    background: str | Sequence[int] | None = None,
     fit: str | None = None,
+    groups: str | ArrayLike | None = None,
     seed: int = 0,
     memory: int = MEMORY,
 ) -> Task:
@@ -46,16 +52,19 @@ def read_task(
 
     Args:
       source: a folder (nested folders are classes), zip or tar of images; `.npz`, `.npy`; MNIST idx files;
-        CIFAR-10 python batches; parquet with encoded images; an array; the name of a built-in task; or
-        `hf:owner/name`, `keras:name` or `tfds:name`, a data set that these libraries know. A path that
-        exists wins over a name.
-      size: side of the square images that come out, 8 to 256; None keeps arrays as they are, and for files
-        see `mulligan.tasks.framing.choose_frame`.
-      labels: keep the labels, for a class-conditional generator.
-      background: colour behind transparent pixels and around padded images.
+        CIFAR-10 python batches; parquet with encoded images; the name of a built-in task; `hf:owner/name`,
+        `keras:name` or `tfds:name`, a data set that these libraries know; or what `tasks.python_objects` takes:
+        arrays, lists, pairs with labels, data sets. A path that exists wins over a name.
+      size: side of the square images that come out, 8 to 256, or height and width; None keeps arrays as they are, and
+        for files see `mulligan.tasks.framing.choose_frame`.
+      labels: keep the labels, for a class-conditional generator; or the labels themselves, one for each image.
+      background: colour behind transparent pixels and around padded images: a name, `#rrggbb`, or three numbers; None
+        for white, or another where drawings could not be seen on it.
       fit: how another aspect ratio is fitted: "crop" to the centre, or "pad"; None chooses by the images.
+      groups: what the split keeps together: "near" for images that look nearly alike, "folder" for those of one folder,
+        the name of a column of a table or of an array of an `.npz`; or a number for each image.
       seed: of the random split, where the source brings none.
-      memory: bytes of decoded pixels above which image files stream.
+      memory: bytes of decoded pixels above which image files and `.npy` files stream.
 
     Raises:
       UsageError: no such source, or an option out of range.
@@ -66,49 +75,96 @@ def read_task(
       >>> task.shape, task.counts
       ((16, 16, 1), {'train': 1439, 'validation': 179, 'test': 179})
     """
-    request = Request(size, fit, background)
-    name, collection = _read(source, request, memory)
-    if labels and collection.labels is None:
-        raise UsageError(
-            f"{name} has no labels: put the images of each class into a folder of their own, or an integer "
-            "array 'labels' beside 'images' in an .npz; or leave --labels out."
-        )
-    return make_task(name, resized(collection, request), labels=labels, seed=seed)
+    request = Request(size, fit, parse_colour(background))
+    asked = not (labels is False or labels is None)
+    given = None if isinstance(labels, bool | np.bool_ | None) else labels
+    named = groups if isinstance(groups, str) and groups != NEAR else None
+    name, collection = _read(source, request, memory, given, named)
+    if asked and collection.labels is None:
+        raise UsageError(_no_labels(name, collection))
+    collection = _grouped(resized(collection, request), groups, name)
+    return make_task(name, collection, labels=asked, seed=seed)
 
 
-def _read(source: Any, request: Request, memory: int) -> tuple[str, Collection]:
+def _no_labels(name: str, collection: Collection) -> str:
+    if collection.unlabelled:
+        return f"{name} has no labels to use: {collection.unlabelled.rstrip('.')}."
+    return (
+        f"{name} has no labels: put the images of each class into a folder of their own, or an array 'labels' beside "
+        "'images' in an .npz, or name the classes in a labels.csv; or leave --labels out."
+    )
+
+
+def _grouped(collection: Collection, groups: Any, name: str) -> Collection:
+    """The collection with the groups that were asked for."""
+    if groups is None:
+        return collection
+    if isinstance(groups, str) and groups != NEAR:
+        if collection.groups is None:
+            raise UsageError(
+                f"{name} tells nothing of groups called {groups!r}: say near, folder, or a column or array."
+            )
+        numbers, said = collection.groups, f"by {groups}"
+    elif isinstance(groups, str):
+        numbers, said = near_groups(collection.images), "by how nearly they look alike"
+    else:
+        numbers, said = np.unique(np.asarray(groups), return_inverse=True)[1], "as given"
+        if numbers.shape != (collection.images.shape[0],):
+            raise UsageError(
+                f"there are {collection.images.shape[0]:,} images but {len(numbers):,} groups: give one each."
+            )
+    sizes = np.bincount(numbers)
+    note = f"split by {np.count_nonzero(sizes):,} groups {said}, the largest of {sizes.max():,} images."
+    return replace(collection, groups=numbers, notes=(*collection.notes, note))
+
+
+def _read(
+    source: Any, request: Request, memory: int, labels: ArrayLike | None, groups: str | None
+) -> tuple[str, Collection]:
     if not isinstance(source, str | os.PathLike):
-        return "array", collect(np.asarray(source), background=request.background)
+        return "array", read_object(source, request, memory, labels, groups)
     path = Path(source)
+    if not str(source).strip():
+        raise UsageError("no data was named: give a folder, an archive, a file, or the name of a built-in task.")
     if os.path.isdir(path):  # unlike pathlib's, no error for a name that no file system takes
-        return path.resolve().name, _read_files(list_folder(path), request, memory, str(source))
+        found = _read_files(list_folder(path), request, memory, str(source), groups)
+        return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
-        return _stem(path), _read_file(path, request, memory)
-    name = str(source)
+        return printable(_stem(path)), _read_file(path, request, memory, labels, groups)
+    name = str(source).removeprefix(HUB_PREFIX)
+    return printable(name), _without(labels, _read_named(str(source), request, memory))
+
+
+def _read_named(name: str, request: Request, memory: int) -> Collection:
     family, _, member = name.partition("/")
     if family in BUILTIN and (not member or member in BUILTIN[family].members):
-        return name, BUILTIN[family].draw(member or None)
+        return BUILTIN[family].draw(member or None)
     if is_catalogued(name):
-        return name, read_catalogue(name)
+        return read_catalogue(name)
     if name.startswith(HUB_PREFIX) and HUB_NAME.fullmatch(name.removeprefix(HUB_PREFIX)):
-        hub_name = name.removeprefix(HUB_PREFIX)
-        return hub_name, read_image_files(read_hub(hub_name), request, memory, name)
+        return read_image_files(read_hub(name.removeprefix(HUB_PREFIX)), request, memory, name)
     raise UsageError(_no_such_source(name))
 
 
-def _read_file(path: Path, request: Request, memory: int) -> Collection:
+def _without(labels: ArrayLike | None, collection: Collection) -> Collection:
+    if labels is not None:
+        raise UsageError("labels as a list go with images in an array or list, whose order is known: say labels=True.")
+    return collection
+
+
+def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | None, groups: str | None) -> Collection:
     where = str(path)
     _refuse_unreadable(path)
-    if path.suffix in ARRAY_FILES:
-        return ARRAY_FILES[path.suffix](path, memory, request.background)
+    if path.suffix.lower() in ARRAY_FILES:
+        return ARRAY_FILES[path.suffix.lower()](path, memory, request.background, groups, labels)
     if is_idx(path.name):
         beside = siblings(path.name, [other.name for other in path.parent.iterdir()])
-        return read_idx([one_file(path.parent / name) for name in sorted({path.name, *beside})])
+        return _without(labels, read_idx([one_file(path.parent / name) for name in sorted({path.name, *beside})]))
     if zipfile.is_zipfile(path):
-        return _read_files(list_zip(path), request, memory, where)
-    if tarfile.is_tarfile(path):
-        return _read_files(list_tar(path, memory), request, memory, where)
-    return _read_files([one_file(path)], request, memory, where)
+        return _without(labels, _read_files(list_zip(path), request, memory, where, groups))
+    if is_tar(path):
+        return _without(labels, _read_files(list_tar(path, memory), request, memory, where, groups))
+    return _without(labels, _read_files(Listing([one_file(path)]), request, memory, where, groups))
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -120,29 +176,44 @@ def _refuse_unreadable(path: Path) -> None:
         raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_files(files: Sequence[StoredFile], request: Request, memory: int, where: str) -> Collection:
+def _read_files(listing: Listing, request: Request, memory: int, where: str, groups: str | None) -> Collection:
     """Arrays in a known format when there are any among the files, else image files."""
     for belongs, read in ((is_idx, read_idx), (is_cifar, read_cifar)):
-        if any(belongs(file.name) for file in files):
-            return read(files)
-    if any(is_parquet(file.name) for file in files):
-        return read_image_files(read_parquet(files), request, memory, where)
-    return read_image_files(by_folder(files), request, memory, where)
+        if any(belongs(file.name) for file in listing.files):
+            return read(listing.files)
+    if any(is_parquet(file.name) for file in listing.files):
+        return read_image_files(read_parquet(listing.files), request, memory, where)
+    return read_listing(listing, request, memory, where, groups)
 
 
 def resized(collection: Collection, request: Request) -> Collection:
     """Arrays of another size than the one asked for, resampled."""
     images = collection.images
-    if request.size is None or not isinstance(images, np.ndarray) or not len(images):
+    if request.size is None or not images.shape[0]:
         return collection
-    frame, notes = choose_frame(np.full((len(images), 2), images.shape[2:0:-1]), request)
-    return replace(collection, images=resample(images, frame), notes=(*collection.notes, *notes))
+    frame, notes = choose_frame(np.full((images.shape[0], 2), images.shape[2:0:-1]), request)
+    if images.shape[1:3] == (frame.height, frame.width):
+        return collection
+    if isinstance(images, StreamedImages):
+        side = (frame.height, frame.width, images.shape[3])
+        placed = measured(side, partial(_placed, images.read, frame, side), images.indices)
+    else:
+        placed = resample(images, frame)
+    return replace(collection, images=placed, notes=(*collection.notes, *notes))
+
+
+def _placed(
+    read: Callable[[int], UInt8[np.ndarray, "h w c"]], frame: Frame, side: tuple[int, int, int], index: int
+) -> UInt8[np.ndarray, "h2 w2 c"]:
+    image = read(index)
+    placed = frame.place(Image.fromarray(image[..., 0] if side[2] == 1 else image))
+    return np.asarray(placed.convert("L" if side[2] == 1 else "RGB")).reshape(side)
 
 
 def _stem(path: Path) -> str:
     """The file's name without the suffixes of archives and arrays."""
     name = path.name
-    while name.endswith(SUFFIXES):
+    while name.lower().endswith(SUFFIXES):
         name = name.rpartition(".")[0]
     return name
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,9 @@ from mulligan.errors import MulliganError
 TRAIN, TEST, VALIDATION = 0, 1, 2  # codes of the `split` array in an .npz
 DROPPED = -1
 CAP = 5000  # most images that a made validation or test split takes
-LEAST = 10  # with fewer images than this, all train
+FEWEST = 20  # images kept back, in both splits together, below which none are: fewer cannot judge
+BLOCK = 2**22  # bytes of pixels that one thread hashes at a time
+THREADS = os.cpu_count() or 1
 NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 
 
@@ -47,8 +51,25 @@ def is_grey(image: UInt8[np.ndarray, "*n c"]) -> bool:
 
 
 def digests_of(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]:
-    """The digest of every image."""
-    return np.fromiter((digest(image) for image in images), np.uint64, len(images))
+    """The digest of every image; of a mapped file no more than a few blocks are in memory at a time."""
+    rows = max(1, BLOCK // max(images[:1].nbytes, 1))
+    blocks = [images[start : start + rows] for start in range(0, len(images), rows)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.concatenate([np.zeros(0, np.uint64), *pool.map(_digests_of_block, blocks)])
+
+
+def _digests_of_block(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]:
+    """As `digest` of each, with the channels compared all at once."""
+    images = np.ascontiguousarray(images)
+    grey = np.ones(len(images), bool)
+    if images.shape[3] > 1:
+        first = images[..., 0]
+        grey = np.all([(images[..., other] == first).all(axis=(1, 2)) for other in (1, 2)], axis=0)
+    first = np.ascontiguousarray(images[..., 0])
+    hashed = (
+        hashlib.blake2b(first[row] if same else images[row], digest_size=8).digest() for row, same in enumerate(grey)
+    )
+    return np.frombuffer(b"".join(hashed), "<u8").astype(np.uint64)
 
 
 def content_hash(
@@ -73,8 +94,8 @@ def split(
 
     Where `given` (0 train, 1 test, 2 validation) has a split it stands, except that training images which
     also occur in another split are dropped, and validation images which also occur in the test split. What
-    it lacks is taken from train at random: a tenth each, at most 5000, stratified by label. Copies of one
-    image stay together.
+    it lacks is taken from train at random: a tenth each, at most 5000, stratified by label; nothing where that leaves
+    fewer than `FEWEST` images kept back, or a class without a training image. Copies of one image stay together.
 
     Args:
       images: `n >= 1` images.
@@ -86,9 +107,9 @@ def split(
       MulliganError: no images, or `given` has other codes or no training images.
 
     Example:
-      >>> images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), np.uint8)
+      >>> images = np.random.default_rng(0).integers(0, 256, (500, 8, 8, 1), np.uint8)
       >>> [len(part) for part in split(images)[:3]]
-      [40, 5, 5]
+      [400, 50, 50]
     """
     codes, notes = assign(digests_of(images), labels, given, seed)
     train, validation, test = (np.flatnonzero(codes == code) for code in (TRAIN, VALIDATION, TEST))
@@ -100,22 +121,41 @@ def assign(
     labels: Integer[np.ndarray, " n"] | None = None,
     given: Integer[np.ndarray, " n"] | None = None,
     seed: int = 0,
+    groups: Integer[np.ndarray, " n"] | None = None,
 ) -> Assignment:
-    """As `split`, from the images' digests alone."""
+    """As `split`, from the images' digests alone; images of one group (a number each) stay together as copies do."""
     if not len(digests):
         raise MulliganError("there are no images to split.")
+    if groups is not None:
+        digests = _joined(digests, groups)
     codes, notes = (np.zeros(len(digests), np.int8), ()) if given is None else _without_leaks(given, digests)
     wanted = [code for code in (VALIDATION, TEST) if not (codes == code).any()]
     if not wanted:
         return Assignment(codes, (*notes, f"the source's own split: {_counts(codes)}."))
-    training = int((codes == TRAIN).sum())
-    if training < LEAST:
+    carved = _carve(codes, digests, labels, wanted, seed)
+    if np.isin(carved, (VALIDATION, TEST)).sum() < FEWEST:
         missing = " or ".join(NAMES[code] for code in wanted)
-        images = count_sentence(training, "training image")
+        images = count_sentence(int((codes == TRAIN).sum()), "training image")
         return Assignment(codes, (*notes, f"{images}, too few to split: all of them train, with no {missing} split."))
-    codes = _carve(codes, digests, labels, wanted, seed)
     taken = " and ".join(NAMES[code] for code in wanted)
-    return Assignment(codes, (*notes, f"{taken} taken from train at random (seed {seed}): {_counts(codes)}."))
+    return Assignment(carved, (*notes, f"{taken} taken from train at random (seed {seed}): {_counts(carved)}."))
+
+
+def _joined(digests: UInt64[np.ndarray, " n"], groups: Integer[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """A number for each image, equal where copies or groups connect two: the lowest is handed on until all agree."""
+    ways = [np.unique(way, return_inverse=True)[1] for way in (groups, digests)]
+    joined = np.arange(len(digests))
+    while True:
+        before = joined
+        for way in ways:
+            lowest = np.full(way.max() + 1, len(digests))
+            np.minimum.at(lowest, way, joined)
+            joined = lowest[way]
+        if (joined == before).all():
+            # the number must not depend on the order of the files, so it is the lowest digest that is joined
+            lowest = np.full(len(digests), np.iinfo(np.uint64).max, np.uint64)
+            np.minimum.at(lowest, joined, digests)
+            return lowest[joined]
 
 
 def _without_leaks(
@@ -144,17 +184,24 @@ def _carve(
     wanted: list[int],
     seed: int,
 ) -> Int8[np.ndarray, " n"]:
-    """Moves a tenth of the training images, at most CAP, into each wanted split; copies move together."""
+    """Moves a tenth of the training images, at most CAP, into each wanted split; copies move together.
+
+    No class loses its last training image.
+    """
     train = np.flatnonzero(codes == TRAIN)
     _, first, group, sizes = np.unique(digests[train], return_index=True, return_inverse=True, return_counts=True)
-    group_labels = np.zeros(len(first), np.int64) if labels is None else labels[train][first]
+    label = np.zeros(len(train), np.int64) if labels is None else np.unique(labels[train], return_inverse=True)[1]
+    members, ends = label[np.argsort(group, kind="stable")], np.cumsum(sizes)
+    left = np.bincount(label)
     room = dict.fromkeys(wanted, min(CAP, len(train) // 10))
     group_codes = np.full(len(first), TRAIN, np.int8)
-    for chosen in _stratified_order(group_labels, np.random.default_rng(seed)).tolist():
+    for chosen in _stratified_order(label[first], np.random.default_rng(seed)).tolist():
         fitting = [code for code in wanted if sizes[chosen] <= room[code]]
-        if fitting:
+        gone = np.bincount(members[ends[chosen] - sizes[chosen] : ends[chosen]], minlength=len(left))
+        if fitting and (gone < left)[gone > 0].all():
             group_codes[chosen] = fitting[0]
             room[fitting[0]] -= int(sizes[chosen])
+            left -= gone
         if not any(room.values()):
             break
     carved = codes.copy()

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
-from functools import partial
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, printable
+from mulligan.tasks.splits import count_sentence
 
 MOST_BYTES = 2**30  # of one encoded file
 MOST_RATIO = 100  # of unpacked to packed bytes; photographs and drawings stay below 10
 BOMB_BYTES = 2**20  # unpacked bytes from which the ratio is looked at
+BLOCK = 2**16  # bytes unpacked at a time, so that what is there is counted before it is held
 CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}  # left behind by file managers
+RUN_FILES = ({"run.json", "recipe.json"}, {"task.json", "recipe.json"}, {"generator.json", "generator.safetensors"})
+ZIP_UTF8 = 0x800  # flag of an entry: its name is UTF-8
+COMPRESSED: dict[bytes, Callable[[io.BufferedReader], io.BufferedIOBase]] = {  # by the first bytes
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+SHOWN = 3  # examples in a sentence
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, RuntimeError)
 
 
 class UnreadableError(Exception):
@@ -27,104 +42,303 @@ class UnreadableError(Exception):
 class StoredFile(NamedTuple):
     """A file of a folder or an archive: its relative path with forward slashes, and a function that reads it.
 
-    `read` is called from several threads, and raises only `UnreadableError`.
+    `start(n)` gives its first `n` bytes, or all where it has fewer. It is called from several threads, and raises only
+    `UnreadableError`.
     """
 
     name: str
-    read: Callable[[], bytes]
+    start: Callable[[int], bytes]
+
+    def read(self) -> bytes:
+        """The whole file.
+
+        Raises:
+          UnreadableError: it cannot be read, or has more than `MOST_BYTES`.
+        """
+        content = self.start(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UnreadableError("larger than 1 GiB")
+        return content
 
 
-def list_folder(root: Path) -> list[StoredFile]:
-    """All regular files below a folder, sorted by name. Linked folders and hidden files are left out."""
-    found = []
-    for folder, _, names in os.walk(root, onerror=_unreadable):
-        paths = [Path(folder) / name for name in names]
-        found += [
-            StoredFile(path.relative_to(root).as_posix(), partial(_read, path)) for path in paths if path.is_file()
-        ]
-    return _tidy(found)
+class Listing(NamedTuple):
+    """The files of a source, sorted by name; all its folders, empty ones too; and sentences on what was left out."""
+
+    files: list[StoredFile]
+    folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def list_zip(path: Path) -> list[StoredFile]:
+def list_folder(root: Path) -> Listing:
+    """All regular files below a folder. Hidden files are left out; linked folders are followed, each folder once."""
+    walk = _Walk(root)
+    walk.folder(str(root), "")
+    walk.linked()
+    return _tidy(root, walk.files, walk.folders, walk.notes())
+
+
+class _Walk:
+    """A walk through a folder, and what it met: links are looked at last, so that what lies inside is read in place."""
+
+    def __init__(self, root: Path):
+        self.files: list[StoredFile] = []
+        self.folders: list[str] = []
+        self.links: list[tuple[str, str]] = []
+        self.again: list[str] = []
+        self.dead: list[str] = []
+        above = [root.resolve(), *root.resolve().parents]
+        self.seen = {_identity(str(folder)) for folder in above}
+
+    def folder(self, path: str, prefix: str) -> None:
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            raise MulliganError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
+        for entry in entries:
+            name = prefix + entry.name
+            if _clutter(name):
+                continue
+            if entry.is_symlink() and entry.is_dir():
+                self.links.append((entry.path, name))
+            elif entry.is_dir():
+                self.enter(entry.path, name)
+            elif entry.is_file():
+                self.files.append(StoredFile(name, partial(_start_of_file, entry.path)))
+            elif entry.is_symlink():
+                self.dead.append(name)
+
+    def enter(self, path: str, name: str) -> None:
+        if (identity := _identity(path)) in self.seen:
+            return
+        self.seen.add(identity)
+        self.folders.append(name)
+        self.folder(path, name + "/")
+
+    def linked(self) -> None:
+        """Follows the links to folders; those found on the way, too."""
+        while self.links:
+            path, name = self.links.pop(0)
+            if _identity(path) in self.seen:
+                self.again.append(name)
+            self.enter(path, name)
+
+    def notes(self) -> tuple[str, ...]:
+        again = (
+            f"{_named(self.again, 'linked folder')} left out, since what they lead to is read already or lies around."
+        )
+        dead = f"{_named(self.dead, 'link')} left out, since they lead nowhere."
+        return tuple(note for found, note in ((self.again, again), (self.dead, dead)) if found)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _start_of_file(path: str, n: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(min(n, os.fstat(file.fileno()).st_size))  # a buffer of n bytes would be made first
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from error
+
+
+def one_file(path: Path) -> StoredFile:
+    """A single file."""
+    return StoredFile(printable(path.name), partial(_start_of_file, str(path)))
+
+
+def list_zip(path: Path) -> Listing:
     """The files of a zip.
 
     Raises:
       MulliganError: damaged, encrypted, or made to do harm (a path that leads outside, an absurd ratio).
     """
     try:
-        archive = zipfile.ZipFile(path)
+        _archive.cache_clear()  # the file may be another one than it was
+        archive = _archive(str(path))
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise MulliganError(f"{path} cannot be read as a zip: {error}.") from error
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    for entry in entries:
-        _refuse_outside(path, entry.filename)
-        refuse_bomb(path, entry.filename, entry.file_size, entry.compress_size)
+    size = path.stat().st_size
+    files, folders, unpacked = [], [], 0
+    for entry in archive.infolist():
+        name = _zip_name(entry)
+        _refuse_outside(path, name)
+        if name.endswith("/"):
+            folders.append(name.rstrip("/"))
+            continue
+        unpacked += entry.file_size
+        refuse_bomb(path, name, entry.file_size, entry.compress_size)
+        refuse_bomb(path, name, unpacked, size)  # entries may lie about what they take, or share their bytes
         if entry.flag_bits & 1:
             raise MulliganError(f"{path} is encrypted: unpack it and give the folder.")
-    return _tidy(StoredFile(entry.filename, partial(_unzip, archive, entry)) for entry in entries)
+        files.append(StoredFile(name, partial(_start_of_entry, str(path), entry, min(size, entry.compress_size))))
+    return _tidy(path, files, folders)
 
 
-def list_tar(path: Path, memory: int) -> list[StoredFile]:
-    """The files of a tar, compressed or not, held in memory still encoded, since a tar has no index.
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """With forward slashes, which Windows may not have written; as UTF-8, which macOS writes without saying so."""
+    name = entry.filename
+    if not entry.flag_bits & ZIP_UTF8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
 
-    Raises:
-      MulliganError: damaged, made to do harm, or larger than `memory` bytes.
-    """
-    found, unpacked = [], 0
+
+@lru_cache(maxsize=8)
+def _archive(path: str) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def _start_of_entry(path: str, entry: zipfile.ZipInfo, packed: int, n: int) -> bytes:
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                _refuse_outside(path, member.name)
-                if not member.isfile():
-                    continue
-                unpacked += member.size
-                refuse_bomb(path, member.name, unpacked, path.stat().st_size)
-                if unpacked > memory:
-                    raise MulliganError(f"{path} holds more than {memory:,} bytes: unpack it and give the folder.")
-                content = archive.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
-                found.append(StoredFile(member.name, partial(bytes, content)))
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise MulliganError(f"{path} cannot be read as a tar: {error}.") from error
-    return _tidy(found)
-
-
-def one_file(path: Path) -> StoredFile:
-    """A single file."""
-    return StoredFile(path.name, partial(_read, path))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        _refuse_large(path.stat().st_size)
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from error
-
-
-def _unzip(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    _refuse_large(entry.file_size)
-    try:
-        return archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        with _archive(path).open(entry) as stream:
+            return _unpacked(stream.read, n, packed)
+    except BROKEN as error:
         raise UnreadableError(str(error)) from error
 
 
-def _refuse_large(size: int) -> None:
-    if size > MOST_BYTES:
-        raise UnreadableError("larger than 1 GiB")
+def _unpacked(read: Callable[[int], bytes], n: int, packed: int) -> bytes:
+    """At most `n` bytes, unpacked block by block; whatever a header says of them, an absurd ratio ends it."""
+    content = bytearray()
+    while len(content) < n and (block := read(min(BLOCK, n - len(content)))):
+        content += block
+        if _is_bomb(len(content), packed):
+            raise UnreadableError(f"unpacks to more than {MOST_RATIO} times its size")
+    return bytes(content)
 
 
-def _tidy(files: Iterable[StoredFile]) -> list[StoredFile]:
-    """Without hidden files and clutter, without folders that hold all the others, and sorted."""
-    files = [file for file in files if not _clutter(PurePosixPath(file.name))]
-    parents = [PurePosixPath(file.name).parent.parts for file in files]
-    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*parents, strict=False)))
-    files = [StoredFile("/".join(PurePosixPath(name).parts[shared:]), read) for name, read in files]
-    return sorted(files, key=lambda file: file.name)
+def list_tar(path: Path, memory: int) -> Listing:
+    """The files of a tar; of a compressed one they are held in memory still encoded, since it has no index.
+
+    Raises:
+      MulliganError: damaged, made to do harm, or compressed and larger than `memory` bytes.
+    """
+    files, folders = [], []
+    try:
+        with path.open("rb") as file:
+            unpacked = _decompressed(file)
+            stream = _Counted(unpacked or file, path, memory if unpacked else None)
+            with tarfile.open(fileobj=stream, mode="r|" if unpacked else "r:") as archive:
+                for member in archive:
+                    _refuse_outside(path, member.name)
+                    if member.isdir():
+                        folders.append(member.name)
+                    elif member.isfile() and not member.issparse():
+                        files.append(StoredFile(member.name, _start_of_member(path, archive, member, bool(unpacked))))
+    except (tarfile.TarError, *BROKEN, ValueError, OverflowError, MemoryError) as error:
+        raise MulliganError(f"{path} cannot be read as a tar: {str(error) or 'its names are too long'}.") from error
+    return _tidy(path, files, folders)
 
 
-def _clutter(name: PurePosixPath) -> bool:
-    return any(part in CLUTTER or part.startswith(".") for part in name.parts)
+def is_tar(path: Path) -> bool:
+    """Whether a file, compressed or not, begins as a tar does."""
+    try:
+        with path.open("rb") as file:
+            tarfile.TarInfo.frombuf((_decompressed(file) or file).read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, *BROKEN):  # pyright: ignore[reportAttributeAccessIssue]
+        return False
+    return True
+
+
+def _decompressed(file: io.BufferedReader) -> io.BufferedIOBase | None:
+    """What a compressed file unpacks to; None for one that is not compressed."""
+    begins = file.peek(6)
+    return next((unpack(file) for magic, unpack in COMPRESSED.items() if begins.startswith(magic)), None)
+
+
+class _Counted(io.RawIOBase):
+    """A stream of which no more is read than there is, or than is allowed, whatever sizes its headers claim.
+
+    tarfile reads a name of any claimed length in one go.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, path: Path, memory: int | None):
+        self.stream, self.path, self.memory = stream, path, memory
+        self.packed = path.stat().st_size
+        self.taken = 0
+
+    def read(self, n: int = -1) -> bytes:
+        if self.memory is None:
+            left = max(self.packed - self.stream.tell(), 0)
+            return self.stream.read(left if n < 0 else min(n, left))
+        content = self.stream.read(BLOCK if n < 0 else min(n, BLOCK))
+        self.taken += len(content)
+        refuse_bomb(self.path, self.path.name, self.taken, self.packed)
+        if self.taken > self.memory:
+            raise MulliganError(f"{self.path} holds more than {self.memory:,} bytes: unpack it and give the folder.")
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+
+def _start_of_member(
+    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, compressed: bool
+) -> Callable[[int], bytes]:
+    if not compressed:
+        return partial(_part_of_file, str(path), member.offset_data, member.size)
+    content = archive.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
+    return lambda n: content[:n]
+
+
+def _part_of_file(path: str, offset: int, size: int, n: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(min(n, size))
+    except (OSError, MemoryError) as error:
+        raise UnreadableError(str(error) or "claims an absurd size") from error
+
+
+def _tidy(source: Path, files: Iterable[StoredFile], folders: Iterable[str], notes: tuple[str, ...] = ()) -> Listing:
+    """Without hidden files, clutter and what mulligan wrote itself; with plain, printable names; sorted."""
+    plain = [StoredFile(_plain(name), start) for name, start in files]
+    seen = [file for file in plain if not _clutter(file.name)]
+    runs = _runs(file.name for file in seen)
+    if "" in runs:
+        raise MulliganError(
+            f"{source} is a run of mulligan's, not images: go on with `mulligan resume`, or give the images themselves."
+        )
+    left = [file for file in seen if not runs.intersection(_folders_of(file.name))]
+    held = {folder for file in left for folder in _folders_of(file.name)}
+    bare = {_plain(folder) for folder in folders} | held
+    around = {folder for run in runs for folder in (run, *_folders_of(run))} - held
+    empty = {name for name in bare if not _clutter(name) and not runs.intersection((name, *_folders_of(name)))} - around
+    if runs:
+        notes = (*notes, f"{_named(sorted(runs), 'run folder')} of mulligan's left out.")
+    return Listing(sorted(left, key=lambda file: file.name), tuple(sorted(empty)), notes)
+
+
+def _runs(names: Iterable[str]) -> set[str]:
+    """The folders among these files that `mulligan fit` or `Generator.save` wrote."""
+    files: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        files.setdefault(folder, set()).add(last)
+    return {folder for folder, held in files.items() if any(wanted <= held for wanted in RUN_FILES)}
+
+
+def _folders_of(name: str) -> Iterator[str]:
+    """Every folder that a path lies in, the innermost first."""
+    while name := name.rpartition("/")[0]:
+        yield name
+
+
+def _plain(name: str) -> str:
+    return printable("/".join(part for part in name.split("/") if part not in ("", ".")))
+
+
+def _clutter(name: str) -> bool:
+    return any(part in CLUTTER or part.startswith(".") for part in name.split("/"))
+
+
+def _named(names: list[str], noun: str) -> str:
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{count_sentence(len(names), noun)} ({', '.join(map(printable, names[:SHOWN]))}{more})"
 
 
 def _refuse_outside(path: Path, name: str) -> None:
@@ -133,14 +347,14 @@ def _refuse_outside(path: Path, name: str) -> None:
         raise MulliganError(f"{path} is refused: it holds the path {name!r}, which leads outside of the archive.")
 
 
+def _is_bomb(unpacked: int, packed: int) -> bool:
+    return unpacked > BOMB_BYTES and unpacked > MOST_RATIO * max(packed, 1)
+
+
 def refuse_bomb(path: Path | str, name: str, unpacked: int, packed: int) -> None:
     """Refuses an archive that unpacks to more than a hundred times its size (and over 1 MiB)."""
-    if unpacked > BOMB_BYTES and unpacked > MOST_RATIO * max(packed, 1):
+    if _is_bomb(unpacked, packed):
         raise MulliganError(
             f"{path} is refused: {name!r} unpacks to {unpacked // max(packed, 1):,} times its size, as only "
             "a decompression bomb does; if you trust it, unpack it and give the folder."
         )
-
-
-def _unreadable(error: OSError) -> None:
-    raise MulliganError(f"{error.filename} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 
+from mulligan.tasks.splits import digest
+
 THREADS = os.cpu_count() or 1
 LAST_POSITION = 2**62  # grain wants an end; at a billion images a second it is a century away
 
@@ -57,3 +59,12 @@ class StreamedImages:
         images = positions.map(lambda position: self.read(int(self.indices[index_at(int(position))])))
         ahead = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=4 * batch)
         return iter(images.to_iter_dataset(ahead).batch(batch))
+
+
+def measured(
+    side: tuple[int, int, int], read: Callable[[int], UInt8[np.ndarray, "h w c"]], indices: Int64[np.ndarray, " n"]
+) -> StreamedImages:
+    """Images that have not been read yet: all are, once, for their digests."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda index: digest(read(index)), indices.tolist())
+        return StreamedImages(side, read, indices, np.fromiter(found, np.uint64, len(indices)))

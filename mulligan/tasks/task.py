@@ -9,15 +9,17 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int8, Int32, Int64, UInt8
 
-from mulligan.errors import MulliganError
-from mulligan.tasks.collection import Collection, drawn
-from mulligan.tasks.descriptor import describe
-from mulligan.tasks.splits import TEST, TRAIN, VALIDATION, assign, content_hash, count_sentence
+from mulligan.errors import MulliganError, UsageError
+from mulligan.tasks.collection import UNLABELLED, Collection, drawn
+from mulligan.tasks.descriptor import describe, described
+from mulligan.tasks.splits import DROPPED, FEWEST, TEST, TRAIN, VALIDATION, assign, content_hash, count_sentence
 from mulligan.tasks.streaming import StreamedImages
 
 SMALLEST, LARGEST = 8, 256  # sides that the networks work with
+SHARE = 10  # one training image in so many may lack a class, and be left out
+SHOWN = 4  # classes in a sentence
 FEW = 100  # validation images below which a metric is too noisy to trust
 
 
@@ -30,23 +32,44 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a task: images, in memory or streamed, and labels where there are any."""
+    """One part of a task: some of its images, in memory or streamed, and labels where there are any.
 
-    images: UInt8[np.ndarray, "n h w c"] | StreamedImages
-    labels: Int32[np.ndarray, " n"] | None = None
+    Attributes:
+      whole: all images that these are chosen from; no part copies them.
+      labels: of the images chosen.
+      chosen: indices into `whole`; None for all.
+    """
+
+    whole: UInt8[np.ndarray, "n h w c"] | StreamedImages
+    labels: Int32[np.ndarray, " k"] | None = None
+    chosen: Int64[np.ndarray, " k"] | None = None
 
     @property
     def in_memory(self) -> bool:
         """Whether `images` is an array. If not, use `batches`, `take` and `sample`, which work for both."""
-        return isinstance(self.images, np.ndarray)
+        return isinstance(self.whole, np.ndarray)
+
+    @property
+    def images(self) -> UInt8[np.ndarray, "k h w c"] | StreamedImages:
+        """The images; of those in memory a copy, unless they are all."""
+        if self.chosen is None:
+            return self.whole
+        return self.whole[self.chosen] if isinstance(self.whole, np.ndarray) else self.whole.subset(self.chosen)
 
     def __len__(self) -> int:
-        return self.images.shape[0]
+        return self.whole.shape[0] if self.chosen is None else len(self.chosen)
 
     def take(self, indices: Int64[np.ndarray, " k"]) -> Batch:
         """The images, and labels, at `indices`."""
-        images = self.images[indices] if isinstance(self.images, np.ndarray) else self.images.take(indices)
+        rows = indices if self.chosen is None else self.chosen[indices]
+        images = self.whole[rows] if isinstance(self.whole, np.ndarray) else self.whole.take(rows)
         return Batch(images, None if self.labels is None else self.labels[indices])
+
+    def joined(self, other: Split) -> Split:
+        """These images and those of another part of the same whole."""
+        rows = [np.arange(len(part)) if part.chosen is None else part.chosen for part in (self, other)]
+        labels = [part.labels for part in (self, other) if part.labels is not None]
+        return Split(self.whole, np.concatenate(labels) if len(labels) == 2 else None, np.concatenate(rows))
 
     def batches(self, seed: int, start: int, batch: int) -> Iterator[Batch]:
         """Endless shuffled batches, from the position `start` (in images) of the order that `seed` fixes.
@@ -66,11 +89,12 @@ class Split:
         if not len(self):
             raise MulliganError("this split holds no images: the data set is too small to have one.")
         positions = (np.arange(first, first + batch) for first in count(start, batch))
-        if isinstance(self.images, np.ndarray):
+        if isinstance(self.whole, np.ndarray):
             for position in positions:
                 yield self.take(shuffled(len(self), seed, position))
             return
-        stream = self.images.stream(lambda position: _shuffled_index(len(self), seed, position), start, batch)
+        chosen = self.whole if self.chosen is None else self.whole.subset(self.chosen)
+        stream = chosen.stream(lambda position: _shuffled_index(len(self), seed, position), start, batch)
         for position, images in zip(positions, stream, strict=False):
             labels = None if self.labels is None else self.labels[shuffled(len(self), seed, position)]
             yield Batch(images, labels)
@@ -80,7 +104,7 @@ class Split:
         return self.take(drawn(len(self), n, seed)).images
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _epoch_order(n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     return np.random.default_rng((seed, epoch)).permutation(n)
 
@@ -105,7 +129,7 @@ class Task:
     Attributes:
       name: of the source, without its folder and suffix.
       shape: `(h, w, c)`, with sides from 8 to 256 and 1 or 3 channels.
-      train, validation, test: parts that share no image; the last two are empty for fewer than 10 images.
+      train, validation, test: parts that share no image; the last two are empty where all images train.
       classes: names of the labels `0 .. k-1`; None when there are none or they were not asked for.
       notes: one-line sentences on how the images were read.
       hash: 16 hexadecimal digits, a function of the images and labels alone, whatever their order or split.
@@ -121,11 +145,39 @@ class Task:
     notes: tuple[str, ...]
     hash: str
     descriptor: dict[str, float]
+    collection: Collection | None = None  # what the parts were taken from
+
+    def judge(self, split: str) -> tuple[str, Split]:
+        """The images by which a generator is judged, and what they are called.
+
+        That is the split of this name; where it is too small, all that were kept back (`held-out`); where those are too
+        few as well, the training images, by which nothing can be told of unseen ones.
+        """
+        parts = {"validation": self.validation, "test": self.test}
+        if len(parts[split]) >= FEWEST:
+            return split, parts[split]
+        if len(self.validation) + len(self.test) >= FEWEST:
+            return "held-out", self.validation.joined(self.test)
+        return "train", self.train
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of images in each split."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+    @property
+    def class_counts(self) -> dict[str, dict[str, int]]:
+        """Number of images of each class in each split; empty without classes."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        counted = {
+            name: np.bincount(part.labels, minlength=len(self.classes or ()))
+            for name, part in parts.items()
+            if part.labels is not None
+        }
+        return {
+            label: {name: int(found[number]) for name, found in counted.items()}
+            for number, label in enumerate(self.classes or ())
+        }
 
     def to_json(self) -> dict[str, Any]:
         """What a run folder's `task.json` holds: everything but the images and labels."""
@@ -157,15 +209,18 @@ def make_task(name: str, collection: Collection, *, labels: bool = False, seed: 
       seed: of the split, where the source brings none.
 
     Raises:
-      MulliganError: no images, all of them identical, or sides that the networks do not work with.
+      MulliganError: no images, all of them identical, sides that the networks do not work with, or labels that many
+        training images lack.
     """
     _check(collection)
-    assignment = assign(collection.digests, collection.labels, collection.split, seed)
-    kept = collection.labels if labels else None
-    parts = {code: _part(collection, kept, assignment.codes == code) for code in (TRAIN, VALIDATION, TEST)}
+    assignment = assign(collection.digests, collection.labels, collection.split, seed, collection.groups)
+    codes, label_notes, classes, kept = assignment.codes, (), None, None
+    if labels and collection.labels is not None:
+        codes, classes, kept, label_notes = _labelled(collection, codes, seed)
+    parts = {code: _part(collection, kept, codes == code) for code in (TRAIN, VALIDATION, TEST)}
     h, w, c = collection.images.shape[1:]
-    classes = collection.classes if labels else None
     train = parts[TRAIN]
+    unused = () if labels or not collection.classes else _unused(collection.classes)
     return Task(
         name=name,
         shape=(h, w, c),
@@ -173,9 +228,54 @@ def make_task(name: str, collection: Collection, *, labels: bool = False, seed: 
         validation=parts[VALIDATION],
         test=parts[TEST],
         classes=classes,
-        notes=(*collection.notes, *assignment.notes, *_few(len(parts[VALIDATION]))),
-        hash=content_hash((h, w, c), collection.digests, kept),
-        descriptor=describe(len(train), train.sample(1024, seed=0), len(classes) if classes else 0),
+        notes=(*collection.notes, *unused, *assignment.notes, *label_notes, *_few(len(parts[VALIDATION]))),
+        hash=content_hash((h, w, c), collection.digests, collection.labels if labels else None),
+        descriptor=describe(len(train), train.sample(described(h, w), seed=0), len(classes) if classes else 0),
+        collection=collection,
+    )
+
+
+def _labelled(
+    collection: Collection, codes: Int8[np.ndarray, " n"], seed: int
+) -> tuple[Int8[np.ndarray, " n"], tuple[str, ...], Int32[np.ndarray, " n"], tuple[str, ...]]:
+    """Split codes, classes and labels less what cannot be learned: images without a class, classes without training."""
+    assert collection.labels is not None
+    assert collection.classes is not None
+    given, notes = collection.labels, ()
+    bare = given == UNLABELLED
+    lacking = bare & (codes == TRAIN)
+    if lacking.sum() > (codes == TRAIN).sum() / SHARE:
+        raise MulliganError(
+            f"{lacking.sum():,} of {(codes == TRAIN).sum():,} training images have no class: leave --labels out, or "
+            "give them one."
+        )
+    codes = codes.copy()
+    if bare.any():
+        codes[bare] = DROPPED
+        notes += (f"{count_sentence(int(bare.sum()), 'image')} without a class left out.",)
+        if collection.split is not None and not np.isin(codes, (VALIDATION, TEST)).any():
+            whole = codes != DROPPED
+            rows = collection.digests[whole], given[whole], None, seed
+            groups = None if collection.groups is None else collection.groups[whole]
+            codes[whole], again = assign(*rows, groups)
+            notes += again
+    known = np.unique(given[codes == TRAIN])
+    unknown = np.isin(codes, (VALIDATION, TEST)) & ~np.isin(given, known)
+    if unknown.any():
+        names = ", ".join(collection.classes[label] for label in np.unique(given[unknown]))
+        counted = count_sentence(int(unknown.sum()), "image")
+        notes += (f"no training images of the classes {names}: they are none, and their {counted} left out.",)
+        codes[unknown] = DROPPED
+    if len(known) == 1:
+        raise UsageError(f"all images are of one class, {collection.classes[known[0]]}: leave --labels out.")
+    kept = np.searchsorted(known, given).astype(np.int32)
+    return codes, tuple(collection.classes[label] for label in known), kept, notes
+
+
+def _unused(classes: tuple[str, ...]) -> tuple[str, ...]:
+    shown = ", ".join([*classes[:SHOWN], *(["..."] if len(classes) > SHOWN else [])])
+    return (
+        (f"{len(classes)} classes ({shown}) are known and not used: --labels trains on them.",) if classes[1:] else ()
     )
 
 
@@ -203,9 +303,7 @@ def _tasks_of_classes(task: Task, classes: tuple[str, ...]) -> Iterator[Task]:
 
 def _part(collection: Collection, labels: np.ndarray | None, member: np.ndarray) -> Split:
     chosen = np.flatnonzero(member)
-    images = collection.images
-    part = images[chosen] if isinstance(images, np.ndarray) else images.subset(chosen)
-    return Split(part, None if labels is None else labels[chosen])
+    return Split(collection.images, None if labels is None else labels[chosen], chosen)
 
 
 def _check(collection: Collection) -> None:

@@ -17,10 +17,10 @@ from mulligan.metrics.kernel import Difference, polynomial
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
+from mulligan.tasks.splits import FEWEST
 from mulligan.training.budget import Allowance
 from mulligan.training.comparison import Candidate, Comparison
 from mulligan.training.distil import distil
-from mulligan.training.evaluation import FEWEST
 from mulligan.training.loop import Loop
 from mulligan.training.snapshots import Parameters
 from mulligan.types import Pytree

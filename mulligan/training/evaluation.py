@@ -20,7 +20,6 @@ FAKES = 1000  # generated images an evaluation
 REALS = 2000  # real images it compares them with, at most
 FINAL_FAKES = 2000
 TRAIN_REALS = 10_000  # training images that the final score looks for copies of, at most
-FEWEST = 20  # images below which a split cannot judge
 FEW = 200  # training images up to which every evaluation looks for copies of them
 SHIFT = 2  # pixels by which a single image is moved to be compared with
 LATENT_SEED = 20_010  # evaluations of one run share their latents, so that they differ by the generator alone
@@ -39,9 +38,9 @@ class Evaluator:
 
     @staticmethod
     def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
-        """An evaluator on `split`, or on the training images when that split is too small to judge."""
-        judge = split if len(part(task, split)) >= FEWEST else "train"
-        reference = make_reference(load_embedding(), examples(part(task, judge), REALS), limit=REALS)
+        """An evaluator on `split`, or on what judges in its place where it is too small (`Task.judge`)."""
+        judge, part = task.judge(split)
+        reference = make_reference(load_embedding(), examples(part, REALS), limit=REALS)
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
@@ -97,8 +96,3 @@ def examples(split: Split, n: int) -> UInt8[np.ndarray, "k h w c"]:
         return images
     moves = [(down, right) for down in (0, -SHIFT, SHIFT) for right in (0, -SHIFT, SHIFT)]
     return np.concatenate([np.roll(images, move, axis=(1, 2)) for move in moves])
-
-
-def part(task: Task, split: str) -> Split:
-    """The split of this name."""
-    return {"train": task.train, "validation": task.validation, "test": task.test}[split]

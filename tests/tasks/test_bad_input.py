@@ -51,18 +51,29 @@ def test_text_and_a_truncated_image_are_skipped_and_counted(tmp_path):
     (tmp_path / "torn.png").write_bytes(png(images[0])[:-300])
     task = read_task(tmp_path)
     assert sum(task.counts.values()) == 28
-    assert task.notes[0].startswith("2 of 30 files skipped: notes.txt (not an image in a known format), torn.png (d")
+    assert task.notes[0].startswith("2 of 30 files skipped: torn.png (damaged")
+    assert "notes.txt (not an image in a known format)" in task.notes[0]
 
 
-def test_more_than_a_tenth_is_an_error(tmp_path):
+def test_more_than_a_tenth_of_the_images_damaged_is_an_error(tmp_path):
     write_folder(tmp_path, noise(17, 16, 16))
     for number in range(2):
-        (tmp_path / f"notes{number}.txt").write_text("hello")
+        (tmp_path / f"torn{number}.png").write_text("hello")
     sentence = refused(tmp_path)
-    assert "2 of 19 files" in sentence
-    assert "more than a tenth: notes0.txt" in sentence
+    assert "2 of 19 image files" in sentence
+    assert "more than a tenth: torn0.png" in sentence
     write_folder(tmp_path, noise(18, 16, 16))
     assert sum(read_task(tmp_path).counts.values()) == 18
+
+
+def test_files_that_are_no_images_may_be_as_many_as_images(tmp_path):
+    write_folder(tmp_path, noise(17, 16, 16))
+    for number in range(30):
+        (tmp_path / f"{number:03d}.xml").write_text("<box/>")
+    assert sum(read_task(tmp_path).counts.values()) == 17
+    for number in range(171):
+        (tmp_path / f"{number:03d}.txt").write_text("hello")
+    assert "only 17 of 218 files" in refused(tmp_path)
 
 
 def test_one_image(tmp_path):
@@ -74,8 +85,8 @@ def test_one_image(tmp_path):
 
 def test_twenty_images(tmp_path):
     task = read_task(write_folder(tmp_path, noise(20)))
-    assert task.counts == {"train": 16, "validation": 2, "test": 2}
-    assert "only 2 validation images: metrics on so few are noisy." in task.notes
+    assert task.counts == {"train": 20, "validation": 0, "test": 0}
+    assert task.judge("test")[0] == "train"
 
 
 def test_identical_images(tmp_path):
@@ -135,9 +146,11 @@ def _flag_encrypted(content):
 
 def test_a_tar_larger_than_memory(tmp_path):
     write_folder(tmp_path / "loose", noise(3))
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        archive.add(tmp_path / "loose", ".")
-    assert "holds more than 500 bytes: unpack it and give the folder" in refused(tmp_path / "a.tar", memory=500)
+    for name, kind in (("a.tar", "w"), ("a.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, kind) as archive:
+            archive.add(tmp_path / "loose", ".")
+    assert "holds more than 0 bytes: unpack it and give the folder" in refused(tmp_path / "a.tar.gz", memory=0)
+    assert sum(read_task(tmp_path / "a.tar", memory=0).counts.values()) == 3
 
 
 class Harm:
@@ -195,7 +208,7 @@ def test_arrays_that_cannot_be_images(images, sentence):
     ("arrays", "sentence"),
     [
         ({"labels": np.arange(11)}, "there are 12 images but labels of shape [11]"),
-        ({"labels": np.arange(12) / 2}, "labels are float64; they must be integers"),
+        ({"labels": np.arange(12) / 2}, "labels are float64; they must be integers or text"),
         ({"labels": np.arange(12), "label_names": ["x"]}, "labels run from 0 to 11, but there are 1 class names"),
         ({"split": np.zeros(5, np.uint8)}, "there are 12 images but a 'split' of uint8 [5]"),
         ({"split": np.full(12, 3)}, "'split' holds 3"),
@@ -204,12 +217,17 @@ def test_arrays_that_cannot_be_images(images, sentence):
 )
 def test_npz_that_contradicts_itself(tmp_path, arrays, sentence):
     np.savez(tmp_path / "a.npz", images=noise(12), **arrays)
-    assert sentence in refused(tmp_path / "a.npz")
+    kind = UsageError if "labels" in arrays else MulliganError
+    assert sentence in refused(tmp_path / "a.npz", kind, labels="labels" in arrays)
+    if "labels" in arrays:
+        assert any(sentence in note for note in read_task(tmp_path / "a.npz").notes)
 
 
 def test_npz_without_images(tmp_path):
-    np.savez(tmp_path / "a.npz", x=noise(3), y=np.arange(3))
-    assert "holds x, y, but no array called 'images'" in refused(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", p=noise(3), q=noise(3))
+    assert "several could be the images (p, q); call one of them 'images'" in refused(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", p=np.arange(3), q=np.arange(3))
+    assert "no array of images" in refused(tmp_path / "a.npz")
 
 
 def test_damaged_array_files(tmp_path):
@@ -222,10 +240,14 @@ def test_damaged_array_files(tmp_path):
 
 
 def test_arrays_larger_than_memory(tmp_path):
+    """An .npz is refused, since it has to be read whole; an .npy is drawn from where it is."""
     np.save(tmp_path / "a.npy", noise(3))
     np.savez(tmp_path / "a.npz", images=noise(3))
-    for name in ("a.npy", "a.npz"):
-        assert "more than the 100 allowed in memory" in refused(tmp_path / name, memory=100)
+    assert "more than the 100 allowed in memory" in refused(tmp_path / "a.npz", memory=100)
+    task = read_task(tmp_path / "a.npy", memory=100)
+    assert not task.train.in_memory
+    np.testing.assert_array_equal(task.train.take(np.arange(3)).images, noise(3))
+    assert task.hash == read_task(tmp_path / "a.npy").hash
 
 
 def test_damaged_idx_files(tmp_path):
@@ -267,7 +289,7 @@ def test_labels_that_are_not_there():
 
 
 def test_sizes_out_of_range():
-    assert "--size 5 is out of range" in refused(noise(12), UsageError, size=5)
+    assert "size 5 is out of range" in refused(noise(12), UsageError, size=5)
 
 
 def test_missing_extras(tmp_path, monkeypatch):

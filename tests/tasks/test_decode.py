@@ -162,8 +162,8 @@ def test_the_sentence_says_which():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"size": 7}, "--size 7 is out of range"),
-        ({"size": 257}, "--size 257 is out of range"),
+        ({"size": 7}, "size 7 is out of range"),
+        ({"size": 257}, "size 257 is out of range"),
         ({"fit": "stretch"}, "it must be 'crop' or 'pad'"),
         ({"background": (0, 0, 300)}, "red, green and blue from 0 to 255"),
     ],

@@ -45,7 +45,7 @@ def test_a_folder_of_files(tmp_path, c):
     task = read_task(write_folder(tmp_path / "mine", images))
     same_images(task, images)
     assert (task.name, task.shape) == ("mine", (16, 9, c))
-    assert task.counts == {"train": 10, "validation": 1, "test": 1}
+    assert task.counts == {"train": 12, "validation": 0, "test": 0}
 
 
 def test_grey_files_stay_grey_however_they_are_stored(tmp_path):
@@ -57,7 +57,7 @@ def test_grey_files_stay_grey_however_they_are_stored(tmp_path):
 
 
 def test_the_task_does_not_depend_on_names_or_order(tmp_path):
-    images = noise(30)
+    images = noise(120)
     first = read_task(write_folder(tmp_path / "first", images))
     second = read_task(write_folder(tmp_path / "second", images[::-1]))
     assert first.hash == second.hash
@@ -89,9 +89,13 @@ def test_nested_folders_are_classes(tmp_path):
     assert read_task(tmp_path).classes is None
 
 
-def test_an_image_outside_of_the_classes_leaves_no_labels(tmp_path):
-    write_folder(tmp_path, noise(3), ["a/1.png", "b/2.png", "3.png"])
-    assert "1 image outside of the class folders, so there are no labels." in read_task(tmp_path).notes
+def test_an_image_outside_of_the_classes_is_left_out_where_classes_are_asked_for(tmp_path):
+    images = noise(21)
+    write_folder(tmp_path, images, [*(f"{'ab'[number % 2]}/{number}.png" for number in range(20)), "20.png"])
+    same_images(read_task(tmp_path), images)
+    task = read_task(tmp_path, labels=True)
+    same_images(task, images[:20])
+    assert "1 image without a class left out." in task.notes
 
 
 def test_folders_called_like_splits_are_splits(tmp_path):
@@ -186,7 +190,7 @@ def test_idx_pairs_up_its_files(tmp_path, joint, suffix):
         write_idx(tmp_path / f"{name}-images{joint}idx3-ubyte{suffix}", images[part])
         write_idx(tmp_path / f"{name}-labels{joint}idx1-ubyte{suffix}", labels[part])
     by_folder = read_task(tmp_path, labels=True)
-    assert by_folder.counts == {"train": 27, "validation": 3, "test": 10}
+    assert by_folder.counts == {"train": 30, "validation": 0, "test": 10}
     np.testing.assert_array_equal(by_folder.test.images[..., 0], images[30:])
     np.testing.assert_array_equal(by_folder.test.labels, labels[30:])
     by_file = read_task(tmp_path / f"train-images{joint}idx3-ubyte{suffix}", labels=True)
@@ -219,7 +223,7 @@ def test_cifar_batches(tmp_path, protocol, where):
         pack(tmp_path / where, files)
     task = read_task(tmp_path / where, labels=True)
     assert task.classes == ("plane", "car", "bird")
-    assert task.counts == {"train": 18, "validation": 2, "test": 10}
+    assert task.counts == {"train": 20, "validation": 0, "test": 10}
     np.testing.assert_array_equal(task.test.images, images[20:])
     np.testing.assert_array_equal(task.test.labels, labels[20:])
 
@@ -250,7 +254,7 @@ def test_a_hugging_face_folder(tmp_path):
     (tmp_path / "README.md").write_text("a card")
     task = read_task(tmp_path, labels=True)
     assert task.classes == ("x", "y", "z")
-    assert task.counts == {"train": 18, "validation": 2, "test": 10}
+    assert task.counts == {"train": 20, "validation": 0, "test": 10}
     np.testing.assert_array_equal(task.test.images, images[20:])
     np.testing.assert_array_equal(task.test.labels, labels[20:])
 
@@ -286,7 +290,7 @@ def test_the_hub_goes_through_datasets(tmp_path, monkeypatch, outside):
 
 
 def test_by_class_gives_one_task_a_class():
-    images, labels = noise(60), (np.arange(60) % 3).astype(np.int32)
+    images, labels = noise(180), (np.arange(180) % 3).astype(np.int32)
     task = make_task("set", Collection(images, labels, classes=("x", "y", "z")), labels=True)
     family = by_class(task)
     assert [member.name for member in family.tasks] == ["set/x", "set/y", "set/z"]
@@ -296,9 +300,9 @@ def test_by_class_gives_one_task_a_class():
 
 
 def test_to_json_holds_what_a_run_folder_needs():
-    document = make_task("set", Collection(noise(20))).to_json()
+    document = make_task("set", Collection(noise(200))).to_json()
     assert list(document) == ["name", "hash", "shape", "counts", "classes", "descriptor", "notes"]
-    assert document["counts"] == {"train": 16, "validation": 2, "test": 2}
+    assert document["counts"] == {"train": 160, "validation": 20, "test": 20}
     assert document["shape"] == [10, 10, 3]
 
 

@@ -15,10 +15,10 @@ from mulligan.tasks.task import Split, shuffled
 
 @pytest.fixture(params=[1, 3])
 def folder(tmp_path, request):
-    names = [f"{'ab'[number % 2]}/{number:02d}.png" for number in range(30)]
-    folder = write_folder(tmp_path / "pictures", noise(30, 12, 8, request.param), names)
+    names = [f"{'ab'[number % 2]}/{number:03d}.png" for number in range(130)]
+    folder = write_folder(tmp_path / "pictures", noise(130, 12, 8, request.param), names)
     (folder / "notes.txt").write_text("no image")
-    (folder / "a/broken.png").write_bytes((folder / "a/00.png").read_bytes()[:-40])
+    (folder / "a/broken.png").write_bytes((folder / "a/000.png").read_bytes()[:-40])
     return folder
 
 
