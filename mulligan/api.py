@@ -33,7 +33,10 @@ def fit(
     seed: int = 0,
     recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
     size: int | None = None,
-    labels: bool = False,
+    labels: Any = False,
+    background: Any = None,
+    fit: str | None = None,
+    groups: Any = None,
     strategy: str | None = None,
     experience: str | None = None,
     race: str = "ftrl",
@@ -46,7 +49,9 @@ def fit(
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
 
     Args:
-      data: a folder, archive or file of images, the name of a built-in task, or an array `[n, h, w, c]` or `[n, h, w]`.
+      data: a folder, archive or file of images, the name of a built-in task; an array `[n, h, w, c]` or `[n, h, w]` of
+        any library; a list of arrays, Pillow images or paths; `(images, labels)`; a data set of PyTorch, TensorFlow or
+        Hugging Face (docs/tasks.md).
       time: budget in seconds or as text (`"10m"`); 10 minutes when neither budget is given.
       images: budget in images shown to the discriminator (`"2M"`), instead of time; such a run is exact: the same
         arguments and experience on the same machine give the same generator, however often it is interrupted.
@@ -55,7 +60,12 @@ def fit(
       recipe: a `Recipe`, its JSON value, or a file of it; None for what the experience proposes: one recipe, or several
         that race where the budget is long enough.
       size: resample the images to squares of this side.
-      labels: make the generator class-conditional.
+      labels: make the generator class-conditional; True for the labels that the data has, or a label for each image.
+      background: colour behind transparent pixels and around padded images: a name, `#rrggbb` or three numbers; None
+        for white, or another where drawings could not be seen on it.
+      fit: how images of another aspect ratio are fitted: `"crop"` to the centre, or `"pad"`; None for what keeps more.
+      groups: images that the split keeps together: `"near"` for those that look nearly alike, `"folder"`, the name of a
+        column or array, or a group for each image.
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
         and adopts the best, with the learned schedule between; `"switch"` tries one after the other, `"none"` does
         neither; None for the recipe's own.
@@ -81,6 +91,9 @@ def fit(
         recipe=_recipe(recipe),
         size=size,
         labels=labels,
+        background=background,
+        fit=fit,
+        groups=groups,
         strategy=strategy,
         experience=experience,
         allocation=race,

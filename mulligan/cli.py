@@ -63,6 +63,15 @@ def fit(
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")] = None,
     size: Size = None,
     labels: Annotated[bool, typer.Option("--labels", help="Condition on the classes.")] = False,
+    background: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels and around padded images.")
+    ] = None,
+    fit: Annotated[
+        str | None, typer.Option("--fit", metavar="crop|pad", help="Bring images to one shape by either.")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
     ] = None,
@@ -85,7 +94,7 @@ def fit(
     from mulligan.api import fit as train
 
     budget = {"time": time, "images": images}
-    reading = {"size": size, "labels": labels}
+    reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
     start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)

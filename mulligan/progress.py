@@ -20,11 +20,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mulligan.errors import printable
 from mulligan.report.words import duration, figure, number, short
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
 
+CLASSES_SHOWN = 10  # with their counts
+UNJUDGED = {  # in place of a split's name
+    "train": "; none were kept back, so this tells nothing of unseen ones, and is no result",
+    "held-out": " that were kept back, by which the generator was chosen as well",
+}
 TILE_COLUMNS = 16  # narrowest sample, in terminal columns, in which a digit can still be read
 
 
@@ -91,7 +97,22 @@ def metric(scores: Event) -> str:
 def announcement(event: Event) -> str | None:
     """The line for an event that a person should see even when quiet; None for all others."""
     say = ANNOUNCED.get(event["kind"])
-    return say(event) if say else None
+    line = say(event) if say else None
+    return None if line is None else "\n".join(map(printable, line.split("\n")))
+
+
+def read(event: Event) -> str:
+    """What was read and how it was split, and what was done to the images; `event` is a `data`."""
+    height, width, channels = event["shape"]
+    counts = ", ".join(f"{count:,} {split}" for split, count in event["counts"].items() if count)
+    colour = "grey" if channels == 1 else "colour"
+    lines = [f"{event['name']}: {sum(event['counts'].values()):,} {colour} images of {width}x{height}: {counts}"]
+    classes = event["classes"] or {}
+    told = [f"{name} {'+'.join(map(str, parts.values()))}" for name, parts in classes.items()]
+    if told:
+        more = f", and {len(told) - CLASSES_SHOWN} more" if len(told) > CLASSES_SHOWN else ""
+        lines.append(f"  classes: {', '.join(told[:CLASSES_SHOWN])}{more}")
+    return "\n".join([*lines, *(f"  {note}" for note in event["notes"])])
 
 
 def guarded(event: Event) -> str:
@@ -150,6 +171,7 @@ def _above(difference: float) -> str:
 
 
 ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
+    "data": read,
     "plan": advised,
     "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
     "guard": guarded,
@@ -232,13 +254,18 @@ def thumbnail(run: Path, event: Event, width: int) -> Text:
 
 def result_lines(scores: Event) -> list[str]:
     """What was measured and how, for a person; `scores` is a `final` event or what `score` returned."""
-    rows = [("KID", metric(scores)), ("FID" if "protocol" in scores else "Frechet", number(scores["frechet"]))]
+    of_training = " of its own training images" if scores.get("split") == "train" else ""
+    rows = [
+        ("KID", metric(scores) + of_training),
+        ("FID" if "protocol" in scores else "Frechet", number(scores["frechet"])),
+    ]
     rows += [(name, number(scores[name])) for name in ("precision", "recall", "density", "coverage") if name in scores]
-    if "memorisation" in scores:
+    if "memorisation" in scores and scores["memorisation"]["share"] is not None:
         close = f"{scores['memorisation']['share']:.1%} of samples lie close to a training image"
         rows.append(("copies", f"{close}, of unseen real images 5% do"))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
-    rows.append(("protocol", protocol + (f" of the {scores['split']} split" if "split" in scores else "")))
+    split = scores.get("split")
+    rows.append(("protocol", protocol + UNJUDGED.get(split or "", f" of the {split} split" if split else "")))
     if "protocol" in scores:
         rows.append(("", scores["protocol"]))
     if "best_nimg" in scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import os
 import time as clock
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.files import replace_file
 from mulligan.game.state import pixels
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
@@ -39,6 +37,7 @@ from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
+from mulligan.tasks.kept import GROUPS, KEPT, keep
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
@@ -50,7 +49,7 @@ from mulligan.training.run_spec import Listener, RunSpec
 from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
-KEPT = "data.npy"  # images given as an array
+UNLIMITED = 2**62  # bytes of images that were in memory when the run began
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class Options:
       out: the run folder to make; None takes the next free one below `runs/`.
       seed: of the weights and batches; the split of the data does not depend on it.
       recipe: None for the default one.
-      size: side to resample the images to.
-      labels: train a class-conditional generator.
+      size, labels, background, fit, groups: how the images are read and split (`tasks.images.read_task`).
       strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe
         without any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
@@ -77,7 +75,10 @@ class Options:
     seed: int = 0
     recipe: Recipe | None = None
     size: int | None = None
-    labels: bool = False
+    labels: Any = False
+    background: Any = None
+    fit: str | None = None
+    groups: Any = None
     strategy: str | None = None
     models: Architecture | None = None
     experience: str | None = None
@@ -85,18 +86,22 @@ class Options:
     allocation: str = "ftrl"
     listener: Listener = lambda event: None
 
+    def reading(self) -> dict[str, Any]:
+        """How the images are read, as `read_task` takes it."""
+        names = ("size", "labels", "background", "fit", "groups")
+        return {name: getattr(self, name) for name in names}
+
 
 def fit(data: Any, budget: Budget, options: Options) -> Generator:
-    """Trains on `data` (a path, the name of a built-in task, or an array `[n, h, w, c]`) into a new run folder.
+    """Trains on `data` (whatever `tasks.images.read_task` takes) into a new run folder.
 
     Raises:
       MulliganError: the data cannot be used, the recipe is impossible, or the folder cannot be written.
       Interrupted: Ctrl-C; the run is saved, and `resume` goes on.
     """
     started = clock.monotonic()
-    task = read_task(data, size=options.size, labels=options.labels)
-    if options.labels and task.classes is None:
-        raise UsageError(f"{task.name} has no labels to train on: leave out --labels.")
+    task = read_task(data, **options.reading())
+    options.listener({"kind": "data", "nimg": 0, "seconds": 0.0, **task.told()})
     given = options.recipe is not None or options.models is not None
     learned = None if given and options.init is None else choose_init(task, options.init)
     plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
@@ -150,7 +155,7 @@ def begin(
     Raises:
       MulliganError: no recipe can be trained, or the folder cannot be made.
     """
-    array = isinstance(data, np.ndarray)
+    kept = not isinstance(data, str | os.PathLike) or not _is_plain(options)
     recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
@@ -160,24 +165,32 @@ def begin(
         "version": version("mulligan"),
         "seed": options.seed,
         "budget": budget.to_json(),
-        "source": KEPT if array else _absolute(str(data)),
-        "options": {"size": options.size, "labels": options.labels},
+        "source": KEPT if kept else _absolute(str(data)),
+        "options": _as_kept(task) if kept else options.reading(),
         "experience": options.experience or own_place(),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": learned and learned.text,
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})
-    if array:
-        content = io.BytesIO()
-        np.save(content, data, allow_pickle=False)
-        replace_file(folder.path / KEPT, content.getvalue())
+    if kept:
+        keep(folder.path / KEPT, task.collection)
     if len(plan.arms) > 1:
         folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation))
     if learned is not None:
         write_players(folder, learned.start, task, options.seed)
     folder.write("run", run)
     return folder
+
+
+def _is_plain(options: Options) -> bool:
+    """Whether all that says how to read the images can stand in a document; lists of labels or groups cannot."""
+    return isinstance(options.labels, bool) and isinstance(options.groups, str | None)
+
+
+def _as_kept(task: Task) -> dict[str, Any]:
+    """How the images that a run keeps are read again."""
+    return {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
 
 
 def _free_path(name: str) -> Path:
@@ -239,7 +252,10 @@ def _task(folder: RunFolder) -> Task:
     """The images of a run, as they were when it began."""
     document = folder.document("run")
     source = document["source"]
-    task = read_task(folder.path / source if source == KEPT else source, **document["options"])
+    if source == KEPT:
+        task = read_task(folder.path / KEPT, **document["options"], memory=UNLIMITED)
+    else:
+        task = read_task(source, **document["options"])
     if task.hash != folder.document("task")["hash"]:
         raise MulliganError(
             f"the images in {source} have changed since this run began: start a new one with `mulligan fit`."
@@ -291,7 +307,7 @@ def _budget(folder: RunFolder) -> Budget:
 def _remember(folder: RunFolder, task: Task, listener: Listener) -> None:
     """Adds the run to the experience; one that cannot be written costs nobody their generator."""
     where = folder.document("run")["experience"]
-    if where == NONE:
+    if where == NONE or task.judge("validation")[0] == "train":  # what few images say of themselves is no experience
         return
     try:
         record_run(folder, task, where)

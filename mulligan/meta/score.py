@@ -18,7 +18,7 @@ from mulligan.metrics.inception import PROTOCOL, load_inception
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
-from mulligan.training.evaluation import FINAL_FAKES, REALS, TRAIN_REALS
+from mulligan.training.evaluation import FINAL_FAKES, REALS, TRAIN_REALS, own_rows
 from mulligan.training.generator import MODEL, load
 
 SEED = 2
@@ -48,7 +48,8 @@ def score(source: Any, data: Any, size: int | None, n: int | None, inception: Pa
         return {"split": split, **_by_inception(embedding, real.sample(REALS, seed=0), images)}
     reference = make_reference(embedding, real.sample(REALS, seed=0), limit=REALS)
     known = make_reference(embedding, task.train.sample(TRAIN_REALS, seed=0), limit=TRAIN_REALS)
-    return {"split": split, **final_metrics(reference, known, images)}
+    own = own_rows(task.train, REALS) if split == "train" else None
+    return {"split": split, **final_metrics(reference, known, images, own=own)}
 
 
 def _by_inception(

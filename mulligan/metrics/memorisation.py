@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from mulligan.metrics.distances import neighbours, relative_spread
+from mulligan.metrics.distances import ENTRIES, neighbours, relative_spread, squared_distances
 from mulligan.metrics.embed import check_pair
 
 CLOSE = 0.05  # share of unseen real images that count as close
@@ -21,7 +21,10 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(
-    samples: Float[np.ndarray, "n d"], train: Float[np.ndarray, "m d"], held_out: Float[np.ndarray, "v d"]
+    samples: Float[np.ndarray, "n d"],
+    train: Float[np.ndarray, "m d"],
+    held_out: Float[np.ndarray, "v d"],
+    own: Int[np.ndarray, " v"] | None = None,
 ) -> Memorisation:
     """How near samples lie to training images, against how near unseen real images do.
 
@@ -30,12 +33,14 @@ def memorisation(
     threshold is the order statistic at `0.05 (v + 1)`, so that a new real image falls below it with
     probability 0.05 exactly (with v < 19 it is the smallest, hence 1 / (v + 1)).
 
-    Where `held_out` are the training images themselves, each is compared with the others: the best that can be had
-    where no image was kept back.
-
     A high share is a reason to look at the neighbours, no proof: dull images (blurred, empty, of the
     commonest kind) are near to some training image as well. A low one clears the generator in this embedding
     only.
+
+    Args:
+      samples, train, held_out: features.
+      own: row of each held-out image among `train`, -1 for none: where no image was kept back, training images stand in
+        for unseen ones, each compared with the others.
 
     Raises:
       MulliganError: fewer than two images anywhere, features that are not finite, or different dimensions.
@@ -47,18 +52,33 @@ def memorisation(
     """
     check_pair(samples, train)
     check_pair(held_out, train)
-    of_samples, of_held_out = neighbours(samples, train)[1][:, 0], distances_to(train, held_out)
+    of_samples, of_held_out = neighbours(samples, train)[1][:, 0], distances_to(train, held_out, own)
     threshold = np.quantile(of_held_out, CLOSE, method="weibull")
     ratio = relative_spread(float(np.median(of_samples)), float(np.median(of_held_out)))
     return Memorisation(ratio, float((of_samples <= threshold).mean()))
 
 
-def distances_to(train: Float[np.ndarray, "m d"], held_out: Float[np.ndarray, "v d"]) -> Float[np.ndarray, " v"]:
-    """From each held-out image to its nearest training image that is not itself.
+def distances_to(
+    train: Float[np.ndarray, "m d"], held_out: Float[np.ndarray, "v d"], own: Int[np.ndarray, " v"] | None = None
+) -> Float[np.ndarray, " v"]:
+    """From each held-out image to the nearest training image that is another one; 0 where there is no other.
+
+    Its own row is left out, and so are exact copies of it, wherever they are: what occurs in the training set is not
+    unseen.
 
     Example:
-      >>> distances_to(np.array([[0.0], [3.0]]), np.array([[0.0], [3.0]])).tolist()
-      [3.0, 3.0]
+      >>> train = np.array([[0.0], [0.0], [3.0]])
+      >>> distances_to(train, train, np.arange(3)).tolist(), distances_to(train, np.array([[0.0], [1.0]])).tolist()
+      ([3.0, 3.0, 3.0], [3.0, 1.0])
     """
-    itself = len(train) > 1 and train.shape == held_out.shape and np.array_equal(train, held_out)
-    return neighbours(held_out, train, 2 if itself else 1)[1][:, -1]
+    own = np.full(len(held_out), -1) if own is None else own
+    nearest = np.empty(len(held_out))
+    rows = max(1, ENTRIES // len(train))
+    for start in range(0, len(held_out), rows):
+        block = slice(start, start + rows)
+        squared = squared_distances(held_out[block], train)
+        mine = np.flatnonzero(own[block] >= 0)
+        squared[mine, own[block][mine]] = 0
+        squared[squared == 0] = np.inf
+        nearest[block] = np.sqrt(squared.min(axis=1))
+    return np.where(np.isfinite(nearest), nearest, 0)

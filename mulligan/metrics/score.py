@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mulligan.errors import UsageError
 from mulligan.metrics.coverage import prdc
@@ -70,13 +70,17 @@ def validation_metrics(reference: Reference, fake_images: AnyImages, seed: int =
 
 
 def final_metrics(
-    reference: Reference, train_reference: Reference, fake_images: AnyImages, seed: int = 0
+    reference: Reference,
+    train_reference: Reference,
+    fake_images: AnyImages,
+    seed: int = 0,
+    own: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
     """What `validation_metrics` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
     `share`).
 
     `reference` holds real images that no training saw, `train_reference` those it saw; memorisation compares
-    the two.
+    the two. Where the former are training images as well, `own` is the row of each among the latter.
 
     Raises:
       MulliganError: fewer than two images, or not uint8 images.
@@ -90,7 +94,7 @@ def final_metrics(
     return {
         **validation_metrics_of(reference, fake, seed),
         **prdc(reference.features, fake)._asdict(),
-        "memorisation": memorisation(fake, train_reference.features, reference.features)._asdict(),
+        "memorisation": memorisation(fake, train_reference.features, reference.features, own)._asdict(),
     }
 
 

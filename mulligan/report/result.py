@@ -10,6 +10,11 @@ from mulligan.report.run import Event, RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal, duration, figure, number, short
 
 ROUTINE = frozenset({"chunk", "samples", "evaluation", "checkpoint", "average"})  # drawn elsewhere or too many to list
+NAMED = {"train": "training images, no result", "held-out": "images kept back"}
+PROTOCOLS = {
+    "train": "training images, since none were kept back: this tells nothing of unseen ones",
+    "held-out": "images kept back, by which the generator was chosen as well",
+}
 SHOWN = 3  # strategies with their weights
 
 
@@ -86,7 +91,7 @@ def _tiles(record: RunRecord) -> list[Html]:
     memorisation = event.within("memorisation")
     split = event.text("split") or "validation"
     tiles = [
-        _tile(f"KID, {split}", kid, f"95%: {interval}" if interval else "", "hero"),
+        _tile(f"KID, {NAMED.get(split, split)}", kid, f"95%: {interval}" if interval else "", "hero"),
         _tile("Fréchet distance", number(event.number("frechet")), "lower is better"),
         _tile("Precision", decimal(event.number("precision")), "samples near real ones"),
         _tile("Recall", decimal(event.number("recall")), "real ones near samples"),
@@ -112,10 +117,11 @@ def _protocol(record: RunRecord) -> str | None:
     event = record.last("final") or best_evaluation(record)
     if event is None:
         return None
+    split = event.text("split")
     nimg = event.nimg if event.number("best_nimg") is None else event.number("best_nimg")
     return (
-        f"{count(event.number('n_fake'))} samples against {count(event.number('n_real'))} images of the "
-        f"{event.text('split')} split, embedding {event.text('embedding')}. "
+        f"{count(event.number('n_fake'))} samples against {count(event.number('n_real'))} "
+        f"{PROTOCOLS.get(split, f'images of the {split} split')}, embedding {event.text('embedding')}. "
         f"Generator: average “{event.text('average')}” after {count(nimg)} images."
     )
 

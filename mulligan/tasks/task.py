@@ -145,7 +145,7 @@ class Task:
     notes: tuple[str, ...]
     hash: str
     descriptor: dict[str, float]
-    collection: Collection | None = None  # what the parts were taken from
+    collection: Collection  # what the parts were taken from
 
     def judge(self, split: str) -> tuple[str, Split]:
         """The images by which a generator is judged, and what they are called.
@@ -177,6 +177,16 @@ class Task:
         return {
             label: {name: int(found[number]) for name, found in counted.items()}
             for number, label in enumerate(self.classes or ())
+        }
+
+    def told(self) -> dict[str, Any]:
+        """What is to be said of the images before anything is trained on them: the keys of a `data` event."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "counts": self.counts,
+            "classes": self.class_counts or None,
+            "notes": list(self.notes),
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics, validation_metrics_of
+from mulligan.tasks.collection import drawn
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Pytree
@@ -35,6 +36,7 @@ class Evaluator:
     labels: np.ndarray | None  # of the real images, drawn as often as they occur
     latent_seed: int = LATENT_SEED
     copied: Reference | None = None  # few training images, that samples may become copies of
+    own: Int[np.ndarray, " n"] | None = None  # rows of the real images among `known`, where training images judge
 
     @staticmethod
     def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
@@ -44,7 +46,8 @@ class Evaluator:
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
-        evaluator = Evaluator(sampler, reference, judge, labels)
+        own = own_rows(task.train, REALS) if judge == "train" else None
+        evaluator = Evaluator(sampler, reference, judge, labels, own=own)
         few = 1 < len(task.train) <= FEW
         return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
 
@@ -67,7 +70,7 @@ class Evaluator:
         features = self.features(gen)
         scores = validation_metrics_of(self.reference, features)
         if self.copied is not None:
-            found = memorisation(features, self.copied.features, self.reference.features)
+            found = memorisation(features, self.copied.features, self.reference.features, self.own)
             scores |= {"memorisation": found._asdict()}
         return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}
 
@@ -77,12 +80,22 @@ class Evaluator:
 
     def final(self, known: Reference, gen: Pytree) -> dict[str, Any]:
         """Every metric, once, at the end."""
-        return {"split": self.split, **final_metrics(self.reference, known, self.fakes(gen, FINAL_FAKES))}
+        fakes = self.fakes(gen, FINAL_FAKES)
+        return {"split": self.split, **final_metrics(self.reference, known, fakes, own=self.own)}
 
     def flops(self, gen_flops: float) -> float:
         """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""
         kernels = 3 * FAKES * REALS * 2 * self.reference.embedding.dimension
         return FAKES * (gen_flops + EMBEDDING_FLOPS) + kernels + OVERHEAD_FLOPS
+
+
+def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
+    """Where `examples(train, n)` are among `examples(train, TRAIN_REALS)`; -1 for those that are not."""
+    if len(train) == 1:
+        return np.arange(len(examples(train, n)))
+    some, known = drawn(len(train), n, 0), drawn(len(train), TRAIN_REALS, 0)
+    place = np.minimum(np.searchsorted(known, some), len(known) - 1)
+    return np.where(known[place] == some, place, -1)
 
 
 EMBEDDING_FLOPS = 6e6  # an image

@@ -19,7 +19,7 @@ from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
-from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples
+from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples, own_rows
 from mulligan.training.generator import Generator
 from mulligan.training.loop import Loop
 from mulligan.types import Pytree
@@ -27,6 +27,7 @@ from mulligan.types import Pytree
 SAMPLES, COLUMNS = 100, 10
 WALKS, WALK_STEPS = 8, 10
 SHOWN, NEAREST = 12, 4  # samples shown beside their nearest training images
+TYPICAL = 1000  # unseen images whose distance to the training images is what is usual
 SEED = 1
 SETTLING = 2000  # samples that moving statistics are taken of, where a network has such
 
@@ -93,8 +94,9 @@ def write_neighbours(path: Path, task: Task, samples: UInt8[np.ndarray, "k h w c
     """Writes samples beside their nearest training images; keys as in docs/run-folder.md."""
     embedding = known.embedding
     near, distance = neighbours(embedding(samples), known.features, min(NEAREST, len(known.features)))
-    held_out = task.validation if len(task.validation) else task.train
-    typical = distances_to(known.features, embedding(examples(held_out, 1000)))
+    judge, held_out = task.judge("validation")
+    own = own_rows(task.train, TYPICAL) if judge == "train" else None
+    typical = distances_to(known.features, embedding(examples(held_out, TYPICAL)), own)
     content = io.BytesIO()
     np.savez_compressed(
         content,

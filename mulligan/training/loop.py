@@ -144,6 +144,7 @@ class Loop:
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
             self.progress.next_evaluation = self.spec.step_nimg * self.progress.chunk_steps
+            self.folder.append({"kind": "data", "nimg": 0, "seconds": 0.0, **self.task.told()})
             self.emit(
                 "start",
                 run=str(self.folder.path),

@@ -39,5 +39,30 @@ def test_novel_images_are_not_close():
     assert found.ratio > 2
 
 
+@pytest.mark.parametrize("reference", [40, 300])
+def test_training_images_in_the_place_of_unseen_ones_are_not_their_own_neighbours(reference):
+    """Copies stay copies where all or some of the training images stand in for unseen ones."""
+    train = normal(0, 300)
+    own = np.arange(reference)
+    assert memorisation(train[:100], train, train[:reference], own) == (0, 1)
+    fresh = memorisation(normal(2, 100), train, train[:reference], own)
+    assert fresh.ratio == pytest.approx(1, abs=0.2)
+    assert fresh.share < 0.25
+
+
+def test_images_that_occur_twice_are_not_each_others_neighbours():
+    twice = np.concatenate([normal(0, 150)] * 2)
+    found = memorisation(normal(2, 100), twice, twice, np.arange(300))
+    assert found.ratio == pytest.approx(1, abs=0.2)
+    assert memorisation(twice[:100], twice, twice, np.arange(300)) == (0, 1)
+    assert memorisation(normal(2, 100), twice, twice[:50]).ratio == pytest.approx(1, abs=0.2)  # kept back, and seen
+
+
+def test_rows_are_left_out_by_their_number_where_features_are_not_exact():
+    train = normal(0, 300)
+    found = memorisation(normal(2, 100), train, train + 1e-3, np.arange(300))
+    assert found.ratio == pytest.approx(1, abs=0.2)
+
+
 def test_all_images_equal():
     assert memorisation(np.ones((3, 4)), np.ones((5, 4)), np.ones((6, 4))) == (1, 1)

@@ -97,7 +97,7 @@ def unsplit_note(task: Task) -> str | None:
         return None
     if len(task.train) == 1:
         return "a single image: it trains, moved and shifted, and there is nothing to tell copies of it by"
-    return f"{len(task.train)} images, too few to keep any back: all of them train, and metrics are taken against them"
+    return f"{len(task.train)} images, too few to keep any back: all train, and nothing is measured on unseen ones"
 
 
 def with_architecture_of(start: PretrainedInit, recipe: Recipe) -> Recipe:
