@@ -117,5 +117,5 @@ def examples(skipped: Sequence[tuple[str, str]]) -> str:
     reasons = list(dict.fromkeys(reason for _, reason in skipped))
     first = [next(pair for pair in skipped if pair[1] == reason) for reason in reasons]
     shown = (first if len(first) > 1 else [*skipped])[:3]
-    more = [] if len(skipped) <= len(shown) else ["..."]
+    more = [] if len(skipped) <= len(shown) else ["and others"]
     return ", ".join([f"{name} ({reason})" for name, reason in shown] + more)
