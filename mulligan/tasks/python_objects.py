@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -62,7 +62,7 @@ def read_object(source: Any, request: Request, memory: int, labels: ArrayLike | 
             return pair
     if (array := _as_batch(source)) is not None:
         return collect(array, _plain(labels), background=ground)
-    if not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
+    if not any(hasattr(source, way) for way in ("__iter__", "__getitem__", "as_numpy_iterator")):
         raise UsageError(
             f"a {type(source).__name__} holds no images: give an array, a list of images, a folder or a file."
         )
@@ -115,15 +115,13 @@ def _as_batch(source: Any) -> np.ndarray | None:
     array = _plain(source)
     if isinstance(array, np.ndarray):
         return array
-    if not isinstance(source, list | tuple) or not source:
-        return np.asarray(source) if isinstance(source, list | tuple) else None
-    first = source[0]
-    if isinstance(first, list | int | float):
-        try:
-            return np.asarray(source)
-        except ValueError:
-            return None
-    return None
+    leaf = source
+    while isinstance(leaf, list | tuple) and leaf:
+        leaf = leaf[0]
+    try:
+        return np.asarray(source) if isinstance(source, list | tuple) and isinstance(leaf, int | float) else None
+    except ValueError:  # lists of several lengths
+        return None
 
 
 def _examples(source: Any) -> Iterator[Example]:

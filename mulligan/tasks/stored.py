@@ -319,7 +319,10 @@ def _runs(names: Iterable[str]) -> set[str]:
     for name in names:
         folder, _, last = name.rpartition("/")
         files.setdefault(folder, set()).add(last)
-    return {folder for folder, held in files.items() if any(wanted <= held for wanted in RUN_FILES)}
+    found = {folder for folder, held in files.items() if any(wanted <= held for wanted in RUN_FILES)}
+    return {
+        folder for folder in found if not found.intersection(_folders_of(folder))
+    }  # arms of a race lie in their run
 
 
 def _folders_of(name: str) -> Iterator[str]:

@@ -106,7 +106,8 @@ def _take(told: Told, rows: Sequence[Row], finder: _Finder, folder: str, name: s
     told.names.append(name)
     told.columns.update(columns)
     _fill(told, found, _named(columns, SPLIT_COLUMNS), "splits")
-    _fill(told, found, _label_column(columns, column), "labels")
+    below = sum(name.startswith(f"{folder}/") for name in finder.paths) if folder else len(finder.paths)
+    _fill(told, found, _label_column(columns, column, whole=len(found) >= LEAST * below), "labels")
     _fill(told, found, groups if groups in columns else None, "groups")
 
 
@@ -131,17 +132,19 @@ def _file_column(rows: Sequence[Row], finder: _Finder, folder: str) -> str | Non
     named = [column for wanted in FILE_COLUMNS for column in columns if column.lower().strip() == wanted]
     some = rows[:: max(len(rows) // 200, 1)]
     for column in [*named, *(column for column in columns if column not in named)]:
-        if some and sum(finder.find(folder, row.get(column)) is not None for row in some) >= LEAST * len(some):
+        cells = [row.get(column) for row in some]
+        names = cells if column in named else [cell for cell in cells if "." in str(cell)]  # 1, 2, 3 may be anything
+        if some and sum(finder.find(folder, cell) is not None for cell in names) >= LEAST * len(some):
             return column
     return None
 
 
-def _label_column(columns: Sequence[str], file_column: str) -> str | None:
-    """The column of classes: called so, or the only one beside the names of files."""
+def _label_column(columns: Sequence[str], file_column: str, whole: bool) -> str | None:
+    """The column of classes: called so; or, in a table of the `whole` data set, the only one beside the files."""
     named = _named(columns, LABEL_COLUMNS)
     others = [column for column in columns if column != file_column and _named([column], SPLIT_COLUMNS) is None]
     known = [column for column in others if column.lower().strip() not in ("text", "caption", "prompt", "url", "bbox")]
-    return named or (known[0] if len(columns) == 2 and known else None)
+    return named or (known[0] if whole and len(columns) == 2 and known else None)
 
 
 def _named(columns: Iterable[str], wanted: Sequence[str]) -> str | None:

@@ -4,12 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from pictures import encoded, noise, png, png_claiming
+from pictures import as_set, encoded, noise, png, png_claiming
 from PIL import Image, ImageOps
 
 from mulligan.errors import UsageError
 from mulligan.tasks.decode import MOST_PIXELS, decode, opaque, upright_size
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, resample
+from mulligan.tasks.images import read_task
 from mulligan.tasks.stored import UnreadableError
 
 PINK = (250, 100, 150)
@@ -171,3 +172,103 @@ def test_the_sentence_says_which():
 def test_requests_out_of_range(options, sentence):
     with pytest.raises(UsageError, match=sentence):
         Request(**options)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_of_every_format_is_that_of_what_is_decoded(kind, orientation):
+    """Pillow turns some formats itself, and says so before or after it decodes them."""
+    if kind not in Image.SAVE and not (Image.init() and kind in Image.SAVE):
+        pytest.skip(f"this Pillow writes no {kind}")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (48, 16), "green")
+    picture.paste((0, 0, 255), (0, 0, 16, 16))
+    stored = encoded(picture, kind, exif=exif)
+    width, height = upright_size(stored)
+    assert (width, height) == ((48, 16) if orientation < 5 else (16, 48))
+    blue = decode(stored, frame(height, width))[..., 2] > 128  # stretched or cropped, it would be another third
+    assert blue.mean() == pytest.approx(1 / 3, abs=0.05)
+    first = {1: blue[:, :12], 3: blue[:, -12:], 6: blue[:12], 8: blue[-12:]}[orientation]
+    assert first.all()
+
+
+def drawing(colour, ground=(0, 0, 0, 0)):
+    picture = Image.new("RGBA", (16, 16), ground)
+    picture.paste(colour, (4, 4, 12, 12))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("colours", "ground"),
+    [
+        (["red"] * 4, (255, 255, 255)),
+        (["white"] * 4, (0, 0, 0)),
+        (["white"] * 3 + ["red"], (0, 0, 0)),
+        (["white", "black"] * 2, (128, 128, 128)),
+        (["black"] * 4, (255, 255, 255)),
+        (["#f8f8f8"] * 4, (0, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_drawings_on_transparency_are_placed_where_they_can_be_seen(tmp_path, colours, ground, memory):
+    for number, colour in enumerate(colours):
+        picture = drawing(colour)
+        picture.putpixel((number, 0), (200, 10, 10, 255))  # no two alike
+        (tmp_path / f"{number}.png").write_bytes(encoded(picture))
+    task = read_task(tmp_path, memory=memory)
+    images = task.train.take(np.arange(len(task.train))).images
+    assert {tuple(image[15, 15].tolist()) for image in np.broadcast_to(images, (*images.shape[:3], 3))} == {ground}
+    [note] = [note for note in task.notes if "with transparency" in note]
+    assert f"placed on the colour {ground}" in note
+    assert ("could not be seen" in note) == (ground != WHITE)
+    asked = read_task(tmp_path, background="#0a141e", memory=memory)
+    assert asked.train.take(np.array([0])).images[0, 15, 15].tolist() == [10, 20, 30]
+
+
+def test_arrays_with_opacity_choose_their_ground_too():
+    white = np.full((5, 16, 16, 4), 255, np.uint8)
+    white[..., 3] = noise(5, 16, 16, 1)[..., 0] // 2
+    task = read_task(white)
+    assert any("on white, 5 of 5 could not be seen" in note for note in task.notes)
+    assert len(as_set(task.train.images)) == 5
+
+
+def test_what_cannot_be_seen_is_counted(tmp_path):
+    for number in range(12):
+        picture = Image.new("RGB", (16, 16), "white")
+        if number % 2:
+            picture.paste((number, 100, 100), (4, 4, 12, 12))
+        (tmp_path / f"{number}.png").write_bytes(encoded(picture))
+    assert "6 images of one colour, with nothing to be seen." in read_task(tmp_path).notes
+    assert "6 images of one colour, with nothing to be seen." in read_task(read_task(tmp_path).train.images).notes
+
+
+@pytest.mark.parametrize(("highest", "white"), [(200, 255), (1000, 1023), (4095, 4095), (16_000, 16_383)])
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_fewer_bits_than_sixteen_come_out_bright(tmp_path, highest, white, memory):
+    values = np.random.default_rng(0).integers(0, highest + 1, (4, 16, 16)).astype(np.uint16)
+    values[:, 0, 0] = highest
+    for number, image in enumerate(values):
+        (tmp_path / f"{number}.png").write_bytes(encoded(Image.fromarray(image)))
+    task = read_task(tmp_path, memory=memory)
+    found = task.train.take(np.arange(4)).images[..., 0]
+    np.testing.assert_array_equal(found, np.round(values * (255 / white)).astype(np.uint8))
+    note = f"4 images of 16 bits hold {white.bit_length()} bits only: level {white:,} is taken for white."
+    assert note in task.notes
+    np.testing.assert_array_equal(read_task(values).train.images[..., 0], found)
+
+
+def test_sixteen_bits_that_are_used_are_left_as_they_are(tmp_path):
+    for number in range(3):
+        values = np.random.default_rng(number).integers(0, 65536, (16, 16)).astype(np.uint16)
+        (tmp_path / f"{number}.png").write_bytes(encoded(Image.fromarray(values)))
+    assert not [note for note in read_task(tmp_path).notes if "bits" in note]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_the_first_picture_of_several_is_taken_and_said(tmp_path, kind):
+    for number in range(3):
+        first, *others = (Image.fromarray(image) for image in noise(3, 16, 16, seed=number))
+        (tmp_path / str(number)).write_bytes(encoded(first, kind, save_all=True, append_images=others))
+    assert "3 files with several pictures (animations, stacks): the first of each." in read_task(tmp_path).notes
