@@ -21,11 +21,11 @@ VARIANTS = [
     lambda picture: ImageEnhance.Contrast(picture).enhance(0.7),
     lambda picture: picture.resize((24, 24)).resize((32, 32)),
     lambda picture: Image.fromarray(np.asarray(picture) // 9 * 8 + noise(1, 32, 32)[0] // 32),
-    lambda picture: picture.transform((32, 32), Image.Transform.AFFINE, (1, 0, 0.5, 0, 1, 0), Image.Resampling.BICUBIC),
+    lambda picture: picture.crop((1, 1, 31, 31)).resize((32, 32)),
 ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=["darker", "duller", "resampled", "noisy", "shifted"])
+@pytest.mark.parametrize("variant", VARIANTS, ids=["darker", "duller", "resampled", "noisy", "cropped"])
 def test_variants_are_found_and_strangers_are_not(variant):
     pictures = scenes(80)
     images = np.stack([np.asarray(picture) for picture in [*pictures, *map(variant, pictures)]])
