@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench import Bench
+from benchmarks.grouping import groups_of
 from benchmarks.strategies import DATA, TASKS
 from benchmarks.throughput import RESULTS, spread, warn_when_busy
 from mulligan.budget import parse_images
@@ -38,7 +39,7 @@ def one(task: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     folder = chosen.output / "run"
     shutil.rmtree(folder, ignore_errors=True)
     source = str((chosen.data / f"{task}.npz").resolve())
-    fit(source, Budget(chosen.images, None), Options(out=folder, seed=seed, size=chosen.size))
+    fit(source, Budget(chosen.images, None), Options(out=folder, seed=seed, size=chosen.size, groups=groups_of(source)))
     validation: dict[str, float] = {}
 
     def note(event: dict[str, Any]) -> None:

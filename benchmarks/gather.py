@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.design import QUARTER, rows
+from benchmarks.grouping import groups_of
 from mulligan.budget import parse_seconds
 from mulligan.meta.collect.evolution import Candidate, candidates, child, promising
 from mulligan.meta.collect.proposals import limits
@@ -96,7 +97,7 @@ def work(place: str, sources: Sequence[str], until: float, core: int) -> None:
     experience, name = Experience(place), uuid.uuid4().hex
     tasks = []
     for source in there(sources):
-        family = read_family(source, size=SIZE)
+        family = read_family(source, size=SIZE, groups=groups_of(source))
         for task in family.tasks:
             experience.add_task(TaskRecord.of(task, family.name))
             tasks.append(task)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.grouping import groups_of
 from benchmarks.throughput import RESULTS, ROOT, peers_python, spread, warn_when_busy
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.frechet import frechet_distance
@@ -116,7 +117,7 @@ def judge_all(bench: Bench, name: str, seeds: list[int]) -> None:
     key = {"set": name, "seconds": bench.seconds}
     if all(bench.known("judge", contender=c, seed=s, **key) for c, s in wanted):
         return
-    task = read_task(bench.data / f"{name}.npz", labels=True)
+    task = read_task(bench.data / f"{name}.npz", labels=True, groups=groups_of(name))
     labelled, real = bench.folder / f"{name}-labelled.npz", bench.folder / f"{name}-test.npz"
     everything = task.train.take(np.arange(len(task.train)))
     assert everything.labels is not None
@@ -168,7 +169,7 @@ def main() -> None:
     warn_when_busy()
     bench = Bench(chosen.output.resolve(), chosen.data.resolve(), chosen.seconds)
     for name in chosen.sets:
-        task = read_task(bench.data / f"{name}.npz")
+        task = read_task(bench.data / f"{name}.npz", groups=groups_of(name))
         train_all(bench, name, task, chosen.seeds)
         judge_all(bench, name, chosen.seeds)
     print(table(bench, chosen.sets, chosen.seeds))

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.bench import Bench
+from benchmarks.grouping import groups_of
 from benchmarks.throughput import RESULTS, ROOT, warn_when_busy
 from mulligan.budget import parse_images
 from mulligan.game.state import Game, GanState, initial_state, scheduled
@@ -87,7 +88,7 @@ class Ready:
 @lru_cache(maxsize=4)
 def ready(name: str, data: Path, size: int) -> Ready:
     source = str((data / f"{name}.npz").resolve()) if (data / f"{name}.npz").exists() else name
-    task = read_task(source, size=size)
+    task = read_task(source, size=size, groups=groups_of(source))
     sampler = Sampler.make(recipe_of("constant", 1.0, task, 1000).architecture, 0)
     return Ready(task, Evaluator.make(task, sampler, "test"), Evaluator.make(task, sampler, "validation"))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench
+from benchmarks.grouping import groups_of
 from benchmarks.throughput import RESULTS, ROOT, spread, warn_when_busy
 from mulligan.budget import parse_images
 from mulligan.meta.fit import Options, fit
@@ -55,12 +56,12 @@ def altered(recipe: Recipe, changes: dict[str, Any], factor: float) -> Recipe:
 def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """The final score of one run."""
     source = str((chosen.data / f"{task}.npz").resolve())
-    read = read_task(source, size=chosen.size)
+    read = read_task(source, size=chosen.size, groups=groups_of(task))
     budget = Budget(chosen.images, None)
     recipe = altered(default_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
     folder = chosen.output / "run"
     shutil.rmtree(folder, ignore_errors=True)
-    gan = fit(source, budget, Options(out=folder, seed=seed, recipe=recipe, size=chosen.size))
+    gan = fit(source, budget, Options(out=folder, seed=seed, recipe=recipe, size=chosen.size, groups=groups_of(task)))
     shutil.rmtree(folder, ignore_errors=True)
     result = gan.result or {}
     return {name: result[name] for name in ("kid", "frechet", "best_nimg", "cost")} | {"recipe": recipe.hash()}
@@ -68,7 +69,7 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
 
 def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """The score of the moving average at the end of a run that nobody watches."""
-    read = read_task(str((chosen.data / f"{task}.npz").resolve()), size=chosen.size)
+    read = read_task(str((chosen.data / f"{task}.npz").resolve()), size=chosen.size, groups=groups_of(task))
     budget = Budget(chosen.images, None)
     recipe = altered(default_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
     game = make_game(recipe, read.shape, 0, chosen.images)

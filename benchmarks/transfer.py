@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gather import SIZE, there
+from benchmarks.grouping import groups_of
 from benchmarks.live import Live, run
 from benchmarks.replay import SLICES, Moves, Trace, in_turn, leader, race
 from benchmarks.throughput import RESULTS
@@ -240,7 +241,11 @@ def main() -> None:
     path = chosen.output / f"{chosen.images}.jsonl"
     results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(each["task"], each["contender"], each["seed"]) for each in results}
-    tasks = [task for source in there(chosen.tasks) for task in read_family(source, size=SIZE).tasks]
+    tasks = [
+        task
+        for source in there(chosen.tasks)
+        for task in read_family(source, size=SIZE, groups=groups_of(source)).tasks
+    ]
     priors: dict[str, Prior] = {}
     for seed in chosen.seeds:
         for task in tasks:

@@ -42,14 +42,15 @@ def parse_source(text: str) -> Source:
     return Source(source, array or LABELS, tuple(name for name in names.split(",") if name))
 
 
-def read_family(text: str, *, size: int | None = None, least: int = FEWEST) -> Family:
+def read_family(text: str, *, size: int | None = None, least: int = FEWEST, groups: str | None = None) -> Family:
     """The tasks that `text` names.
 
     `SOURCE` is one task, as `read_task` reads it. `SOURCE@labels` is a task for each class: a folder's subfolders, an
     array's labels, a built-in family's members. `FILE.npz@ARRAY` groups by any other array of integers, named by its
     `ARRAY_names` where there are any, and leaves the file's own split aside. `=NAME,NAME` takes some of them only.
 
-    Classes with fewer than `least` training images are left out.
+    Classes with fewer than `least` training images are left out. `groups` is what a split keeps together, as of
+    `read_task`.
 
     Raises:
       UsageError: nothing of that name.
@@ -61,18 +62,18 @@ def read_family(text: str, *, size: int | None = None, least: int = FEWEST) -> F
     """
     asked = parse_source(text)
     if asked.array is None:
-        task = read_task(asked.source, size=size)
+        task = read_task(asked.source, size=size, groups=groups)
         return Family(task.name.partition("/")[0], (task,))
-    tasks = _chosen(_tasks(asked, size), asked, text, least)
+    tasks = _chosen(_tasks(asked, size, groups), asked, text, least)
     return Family(tasks[0].name.partition("/")[0], tasks)
 
 
-def _tasks(asked: Source, size: int | None) -> Sequence[Task]:
+def _tasks(asked: Source, size: int | None, groups: str | None) -> Sequence[Task]:
     if asked.source in BUILTIN and asked.array == LABELS and not os.path.exists(asked.source):
         members = [member for member in BUILTIN[asked.source].members if not asked.wanted or member in asked.wanted]
         return [read_task(f"{asked.source}/{member}", size=size) for member in members]
     if asked.array == LABELS:
-        return by_class(read_task(asked.source, size=size, labels=True)).tasks
+        return by_class(read_task(asked.source, size=size, labels=True, groups=groups)).tasks
     return by_class(_grouped(Path(asked.source), str(asked.array), size)).tasks
 
 
