@@ -34,6 +34,7 @@ class Architecture:
     disc_normalisation: str = "none"  # none | pixel | group | spectral
     minibatch_std: bool = False
     attention: bool = False  # one self-attention layer in each network, at the resolution nearest 8x8
+    coarsest: int = 7  # halving goes on while the shorter side is above this, 4 to 7
     models: str = ""  # keras: configurations of both models, as JSON; see networks.keras
 
 
@@ -60,6 +61,7 @@ class Form:
     final: float = 1.0  # cosine, linear: factor reached at the end
     over_nimg: float = 0.0  # cosine, linear: images until the end; 0 means the whole budget of the run
     warmup_nimg: float = 0.0  # images over which the value first rises linearly from zero
+    warmup: float = 0.0  # the same as a share of the whole budget of the run; the longer of the two counts
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Recipe:
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
     matching: float = 0.0  # weight of the energy distance in pixels and the discriminator's features: game.matching
     learned_schedule: str = ""  # a name in schedules.learned.SHIPPED, whose factors come on top of all the above
+    init: str = ""  # a name in networks.pretrained.SHIPPED: the weights to begin with; fresh ones where empty
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
@@ -90,11 +93,18 @@ class Recipe:
         fields["hyperparameters"] = self.hyperparameters._asdict()
         if not self.architecture.models:
             del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
+        if self.architecture.coarsest == Architecture.coarsest:
+            del fields["architecture"]["coarsest"]
         if not self.matching:
             del fields["matching"]
         if not self.learned_schedule:
             del fields["learned_schedule"]  # likewise
+        if not self.init:
+            del fields["init"]
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
+        for name, form in self.schedules:
+            if not form.warmup:
+                del fields["schedules"][name]["warmup"]
         fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))
 

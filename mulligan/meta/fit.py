@@ -28,12 +28,13 @@ from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.default import default_recipe, pretrained_recipe
 from mulligan.meta.store.experience import NONE, own_place
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
+from mulligan.networks.pretrained import cards
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
@@ -50,6 +51,7 @@ from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
 UNLIMITED = 2**62  # bytes of images that were in memory when the run began
+PRETRAINED = "weights learned on other families"  # origin of the recipe that begins with them
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
     folder = begin(data, task, plan, budget, options, learned)
     options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
-    for text in (unsplit_note(task), learned and learned.text):
+    for text in (unsplit_note(task), learned and learned.text, _pretrained_note(plan)):
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
     return _go_on(folder, task, options.listener, started)
@@ -129,10 +131,21 @@ def _plan(task: Task, budget: Budget, options: Options) -> RacePlan:
         plan = RacePlan((Arm(own, 1.0, "models of your own"),))
     elif options.recipe is not None:
         plan = RacePlan((Arm(options.recipe, 1.0, "as asked for"),))
+    elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
+        plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
     else:
         plan = plan_race(task, budget, options.experience or own_place(), options.seed)
     arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)
     return dataclasses.replace(plan, arms=tuple(arms))
+
+
+def _pretrained_note(plan: RacePlan) -> str | None:
+    """What is to be said of the weights that a run begins with, where they are not fresh."""
+    recipe = plan.arms[0].recipe
+    if not recipe.init:
+        return None
+    sources = {name: None for card in cards(recipe.init) for name in card["trained_on"]}
+    return f"starting from weights learned on {len(sources)} families of images: {', '.join(sources)}"
 
 
 def _steered(recipe: Recipe, strategy: str | None) -> Recipe:

@@ -28,7 +28,7 @@ from mulligan.networks.layers import (
     styles,
 )
 from mulligan.networks.normalisation import NORMALISATIONS
-from mulligan.networks.resampling import RESAMPLINGS
+from mulligan.networks.resampling import COARSEST, LEAST_COARSEST, RESAMPLINGS
 from mulligan.recipe import Architecture
 from mulligan.types import Key, Logits, Pixels, Pytree
 
@@ -173,6 +173,8 @@ def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
     _at_least("latent", architecture.latent, 1, architecture.family)
     if architecture.kernel not in (3, 4, 5):
         raise MulliganError(f"the architecture's kernel is {architecture.kernel}; choose 3, 4 or 5.")
+    if not LEAST_COARSEST <= architecture.coarsest <= COARSEST:
+        raise MulliganError(f"the architecture's coarsest is {architecture.coarsest}; choose 4 to 7.")
     if architecture.attention and architecture.family == "mlp":
         raise MulliganError("the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off.")
 

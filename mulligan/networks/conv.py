@@ -29,7 +29,7 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
     """Layers from `[n, inputs]` to `[n, *shape]`."""
     activate = Activate(architecture.activation)
     _, inner, last = styles(architecture.activation, architecture.gen_normalisation)
-    sizes = halvings(shape[:2])
+    sizes = halvings(shape[:2], architecture.coarsest)
     channels = [shape[2], *doublings(architecture.gen_width, len(sizes) - 1)]
     attended = 1 + nearest_to_8(sizes[1:])
     layers: list[Layer] = [
@@ -52,7 +52,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     """Layers from `[n, *shape]` to features, and the features' shape."""
     activate = Activate(architecture.activation)
     first, inner, _ = styles(architecture.activation, architecture.disc_normalisation)
-    sizes = halvings(shape[:2])
+    sizes = halvings(shape[:2], architecture.coarsest)
     channels = [shape[2], *doublings(architecture.disc_width, len(sizes) - 1)]
     attended = 1 + nearest_to_8(sizes[1:])
     layers: list[Layer] = []

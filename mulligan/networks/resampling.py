@@ -17,7 +17,8 @@ Maps = Float[Array, "n h w c"]
 Resized = Float[Array, "n oh ow c"]
 Size = tuple[int, int]
 
-COARSEST = 7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns
+COARSEST = 7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns;
+LEAST_COARSEST = 4  # with this they start from 3 or 4, so that 28 pixels are halved as often as 32
 
 
 class Resampling(NamedTuple):
@@ -75,15 +76,15 @@ class Up(eqx.Module):
         return up(up(x, 1), 2)[:, : self.out_hw[0], : self.out_hw[1]]
 
 
-def halvings(size: Size) -> list[Size]:
-    """The sizes from the image's own down to the coarsest.
+def halvings(size: Size, coarsest: int = COARSEST) -> list[Size]:
+    """The sizes from the image's own down to the first whose shorter side is at most `coarsest`.
 
     Example:
-      >>> halvings((28, 28)), halvings((9, 64))
-      ([(28, 28), (14, 14), (7, 7)], [(9, 64), (5, 32)])
+      >>> halvings((28, 28)), halvings((9, 64)), halvings((28, 28), coarsest=4)
+      ([(28, 28), (14, 14), (7, 7)], [(9, 64), (5, 32)], [(28, 28), (14, 14), (7, 7), (4, 4)])
     """
     sizes = [size]
-    while min(sizes[-1]) > COARSEST:
+    while min(sizes[-1]) > coarsest:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
     return sizes
 

@@ -83,7 +83,7 @@ class Fold(eqx.Module):
 
 def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> list[Layer]:
     """Layers from `[n, inputs]` to `[n, *shape]`."""
-    sizes = halvings(shape[:2])
+    sizes = halvings(shape[:2], architecture.coarsest)
     channels = doublings(architecture.gen_width, len(sizes))
     style = fixup(architecture.activation, architecture.gen_normalisation, architecture.gen_depth * len(sizes))
     layers: list[Layer] = [Unfold(inputs, (*sizes[-1], channels[-1]))]
@@ -101,7 +101,7 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
 
 def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[Layer], Shape]:
     """Layers from `[n, *shape]` to features, and the features' shape."""
-    sizes = halvings(shape[:2])
+    sizes = halvings(shape[:2], architecture.coarsest)
     channels = doublings(architecture.disc_width, len(sizes))
     linear, _, _ = styles(architecture.activation, architecture.disc_normalisation)
     style = fixup(architecture.activation, architecture.disc_normalisation, architecture.disc_depth * len(sizes))

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
 from mulligan.recipe import Form, Hyperparameters
-from mulligan.types import Schedule
+from mulligan.types import Pytree, Schedule
 
 Curve = Callable[[Any], Array]  # nimg (float32 scalar or [k]) -> value of the same shape
 
@@ -27,8 +27,9 @@ class Forms(NamedTuple):
     kind: Int[Array, " k"]  # index into FORMS
     rate: Float[Array, " k"]
     final: Float[Array, " k"]
-    over_nimg: Float[Array, " k"]
+    over_nimg: Float[Array, " k"]  # 0 where the form ends with the run
     warmup_nimg: Float[Array, " k"]
+    warmup: Float[Array, " k"]  # share of the run
 
 
 class ScheduleState(NamedTuple):
@@ -36,6 +37,7 @@ class ScheduleState(NamedTuple):
 
     initial: Hyperparameters  # float32 scalars
     forms: Forms
+    horizon_nimg: Float[Array, ""]  # images of the whole run
 
 
 def constant(initial: float) -> Curve:
@@ -129,17 +131,34 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -
     forms = _forms(dict(schedules), horizon_nimg)
 
     def init(hyperparameters: Hyperparameters) -> ScheduleState:
-        return ScheduleState(Hyperparameters(*map(_float, hyperparameters)), jax.tree.map(jnp.copy, forms))
+        initial = Hyperparameters(*map(_float, hyperparameters))
+        return ScheduleState(initial, jax.tree.map(jnp.copy, forms), _float(max(horizon_nimg, 1.0)))
 
     def value(state: ScheduleState, nimg: ArrayLike) -> Hyperparameters:
-        initial, scales = state.initial, factors(_float(nimg), state.forms)
+        initial, scales = state.initial, factors(_float(nimg), state.forms, state.horizon_nimg)
         return Hyperparameters(*(value * scale for value, scale in zip(initial, scales, strict=True)))
 
     return Schedule(init, value, observe=lambda state, info: state)
 
 
-def factors(nimg: Float[Array, ""], forms: Forms) -> Float[Array, " k"]:
+def with_horizon(state: Pytree, horizon_nimg: float) -> Pytree:
+    """A schedule's state, and whatever schedules it is wrapped in, for a run of another length.
+
+    A budget of time is so many images as the machine trains in it, which is known better as the run goes on.
+    """
+
+    def longer(path: Any, leaf: Array) -> Array:
+        return _float(horizon_nimg) if getattr(path[-1], "name", None) == "horizon_nimg" else leaf
+
+    return jax.tree_util.tree_map_with_path(longer, state)
+
+
+def factors(nimg: Float[Array, ""], forms: Forms, horizon_nimg: Float[Array, ""]) -> Float[Array, " k"]:
     """What each initial value is multiplied by after `nimg` images. All forms are evaluated, one kept."""
+    forms = forms._replace(
+        over_nimg=jnp.where(forms.over_nimg > 0, forms.over_nimg, horizon_nimg),
+        warmup_nimg=jnp.maximum(forms.warmup_nimg, forms.warmup * horizon_nimg),
+    )
     candidates = jnp.stack([factor(nimg, forms) for factor in FORMS.values()])
     chosen = jnp.take_along_axis(candidates, forms.kind[None], axis=0)[0]
     return chosen * _warmup(nimg, forms.warmup_nimg)
@@ -190,8 +209,9 @@ def _forms(by_name: dict[str, Form], horizon_nimg: float | int) -> Forms:
         kind=jnp.array([list(FORMS).index(form.kind) for form in rows], jnp.int32),
         rate=_float([form.rate for form in rows]),
         final=_float([form.final for form in rows]),
-        over_nimg=_float([form.over_nimg or max(horizon_nimg, 1.0) for form in rows]),
+        over_nimg=_float([form.over_nimg for form in rows]),
         warmup_nimg=_float([form.warmup_nimg for form in rows]),
+        warmup=_float([form.warmup for form in rows]),
     )
 
 

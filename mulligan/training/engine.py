@@ -22,6 +22,7 @@ from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
 from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import FAMILIES, build
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
+from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
@@ -128,15 +129,15 @@ def start_state(
     """The state before the first step: one program, since eager calls are slow.
 
     Args:
-      players: generator and discriminator to start from; None for fresh ones.
+      players: generator and discriminator to start from; None for those that the recipe begins with.
     """
 
-    def make(key: Key, given: Any) -> GanState:
+    def make(key: Key, given: Any, learned: Any) -> GanState:
         network_key, game_key = jax.random.split(key)
-        gen, disc = given or build(recipe.architecture, shape, classes, network_key)
+        gen, disc = given or initial_networks(recipe, shape, classes, network_key, learned)
         return initial_state(game, gen, disc, recipe.hyperparameters, game_key)
 
-    return jax.jit(make)(jax.random.key(seed), players)
+    return jax.jit(make)(jax.random.key(seed), players, None if players else load_initial(recipe, shape))
 
 
 def compile_engine(game: Game, state: GanState, data: Data) -> Engine:

@@ -14,6 +14,7 @@ from mulligan.errors import Interrupted
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import notes, parameter_count
+from mulligan.schedules.closed import with_horizon
 from mulligan.training import checkpoint, guard
 from mulligan.training.budget import (
     evaluates_before_pause,
@@ -209,6 +210,9 @@ class Loop:
             self.game = self._game(self.progress.horizon_nimg)
             self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
             self.progress.planned = True
+        else:
+            schedule = with_horizon(self.state.schedule, self.progress.horizon_nimg)
+            self.state = self.state._replace(schedule=schedule)
 
     def _evaluate_and_checkpoint(self) -> None:
         """Evaluates and judges; then saves, or goes back."""

@@ -246,3 +246,14 @@ def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explai
     assert "a good idea" in text
     np.testing.assert_array_equal(resume(tmp_path / "run").sample(4), generator.sample(4))
     assert read_json(tmp_path / "run" / "run.json")["experience"] == place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("init", "named"), [(None, "families-1"), (NONE, "")])
+def test_images_of_common_sizes_begin_with_learned_weights_unless_asked_not_to(tmp_path, init, named):
+    images = np.random.default_rng(0).integers(0, 256, (300, 24, 24, 3), np.uint8)
+    options = {"out": tmp_path / "run", "init": init, "experience": NONE}
+    _, told = told_by(images, Budget(128, None), **options)
+    assert read_json(tmp_path / "run" / "recipe.json").get("init", "") == named
+    said = [event["text"] for event in told if event["kind"] == "note"]
+    assert any("13 families" in text for text in said) == bool(named)

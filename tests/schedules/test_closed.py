@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from mulligan import schedules
 from mulligan.errors import MulliganError
 from mulligan.recipe import Form, Hyperparameters
+from mulligan.schedules.closed import with_horizon
+from mulligan.schedules.gap import gap_aware
 from mulligan.types import StepInfo
 
 HORIZON = 100_000.0
@@ -31,7 +33,8 @@ def reference(form, nimg):
         "cosine": form.final + (1 - form.final) * (1 + math.cos(math.pi * progress)) / 2,
         "linear": 1 + (form.final - 1) * progress,
     }[form.kind]
-    return factor * (nimg / form.warmup_nimg if nimg < form.warmup_nimg else 1.0)
+    warmup = max(form.warmup_nimg, form.warmup * HORIZON)
+    return factor * (nimg / warmup if nimg < warmup else 1.0)
 
 
 forms = st.builds(
@@ -41,6 +44,7 @@ forms = st.builds(
     final=st.floats(0, 3),
     over_nimg=st.sampled_from([0.0, 10_000.0, 1e6]),
     warmup_nimg=st.sampled_from([0.0, 64.0, 20_000.0]),
+    warmup=st.sampled_from([0.0, 0.05, 0.3]),
 )
 
 
@@ -116,3 +120,21 @@ def test_initial_values_can_be_changed_between_steps():
 def test_mistakes_are_told(schedule, horizon, message):
     with pytest.raises(MulliganError, match=message):
         schedules.schedule((schedule,), horizon)
+
+
+def test_schedules_over_the_whole_run_follow_its_length_and_others_do_not():
+    forms = (("gen_lr", Form("cosine", final=0.0, warmup=0.1)), ("disc_lr", Form("linear", final=0.0, over_nimg=500.0)))
+    short = schedules.schedule(forms, 1_000)
+    state = short.init(Hyperparameters(gen_lr=1.0, disc_lr=1.0))
+    longer = with_horizon(state, 4_000)
+    assert float(short.value(state, 50).gen_lr) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.05)) / 2)
+    assert float(short.value(longer, 2_000).gen_lr) == pytest.approx(0.5)
+    assert float(short.value(longer, 200).gen_lr) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.05)) / 2)
+    assert float(short.value(longer, 250).disc_lr) == float(short.value(state, 250).disc_lr) == pytest.approx(0.5)
+
+
+def test_a_wrapped_schedule_follows_the_length_of_the_run_as_well():
+    inside = schedules.schedule((("gen_lr", Form("cosine", final=0.0)),), 1_000)
+    wrapped = gap_aware(inside, 1.0)
+    state = with_horizon(wrapped.init(Hyperparameters(gen_lr=1.0)), 4_000)
+    assert float(wrapped.value(state, 2_000).gen_lr) == pytest.approx(0.5)

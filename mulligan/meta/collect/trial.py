@@ -26,8 +26,8 @@ from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, Trial
 from mulligan.metrics.score import Reference, validation_metrics, validation_metrics_of
-from mulligan.networks.architecture import build
 from mulligan.networks.layers import ImageShape
+from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.device import device_name
@@ -225,9 +225,11 @@ def _programs(static: Recipe, shape: ImageShape, classes: int, images: int) -> _
     """Compiles for a pool of `images` images; every program has run once, so that timings are of training alone."""
     game = make_game(static, shape, classes, 1.0)
 
+    learned = load_initial(static, shape)
+
     def make(key: Key, hyperparameters: Hyperparameters) -> GanState:
         network_key, game_key = jax.random.split(key)
-        networks = build(static.architecture, shape, classes, network_key)
+        networks = initial_networks(static, shape, classes, network_key, learned)
         return initial_state(game, networks.gen, networks.disc, hyperparameters, game_key)
 
     start = jax.jit(make)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.networks.pretrained import architectures
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
 SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
 HANDFUL = 200  # images below which brief runs augment, too: fewer than in any task of the evidence
+INIT = "families-1"  # of networks.pretrained.FILES
+MOST_OBLONG = 2  # times as long as wide, up to which images begin with weights that were learned on square ones
+WIDE_SECONDS = 1800.0  # from which on the widest of the pretrained networks has time to train
+FINAL_RATE, WARMUP = 0.02, 0.1  # of learning rates: the factor at the end, and the share of the run in which they rise
 BRIEF = 64_000 / SHORT_IMAGES  # of those, below which what was learned beats what was made by hand (docs/log.md)
 
 
@@ -36,6 +41,32 @@ def _length(shape: tuple[int, int, int], budget: Budget) -> float:
     if budget.seconds is None:
         return (budget.images or 0) / SHORT_IMAGES
     return budget.seconds / (shape[0] * shape[1] / 28**2) / SHORT_SECONDS
+
+
+def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe | None:
+    """The recipe that begins with weights learned on many families; None where there are none for images of this shape.
+
+    Rates and penalties are those that did best on families which had trained neither the weights nor the judge
+    (docs/log.md, 2026-11-27): lower than from fresh weights, with a short warm-up, for Adam's first steps move every
+    weight by the whole rate; and down to almost nothing over the whole budget.
+    """
+    offered = architectures(INIT, shape)
+    if not offered or max(shape[:2]) > MOST_OBLONG * min(shape[:2]):
+        return None
+    large = min(shape[:2]) > 32
+    wide = (budget.seconds or 0.0) >= WIDE_SECONDS
+    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
+    few = images < FEW_IMAGES
+    return Recipe(
+        architecture=offered[-1] if wide else offered[0],
+        init=INIT,
+        hyperparameters=Hyperparameters(
+            gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3 if few else 0.0
+        ),
+        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+        augmentation=("translate",) if few else (),
+        averages=("ema", "power_05", "power_10"),
+    )
 
 
 def handmade_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:

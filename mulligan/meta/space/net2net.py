@@ -32,7 +32,7 @@ from mulligan.recipe import Architecture
 from mulligan.types import Key
 
 SAME = ("family", "kernel", "resampling", "activation", "latent", "minibatch_std", "attention", "models")
-SAME += ("gen_normalisation", "disc_normalisation")
+SAME += ("gen_normalisation", "disc_normalisation", "coarsest")
 LEAST_SHARE, MOST_SHARE = 0.5, 1.5  # before shares of repeated channels are made to sum to 1
 
 
