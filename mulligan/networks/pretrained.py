@@ -45,6 +45,7 @@ class Pretrained(NamedTuple):
     card: dict[str, Any]
 
 
+@functools.cache
 def cards(init: str) -> tuple[dict[str, Any], ...]:
     """The cards of all files of an `init`, without reading their weights.
 

@@ -22,6 +22,7 @@ from mulligan.game.penalties import PENALTIES, PIECEWISE_DISC_PASSES
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
 from mulligan.networks.piecewise import is_piecewise_linear
+from mulligan.networks.pretrained import architectures
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
 from mulligan.recipe import Architecture, Recipe
@@ -87,6 +88,8 @@ def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> 
       'it would see only 20 images for 1e+09 operations, and 1,000 are needed.'
     """
     try:
+        if recipe.init and recipe.architecture not in architectures(recipe.init, shape):
+            return f"the initial weights {recipe.init!r} are not for these networks and images of this size."
         needed = footprint(recipe, shape, classes)
     except MulliganError as error:
         return str(error)

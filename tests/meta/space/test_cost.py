@@ -16,10 +16,11 @@ from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES
 from mulligan.game.state import Data, step
 from mulligan.meta.space.cost import Limits, footprint, passes, refusal
-from mulligan.meta.space.default import textbook_recipe
+from mulligan.meta.space.default import pretrained_recipe, textbook_recipe
 from mulligan.meta.space.space import Space
 from mulligan.networks.architecture import build, parameter_count
 from mulligan.recipe import Architecture, Recipe
+from mulligan.training.budget import Budget
 from mulligan.training.engine import make_game, start_state
 
 WIDE = Architecture(gen_width=32, disc_width=32)
@@ -101,3 +102,14 @@ def test_limits_are_met_exactly():
     assert refusal(Recipe(WIDE), (28, 28, 1), 0, at._replace(nimg=1001)) is not None
     assert refusal(Recipe(WIDE), (28, 28, 1), 0, at._replace(bytes=cost.bytes - 1)) is not None
     assert math.isinf(Limits().flops)
+
+
+def test_learned_weights_that_are_not_for_these_images_or_networks_are_refused():
+    recipe = pretrained_recipe((32, 32, 3), 500, Budget(None, 60.0))
+    assert recipe is not None
+    plenty = Limits(flops=1e15, nimg=1)
+    assert refusal(recipe, (32, 32, 3), 0, plenty) is None
+    assert "are not for" in str(refusal(recipe, (16, 16, 3), 0, plenty))
+    wider = replace(recipe, architecture=replace(recipe.architecture, gen_width=48))
+    assert "are not for" in str(refusal(wider, (32, 32, 3), 0, plenty))
+    assert "no initial weights are called" in str(refusal(replace(recipe, init="nothing"), (32, 32, 3), 0, plenty))
