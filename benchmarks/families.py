@@ -24,7 +24,7 @@ OLDER = ("cifar10", "digits", "emoji_noto", "fashion_mnist", "mnist", "omniglot"
 SEED = 20261127
 EACH, EACH_SHIPPING = 10, 2
 ROLES = ("learning", "validation", "test")
-MAY_TEST = ("benchmarks/final.py",)  # programs that may ask for the families under "test"
+MAY_TEST = ("benchmarks/pretrained_runs.py",)  # programs that may ask for the families under "test"
 
 
 class Labelled(NamedTuple):
