@@ -99,7 +99,6 @@ PICTURES = [Image.fromarray(image) for image in IMAGES]
         IMAGES.astype(np.float32) / 255,
         list(IMAGES.astype(np.float32) / 127.5 - 1),
     ],
-    ids=str,
 )
 def test_images_of_every_kind(source):
     same_images(read_task(source), IMAGES)
@@ -125,7 +124,6 @@ def test_images_of_every_kind(source):
         {"x_train": IMAGES, "y_train": LABELS},
         {"images": IMAGES, "labels": LABELS},
     ],
-    ids=str,
 )
 def test_labels_of_every_kind(source):
     task = read_task(source, labels=True)
@@ -151,7 +149,6 @@ def test_labels_of_every_kind(source):
         (LABELS - 1, ("-1", "0", "1")),
         (np.eye(3, dtype=int)[LABELS], ("0", "1", "2")),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("source", [IMAGES, list(IMAGES), PICTURES], ids=["array", "list", "pictures"])
 def test_labels_given_beside_the_images(source, labels, classes):
@@ -210,7 +207,6 @@ def test_pictures_of_other_modes_are_read_as_their_files_are(tmp_path):
         ("", "no data was named"),
         ("  ", "no data was named"),
     ],
-    ids=str,
 )
 def test_what_holds_no_images(source, sentence):
     with pytest.raises(MulliganError, match=sentence):

@@ -16,17 +16,17 @@ from mulligan.training.budget import (
 from mulligan.training.progress import Progress
 
 
-@pytest.mark.parametrize("last_evaluation_seconds", [0.2, 0.6, 3.0])
+@pytest.mark.parametrize("evaluation_seconds", [0.2, 0.6, 3.0])
 @pytest.mark.parametrize("seconds", [20.0, 60.0, 600.0, 36_000.0])
-def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds, look_seconds):
-    budget, progress = Budget(None, seconds), Progress(last_evaluation_seconds=look_seconds)
+def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds, evaluation_seconds):
+    budget, progress = Budget(None, seconds), Progress(last_evaluation_seconds=evaluation_seconds)
     progress.seconds = seconds - reserve(progress, budget)  # when training ends
     allowance = choice_allowance(progress, budget)
     assert allowance.evaluations == math.inf
     assert 0.6 * seconds < progress.seconds < seconds
-    assert min(11.9 * look_seconds, 0.099 * seconds) < allowance.seconds <= 50.01 * look_seconds
+    assert min(11.9 * evaluation_seconds, 0.099 * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
     final = seconds - progress.seconds - allowance.seconds
-    assert final == pytest.approx(min(16 * look_seconds, 0.2 * seconds))
+    assert final == pytest.approx(min(16 * evaluation_seconds, 0.2 * seconds))
 
 
 def test_training_that_took_too_long_leaves_nothing():

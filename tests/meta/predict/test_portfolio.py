@@ -52,7 +52,7 @@ def test_chances_count_the_worlds_that_each_wins():
     np.testing.assert_allclose(found, [2.5 / 4, 1.5 / 4])
 
 
-@pytest.mark.parametrize("worlds", [0, 2])
+@pytest.mark.parametrize("ensemble", [0, 2])
 def test_chances_are_positive_and_sum_to_one(ensemble):
     found = chances(np.full((ensemble, 3), np.nan), np.full(ensemble, 1 / 2), ensemble=ensemble)
     np.testing.assert_allclose(found, 1 / 3)
