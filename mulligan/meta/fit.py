@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +16,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from mulligan.errors import MulliganError, UsageError
+from mulligan.commands import command
+from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.files import make_folder
 from mulligan.game.state import pixels
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
@@ -29,9 +33,10 @@ from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.default import default_recipe
-from mulligan.meta.store.experience import NONE, own_place
+from mulligan.meta.store.experience import HOMELESS, NONE, own_place
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
+from mulligan.networks.keras_files import remember_file
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
@@ -64,6 +69,7 @@ class Options:
       strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe
         without any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
+      networks: the Python file that `models` were made by, if they were.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
@@ -81,6 +87,7 @@ class Options:
     groups: Any = None
     strategy: str | None = None
     models: Architecture | None = None
+    networks: Path | None = None
     experience: str | None = None
     init: str | None = None
     allocation: str = "ftrl"
@@ -97,7 +104,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
 
     Raises:
       MulliganError: the data cannot be used, the recipe is impossible, or the folder cannot be written.
-      Interrupted: Ctrl-C; the run is saved, and `resume` goes on.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved, and `resume` goes on.
     """
     started = clock.monotonic()
     task = read_task(data, **options.reading())
@@ -107,10 +114,27 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
     folder = begin(data, task, plan, budget, options, learned)
     options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
-    for text in (unsplit_note(task), learned and learned.text):
+    homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
+    for text in (unsplit_note(task), learned and learned.text, homeless):
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
-    return _go_on(folder, task, options.listener, started)
+    with _saved(folder):
+        return _go_on(folder, task, options.listener, started)
+
+
+@contextmanager
+def _saved(folder: RunFolder) -> Iterator[None]:
+    """Nobody else trains the run meanwhile, and whatever instant a signal comes at, it tells how to go on.
+
+    Raises:
+      MulliganError: another process is training it.
+      Interrupted: a signal came.
+    """
+    try:
+        with folder.held():
+            yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(folder.path, stop) from stop
 
 
 def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:
@@ -159,7 +183,7 @@ def begin(
     recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
-    path = Path(options.out) if options.out else _free_path(task.name)
+    path = Path(options.out) if options.out else _free_folder(task.name)
     run = {
         "format": FORMAT,
         "version": version("mulligan"),
@@ -167,10 +191,11 @@ def begin(
         "budget": budget.to_json(),
         "source": KEPT if kept else _absolute(str(data)),
         "options": _as_kept(task) if kept else options.reading(),
-        "experience": options.experience or own_place(),
+        "experience": options.experience or own_place() or NONE,
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": learned and learned.text,
+        "networks": None if options.networks is None else remember_file(options.networks),
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})
     if kept:
@@ -193,11 +218,16 @@ def _as_kept(task: Task) -> dict[str, Any]:
     return {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
 
 
-def _free_path(name: str) -> Path:
-    """`runs/NAME`, or with the first number that is free."""
+def _free_folder(name: str) -> Path:
+    """`runs/NAME`, or with the first number that is free: made, so that no other run takes it."""
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name) or "run"
-    candidates = (Path("runs") / (plain if number == 1 else f"{plain}-{number}") for number in count(1))
-    return next(path for path in candidates if not path.exists())
+    runs = make_folder(Path("runs"))
+    for number in count(1):
+        path = runs / (plain if number == 1 else f"{plain}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError  # numbers do not end
 
 
 def _absolute(source: str) -> str:
@@ -210,13 +240,14 @@ def resume(run: Path | str, listener: Listener = lambda event: None) -> Generato
 
     Raises:
       MulliganError: not a run folder, or its data is gone or has changed.
-      Interrupted: Ctrl-C; the run is saved.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
     started = clock.monotonic()
     folder = RunFolder.open(Path(run))
     if (folder.path / MODEL).is_file():
         return load(folder.path)
-    return _go_on(folder, _task(folder), listener, started)
+    with _saved(folder):
+        return _go_on(folder, _task(folder), listener, started)
 
 
 def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
@@ -232,7 +263,8 @@ def average(run: Path | str, listener: Listener = lambda event: None, distil: bo
     Raises:
       MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
     """
-    return finish(ended(run, listener), Allowance(distil=distil))
+    with RunFolder.open(Path(run)).held():
+        return finish(ended(run, listener), Allowance(distil=distil))
 
 
 def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
@@ -243,7 +275,9 @@ def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
     """
     folder = RunFolder.open(Path(run))
     if not (folder.path / MODEL).is_file():
-        raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
+        raise MulliganError(
+            f"{run} has not ended; go on, and its averages are compared: {command('resume', folder.path)}"
+        )
     cache_programs()
     return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.game.state import Data
+from mulligan.places import cache_folder
 from mulligan.tasks.task import Split
 
 BUFFER = 8192  # images on the device at a time when they do not all fit in memory
@@ -21,12 +22,15 @@ READ = 256  # images a read
 
 def cache_programs() -> None:
     """Keeps compiled programs on disk between processes, in the user's cache folder (or `MULLIGAN_CACHE`)."""
-    from platformdirs import user_cache_path
-
-    folder = Path(os.environ.get("MULLIGAN_CACHE") or user_cache_path("mulligan")) / "programs"
+    cache = cache_folder()
+    if cache is None:
+        return
+    folder = cache / "programs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # training does not depend on the cache
+        return
+    if not os.access(folder, os.W_OK):
         return
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -76,7 +80,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gib": _memory_gib(),
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "python": platform.python_version(),
@@ -84,10 +88,17 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):  # Windows has no such function, other systems not these names
+        return None
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

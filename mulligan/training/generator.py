@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from mulligan.commands import command
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
@@ -123,7 +124,9 @@ def load(path: Path | str) -> Generator:
 def _best_of_run(folder: RunFolder) -> Generator:
     saved, _ = checkpoint.newest(folder.path / "checkpoints")
     if saved is None:
-        raise MulliganError(f"{folder.path} has no checkpoint yet: let it train for longer with `mulligan resume`.")
+        raise MulliganError(
+            f"{folder.path} has no checkpoint yet: let it train for longer: {command('resume', folder.path)}"
+        )
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
     described = {"recipe": folder.document("recipe"), "shape": task["shape"]}

@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 
-from mulligan.errors import Interrupted
+from mulligan.errors import Interrupted, Terminated
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
+from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.training import checkpoint, guard
 from mulligan.training.budget import (
@@ -26,7 +27,6 @@ from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.forks import factors, fork, fork_due, judge
-from mulligan.training.interrupt import Interrupt
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.session import Session, advance, copy_tree
@@ -71,7 +71,7 @@ class Loop:
         Then all is saved. The clock stands still until the next call, which goes on as if nothing had been between.
 
         Raises:
-          Interrupted: Ctrl-C; the run is saved.
+          Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
           MulliganError: the run cannot be written.
         """
         if self.progress.finished or enough(self.progress):
@@ -85,7 +85,7 @@ class Loop:
                 if self._interrupt.came and not self.progress.finished:
                     self._save()
                     self.emit("stop", reason="interrupted", code="interrupted")
-                    raise Interrupted(self.folder.path)
+                    raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
                 if enough(self.progress) and not self.progress.finished:
                     self._pause()
                     self._clock.stop()
@@ -132,10 +132,13 @@ class Loop:
 
     def _compile(self, feed: Feed) -> Session:
         """The training program and the evaluator, made side by side; then the first checkpoint."""
-        with ThreadPoolExecutor(1) as pool:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
+        try:
             compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
             self.evaluator.warm(self.best_gen)
             engine = compiling.result()
+        finally:
+            pool.shutdown(wait=False)  # who interrupts does not wait for the compiler
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
             self.progress.flops_per_image = step_flops / self.spec.step_nimg

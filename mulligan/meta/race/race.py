@@ -117,7 +117,7 @@ class Race:
         """Races until one arm has won, and makes its run the run of the folder.
 
         Raises:
-          Interrupted: Ctrl-C; all is saved.
+          Interrupted: Ctrl-C, SIGTERM or SIGHUP; all is saved.
           MulliganError: no arm came to anything, or the folder cannot be written.
         """
         try:
@@ -126,7 +126,7 @@ class Race:
             if not self.document["adopted"]:
                 self._adopt()
         except KeyboardInterrupt as stop:
-            raise Interrupted(self.folder.path) from stop
+            raise Interrupted(self.folder.path, stop) from stop
 
     # --- one slice
 

@@ -57,11 +57,11 @@ class RacePlan:
         return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
 
 
-def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
+def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RacePlan:
     """Asks the experience, shipped and the user's own; goes on without it, saying so, where it cannot be used.
 
     Args:
-      place: of the user's experience; `NONE` to do without any.
+      place: of the user's experience; `NONE` to do without any, None where the user has none.
     """
     known, trouble = _records(place)
     record = TaskRecord.of(task, task.name.partition("/")[0])
@@ -84,7 +84,7 @@ def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
     )
 
 
-def _records(place: str) -> tuple[Records, str | None]:
+def _records(place: str | None) -> tuple[Records, str | None]:
     if place == NONE:
         return NOBODY, None
     try:
