@@ -165,7 +165,9 @@ def sample(
         typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg for a grid, else a folder for a file each."),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed draws the same images.")] = 0,
-    label: Annotated[str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One class only, of a run of `fit --labels`.")
+    ] = None,
     networks: Networks = None,
 ) -> None:
     """Draw new images from a trained generator."""
@@ -374,7 +376,7 @@ def _given(networks: Path | None) -> dict[str, Any]:
 def _class_number(label: str, classes: Sequence[str] | None) -> int:
     """The number of the class of this name."""
     if label not in (classes or ()):
-        known = f"it knows {', '.join(classes)}" if classes else "it was trained without --labels"
+        known = f"it knows {', '.join(classes)}" if classes else "it was trained without labels"
         raise UsageError(f"this generator has no class {label!r}: {known}.")
     return list(classes or ()).index(label)
 

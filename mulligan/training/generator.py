@@ -77,7 +77,9 @@ class Generator:
         if labels is None:
             return None
         if self.classes is None:
-            raise UsageError("this generator was trained without labels: leave them out, or train with --labels.")
+            raise UsageError(
+                "this generator was trained without labels: leave them out, or train with `mulligan fit --labels`."
+            )
         chosen = np.asarray(labels)
         if chosen.shape not in ((), (n,)) or not np.isin(chosen, np.arange(len(self.classes))).all():
             raise UsageError(f"labels must be one or {n} whole numbers from 0 to {len(self.classes) - 1}.")

@@ -161,7 +161,9 @@ class Race:
             reasons = "; ".join(
                 f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
             )
-            raise MulliganError(f"no recipe came to anything ({reasons}); give another with --recipe, or more time.")
+            raise MulliganError(
+                f"no recipe came to anything ({reasons}); give another with `mulligan fit --recipe`, or more time."
+            )
         return {
             **decision._asdict(),
             "predicted": [status.predicted for status in statuses],
