@@ -19,11 +19,11 @@ from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
 from mulligan.recipe import Architecture, Recipe
 from mulligan.report.page import write_report
-from mulligan.training.assignment import Listener
 from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
 from mulligan.training.run import read_json
+from mulligan.training.run_spec import Listener
 
 __all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
 

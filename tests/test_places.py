@@ -4,9 +4,9 @@ import pytest
 
 from mulligan import places
 from mulligan.errors import MulliganError
-from mulligan.meta import experience
-from mulligan.meta.experience import Experience
-from mulligan.meta.store.exchange import damage, remembered
+from mulligan.meta.store import experience
+from mulligan.meta.store.exchange import damage, shipped_and_own
+from mulligan.meta.store.experience import Experience
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_there_are_no_places_but_those_that_are_given(homeless, monkeypatch, tmp
 
 
 def test_what_ships_is_still_remembered(homeless):
-    assert remembered().trials
+    assert shipped_and_own().trials
 
 
 @pytest.mark.parametrize("ask", [Experience, damage])

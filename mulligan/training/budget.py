@@ -12,7 +12,7 @@ from mulligan.training.progress import Progress
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
 PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
 EVALUATIONS = 60  # evaluations a run, about
-MIN_EVALUATIONS = 5  # even where they cost more than their share
+MIN_EVALUATIONS, MAX_SHARE = 5, 0.15  # even where they cost more than their share, up to this one
 MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
@@ -80,8 +80,10 @@ def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops:
 
 def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
     """Sets them from the speed seen so far, when time is the limit anyway."""
-    speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
-    progress.chunk_steps = max(1, int(speed * CHUNK_SECONDS / step_nimg))
+    progress.chunk_steps = max(
+        1, int(progress.spent_nimg / max(progress.training_seconds, 1e-3) * CHUNK_SECONDS / step_nimg)
+    )
+    speed = _speed(progress)
     progress.interval_nimg = int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
     progress.horizon_nimg = progress.spent_nimg + left * speed
@@ -90,7 +92,8 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
 def next_evaluation_nimg(progress: Progress) -> int:
     """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
     spent = progress.spent_nimg
-    affordable = min(progress.interval_nimg, int(progress.horizon_nimg / MIN_EVALUATIONS))
+    fewest = max(progress.horizon_nimg / MIN_EVALUATIONS, progress.interval_nimg * EVALUATION_SHARE / MAX_SHARE)
+    affordable = min(progress.interval_nimg, int(fewest))
     return spent + max(affordable, min(int(progress.horizon_nimg / EVALUATIONS), spent), 1)
 
 
@@ -129,4 +132,9 @@ def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
     left = (budget.seconds or 0) - reserve(progress, budget) - progress.seconds
     if not progress.spent_nimg:  # the speed is not known yet; every run gets its first chunk
         return progress.chunk_steps
-    return int(left * progress.spent_nimg / max(progress.training_seconds, 1e-3) / step_nimg)
+    return int(left * _speed(progress) / step_nimg)
+
+
+def _speed(progress: Progress) -> float:
+    """Images a second, with the time that streamed images were waited for."""
+    return progress.spent_nimg / max(progress.training_seconds + progress.loading_seconds, 1e-3)

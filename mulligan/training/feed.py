@@ -34,6 +34,7 @@ class Feed:
 
     Attributes:
       drawn: blocks that were drawn from the stream so far.
+      images: that lie on the device.
     """
 
     def __init__(self, split: Split, labelled: bool, seed: int, drawn: int, exact: bool = True):
@@ -44,6 +45,7 @@ class Feed:
         h, w, c = split.images.shape[1:]
         self._block = min(BLOCK, len(split))
         self._blocks = max(min(RING, RING_BYTES // (h * w * c), len(split)) // self._block, 1)
+        self.images = self._blocks * self._block if self.streams else len(split)
         self._stream: _Stream | None = None
         self._data: Data | None = None if self.streams else _whole(split, labelled)
 
@@ -64,18 +66,20 @@ class Feed:
         """Shapes and types of the data, for compiling; nothing is drawn."""
         if self._data is not None:
             return jax.eval_shape(lambda data: data, self._data)
-        n, side = self._blocks * self._block, self._split.images.shape[1:]
-        labels = jax.ShapeDtypeStruct((n,), jnp.int32) if self._labelled else None
-        return Data(jax.ShapeDtypeStruct((n, *side), jnp.uint8), labels)
+        return jax.eval_shape(self._empty)
+
+    def _empty(self) -> Data:
+        images = jnp.zeros((self.images, *self._split.images.shape[1:]), jnp.uint8)
+        return Data(images, jnp.zeros(self.images, jnp.int32) if self._labelled else None)
 
     def _filled(self) -> Data:
         """The ring as it was when so many blocks had been drawn; at first, with the first blocks."""
-        empty = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), self.shapes())
+        data = self._empty()
         wanted, self.drawn = max(self.drawn, self._blocks), max(self.drawn - self._blocks, 0)
         stream = self._reading()
         while self.drawn < wanted:
-            empty = self._replaced(empty, next(stream))
-        return empty
+            data = self._replaced(data, next(stream))
+        return data
 
     def _reading(self) -> _Stream:
         if self._stream is None:

@@ -32,8 +32,9 @@ class Progress:
       sequence: number of the next checkpoint.
       nimg: images that the state has seen.
       spent_nimg: images trained on, those of abandoned attempts too.
-      buffers_drawn: buffers of streamed images drawn.
-      seconds: spent so far, over all sessions; `training_seconds` and `evaluation_seconds` are parts of it.
+      blocks_drawn: blocks of streamed images that were drawn.
+      seconds: spent so far, over all sessions; `training_seconds`, `loading_seconds` (waiting for streamed images) and
+        `evaluation_seconds` are parts of it.
       flops_per_image: of training, as the compiler counts.
       horizon_nimg: images that the whole run is expected to take.
       chunk_steps: steps of the next chunk.
@@ -45,6 +46,7 @@ class Progress:
       best: the best evaluation.
       anchor: the last evaluation that was better beyond its interval.
       since_anchor: evaluations after it.
+      first_judged: number of the checkpoint of the first evaluation at which the run could be judged; 0 before that.
       failures: evaluations in a row that look bad.
       copies: evaluations in a row whose samples were copies of training images.
       attempts: times in a row that the guard went back without a new best.
@@ -60,9 +62,10 @@ class Progress:
     sequence: int = 0
     nimg: int = 0
     spent_nimg: int = 0
-    buffers_drawn: int = 0
+    blocks_drawn: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    loading_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     flops_per_image: float = 0.0
     horizon_nimg: float = 0.0
@@ -75,6 +78,7 @@ class Progress:
     best: Evaluation | None = None
     anchor: Evaluation | None = None
     since_anchor: int = 0
+    first_judged: int = 0
     failures: int = 0
     copies: int = 0
     attempts: int = 0

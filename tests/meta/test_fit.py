@@ -288,7 +288,7 @@ def test_two_runs_that_begin_at_once_take_two_folders(tmp_path, monkeypatch):
 
 def test_a_user_without_a_home_is_told_that_nothing_is_remembered(tmp_path, monkeypatch):
     monkeypatch.delenv("MULLIGAN_EXPERIENCE")
-    monkeypatch.setattr("mulligan.meta.experience.data_folder", lambda: None)
+    monkeypatch.setattr("mulligan.meta.store.experience.data_folder", lambda: None)
     _, told = told_by("digits", Budget(64, None), out=tmp_path / "run", recipe=TINY)
     assert [event["text"] for event in told if event["kind"] == "note"] == [
         "this run will not be remembered: this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
