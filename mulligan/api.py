@@ -62,6 +62,7 @@ def fit(
     experience: str | None = None,
     race: str = "ftrl",
     init: Path | str | None = None,
+    from_run: Path | str | None = None,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
@@ -96,6 +97,8 @@ def fit(
         the likeliest recipe alone (docs/race.md).
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
         shipped, where there are few images and they look alike.
+      from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
+        its own were, by its recipe unless one is given.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
@@ -119,7 +122,8 @@ def fit(
         experience=experience,
         allocation=race,
         init=None if init is None else str(init),
-        models=_models(generator, discriminator, networks),
+        models=_models(generator, discriminator, networks, None),
+        from_run=None if from_run is None else Path(from_run),
         networks=None if networks is None else Path(networks),
     )
     _refuse_empty(data)
@@ -131,6 +135,9 @@ def fit(
 def resume(
     run: Path | str,
     *,
+    data: Path | str | None = None,
+    time: str | None = None,
+    images: str | None = None,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
@@ -139,10 +146,24 @@ def resume(
     """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator.
 
     A run of models whose classes are your own wants them again, as `fit` took them.
+
+    Args:
+      run: its folder.
+      data: where its images are now, if they have moved.
+      time: what is added to its budget, such as `"+10m"`: a run that has ended goes on.
+      images: or images, such as `"+1M"`.
+      generator, discriminator, networks: as `fit` took them.
+      listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
+
+    Raises:
+      UsageError: arguments that cannot mean anything.
+      MulliganError: not a run folder, its images are not those it began with, or another process is training it.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
+    more = None if time is None and images is None else _budget(_added("time", time), _added("images", images))
     _models(generator, discriminator, networks, run)
     with _listening(listener, run) as listen:
-        return _reported(resume_run(run, listen))
+        return _reported(resume_run(run, listen, None if data is None else str(data), more))
 
 
 @_memory_told()
@@ -292,6 +313,13 @@ def _budget(time: float | str | None, images: int | str | None) -> Budget:
     if images is not None:
         return Budget(parse_images(images), None)
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
+
+
+def _added(name: str, amount: str | None) -> str | None:
+    """What stands behind the plus."""
+    if amount is not None and not str(amount).startswith("+"):
+        raise UsageError(f"resume adds to the budget of a run: write {name} as +{amount}.")
+    return None if amount is None else str(amount)[1:]
 
 
 def _models(generator: Any, discriminator: Any, networks: Path | str | None, run: Any = None) -> Architecture | None:

@@ -112,6 +112,9 @@ def fit(
     init: Annotated[
         str | None, typer.Option(metavar="FILE|none", help="Learned initial weights; chosen by itself if not given.")
     ] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Go on with the generator and discriminator of a run.")
+    ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -123,6 +126,7 @@ def fit(
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
+    learned |= {} if from_run is None else {"from_run": from_run}
     start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
@@ -130,6 +134,12 @@ def fit(
 @app.command()
 def resume(
     run: Run,
+    *,
+    data: Annotated[str | None, typer.Option(metavar="PLACE", help="Where its images are now, if they moved.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="+TIME", help="Add to its budget, such as +10m: a run that has ended goes on.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(metavar="+N", help="Or images: +500k, +2M.")] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -138,7 +148,8 @@ def resume(
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.api import resume as train
 
-    _train(partial(train, run, **_given(networks)), tensorboard, quiet, as_json, run)
+    asked = {name: value for name, value in (("data", data), ("time", time), ("images", images)) if value is not None}
+    _train(partial(train, run, **asked, **_given(networks)), tensorboard, quiet, as_json, run)
 
 
 @app.command()

@@ -23,9 +23,9 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --networks"
-    " --tensorboard --quiet --json",
-    "resume": "--networks --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --from"
+    " --networks --tensorboard --quiet --json",
+    "resume": "--data --time --images --networks --tensorboard --quiet --json",
     "average": "--distil --networks --tensorboard --quiet --json",
     "sample": "-n --out --seed --label --networks",
     "export": "--to --out --networks",

@@ -129,8 +129,24 @@ class Loop:
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
         self.folder.truncate_events(self.progress.events_length)
         self.snapshots.forget_after(self.progress.nimg)
+        if self.progress.extensions < self.spec.extensions:
+            self._extend()
         if not self.progress.finished:
             self.emit("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
+
+    def _extend(self) -> None:
+        """Plans for a larger budget, as if it had been the budget from here on; whatever ended the run is forgotten."""
+        progress = self.progress
+        progress.extensions, progress.finished, progress.code = self.spec.extensions, None, None
+        progress.since_anchor = progress.copies = progress.attempts = progress.failures = 0
+        if self.budget.images is None:
+            plan_by_clock(progress, self.budget, self.spec.step_nimg)
+        else:
+            progress.horizon_nimg = float(self.budget.images)
+        progress.planned = True
+        progress.next_evaluation = next_evaluation_nimg(progress)
+        self.game = self._game(progress.horizon_nimg)
+        self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
 
     def _compile(self) -> Session:
         """The training program and the evaluator, made side by side; then the first checkpoint."""

@@ -56,6 +56,7 @@ class Progress:
         leader of the last one was.
       accuracy: of the chunks since the last evaluation, the lowest.
       events_length: bytes of the event file that belong to the checkpoint.
+      extensions: how often the budget has been made larger.
       finished: why the run ended, or None while it has not; `code` is the same in one word.
     """
 
@@ -87,6 +88,7 @@ class Progress:
     before: Evaluation | None = None
     accuracy: float = 1.0
     events_length: int = 0
+    extensions: int = 0
     finished: str | None = None
     code: str | None = None
 

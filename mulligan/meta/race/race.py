@@ -80,6 +80,11 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
     }
 
 
+def is_on(folder: RunFolder) -> bool:
+    """Whether recipes still race in a run's folder."""
+    return (folder.path / f"{DOCUMENT}.json").is_file() and not folder.document(DOCUMENT)["adopted"]
+
+
 def spent_by_others(folder: RunFolder) -> Cost:
     """What the arms that lost took of a run's budget; nothing where there was no race."""
     path = folder.path / f"{DOCUMENT}.json"
