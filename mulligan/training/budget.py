@@ -20,8 +20,8 @@ NOMINAL_FLOPS = {
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-FINAL_EVALUATIONS = 16  # evaluations that the final score takes as long as
-MAX_FINAL = 0.2  # share of a time budget kept for it, at most
+FINAL_EVALUATIONS = 10  # evaluations that the final score takes as long as
+MAX_FINAL = 0.15  # share of a time budget kept for it, at most
 CHOICE_SHARE, MOST_CHOICE = 0.03, 0.1  # of a time budget, for comparing averages: commonly, and at most
 MAX_COMPARED = 50  # evaluations that comparing all of them takes
 CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
