@@ -12,7 +12,8 @@ from mulligan.training.progress import Progress
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
 PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
 EVALUATIONS = 60  # evaluations a run, about
-MIN_EVALUATIONS, MAX_SHARE = 5, 0.15  # even where they cost more than their share, up to this one
+MIN_EVALUATIONS = 5  # even where they cost more than their share,
+MAX_SHARE = 0.15  # up to this one where time is the budget
 MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
@@ -85,6 +86,7 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
     )
     speed = _speed(progress)
     progress.interval_nimg = int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE)
+    progress.shortest_interval_nimg = int(speed * progress.last_evaluation_seconds / MAX_SHARE)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
     progress.horizon_nimg = progress.spent_nimg + left * speed
 
@@ -92,8 +94,8 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
 def next_evaluation_nimg(progress: Progress) -> int:
     """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
     spent = progress.spent_nimg
-    fewest = max(progress.horizon_nimg / MIN_EVALUATIONS, progress.interval_nimg * EVALUATION_SHARE / MAX_SHARE)
-    affordable = min(progress.interval_nimg, int(fewest))
+    fewest = max(int(progress.horizon_nimg / MIN_EVALUATIONS), progress.shortest_interval_nimg)
+    affordable = min(progress.interval_nimg, fewest)
     return spent + max(affordable, min(int(progress.horizon_nimg / EVALUATIONS), spent), 1)
 
 

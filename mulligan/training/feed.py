@@ -19,6 +19,7 @@ from mulligan.tasks.task import Batch, Split
 BLOCK = 256  # images that are read, and replaced, at a time
 RING = 8192  # images in a ring, at most
 RING_BYTES = 256 * 2**20  # of their pixels, at most
+READER = "reading ahead"
 AHEAD_BYTES = 64 * 2**20  # of pixels decoded before they are wanted
 
 
@@ -106,7 +107,7 @@ class _Stream:
 
     def __init__(self, batches: Iterator[Batch], ahead: int):
         self._read: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
-        threading.Thread(target=_read_ahead, args=(batches, self._read, ref(self)), daemon=True).start()
+        threading.Thread(target=_read_ahead, args=(batches, self._read, ref(self)), name=READER, daemon=True).start()
 
     def ready(self) -> int:
         """How many can be had without waiting."""

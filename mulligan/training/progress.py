@@ -41,6 +41,7 @@ class Progress:
       planned: whether a time budget has been turned into images.
       last_evaluation_seconds: what the last evaluation took.
       interval_nimg: images between evaluations, at least.
+      shortest_interval_nimg: images between evaluations, even if that makes very few of them.
       next_evaluation: images spent at which the next is due.
       last_evaluation: images spent at the last evaluation.
       best: the best evaluation.
@@ -74,6 +75,7 @@ class Progress:
     planned: bool = False
     last_evaluation_seconds: float = 0.7
     interval_nimg: int = 1
+    shortest_interval_nimg: int = 0
     next_evaluation: int = 0
     last_evaluation: int = 0
     best: Evaluation | None = None

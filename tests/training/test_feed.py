@@ -117,11 +117,11 @@ def test_what_a_reader_meets_is_raised_where_the_images_are_wanted():
 
 
 def test_a_thread_ends_when_its_feed_is_given_up():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     feed = Feed(streamed(200), True, 0, 0)
     feed.data(0)
-    assert threading.active_count() > before
-    readers = [thread for thread in threading.enumerate() if getattr(thread, "_target", None) is module._read_ahead]
+    readers = [thread for thread in threading.enumerate() if thread not in before and thread.name == module.READER]
+    assert len(readers) == 1
     del feed
     gc.collect()
     deadline = time.monotonic() + 20
