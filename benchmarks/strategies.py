@@ -26,9 +26,10 @@ from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget, steps_left
-from mulligan.training.device import Feed, cache_programs
+from mulligan.training.device import cache_programs
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
 from mulligan.training.forks import fork, fork_due
 from mulligan.training.progress import Progress
 from mulligan.training.session import Session, advance

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jax.errors import JaxRuntimeError
+
 from mulligan.budget import parse_images, parse_seconds
-from mulligan.errors import UsageError
+from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
@@ -18,12 +23,28 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
 from mulligan.training.run import read_json
+from mulligan.training.run_spec import Listener
 
 __all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
 
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """Says in a sentence that the memory, of the machine or of its accelerator, did not suffice."""
+    try:
+        yield
+    except (MemoryError, JaxRuntimeError) as error:
+        if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MulliganError(
+            f"out of memory ({first_line(error)}): use smaller images, or fewer, or a recipe with a smaller batch or "
+            "narrower networks."
+        ) from error
+
+
+@_memory_told()
 def fit(
     data: Any,
     *,
@@ -41,10 +62,11 @@ def fit(
     experience: str | None = None,
     race: str = "ftrl",
     init: Path | str | None = None,
+    from_run: Path | str | None = None,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
-    listener: Callable[[dict[str, Any]], None] | None = None,
+    listener: Listener | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
 
@@ -75,15 +97,17 @@ def fit(
         the likeliest recipe alone (docs/race.md).
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
         shipped, where there are few images and they look alike.
+      from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
+        its own were, by its recipe unless one is given.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
-      listener: called with every event (docs/run-folder.md) as it happens.
+      listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
 
     Raises:
       UsageError: arguments that cannot mean anything.
       MulliganError: data, recipe or folder cannot be used; the sentence says what to do.
-      Interrupted: Ctrl-C; the run is saved.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
     options = Options(
         out=None if out is None else Path(out),
@@ -98,28 +122,51 @@ def fit(
         experience=experience,
         allocation=race,
         init=None if init is None else str(init),
-        models=_models(generator, discriminator, networks),
-        listener=listener or _ignore,
+        models=_models(generator, discriminator, networks, None),
+        from_run=None if from_run is None else Path(from_run),
+        networks=None if networks is None else Path(networks),
     )
-    return _reported(fit_task(data, _budget(time, images), options))
+    _refuse_empty(data)
+    with _listening(listener) as listen:
+        return _reported(fit_task(data, _budget(time, images), replace(options, listener=listen)))
 
 
+@_memory_told()
 def resume(
     run: Path | str,
     *,
+    data: Path | str | None = None,
+    time: str | None = None,
+    images: str | None = None,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
-    listener: Callable[[dict[str, Any]], None] | None = None,
+    listener: Listener | None = None,
 ) -> Generator:
     """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator.
 
     A run of models whose classes are your own wants them again, as `fit` took them.
+
+    Args:
+      run: its folder.
+      data: where its images are now, if they have moved.
+      time: what is added to its budget, such as `"+10m"`: a run that has ended goes on.
+      images: or images, such as `"+1M"`.
+      generator, discriminator, networks: as `fit` took them.
+      listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
+
+    Raises:
+      UsageError: arguments that cannot mean anything.
+      MulliganError: not a run folder, its images are not those it began with, or another process is training it.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
-    _models(generator, discriminator, networks)
-    return _reported(resume_run(run, listener or _ignore))
+    more = None if time is None and images is None else _budget(_added("time", time), _added("images", images))
+    _models(generator, discriminator, networks, run)
+    with _listening(listener, run) as listen:
+        return _reported(resume_run(run, listen, None if data is None else str(data), more))
 
 
+@_memory_told()
 def load(
     run: Path | str, *, generator: Any = None, discriminator: Any = None, networks: Path | str | None = None
 ) -> Generator:
@@ -130,12 +177,19 @@ def load(
     Raises:
       MulliganError: neither, damaged, or written by a newer version.
     """
-    _models(generator, discriminator, networks)
+    _models(generator, discriminator, networks, run)
     return load_generator(run)
 
 
+@_memory_told()
 def average(
-    run: Path | str, *, distil: bool = False, listener: Callable[[dict[str, Any]], None] | None = None
+    run: Path | str,
+    *,
+    distil: bool = False,
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
+    listener: Listener | None = None,
 ) -> Generator:
     """Compares all averages of a run that has ended on its validation images, and keeps the best generator.
 
@@ -145,11 +199,15 @@ def average(
       run: its folder.
       distil: where a mixture of generators is best, train one network to draw what it draws, and keep that if it is
         better than every single generator.
-      listener: called with every event (docs/run-folder.md) as it happens.
+      generator, discriminator, networks: models whose classes are your own, as `fit` took them.
+      listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
     """
-    return _reported(average_run(run, listener or _ignore, distil))
+    _models(generator, discriminator, networks, run)
+    with _listening(listener, run) as listen:
+        return _reported(average_run(run, listen, distil))
 
 
+@_memory_told()
 def learn(
     *tasks: str,
     time: float | str = "2h",
@@ -158,7 +216,7 @@ def learn(
     images: int | str = "32k",
     size: int | None = None,
     init: Path | str | None = None,
-    listener: Callable[[dict[str, Any]], None] | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Tries recipes on many tasks and remembers how they did, for runs to come; or learns initial weights from them.
 
@@ -188,13 +246,22 @@ def learn(
     return gather(lessons, listener or _ignore)
 
 
-def export(generator: Generator | Path | str, to: str, out: Path | str | None = None) -> tuple[Path, str, float]:
+@_memory_told()
+def export(
+    generator: Generator | Path | str,
+    to: str,
+    out: Path | str | None = None,
+    *,
+    networks: Path | str | None = None,
+) -> tuple[Path, str, float]:
     """Writes a generator for another program, opens it there, and compares what it draws (docs/export.md).
 
     Args:
       generator: one in memory, or the folder of a run or of `Generator.save`.
       to: `keras`, `onnx`, `savedmodel` or `safetensors`.
-      out: file to write (for `savedmodel` a folder), which must not exist; `generator.keras` and the like by default.
+      out: file to write (for `savedmodel` a folder), which must not exist, and gets the format's suffix where it lacks;
+        `generator.keras` and the like by default.
+      networks: the Python file of models whose classes are your own, as `fit` took it.
 
     Returns:
       Where it is, the program that opened it, and the largest difference of a pixel in [-1, 1].
@@ -205,10 +272,11 @@ def export(generator: Generator | Path | str, to: str, out: Path | str | None = 
     """
     from mulligan.exports.export import export as write
 
-    held = generator if isinstance(generator, Generator) else load(generator)
+    held = generator if isinstance(generator, Generator) else load(generator, networks=networks)
     return write(held, to, None if out is None else Path(out))
 
 
+@_memory_told()
 def score(
     source: Any,
     data: Any,
@@ -216,18 +284,26 @@ def score(
     size: int | None = None,
     n: int | None = None,
     inception: Path | str | None = None,
+    generator: Any = None,
+    discriminator: Any = None,
+    networks: Path | str | None = None,
 ) -> dict[str, Any]:
     """Every metric of a generator (a run folder or a saved generator) or of images, against the test split of `data`.
 
     Args:
       source: a folder made by `fit` or `Generator.save`, or anything `fit` reads images from.
       data: the real images.
-      size: side that both are resampled to; a generator's own size by default.
+      size: side that both are resampled to; the size of what `source` draws or holds by default.
       n: generated images, or images taken from `source`; 2000 by default.
       inception: the standard file of Inception's weights, for FID (docs/metrics.md).
+      generator, discriminator, networks: models whose classes are your own, as `fit` took them, where `source` is of
+        such.
     """
     from mulligan.meta.score import score as score_images
 
+    _refuse_empty(source)
+    _refuse_empty(data)
+    _models(generator, discriminator, networks, source)
     return score_images(source, data, size, n, None if inception is None else Path(inception))
 
 
@@ -239,17 +315,61 @@ def _budget(time: float | str | None, images: int | str | None) -> Budget:
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
 
 
-def _models(generator: Any, discriminator: Any, networks: Path | str | None) -> Architecture | None:
-    """The architecture of models of the caller's own, if there are any."""
+def _added(name: str, amount: str | None) -> str | None:
+    """What stands behind the plus."""
+    if amount is not None and not str(amount).startswith("+"):
+        raise UsageError(f"resume adds to the budget of a run: write {name} as +{amount}.")
+    return None if amount is None else str(amount)[1:]
+
+
+def _models(generator: Any, discriminator: Any, networks: Path | str | None, run: Any = None) -> Architecture | None:
+    """The architecture of models of the caller's own, if there are any: given, or made again by the file of a run."""
     if generator is None and discriminator is None and networks is None:
-        return None
-    from mulligan.networks.keras_models import adopt, run_file
+        networks = None if run is None else _file_of(run)
+        if networks is None:
+            return None
+    from mulligan.networks.keras_files import run_file
+    from mulligan.networks.keras_models import adopt
 
     if networks is not None:
         if generator is not None or discriminator is not None:
             raise UsageError("give the models as objects or as a file of networks, not both.")
         generator, discriminator = run_file(Path(networks))
     return adopt(generator, discriminator)
+
+
+def _file_of(run: Any) -> Path | None:
+    """The file of networks that a run was given, where it may be run again."""
+    document = Path(run) / "run.json" if isinstance(run, str | Path) else None
+    kept = read_json(document).get("networks") if document and document.is_file() else None
+    if document is None or not kept:
+        return None
+    from mulligan.networks.keras_files import remembered_file
+    from mulligan.networks.keras_models import classes_of
+
+    recipe = Recipe.from_json(read_json(document.with_name("recipe.json")))
+    return remembered_file(kept) if classes_of(recipe.architecture) else None
+
+
+def _refuse_empty(data: Any) -> None:
+    """An empty name would be taken for the folder that the program runs in."""
+    if isinstance(data, str) and not data.strip():
+        raise UsageError("the data is an empty name: give a folder, a file or the name of a built-in data set.")
+
+
+@contextmanager
+def _listening(listener: Listener | None, run: Path | str | None = None) -> Iterator[Listener]:
+    """The listener that was given; else, in a notebook, one that shows progress in the cell."""
+    if listener is not None or "IPython" not in sys.modules:
+        yield listener or _ignore
+        return
+    from mulligan.notebook import in_notebook, notebook_listener
+
+    if not in_notebook():
+        yield _ignore
+        return
+    with notebook_listener(None if run is None else Path(run)) as listen:
+        yield listen
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:

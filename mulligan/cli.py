@@ -6,22 +6,42 @@ Whatever is slow to import is imported inside the command that needs it, so that
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.commands import command
+from mulligan.errors import MulliganError, Terminated, UsageError, signal_number
 from mulligan.experience_cli import Json, Place, experience_app
+from mulligan.interrupt import terminations_raised
+
+
+class Commands(TyperGroup):
+    """Commands that end alike by Ctrl-C, SIGTERM and SIGHUP: with a sentence, and 128 more than the signal's number."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with terminations_raised():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            _fail(str(stop) if isinstance(stop, Terminated) else "interrupted", 128 + signal_number(stop))
+
 
 app = typer.Typer(
     name="mulligan",
+    cls=Commands,
     help="Train a GAN on your images. Every GAN it trains makes the next one better.",
-    epilog="mulligan COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.",
+    epilog="mulligan COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 128 + n ended by signal n "
+    "(130 is Ctrl-C).",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help takes a third of the time of rich help
@@ -35,7 +55,14 @@ TIME_HELP = "Budget of time, such as 90s, 10m or 1h30m."
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit made it.", show_default=False)]
 Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same result.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Random seed. With the time as budget, how far a run gets depends on the clock; --images is exact.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")]
 Networks = Annotated[
     Path | None,
@@ -85,6 +112,9 @@ def fit(
     init: Annotated[
         str | None, typer.Option(metavar="FILE|none", help="Learned initial weights; chosen by itself if not given.")
     ] = None,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Go on with the generator and discriminator of a run.")
+    ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -96,6 +126,7 @@ def fit(
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
+    learned |= {} if from_run is None else {"from_run": from_run}
     start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
     _train(start, tensorboard, quiet, as_json)
 
@@ -103,6 +134,12 @@ def fit(
 @app.command()
 def resume(
     run: Run,
+    *,
+    data: Annotated[str | None, typer.Option(metavar="PLACE", help="Where its images are now, if they moved.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="+TIME", help="Add to its budget, such as +10m: a run that has ended goes on.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(metavar="+N", help="Or images: +500k, +2M.")] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
@@ -111,13 +148,15 @@ def resume(
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.api import resume as train
 
-    _train(partial(train, run, **_given(networks)), tensorboard, quiet, as_json, run)
+    asked = {name: value for name, value in (("data", data), ("time", time), ("images", images)) if value is not None}
+    _train(partial(train, run, **asked, **_given(networks)), tensorboard, quiet, as_json, run)
 
 
 @app.command()
 def average(
     run: Run,
     distil: Annotated[bool, typer.Option("--distil", help="Train one network to draw what a mixture draws.")] = False,
+    networks: Networks = None,
     tensorboard: TensorBoard = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -125,7 +164,7 @@ def average(
     """Compare the averages of a finished run, and keep the best."""
     from mulligan.api import average as compare
 
-    _train(partial(compare, run, distil=distil), tensorboard, quiet, as_json, run)
+    _train(partial(compare, run, distil=distil, **_given(networks)), tensorboard, quiet, as_json, run)
 
 
 @app.command()
@@ -134,21 +173,24 @@ def sample(
     number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 64,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FILE", help="A .png for a grid, else a folder for a file each."),
+        typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg for a grid, else a folder for a file each."),
     ] = Path("samples.png"),
-    seed: Seed = 0,
-    label: Annotated[str | None, typer.Option(metavar="NAME", help="One class only, of a run with --labels.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed draws the same images.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One class only, of a run of `fit --labels`.")
+    ] = None,
     networks: Networks = None,
 ) -> None:
     """Draw new images from a trained generator."""
     from mulligan.api import load
     from mulligan.files import make_folder, replace_file
-    from mulligan.grid import png, save_grid
+    from mulligan.grid import picture_format, png, save_grid
 
     gan = load(run, **_given(networks))
     labels = None if label is None else _class_number(label, gan.classes)
     samples = gan.sample(number, seed=seed, labels=labels)
-    if out.suffix.lower() == ".png":
+    if picture_format(out) and not out.is_dir():
+        make_folder(out.parent)
         save_grid(out, samples)
     else:
         make_folder(out)
@@ -165,11 +207,12 @@ def export(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Where; generator.keras and the like if not given."),
     ] = None,
+    networks: Networks = None,
 ) -> None:
     """Write the generator for Keras, ONNX, TensorFlow or others."""
     from mulligan.api import export as write
 
-    path, opened_by, difference = write(run, to, out)
+    path, opened_by, difference = write(run, to, out, **_given(networks))
     print(f"{path}\n{opened_by} opened it and draws the same images (a pixel differs by {difference:.1g} of 2 at most)")
 
 
@@ -187,19 +230,21 @@ def serve(
     print(f"http://localhost:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
     try:
         server.serve_forever()
-    except KeyboardInterrupt:
+    finally:
         server.server_close()
 
 
 @app.command()
 def report(
     run: Run,
+    networks: Networks = None,
     tensorboard: TensorBoard = None,
     wandb: Annotated[
         Path | None, typer.Option("--wandb", metavar="DIR", help="Write an offline Weights & Biases run to DIR, too.")
     ] = None,
 ) -> None:
     """Draw the report of a run again, as one HTML page."""
+    del networks  # every command on a run takes them; a page needs none
     from mulligan.report.page import write_report
 
     print(write_report(run))
@@ -229,13 +274,15 @@ def score(
     inception: Annotated[
         Path | None, typer.Option("--inception", metavar="FILE", help="Weights of Inception, for FID.")
     ] = None,
+    networks: Networks = None,
     as_json: Json = False,
 ) -> None:
     """Measure how close a run or images come to a data set."""
     from mulligan.api import score as measure
     from mulligan.progress import result_lines
 
-    scores = measure(source, data, size=size, n=number, **({"inception": inception} if inception else {}))
+    given = _given(networks) | ({"inception": inception} if inception else {})
+    scores = measure(source, data, size=size, n=number, **given)
     print(json.dumps(scores) if as_json else "\n".join(result_lines(scores)))
 
 
@@ -320,19 +367,15 @@ def _options(
 def _train(
     start: Callable[..., Any], tensorboard: Path | None, quiet: bool, as_json: bool, run: Path | None = None
 ) -> None:
-    """Trains, draws the report and says where everything is; Ctrl-C ends it with the way to go on."""
+    """Trains, draws the report and says where everything is."""
     from mulligan.progress import listener, result_lines
 
-    try:
-        with listener(quiet, as_json, run) as listen:
-            gan = start(listener=listen)
-    except Interrupted as stop:
-        print(f"mulligan: {stop}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with listener(quiet, as_json, run) as listen:
+        gan = start(listener=listen)
     _tensorboard(gan.run, tensorboard)
     if not as_json:
         places = {"pictures": gan.run / "final" / "samples.png", "report": gan.run / "report.html"}
-        places["more"] = f"mulligan sample {gan.run} -n 64 -o grid.png"
+        places["more"] = command("sample", gan.run, "-n", "64", "-o", "grid.png")
         print("\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())]))
 
 
@@ -344,7 +387,7 @@ def _given(networks: Path | None) -> dict[str, Any]:
 def _class_number(label: str, classes: Sequence[str] | None) -> int:
     """The number of the class of this name."""
     if label not in (classes or ()):
-        known = f"it knows {', '.join(classes)}" if classes else "it was trained without --labels"
+        known = f"it knows {', '.join(classes)}" if classes else "it was trained without labels"
         raise UsageError(f"this generator has no class {label!r}: {known}.")
     return list(classes or ()).index(label)
 
@@ -357,13 +400,19 @@ def _tensorboard(run: Path, folder: Path | None) -> None:
         write_tensorboard(run, folder)
 
 
+COMPILING = "compiling"  # names of threads that are not waited for when the program fails
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main() -> None:
     """Runs the command line, and says what a person can mend in one sentence instead of a traceback."""
+    sys.stdout, sys.stderr = (stream or io.StringIO() for stream in (sys.stdout, sys.stderr))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter of a name
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except MulliganError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
@@ -373,9 +422,24 @@ def main() -> None:
             _fail(f"no space left to write {place}: make some and try again.", 1)
         if error.errno in LOCKED:
             _fail(f"not allowed to use {place}: {error.strerror}; choose another place or change its rights.", 1)
+        if error.filename and error.strerror:
+            _fail(f"cannot use {place}: {error.strerror}.", 1)
         raise
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An empty word, such as of a variable that is not set, would be taken for the folder that one is in."""
+    for before, word in zip(["", *words], words, strict=False):
+        name, given, value = word.partition("=")
+        if not word.strip():
+            where = f"after {before}" if before.startswith("-") else "where a name or path is wanted"
+            raise UsageError(f"there is an empty word {where}: give one, or leave the option out.")
+        if given and name.startswith("--") and not value.strip():
+            raise UsageError(f"{name} is empty: give it a value, or leave it out.")
+
+
 def _fail(reason: str, code: int) -> NoReturn:
-    print(f"mulligan: {reason}", file=sys.stderr)
+    print(f"mulligan: {reason}", file=sys.stderr, flush=True)
+    if any(thread.name.startswith(COMPILING) for thread in threading.enumerate()):
+        os._exit(code)  # or Python would wait until the compiler is done
     sys.exit(code)

@@ -1,6 +1,9 @@
 """The errors that are meant for people, and the one that is no error."""
 
+import signal
 from pathlib import Path
+
+from mulligan.commands import command
 
 ZERO_WIDTH_JOINER = "\u200d"  # inside emoji; the only invisible character that does no harm
 
@@ -37,15 +40,34 @@ class UsageError(MulliganError):
     """A command or argument that cannot mean anything; the command line exits with 2."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """The person stopped a run with Ctrl-C, and it is saved, for `resume` to go on from.
+class Terminated(KeyboardInterrupt):
+    """A signal asks the program to end: Ctrl-C, or one that is taken as Ctrl-C is.
 
-    The command line prints how, and exits with 130. As a `KeyboardInterrupt` it passes `except Exception`.
+    Attributes:
+      number: of the signal; the command line exits with 128 more.
     """
 
-    def __init__(self, run: Path):
-        super().__init__(f"interrupted and saved; to go on: mulligan resume {run}")
+    def __init__(self, number: int, sentence: str = ""):
+        super().__init__(sentence or f"ended by {signal.Signals(number).name}")
+        self.number = int(number)
+
+
+class Interrupted(Terminated):
+    """A run was stopped by a signal, and it is saved, for `resume` to go on from.
+
+    As a `KeyboardInterrupt` it passes `except Exception`.
+    """
+
+    def __init__(self, run: Path, stop: KeyboardInterrupt | None = None):
+        number = signal_number(stop)
+        cause = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        super().__init__(number, f"{cause} and saved; to go on: {command('resume', run)}")
         self.run = run
+
+
+def signal_number(stop: KeyboardInterrupt | None) -> int:
+    """The signal that an exception stands for; Python's own stands for Ctrl-C."""
+    return stop.number if isinstance(stop, Terminated) else int(signal.SIGINT)
 
 
 def first_line(error: BaseException) -> str:

@@ -48,9 +48,9 @@ def experience_export(
 ) -> None:
     """Write everything into one portable file."""
     from mulligan.meta.store.exchange import read, write_file
-    from mulligan.meta.store.experience import own_place
+    from mulligan.meta.store.experience import required_place
 
-    write_file(out, read(experience or own_place()))
+    write_file(out, read(experience or required_place()))
     print(out)
 
 

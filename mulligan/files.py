@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,46 @@ def replace_file(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise MulliganError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file, made where there is none; the system lets go of it when the process ends, however it does.
+
+    Where a file system has no locks, nothing is held and nobody is refused.
+
+    Raises:
+      BlockingIOError: another process holds it, or another thread of this one.
+      MulliganError: the file cannot be made.
+    """
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise MulliganError(f"cannot write {path}: {error.strerror or error}.") from error
+    with file:
+        _lock(file.fileno())
+        yield
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # such as some network file systems
+            pass
 
 
 def make_folder(path: Path) -> Path:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+import mimetypes
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
+from mulligan.errors import UsageError
 from mulligan.files import replace_file
 
 WRITER = "mulligan"  # in every picture that is drawn, so that none is taken for data where it lies among photographs
+TRANSPARENT = {"WEBP", "TIFF", "GIF", "AVIF", "PNG"}  # kinds of pictures with an alpha channel
+QUALITY = 95  # of kinds that lose some
 VISIBLE = 64  # pixels of the longer side below which an image is enlarged
 
 
@@ -60,12 +64,48 @@ def save_grid(
     scale: int | None = None,
     gap: int = 2,
 ) -> None:
-    """Writes `grid(...)` as a PNG file, whole or not at all.
+    """Writes `grid(...)` as a picture of the kind that the file's suffix names, whole or not at all.
 
     Raises:
+      UsageError: the suffix is not one of a picture that can be written.
       MulliganError: the file cannot be written.
     """
-    replace_file(path, png(grid(images, columns, scale, gap)))
+    form = picture_format(path)
+    if form is None:
+        raise UsageError(f"{path} does not end as a picture does: end it in .png or .jpg.")
+    replace_file(path, encoded(grid(images, columns, scale, gap), form))
+
+
+def picture_format(path: Path) -> str | None:
+    """The kind of picture that a file of this name holds, as Pillow calls it; None where it is no picture.
+
+    Example:
+      >>> picture_format(Path("a.JPG")), picture_format(Path("folder.d"))
+      ('JPEG', None)
+    """
+    suffix = path.suffix.lower()
+    form = Image.registered_extensions().get(suffix, suffix)
+    kind = Image.MIME.get(form) or mimetypes.guess_type(path.name)[0] or ""
+    return form if kind.startswith("image/") else None
+
+
+def encoded(image: UInt8[np.ndarray, "h w c"], form: str) -> bytes:
+    """An image as `png` takes it as the bytes of a file; on white where such files know no transparency.
+
+    Raises:
+      UsageError: Pillow cannot write such pictures.
+    """
+    if form == "PNG":
+        return png(image)
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGBA")
+    if form not in TRANSPARENT:
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    file = io.BytesIO()
+    try:
+        picture.save(file, form, quality=QUALITY)
+    except (KeyError, OSError, ValueError) as error:
+        raise UsageError(f"{form} pictures cannot be written here: end the name in .png or .jpg.") from error
+    return file.getvalue()
 
 
 def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:

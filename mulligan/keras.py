@@ -20,9 +20,10 @@ from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget
-from mulligan.training.device import Feed, cache_programs
+from mulligan.training.device import cache_programs
 from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
 
 keras = import_keras()
 
@@ -167,13 +168,14 @@ class _Match:
         game = make_game(recipe, task.shape, 0, float(self.steps * recipe.batch * epochs))
         self.state = start_state(game, recipe, task.shape, 0, SEED)
         self.sampler = Sampler.make(recipe.architecture, 0)
-        self.feed = Feed(task.train, False, SEED, 0)
+        self.feed, self.shown = Feed(task.train, False, SEED, 0), 0
         self.engine: Engine = compile_engine(game, self.state, self.feed.shapes())
         self.evaluator: Evaluator | None = None
 
     def epoch(self, validation: bool) -> dict[str, float]:
         """One pass; what the callbacks are told."""
-        self.state, info = self.engine.chunk(self.state, self.feed.data(), self.steps)
+        self.state, info = self.engine.chunk(self.state, self.feed.data(self.shown), self.steps)
+        self.shown += self.steps * self.engine.game.batch
         gen = self._hand_back()
         logs = _logs(info)
         if validation:

@@ -6,6 +6,7 @@ Made from the events of `docs/run-folder.md`. Progress goes to stderr, results a
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -265,7 +266,9 @@ def result_lines(scores: Event) -> list[str]:
         rows.append(("copies", f"{close}, of unseen real images 5% do"))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
     split = scores.get("split")
-    rows.append(("protocol", protocol + UNJUDGED.get(split or "", f" of the {split} split" if split else "")))
+    protocol += UNJUDGED.get(split or "", f" of the {split} split" if split else "")
+    protocol += ", at {1}x{0}".format(*scores["sides"]) if "sides" in scores else ""
+    rows.append(("protocol", protocol))
     if "protocol" in scores:
         rows.append(("", scores["protocol"]))
     if "best_nimg" in scores:
@@ -280,16 +283,44 @@ def print_json(event: Event) -> None:
 
 @contextmanager
 def listener(quiet: bool, as_json: bool, run: Path | None = None) -> Iterator[Listener]:
-    """The listener that suits where the output goes, while a run trains; `run` is its folder if any."""
+    """The listener that suits where the output goes, while a run trains; `run` is its folder if any.
+
+    One that can no longer write, for its terminal or reader has gone, is silent: training goes on.
+    """
     console, standing = Console(stderr=True), Standing(run)
     if as_json:
-        yield print_json
-    elif quiet or not console.is_terminal:
-        yield Lines(standing, partial(print, file=sys.stderr, flush=True), quiet)
+        yield as_long_as_heard(print_json)
+    elif quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield as_long_as_heard(Lines(standing, partial(print, file=sys.stderr, flush=True), quiet))
     else:
         view = LiveView(standing, console)
         with Live(view, console=console, refresh_per_second=2, transient=True):
-            yield view
+            yield as_long_as_heard(view)
+
+
+def as_long_as_heard(listen: Listener) -> Listener:
+    """The listener, until it cannot write any more."""
+    heard = True
+
+    def told(event: Event) -> None:
+        nonlocal heard
+        try:
+            if heard:
+                listen(event)
+        except OSError:
+            heard = False
+            _drop_unheard()
+
+    return told
+
+
+def _drop_unheard() -> None:
+    """Lets what cannot be written any more vanish, or Python would try to write it again when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def lesson_lines(quiet: bool, as_json: bool) -> Listener:

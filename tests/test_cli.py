@@ -17,22 +17,22 @@ from trials import some
 
 import mulligan
 from mulligan import cli
-from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --networks"
-    " --tensorboard --quiet --json",
-    "resume": "--networks --tensorboard --quiet --json",
-    "average": "--distil --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --from"
+    " --networks --tensorboard --quiet --json",
+    "resume": "--data --time --images --networks --tensorboard --quiet --json",
+    "average": "--distil --networks --tensorboard --quiet --json",
     "sample": "-n --out --seed --label --networks",
-    "export": "--to --out",
+    "export": "--to --out --networks",
     "serve": "--port --networks",
-    "report": "--tensorboard --wandb",
+    "report": "--networks --tensorboard --wandb",
     "explain": "",
-    "score": "--size -n --inception --json",
+    "score": "--size -n --inception --networks --json",
     "demo": "--out --time --quiet",
     "recipe": "",
     "learn": "--time --experience --workers --images --size --init --quiet --json",
@@ -246,16 +246,69 @@ def test_a_bug_keeps_its_traceback(run_command, training, bug):
         run_command("fit", "photos")
 
 
-def test_interruption_tells_how_to_go_on(run_command, training):
-    training.fails.append(Interrupted(Path("runs/photos")))
-    code, out, err = run_command("fit", "photos")
-    assert (code, out) == (130, "")
-    assert "mulligan resume runs/photos" in err
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG])
+def test_a_place_that_fails_is_one_sentence(run_command, training, number):
+    training.fails.append(OSError(number, "Broken", "/mnt/photos"))
+    assert run_command("fit", "photos") == (1, "", "mulligan: cannot use /mnt/photos: Broken.\n")
 
 
-def test_interruption_before_anything_is_saved_is_130_too(run_command, training):
-    training.fails.append(KeyboardInterrupt())
-    assert run_command("fit", "photos")[0] == 130
+@pytest.mark.parametrize(
+    ("stop", "code", "said"), [(None, 130, "interrupted"), (Terminated(signal.SIGTERM), 143, "ended by SIGTERM")]
+)
+def test_interruption_tells_how_to_go_on(run_command, training, stop, code, said):
+    training.fails.append(Interrupted(Path("my runs/photos"), stop))
+    found = run_command("fit", "photos")
+    assert found == (code, "", f"mulligan: {said} and saved; to go on: mulligan resume 'my runs/photos'\n")
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"), [(KeyboardInterrupt(), 130, "interrupted"), (Terminated(1), 129, "ended by SIGHUP")]
+)
+def test_interruption_before_anything_is_saved_is_one_sentence_too(run_command, training, stop, code, said):
+    training.fails.append(stop)
+    assert run_command("fit", "photos") == (code, "", f"mulligan: {said}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", ""],
+        ["fit", "  "],
+        ["fit", "photos", "--out="],
+        ["fit", "photos", "-o", ""],
+        ["fit", "photos", "--recipe", ""],
+        ["resume", ""],
+        ["score", "", "photos"],
+        ["learn", "digits", "--experience="],
+    ],
+)
+def test_an_empty_word_is_refused_and_not_taken_for_this_folder(run_command, training, words):
+    code, out, err = run_command(*words)
+    assert (code, out, training.calls) == (2, "", [])
+    assert "empty" in err
+
+
+def test_a_reader_that_has_gone_ends_no_training(tmp_path):
+    program = """
+import sys
+from types import SimpleNamespace
+from mulligan import cli
+def fit(*_, listener, **__):
+    for seconds in range(2000):
+        listener({"kind": "note", "nimg": 0, "seconds": float(seconds), "text": "x" * 100})
+    print("trained to the end", file=sys.stderr)
+    return SimpleNamespace(run=None, result=None)
+sys.modules["mulligan.api"] = SimpleNamespace(fit=fit)
+sys.argv = ["mulligan", "fit", "photos", "--json"]
+cli.main()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        child.stdout.readline()
+        child.stdout.close()
+        said = child.stderr.read()
+    assert (child.returncode, said) == (0, "trained to the end\n")
 
 
 @pytest.mark.parametrize("words", [["fit"], ["fit", "x", "--size", "big"], ["fit", "x", "--sizes", "9"], ["fitt"], []])
@@ -274,6 +327,19 @@ def test_sample_makes_a_grid_or_a_folder_of_files(run_command, training, tmp_pat
     assert run_command("sample", "run", "-n", 6, "-o", tmp_path / "new" / "each", "--seed", 1)[0] == 0
     images = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "new" / "each").iterdir())]
     assert np.array_equal(images, np.random.default_rng(1).integers(0, 256, (6, 8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("name", "form"), [("grid.jpg", "JPEG"), ("new/GRID.JPEG", "JPEG"), ("grid.webp", "WEBP")])
+def test_sample_writes_the_kind_of_picture_that_is_asked_for(run_command, training, tmp_path, name, form):
+    assert run_command("sample", "run", "-n", 6, "-o", tmp_path / name)[0] == 0
+    with Image.open(tmp_path / name) as picture:
+        assert (picture.format, picture.width > 8) == (form, True)
+
+
+def test_a_kind_of_picture_that_cannot_be_written_is_one_sentence(run_command, training, tmp_path):
+    code, _, err = run_command("sample", "run", "-o", tmp_path / "grid.svg")
+    assert (code, err) == (2, "mulligan: .svg pictures cannot be written here: end the name in .png or .jpg.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sample_of_one_class(run_command, training, tmp_path):

@@ -11,13 +11,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mulligan"
 # Names on one line are one room and may know each other; a room is a folder or a module of the package.
 Floors = list[list[set[str]]]
 FLOORS: Floors = [
-    [{"recipe", "types", "errors", "budget", "files", "grid"}],
+    [{"recipe", "types", "errors", "commands", "interrupt", "places", "budget", "files", "grid"}],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
     [{"meta"}],
     [{"report"}, {"exports"}, {"serve"}],
+    [{"progress", "notebook"}],
     [{"api"}, {"keras"}],
-    [{"cli", "experience_cli", "progress"}, {"__init__"}],
+    [{"cli", "experience_cli"}, {"__init__"}],
     [{"__main__"}],
 ]
 META_FLOORS: Floors = [  # inside meta/

@@ -57,7 +57,8 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
     Args:
       generator: a trained one.
       to: `keras`, `onnx`, `savedmodel` or `safetensors`.
-      out: file to write, or for `savedmodel` the folder; must not exist. None takes the format's own name, here.
+      out: file to write, or for `savedmodel` the folder; must not exist. The format's suffix is added where it lacks.
+        None takes the format's own name, here.
 
     Raises:
       UsageError: no such format, or something is at `out` already.
@@ -67,7 +68,7 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
     if to not in FORMATS:
         raise UsageError(f"{to!r} is not a format to export to; choose {', '.join(FORMATS)}.")
     form = FORMATS[to]
-    path = out or Path(form.name)
+    path = with_suffix(out or Path(form.name), Path(form.name).suffix)
     if path.exists():
         raise UsageError(f"{path} already exists: choose another place with --out.")
     with tempfile.TemporaryDirectory(dir=make_folder(path.parent), prefix=".export.") as folder:
@@ -81,6 +82,17 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
             )
         part.rename(path)
     return Exported(path, form.opened_by, difference)
+
+
+def with_suffix(path: Path, suffix: str) -> Path:
+    """The path with the suffix by which a format's own runtime knows its files, behind what it ends in already.
+
+    Example:
+      >>> str(with_suffix(Path("models/digits.v2"), ".onnx")), str(with_suffix(Path("a.ONNX"), ".onnx"))
+      ('models/digits.v2.onnx', 'a.onnx')
+    """
+    stem = path.stem if path.suffix.lower() == suffix else path.name
+    return path.with_name(stem + suffix)
 
 
 def compared(generator: Generator, form: Format, path: Path) -> float:

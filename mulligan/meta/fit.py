@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +16,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from mulligan.errors import MulliganError, UsageError
+from mulligan.commands import command
+from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.files import make_folder
 from mulligan.game.state import pixels
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
@@ -24,14 +28,16 @@ from mulligan.meta.initialisation.few_images import (
     with_architecture_of,
     write_players,
 )
+from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.default import default_recipe, pretrained_recipe
-from mulligan.meta.store.experience import NONE, own_place
+from mulligan.meta.store.experience import HOMELESS, NONE, own_place
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
+from mulligan.networks.keras_files import remember_file
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.pretrained import cards
@@ -40,11 +46,13 @@ from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.tasks.kept import GROUPS, KEPT, keep
 from mulligan.tasks.task import Task
+from mulligan.training import checkpoint
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
+from mulligan.training.progress import Progress
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.run_spec import Listener, RunSpec
 from mulligan.training.strategist import Strategist
@@ -66,6 +74,8 @@ class Options:
       strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe
         without any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
+      networks: the Python file that `models` were made by, if they were.
+      from_run: the folder of a run to start from: its generator and discriminator, and its recipe.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
@@ -83,6 +93,8 @@ class Options:
     groups: Any = None
     strategy: str | None = None
     models: Architecture | None = None
+    networks: Path | None = None
+    from_run: Path | None = None
     experience: str | None = None
     init: str | None = None
     allocation: str = "ftrl"
@@ -99,20 +111,56 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
 
     Raises:
       MulliganError: the data cannot be used, the recipe is impossible, or the folder cannot be written.
-      Interrupted: Ctrl-C; the run is saved, and `resume` goes on.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved, and `resume` goes on.
     """
     started = clock.monotonic()
+    start = None if options.from_run is None else RunStart.of(options.from_run)
+    if start is not None:
+        labels = start.labels if options.labels is False else options.labels
+        options = dataclasses.replace(options, size=options.size or start.size, labels=labels)
     task = read_task(data, **options.reading())
     options.listener({"kind": "data", "nimg": 0, "seconds": 0.0, **task.told()})
     given = options.recipe is not None or options.models is not None
-    learned = None if given and options.init is None else choose_init(task, options.init)
-    plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
-    folder = begin(data, task, plan, budget, options, learned)
+    if start is not None:
+        learned, plan = None, _from_run(start, task, options)
+    else:
+        learned = None if given and options.init is None else choose_init(task, options.init)
+        plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    beginning = start or learned
+    folder = begin(data, task, plan, budget, options, beginning)
     options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
-    for text in (unsplit_note(task), learned and learned.text, _pretrained_note(plan)):
+    homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
+    begun = beginning.text if beginning else _pretrained_note(plan)
+    for text in (unsplit_note(task), begun, homeless):
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
-    return _go_on(folder, task, options.listener, started)
+    with _saved(folder):
+        return _go_on(folder, task, options.listener, started)
+
+
+@contextmanager
+def _saved(folder: RunFolder) -> Iterator[None]:
+    """Nobody else trains the run meanwhile, and whatever instant a signal comes at, it tells how to go on.
+
+    Raises:
+      MulliganError: another process is training it.
+      Interrupted: a signal came.
+    """
+    try:
+        with folder.held():
+            yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(folder.path, stop) from stop
+
+
+def _from_run(start: RunStart, task: Task, options: Options) -> RacePlan:
+    """The recipe of the run, or the one asked for with the networks of the run."""
+    if options.models is not None or options.init is not None:
+        raise UsageError("a run can start from one thing only: give one of --from, --networks and --init.")
+    start.check(task)
+    recipe = options.recipe or start.recipe
+    recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture)
+    return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, f"that of {start.run}, with its networks"),))
 
 
 def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:
@@ -161,9 +209,11 @@ def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
 
 
 def begin(
-    data: Any, task: Task, plan: RacePlan, budget: Budget, options: Options, learned: InitChoice | None = None
+    data: Any, task: Task, plan: RacePlan, budget: Budget, options: Options, start: InitChoice | RunStart | None = None
 ) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it.
+
+    A run that starts from another is not remembered: what it reaches is not its recipe's merit alone.
 
     Raises:
       MulliganError: no recipe can be trained, or the folder cannot be made.
@@ -172,7 +222,7 @@ def begin(
     recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
-    path = Path(options.out) if options.out else _free_path(task.name)
+    path = Path(options.out) if options.out else _free_folder(task.name)
     run = {
         "format": FORMAT,
         "version": version("mulligan"),
@@ -180,18 +230,21 @@ def begin(
         "budget": budget.to_json(),
         "source": KEPT if kept else _absolute(str(data)),
         "options": _as_kept(task) if kept else options.reading(),
-        "experience": options.experience or own_place(),
+        "experience": NONE if isinstance(start, RunStart) else options.experience or own_place() or NONE,
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "init": learned and learned.text,
+        "init": start and start.text,
+        "networks": None if options.networks is None else remember_file(options.networks),
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})
     if kept:
         keep(folder.path / KEPT, task.collection)
     if len(plan.arms) > 1:
         folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation))
-    if learned is not None:
-        write_players(folder, learned.start, task, options.seed)
+    if isinstance(start, RunStart):
+        start.write_players(folder)
+    elif start is not None:
+        write_players(folder, start.start, task, options.seed)
     folder.write("run", run)
     return folder
 
@@ -206,11 +259,16 @@ def _as_kept(task: Task) -> dict[str, Any]:
     return {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
 
 
-def _free_path(name: str) -> Path:
-    """`runs/NAME`, or with the first number that is free."""
+def _free_folder(name: str) -> Path:
+    """`runs/NAME`, or with the first number that is free: made, so that no other run takes it."""
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name) or "run"
-    candidates = (Path("runs") / (plain if number == 1 else f"{plain}-{number}") for number in count(1))
-    return next(path for path in candidates if not path.exists())
+    runs = make_folder(Path("runs"))
+    for number in count(1):
+        path = runs / (plain if number == 1 else f"{plain}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError  # numbers do not end
 
 
 def _absolute(source: str) -> str:
@@ -218,18 +276,57 @@ def _absolute(source: str) -> str:
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
-def resume(run: Path | str, listener: Listener = lambda event: None) -> Generator:
-    """Goes on with a run where it stopped; a run that has ended gives its generator.
+def resume(
+    run: Path | str, listener: Listener = lambda event: None, data: str | None = None, more: Budget | None = None
+) -> Generator:
+    """Goes on with a run where it stopped; a run that has ended gives its generator, unless it is given more.
+
+    Args:
+      run: its folder.
+      listener: called with every event.
+      data: where its images are now, if not where they were.
+      more: what is added to its budget.
 
     Raises:
       MulliganError: not a run folder, or its data is gone or has changed.
-      Interrupted: Ctrl-C; the run is saved.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
     started = clock.monotonic()
     folder = RunFolder.open(Path(run))
-    if (folder.path / MODEL).is_file():
+    if (folder.path / MODEL).is_file() and more is None:
         return load(folder.path)
-    return _go_on(folder, _task(folder), listener, started)
+    with _saved(folder):
+        task = _task(folder, data)
+        if more is not None:
+            _extend(folder, more)
+        return _go_on(folder, task, listener, started)
+
+
+def _extend(folder: RunFolder, more: Budget) -> None:
+    """Adds to the budget of a run: to what it was, or, once it has ended, to what was spent.
+
+    Raises:
+      MulliganError: its recipes still race for the budget that they have.
+    """
+    if race.is_on(folder):
+        raise MulliganError(
+            f"the recipes of {folder.path} still race for the budget that there is; more can be added afterwards: "
+            + command("resume", folder.path)
+        )
+    document, before = folder.document("run"), _budget(folder)
+    saved, _ = checkpoint.newest(folder.path / "checkpoints")
+    progress = Progress() if saved is None else Progress.from_json(saved.progress)
+    others = race.spent_by_others(folder)
+    ended = progress.finished is not None
+    if more.images is not None:
+        base = before.images if before.images and not ended else progress.spent_nimg + others.images
+        budget = Budget(base + more.images, None)
+    else:
+        base = before.seconds if before.seconds and not ended else progress.seconds + others.seconds
+        budget = Budget(None, base + (more.seconds or 0.0))
+    extended = [*document.get("extended", []), {"budget": before.to_json(), "nimg": progress.nimg}]
+    (folder.path / MODEL).unlink(missing_ok=True)  # before: who is interrupted in between has lost nothing
+    folder.write("run", document | {"budget": budget.to_json(), "extended": extended})
 
 
 def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
@@ -245,7 +342,8 @@ def average(run: Path | str, listener: Listener = lambda event: None, distil: bo
     Raises:
       MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
     """
-    return finish(ended(run, listener), Allowance(distil=distil))
+    with RunFolder.open(Path(run)).held():
+        return finish(ended(run, listener), Allowance(distil=distil))
 
 
 def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
@@ -256,23 +354,33 @@ def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
     """
     folder = RunFolder.open(Path(run))
     if not (folder.path / MODEL).is_file():
-        raise MulliganError(f"{run} has not ended: go on with `mulligan resume {run}`, which compares its averages.")
+        raise MulliganError(
+            f"{run} has not ended; go on, and its averages are compared: {command('resume', folder.path)}"
+        )
     cache_programs()
     return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 
 
-def _task(folder: RunFolder) -> Task:
-    """The images of a run, as they were when it began."""
+def _task(folder: RunFolder, moved: str | None = None) -> Task:
+    """The images of a run, as they were when it began; the run remembers where they have `moved`."""
     document = folder.document("run")
-    source = document["source"]
+    source = document["source"] if moved is None else _absolute(moved)
+    if moved is None and Path(source).is_absolute() and not Path(source).exists():
+        raise MulliganError(
+            f"the images of this run are no longer at {source}; tell where they are: "
+            + command("resume", folder.path, "--data", "PLACE")
+        )
     if source == KEPT:
         task = read_task(folder.path / KEPT, **document["options"], memory=UNLIMITED)
     else:
         task = read_task(source, **document["options"])
     if task.hash != folder.document("task")["hash"]:
         raise MulliganError(
-            f"the images in {source} have changed since this run began: start a new one with `mulligan fit`."
+            f"the images in {source} are not those that this run began with: `mulligan resume --data` takes a copy of "
+            "them, and `mulligan fit --from` starts a new run from this one."
         )
+    if moved is not None:
+        folder.write("run", document | {"source": source})
     return task
 
 
@@ -309,7 +417,9 @@ def _assignment(folder: RunFolder, task: Task, listener: Listener, started: floa
     budget = _budget(folder)
     emit = race.with_total_cost(listener, budget, elsewhere)
     players = read_players(folder, recipe, task)
-    return RunSpec(folder, task, recipe, seed, budget.without(elsewhere), emit, started, elsewhere, players)
+    extensions = len(folder.document("run").get("extended", []))
+    left = budget.without(elsewhere)
+    return RunSpec(folder, task, recipe, seed, left, emit, started, elsewhere, extensions, players)
 
 
 def _budget(folder: RunFolder) -> Budget:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mulligan.meta.collect.executors import executor
 from mulligan.meta.collect.worker import Listener, WorkerConfig
-from mulligan.meta.store.experience import Experience, own_place
+from mulligan.meta.store.experience import Experience, required_place
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task
@@ -53,7 +53,7 @@ def learn(config: CollectConfig, listener: Listener = lambda event: None) -> dic
       MulliganError: a source, the experience or the workers cannot be used.
     """
     began = time.monotonic()
-    place = config.place or own_place()
+    place = config.place or required_place()
     chosen = executor(config.workers, place)
     experience = Experience(place)
     until = time.time() + config.seconds

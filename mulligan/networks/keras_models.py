@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,28 +87,6 @@ def adopt(generator: Any, discriminator: Any, latent: int | None = None) -> Arch
     return Architecture(family=FAMILY, latent=width, models=document)
 
 
-def run_file(path: Path) -> tuple[Any, Any]:
-    """The models that the functions `generator()` and `discriminator()` of a Python file make; the file is run.
-
-    Raises:
-      UsageError: no such file, or it lacks one of the two.
-      MulliganError: Keras is not installed, or the file fails.
-    """
-    import_keras()  # before the file does so with another backend
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: give a Python file with generator() and discriminator().")
-    try:
-        scope = runpy.run_path(str(path))
-        for role in ("generator", "discriminator"):
-            if not callable(scope.get(role)):
-                raise UsageError(f"{path} has no function {role}(): it needs generator() and discriminator().")
-        return scope["generator"](), scope["discriminator"]()
-    except UsageError:
-        raise
-    except Exception as error:  # whatever the person's own code raises
-        raise MulliganError(f"{path} fails with {type(error).__name__}: {error}") from error
-
-
 def pair(architecture: Architecture, shape: ImageShape) -> Pair:
     """The models of an architecture, built and tried on images of this shape.
 
@@ -175,6 +152,12 @@ def _config(model: Any) -> Any:
     return {"class": type(model).__name__}
 
 
+def classes_of(architecture: Architecture) -> list[str]:
+    """Names of the caller's own classes that its models are of: those are never rebuilt from a configuration."""
+    models = json.loads(architecture.models or "{}").values()
+    return [config["class"] for config in models if "class" in config]
+
+
 def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
     """Models from a configuration.
 
@@ -186,7 +169,7 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
         if "class" in config:
             raise MulliganError(
                 f"this run trains a class of your own, {config['class']}: give the models again, with "
-                "generator= and discriminator= in Python or --networks FILE."
+                "generator= and discriminator= in Python or --networks FILE on the command line."
             )
         try:
             text = json.dumps(config.get("sequential", config))
@@ -231,8 +214,7 @@ def _first_call(model: Any, x: np.ndarray, role: str, what: str) -> Any:
     try:
         outcome = model(x, training=False)
     except Exception as error:  # whatever a layer raises that is given something else than it expects
-        reason = first_line(error)
-        raise MulliganError(f"the {role} cannot take {what}: {reason}") from error
+        raise MulliganError(f"the {role} cannot take {what}: {first_line(error)}") from error
     if not hasattr(outcome, "shape"):
         raise MulliganError(f"the {role} gives {len(outcome)} outputs: it must give one.")
     return outcome

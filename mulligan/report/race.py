@@ -74,7 +74,22 @@ def explain(run: Path) -> list[str]:
         share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
         lines.append(f"{arm.number:3}  {arm.origin}: {arm.traits}")
         lines.append(f"     {share} of the race, {short(arm.images)} images, KID {number(arm.kid)}; {arm.fate}")
-    return lines or ["one recipe was trained, and nothing had been predicted."]
+    return lines if arms else [*alone(record), *lines]
+
+
+def alone(record: RunRecord) -> Iterator[str]:
+    """Sentences on a run without a race: why there was none, what was chosen from what, and what more would try."""
+    plan = record.plan
+    origin, compared = plan.get("origin"), finite(plan.get("compared"))
+    longer = plan.get("race_from")
+    if not origin or not isinstance(longer, dict):
+        yield f"One recipe was trained, and no other was tried: {origin or 'it is not known where it came from'}."
+        return
+    from_budget = duration(finite(longer["seconds"])) if "seconds" in longer else f"{short(longer['images'])} images"
+    yield "One recipe was trained: in so short a run a second one would cost more than it could gain."
+    yield f"It was chosen from {count(compared)} recipes: {origin}."
+    others = "; ".join(plan.get("others") or [])
+    yield f"From {from_budget} on recipes race{f', here with: {others}' if others else ''}."
 
 
 def prediction(record: RunRecord) -> Iterator[str]:
@@ -98,7 +113,9 @@ def prediction(record: RunRecord) -> Iterator[str]:
     reached = best.number("kid") if best else None
     if reached is not None and low is not None and high is not None:
         where = "better than expected" if reached < low else "worse than expected" if reached > high else "as expected"
-        yield f"Reached: KID {number(reached)} on the validation images, {where}."
+        median = finite(kid.get("median"))
+        times = f", {number(round(reached / median, 2))} times the forecast" if median and reached > 0 else ""
+        yield f"Reached: KID {number(reached)} on the validation images, {where}{times}."
 
 
 def contest(record: RunRecord) -> Iterator[Arm]:

@@ -12,7 +12,8 @@ from mulligan.training.progress import Progress
 EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
 PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
 EVALUATIONS = 60  # evaluations a run, about
-MIN_EVALUATIONS = 5  # even where they cost more than their share
+MIN_EVALUATIONS = 5  # even where they cost more than their share,
+MAX_SHARE = 0.15  # up to this one where time is the budget
 MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
@@ -20,8 +21,8 @@ NOMINAL_FLOPS = {
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-FINAL_EVALUATIONS = 16  # evaluations that the final score takes as long as
-MAX_FINAL = 0.2  # share of a time budget kept for it, at most
+FINAL_EVALUATIONS = 10  # evaluations that the final score takes as long as
+MAX_FINAL = 0.15  # share of a time budget kept for it, at most
 CHOICE_SHARE, MOST_CHOICE = 0.03, 0.1  # of a time budget, for comparing averages: commonly, and at most
 MAX_COMPARED = 50  # evaluations that comparing all of them takes
 CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
@@ -80,9 +81,12 @@ def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops:
 
 def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
     """Sets them from the speed seen so far, when time is the limit anyway."""
-    speed = progress.spent_nimg / max(progress.training_seconds, 1e-3)
-    progress.chunk_steps = max(1, int(speed * CHUNK_SECONDS / step_nimg))
+    progress.chunk_steps = max(
+        1, int(progress.spent_nimg / max(progress.training_seconds, 1e-3) * CHUNK_SECONDS / step_nimg)
+    )
+    speed = _speed(progress)
     progress.interval_nimg = int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE)
+    progress.shortest_interval_nimg = int(speed * progress.last_evaluation_seconds / MAX_SHARE)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
     progress.horizon_nimg = progress.spent_nimg + left * speed
 
@@ -90,7 +94,8 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
 def next_evaluation_nimg(progress: Progress) -> int:
     """Images spent at which the next evaluation is due: closer together at the start, where most happens."""
     spent = progress.spent_nimg
-    affordable = min(progress.interval_nimg, int(progress.horizon_nimg / MIN_EVALUATIONS))
+    fewest = max(int(progress.horizon_nimg / MIN_EVALUATIONS), progress.shortest_interval_nimg)
+    affordable = min(progress.interval_nimg, fewest)
     return spent + max(affordable, min(int(progress.horizon_nimg / EVALUATIONS), spent), 1)
 
 
@@ -129,4 +134,9 @@ def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
     left = (budget.seconds or 0) - reserve(progress, budget) - progress.seconds
     if not progress.spent_nimg:  # the speed is not known yet; every run gets its first chunk
         return progress.chunk_steps
-    return int(left * progress.spent_nimg / max(progress.training_seconds, 1e-3) / step_nimg)
+    return int(left * _speed(progress) / step_nimg)
+
+
+def _speed(progress: Progress) -> float:
+    """Images a second, with the time that streamed images were waited for."""
+    return progress.spent_nimg / max(progress.training_seconds + progress.loading_seconds, 1e-3)

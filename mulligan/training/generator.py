@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from mulligan.commands import command
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
@@ -76,7 +77,9 @@ class Generator:
         if labels is None:
             return None
         if self.classes is None:
-            raise UsageError("this generator was trained without labels: leave them out, or train with --labels.")
+            raise UsageError(
+                "this generator was trained without labels: leave them out, or train with `mulligan fit --labels`."
+            )
         chosen = np.asarray(labels)
         if chosen.shape not in ((), (n,)) or not np.isin(chosen, np.arange(len(self.classes))).all():
             raise UsageError(f"labels must be one or {n} whole numbers from 0 to {len(self.classes) - 1}.")
@@ -123,7 +126,9 @@ def load(path: Path | str) -> Generator:
 def _best_of_run(folder: RunFolder) -> Generator:
     saved, _ = checkpoint.newest(folder.path / "checkpoints")
     if saved is None:
-        raise MulliganError(f"{folder.path} has no checkpoint yet: let it train for longer with `mulligan resume`.")
+        raise MulliganError(
+            f"{folder.path} has no checkpoint yet: let it train for longer: {command('resume', folder.path)}"
+        )
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
     described = {"recipe": folder.document("recipe"), "shape": task["shape"]}

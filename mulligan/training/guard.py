@@ -8,6 +8,7 @@ from mulligan.game.state import Strategy
 from mulligan.training.progress import Evaluation, Progress
 
 ATTEMPTS = 4  # in vain, before the run stops
+JUDGED_NIMG, JUDGED_SHARE = 20_000, 0.2  # images, or the share of the run if that is less, before it can be judged
 PATIENCE = 3  # evaluations in a row that look bad, before the guard acts
 WON = 0.995  # share of pairs that the discriminator tells apart above which it has won
 COLLAPSED = 0.1  # diversity of samples, real images having 1
@@ -50,9 +51,19 @@ def worse(evaluation: Evaluation, before: Evaluation | None) -> str | None:
     return None
 
 
+def can_be_judged(progress: Progress) -> bool:
+    """Whether a run has seen enough images to look bad: one that has hardly begun has no diversity, nor any chance."""
+    return progress.nimg >= min(JUDGED_NIMG, JUDGED_SHARE * progress.horizon_nimg)
+
+
+def good_checkpoint(progress: Progress) -> int:
+    """The checkpoint to go back to: that of the best evaluation, or the first of a run that can be judged if later."""
+    return max(progress.best.sequence if progress.best else 0, progress.first_judged)
+
+
 def reason_to_roll_back(progress: Progress, health: Health) -> str | None:
     """Counts bad evaluations in a row in `progress`; a reason to go back, once there are too many."""
-    reason = diagnose(health, progress.best)
+    reason = diagnose(health, progress.best) if can_be_judged(progress) else None
     progress.failures = progress.failures + 1 if reason else 0
     return reason if progress.failures >= PATIENCE else None
 

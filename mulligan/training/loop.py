@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 
-from mulligan.errors import Interrupted
+from mulligan.errors import Interrupted, Terminated
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
+from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.schedules.closed import with_horizon
 from mulligan.training import checkpoint, guard
@@ -23,11 +24,10 @@ from mulligan.training.budget import (
     plan_by_cost,
     steps_left,
 )
-from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
 from mulligan.training.forks import factors, fork, fork_due, judge
-from mulligan.training.interrupt import Interrupt
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.session import Session, advance, copy_tree
@@ -37,6 +37,7 @@ from mulligan.training.stopwatch import Stopwatch
 from mulligan.training.strategist import Fork, Strategist
 from mulligan.types import Pytree
 
+CHECKPOINT_SECONDS = 60.0  # between checkpoints, at most, but for the length of a chunk
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
 UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
@@ -64,6 +65,7 @@ class Loop:
         self._interrupt = Interrupt()
         self._compiled: Session | None = None
         self._clock = Stopwatch(spec.started)
+        self._saved = time.monotonic()
         self._start_or_resume()
 
     def train(self, enough: Callable[[Progress], bool] = lambda progress: False) -> None:
@@ -72,21 +74,21 @@ class Loop:
         Then all is saved. The clock stands still until the next call, which goes on as if nothing had been between.
 
         Raises:
-          Interrupted: Ctrl-C; the run is saved.
+          Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
           MulliganError: the run cannot be written.
         """
         if self.progress.finished or enough(self.progress):
             return
         self._clock.go()
-        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.buffers_drawn)
-        programs = self._compiled = self._compiled._replace(feed=feed) if self._compiled else self._compile(feed)
+        self._saved = time.monotonic()
+        programs = self._compiled = self._compiled or self._compile()
         with self._interrupt:
             while not self.progress.finished:
                 self._round(programs)
                 if self._interrupt.came and not self.progress.finished:
                     self._save()
                     self.emit("stop", reason="interrupted", code="interrupted")
-                    raise Interrupted(self.folder.path)
+                    raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
                 if enough(self.progress) and not self.progress.finished:
                     self._pause()
                     self._clock.stop()
@@ -128,15 +130,36 @@ class Loop:
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
         self.folder.truncate_events(self.progress.events_length)
         self.snapshots.forget_after(self.progress.nimg)
+        if self.progress.extensions < self.spec.extensions:
+            self._extend()
         if not self.progress.finished:
             self.emit("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
 
-    def _compile(self, feed: Feed) -> Session:
+    def _extend(self) -> None:
+        """Plans for a larger budget, as if it had been the budget from here on; whatever ended the run is forgotten."""
+        progress = self.progress
+        progress.extensions, progress.finished, progress.code = self.spec.extensions, None, None
+        progress.since_anchor = progress.copies = progress.attempts = progress.failures = 0
+        if self.budget.images is None:
+            plan_by_clock(progress, self.budget, self.spec.step_nimg)
+        else:
+            progress.horizon_nimg = float(self.budget.images)
+        progress.planned = True
+        progress.next_evaluation = next_evaluation_nimg(progress)
+        self.game = self._game(progress.horizon_nimg)
+        self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
+
+    def _compile(self) -> Session:
         """The training program and the evaluator, made side by side; then the first checkpoint."""
-        with ThreadPoolExecutor(1) as pool:
+        exact = self.budget.images is not None
+        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.blocks_drawn, exact)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
+        try:
             compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
             self.evaluator.warm(self.best_gen)
             engine = compiling.result()
+        finally:
+            pool.shutdown(wait=False)  # who interrupts does not wait for the compiler
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
             self.progress.flops_per_image = step_flops / self.spec.step_nimg
@@ -169,6 +192,8 @@ class Loop:
             self._fork(programs, plan)
             return
         steps = min(self.progress.chunk_steps, self._steps_until_evaluation(), self._steps_left())
+        if programs.feed.streams:  # in a longer chunk the same images would come again and again
+            steps = min(steps, max(programs.feed.images // self.spec.step_nimg, 1))
         if steps > 0 and not self._train_on(programs, steps):
             self._roll_back(guard.NOT_FINITE)
         elif self._steps_left() <= 0:
@@ -177,6 +202,8 @@ class Loop:
             self._finish("the budget is used up", "budget")
         elif self.progress.spent_nimg >= self.progress.next_evaluation:
             self._evaluate_and_checkpoint()
+        elif time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+            self._save()
 
     def _steps_until_evaluation(self) -> int:
         return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.spec.step_nimg)
@@ -231,6 +258,8 @@ class Loop:
         if self.strategist.mode == "switch":
             self._switch(evaluation)
         progress.next_evaluation = next_evaluation_nimg(progress)
+        if not progress.first_judged and guard.can_be_judged(progress):
+            progress.first_judged = progress.sequence
         self._save()
         for why, code in ((converged(progress), "converged"), (memorised(progress), "memorised")):
             if why:
@@ -301,7 +330,7 @@ class Loop:
         if evaluation is None:
             return
         reason = guard.runaway(evaluation.kid, self.progress.best) or guard.worse(evaluation, self.progress.before)
-        if reason:
+        if reason and guard.can_be_judged(self.progress):
             self._roll_back(reason)
         else:
             self.progress.before = evaluation
@@ -332,14 +361,11 @@ class Loop:
             name: array for part, tree in kept.items() for name, array in checkpoint.arrays_of(tree, part).items()
         }
         checkpoint.write(path, arrays, progress.to_json())
-        checkpoint.prune(folder, keep={self._good()})
+        checkpoint.prune(folder, keep={guard.good_checkpoint(progress)})
+        self._saved = time.monotonic()
 
     def _snap(self) -> None:
         self.snapshots.write(self.progress.nimg, self.averages())
-
-    def _good(self) -> int:
-        """The checkpoint that the guard goes back to."""
-        return self.progress.best.sequence if self.progress.best else 0
 
     def _roll_back(self, reason: str) -> None:
         """Returns to the last good checkpoint with gentler hyperparameters, or gives up."""
@@ -350,7 +376,7 @@ class Loop:
             self._finish(why, "guard")
             return
         progress.attempts += 1
-        good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", self._good()))
+        good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", guard.good_checkpoint(progress)))
         state: GanState = checkpoint.restored(self.state, good.arrays, "state")
         # Other batches than those that failed.
         self.state = state._replace(key=jax.random.fold_in(state.key, progress.attempts))

@@ -32,19 +32,22 @@ class Progress:
       sequence: number of the next checkpoint.
       nimg: images that the state has seen.
       spent_nimg: images trained on, those of abandoned attempts too.
-      buffers_drawn: buffers of streamed images drawn.
-      seconds: spent so far, over all sessions; `training_seconds` and `evaluation_seconds` are parts of it.
+      blocks_drawn: blocks of streamed images that were drawn.
+      seconds: spent so far, over all sessions; `training_seconds`, `loading_seconds` (waiting for streamed images) and
+        `evaluation_seconds` are parts of it.
       flops_per_image: of training, as the compiler counts.
       horizon_nimg: images that the whole run is expected to take.
       chunk_steps: steps of the next chunk.
       planned: whether a time budget has been turned into images.
       last_evaluation_seconds: what the last evaluation took.
       interval_nimg: images between evaluations, at least.
+      shortest_interval_nimg: images between evaluations, even if that makes very few of them.
       next_evaluation: images spent at which the next is due.
       last_evaluation: images spent at the last evaluation.
       best: the best evaluation.
       anchor: the last evaluation that was better beyond its interval.
       since_anchor: evaluations after it.
+      first_judged: number of the checkpoint of the first evaluation at which the run could be judged; 0 before that.
       failures: evaluations in a row that look bad.
       copies: evaluations in a row whose samples were copies of training images.
       attempts: times in a row that the guard went back without a new best.
@@ -54,15 +57,17 @@ class Progress:
         leader of the last one was.
       accuracy: of the chunks since the last evaluation, the lowest.
       events_length: bytes of the event file that belong to the checkpoint.
+      extensions: how often the budget has been made larger.
       finished: why the run ended, or None while it has not; `code` is the same in one word.
     """
 
     sequence: int = 0
     nimg: int = 0
     spent_nimg: int = 0
-    buffers_drawn: int = 0
+    blocks_drawn: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    loading_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     flops_per_image: float = 0.0
     horizon_nimg: float = 0.0
@@ -70,11 +75,13 @@ class Progress:
     planned: bool = False
     last_evaluation_seconds: float = 0.7
     interval_nimg: int = 1
+    shortest_interval_nimg: int = 0
     next_evaluation: int = 0
     last_evaluation: int = 0
     best: Evaluation | None = None
     anchor: Evaluation | None = None
     since_anchor: int = 0
+    first_judged: int = 0
     failures: int = 0
     copies: int = 0
     attempts: int = 0
@@ -83,6 +90,7 @@ class Progress:
     before: Evaluation | None = None
     accuracy: float = 1.0
     events_length: int = 0
+    extensions: int = 0
     finished: str | None = None
     code: str | None = None
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from mulligan.commands import command
 from mulligan.errors import MulliganError
-from mulligan.files import make_folder, replace_file
+from mulligan.files import locked, make_folder, replace_file
 
 FORMAT = 1
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,15 @@ class RunFolder:
         Raises:
           MulliganError: there is already something at `path`.
         """
+        taken = MulliganError(f"{path} already exists: choose another --out, or go on with: {command('resume', path)}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise MulliganError(f"{path} already exists: choose another --out, or go on with `mulligan resume {path}`.")
-        for part in ("checkpoints", "samples", "final"):
+            raise taken
+        make_folder(path)
+        try:
+            (path / "checkpoints").mkdir()
+        except FileExistsError:  # another process makes a run of it at this moment
+            raise taken from None
+        for part in ("samples", "final"):
             make_folder(path / part)
         folder = RunFolder(path)
         for name, document in documents.items():
@@ -56,6 +66,21 @@ class RunFolder:
             )
         return folder
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps others from training this run as long as it is entered.
+
+        Raises:
+          MulliganError: another process is at it, or the folder cannot be written.
+        """
+        try:
+            with locked(self.path / LOCK):
+                yield
+        except BlockingIOError as error:
+            raise MulliganError(
+                f"another process is training {self.path} now: wait until it has ended, or end it first."
+            ) from error
+
     def document(self, name: str) -> dict[str, Any]:
         """The JSON document of this name."""
         return read_json(self.path / f"{name}.json")
@@ -66,7 +91,7 @@ class RunFolder:
 
     def append(self, event: dict[str, Any]) -> None:
         """Adds one event; numbers that are not finite become null."""
-        with (self.path / "events.jsonl").open("a") as file:
+        with self._events() as file:
             file.write(json.dumps(finite(event), separators=(",", ":")) + "\n")
 
     def events(self, kind: str) -> list[dict[str, Any]]:
@@ -77,14 +102,24 @@ class RunFolder:
 
     def events_length(self) -> int:
         """Bytes of the event file, made durable."""
-        with (self.path / "events.jsonl").open("a") as file:
+        with self._events() as file:
             os.fsync(file.fileno())
             return file.tell()
 
     def truncate_events(self, length: int) -> None:
         """Forgets what was written after a checkpoint: the resumed run writes it again."""
-        with (self.path / "events.jsonl").open("a") as file:
+        with self._events() as file:
             file.truncate(length)
+
+    @contextmanager
+    def _events(self) -> Iterator[TextIO]:
+        """The event file, to append to."""
+        path = self.path / "events.jsonl"
+        try:
+            with path.open("a") as file:
+                yield file
+        except OSError as error:  # the disk is full, or the folder was deleted
+            raise MulliganError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ class RunSpec:
     emit: Listener
     started: float  # time.monotonic() when this session's clock started
     spent_by_others: Cost = NO_COST  # what others took of the budget that this run was given a part of
+    extensions: int = 0  # how often the budget of the run was made larger
     players: tuple[Pytree, Pytree] | None = None  # generator and discriminator to start from; None for fresh ones
 
     @property

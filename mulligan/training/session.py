@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from mulligan.game.state import GanState
-from mulligan.training.device import Feed
 from mulligan.training.engine import ChunkInfo, Engine
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
 from mulligan.training.progress import Progress
 from mulligan.types import Pytree
 
@@ -35,11 +35,14 @@ class Advanced(NamedTuple):
 
 def advance(programs: Session, state: GanState, steps: int, progress: Progress) -> Advanced:
     """Trains a state, whose buffers are given away, for so many steps; `progress` counts them."""
+    asked = time.monotonic()
+    data = programs.feed.data(progress.spent_nimg)
     began = time.monotonic()
-    state, info = programs.engine.chunk(state, programs.feed.data(), steps)
+    state, info = programs.engine.chunk(state, data, steps)
     jax.block_until_ready(info)
     spent = time.monotonic() - began
-    progress.buffers_drawn = programs.feed.drawn
+    progress.blocks_drawn = programs.feed.drawn
+    progress.loading_seconds += began - asked
     progress.nimg += steps * programs.step_nimg
     progress.spent_nimg += steps * programs.step_nimg
     progress.training_seconds += spent

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from made_up import write_experience
 
-from mulligan.errors import UsageError
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
+from mulligan.meta.fit import Options, _free_folder, fit, resume
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
 from mulligan.meta.race.warm_start import RacePlan, plan_race
@@ -246,6 +246,54 @@ def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explai
     assert "a good idea" in text
     np.testing.assert_array_equal(resume(tmp_path / "run").sample(4), generator.sample(4))
     assert read_json(tmp_path / "run" / "run.json")["experience"] == place
+
+
+# --- what a run survives
+
+
+@pytest.mark.parametrize("moment", ["mulligan.training.loop.compile_engine", "mulligan.meta.fit.finish"])
+@pytest.mark.parametrize(("stop", "number"), [(KeyboardInterrupt(), 2), (Terminated(15), 15)])
+def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, monkeypatch, moment, stop, number):
+    def interrupted(*_):
+        raise stop
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(moment, interrupted)
+        with pytest.raises(Interrupted, match=f"saved; to go on: mulligan resume {run}$") as stopped:
+            fit("digits", Budget(320, None), Options(out=run, recipe=TINY, experience=NONE))
+    assert stopped.value.number == number
+    assert resume(run).result["cost"]["images"] == 320
+
+
+def test_the_second_resume_of_a_run_is_refused(tmp_path):
+    run = tmp_path / "run"
+    refused = []
+
+    def again(event):
+        if event["kind"] == "chunk" and not refused:
+            with pytest.raises(MulliganError, match="another process is training") as error:
+                resume(run)
+            refused.append(error)
+
+    fit("digits", Budget(320, None), Options(out=run, recipe=TINY, experience=NONE, listener=again))
+    assert refused
+    assert [event["kind"] for event in RunFolder(run).events("final")] == ["final"]
+
+
+def test_two_runs_that_begin_at_once_take_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(_free_folder("my photos")) for _ in range(3)] == [f"runs/my-photos{end}" for end in ("", "-2", "-3")]
+
+
+def test_a_user_without_a_home_is_told_that_nothing_is_remembered(tmp_path, monkeypatch):
+    monkeypatch.delenv("MULLIGAN_EXPERIENCE")
+    monkeypatch.setattr("mulligan.meta.store.experience.data_folder", lambda: None)
+    _, told = told_by("digits", Budget(64, None), out=tmp_path / "run", recipe=TINY)
+    assert [event["text"] for event in told if event["kind"] == "note"] == [
+        "this run will not be remembered: this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
+    ]
+    assert RunFolder(tmp_path / "run").document("run")["experience"] == NONE
 
 
 @pytest.mark.slow

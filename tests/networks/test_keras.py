@@ -17,6 +17,7 @@ from mulligan.game.penalties import r1r2, r1r2_piecewise  # noqa: E402
 from mulligan.networks import keras as networks  # noqa: E402
 from mulligan.networks import keras_models as found  # noqa: E402
 from mulligan.networks.architecture import build  # noqa: E402
+from mulligan.networks.keras_files import run_file  # noqa: E402
 from mulligan.networks.parameters import named_parameters  # noqa: E402
 from mulligan.networks.piecewise import is_piecewise_linear, lifted  # noqa: E402
 from mulligan.recipe import Recipe  # noqa: E402
@@ -315,12 +316,12 @@ def test_a_file_of_networks_is_run(tmp_path):
     file = tmp_path / "my_models.py"
     file.write_text("import keras\ndef generator(): return keras.Sequential([keras.layers.Dense(64)])\n")
     with pytest.raises(UsageError, match=r"my_models\.py has no function discriminator\(\)"):
-        found.run_file(file)
+        run_file(file)
     file.write_text(file.read_text() + "def discriminator(): return 1 / 0\n")
     with pytest.raises(MulliganError, match="fails with ZeroDivisionError"):
-        found.run_file(file)
+        run_file(file)
     with pytest.raises(UsageError, match="there is no file"):
-        found.run_file(tmp_path / "absent.py")
+        run_file(tmp_path / "absent.py")
 
 
 @pytest.mark.slow

@@ -7,9 +7,14 @@ import pytest
 from mulligan.training.budget import (
     CHOICE_OPERATIONS,
     EVALUATION_SHARE,
+    FINAL_EVALUATIONS,
+    MAX_FINAL,
+    MAX_SHARE,
     MIN_COMPARED,
     Budget,
     choice_allowance,
+    next_evaluation_nimg,
+    plan_by_clock,
     plan_by_cost,
     reserve,
 )
@@ -26,7 +31,7 @@ def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds,
     assert 0.6 * seconds < progress.seconds < seconds
     assert min(11.9 * evaluation_seconds, 0.099 * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
     final = seconds - progress.seconds - allowance.seconds
-    assert final == pytest.approx(min(16 * evaluation_seconds, 0.2 * seconds))
+    assert final == pytest.approx(min(FINAL_EVALUATIONS * evaluation_seconds, MAX_FINAL * seconds))
 
 
 def test_training_that_took_too_long_leaves_nothing():
@@ -48,3 +53,25 @@ def test_a_budget_of_images_allows_a_share_of_the_operations_whatever_the_clock_
 def test_a_short_run_still_compares_the_likeliest():
     progress = Progress(spent_nimg=64, interval_nimg=10**6)
     assert choice_allowance(progress, Budget(64, None)).evaluations == MIN_COMPARED
+
+
+@pytest.mark.parametrize("last_evaluation_seconds", [0.1, 1.0, 8.0, 30.0])
+@pytest.mark.parametrize("speed", [10.0, 1_000.0])
+def test_evaluations_take_their_share_of_the_time_and_never_more_than_a_larger_one(last_evaluation_seconds, speed):
+    """Dear evaluations, as of large images, took as long as the training before they were bounded."""
+    budget = Budget(None, 90.0)
+    progress = Progress(seconds=5.0, training_seconds=5.0, last_evaluation_seconds=last_evaluation_seconds)
+    progress.spent_nimg = int(5.0 * speed)
+    plan_by_clock(progress, budget, 1)
+    apart_seconds = (next_evaluation_nimg(progress) - progress.spent_nimg) / speed
+    assert last_evaluation_seconds / apart_seconds <= MAX_SHARE * 1.1
+
+
+def test_waiting_for_images_is_no_training_but_takes_time():
+    budget = Budget(None, 100.0)
+    fast = Progress(seconds=20.0, training_seconds=10.0, spent_nimg=1_000)
+    slow = Progress(seconds=20.0, training_seconds=10.0, spent_nimg=1_000, loading_seconds=10.0)
+    for progress in (fast, slow):
+        plan_by_clock(progress, budget, 1)
+    assert slow.chunk_steps == fast.chunk_steps == 100
+    assert slow.horizon_nimg - 1_000 == pytest.approx((fast.horizon_nimg - 1_000) / 2)

@@ -39,6 +39,22 @@ def test_only_a_row_of_bad_evaluations_counts():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("horizon", "before", "after"), [(10_000, 1_999, 2_000), (10_000_000, 19_999, 20_000)])
+def test_a_run_that_has_hardly_begun_is_not_judged(horizon, before, after):
+    collapsed = WELL._replace(diversity=0.0)
+    progress = Progress(horizon_nimg=horizon, nimg=before)
+    assert [guard.reason_to_roll_back(progress, collapsed) for _ in range(9)] == [None] * 9
+    progress.nimg = after
+    assert [guard.reason_to_roll_back(progress, collapsed) is not None for _ in range(3)] == [False, False, True]
+
+
+def test_a_run_goes_back_to_its_best_but_never_to_before_it_could_be_judged():
+    assert guard.good_checkpoint(Progress()) == 0
+    assert guard.good_checkpoint(Progress(best=BEST)) == BEST.sequence
+    assert guard.good_checkpoint(Progress(best=BEST, first_judged=BEST.sequence + 3)) == BEST.sequence + 3
+    assert guard.good_checkpoint(Progress(best=BEST, first_judged=BEST.sequence - 3)) == BEST.sequence
+
+
 def test_gentler_halves_rates_and_doubles_the_penalty():
     np.testing.assert_allclose(np.array(guard.gentler(guard.gentler(Strategy()))), (0.25, 0.25, 4.0))
 

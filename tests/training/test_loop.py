@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import noise, write_folder
 from small_runs import RECIPE, assert_same_end, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.training import guard
+from mulligan.tasks.images import read_task
+from mulligan.training import feed, guard, loop
 from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 
@@ -108,6 +111,41 @@ def test_what_looks_back_resumes_exactly(changes, tmp_path):
         fit("digits", images, Options(out=tmp_path / "run", recipe=recipe, listener=_interrupt))
     resume(tmp_path / "run")
     assert_same_end(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.fixture
+def streamed(monkeypatch, tmp_path):
+    """A folder of images that are streamed, a few at a time."""
+    pictures = write_folder(tmp_path / "pictures", noise(60, 8, 8, 3), [f"{number:02d}.png" for number in range(60)])
+    monkeypatch.setattr("mulligan.meta.fit.read_task", partial(read_task, memory=0))
+    monkeypatch.setattr(feed, "BLOCK", 8)
+    monkeypatch.setattr(feed, "RING", 24)
+    return pictures
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_streamed_run_resumes_exactly(streamed, tmp_path, at):
+    images, seen = Budget(images=2_000, seconds=None), []
+
+    def press(event):
+        seen.append(event["kind"])
+        if event["kind"] == "chunk" and seen.count("chunk") == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    fit(streamed, images, Options(out=tmp_path / "whole", recipe=RECIPE))
+    with pytest.raises(Interrupted):
+        fit(streamed, images, Options(out=tmp_path / "run", recipe=RECIPE, listener=press))
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_checkpoint_is_written_every_minute_and_changes_nothing(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)  # of a slow machine, on which every chunk takes a minute
+    fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    kinds = [event["kind"] for event in events(tmp_path / "run", "chunk", "checkpoint", "evaluation")]
+    assert all(kinds[index + 1] in ("checkpoint", "evaluation") for index, kind in enumerate(kinds) if kind == "chunk")
+    assert kinds.count("checkpoint") > len(events(whole, "checkpoint"))
+    assert_same_end(tmp_path / "run", whole)
 
 
 def test_a_lost_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path):

@@ -69,6 +69,18 @@ def arms_within(budget: Budget) -> int:
     return int(np.clip(enough, 1, MOST_ARMS))
 
 
+def race_from(budget: Budget) -> Budget:
+    """The shortest budget of the same kind within which recipes race.
+
+    Example:
+      >>> race_from(Budget(None, 60.0)), race_from(Budget(64_000, None))
+      (Budget(images=None, seconds=400.0), Budget(images=400000, seconds=None))
+    """
+    if budget.images is not None:
+        return Budget(2 * ARM_IMAGES, None)
+    return Budget(None, round(2 * COMPILE_SECONDS / OVERHEAD_SHARE, 6))
+
+
 def explorers(number: int) -> int:
     """How many of a race's arms are not the prior's."""
     return (number >= MUTATED_FROM) + (number >= DRAWN_FROM)

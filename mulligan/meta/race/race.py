@@ -80,6 +80,11 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
     }
 
 
+def is_on(folder: RunFolder) -> bool:
+    """Whether recipes still race in a run's folder."""
+    return (folder.path / f"{DOCUMENT}.json").is_file() and not folder.document(DOCUMENT)["adopted"]
+
+
 def spent_by_others(folder: RunFolder) -> Cost:
     """What the arms that lost took of a run's budget; nothing where there was no race."""
     path = folder.path / f"{DOCUMENT}.json"
@@ -117,7 +122,7 @@ class Race:
         """Races until one arm has won, and makes its run the run of the folder.
 
         Raises:
-          Interrupted: Ctrl-C; all is saved.
+          Interrupted: Ctrl-C, SIGTERM or SIGHUP; all is saved.
           MulliganError: no arm came to anything, or the folder cannot be written.
         """
         try:
@@ -126,7 +131,7 @@ class Race:
             if not self.document["adopted"]:
                 self._adopt()
         except KeyboardInterrupt as stop:
-            raise Interrupted(self.folder.path) from stop
+            raise Interrupted(self.folder.path, stop) from stop
 
     # --- one slice
 
@@ -161,7 +166,9 @@ class Race:
             reasons = "; ".join(
                 f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
             )
-            raise MulliganError(f"no recipe came to anything ({reasons}); give another with --recipe, or more time.")
+            raise MulliganError(
+                f"no recipe came to anything ({reasons}); give another with `mulligan fit --recipe`, or more time."
+            )
         return {
             **decision._asdict(),
             "predicted": [status.predicted for status in statuses],

@@ -11,7 +11,7 @@ import numpy as np
 
 from mulligan.errors import MulliganError
 from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Query
-from mulligan.meta.race.arms import Arm, arms_within, explorers, with_explorers
+from mulligan.meta.race.arms import Arm, arms_within, explorers, race_from, with_explorers
 from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, textbook_recipe
@@ -39,6 +39,9 @@ class RacePlan:
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
       trouble: why the experience could not be used.
+      compared: recipes that the likeliest one was chosen from; 0 where none was chosen.
+      race_from: the budget from which recipes race; None where more time would change nothing.
+      others: where recipes come from that would then race with it.
     """
 
     arms: tuple[Arm, ...]
@@ -48,20 +51,25 @@ class RacePlan:
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
     trouble: str | None = None
+    compared: int = 0
+    race_from: Budget | None = None
+    others: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
         kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "saving", "trouble")
+        names = ("tasks", "trials", "saving", "trouble", "compared")
         known = {name: getattr(self, name) for name in names}
-        return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
+        known |= {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
+        known |= {"origin": self.arms[0].origin, "others": list(self.others)}
+        return known | {"race_from": self.race_from and self.race_from.to_json()}
 
 
-def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
+def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RacePlan:
     """Asks the experience, shipped and the user's own; goes on without it, saying so, where it cannot be used.
 
     Args:
-      place: of the user's experience; `NONE` to do without any.
+      place: of the user's experience; `NONE` to do without any, None where the user has none.
     """
     known, trouble = _records(place)
     record = TaskRecord.of(task, task.name.partition("/")[0])
@@ -73,6 +81,7 @@ def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
     arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, query.flops, rng)
     end = proposals[0].forecast
     enough = len(known.trials) > 0
+    longer = race_from(budget) if number == 1 else None
     return RacePlan(
         arms=arms,
         tasks=len({trial.task for trial in known.trials.values()}),
@@ -81,10 +90,22 @@ def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
+        compared=len({trial.recipe for trial in known.trials.values()} | {proposals[0].recipe}),
+        race_from=longer,
+        others=_others(prior, query, budget, longer, proposals[0]) if longer else (),
     )
 
 
-def _records(place: str) -> tuple[Records, str | None]:
+def _others(
+    prior: Prior, query: Query, budget: Budget, longer: Budget, first: Proposal, number: int = 3
+) -> tuple[str, ...]:
+    """Where the recipes come from that a longer budget would try beside the first."""
+    times = (longer.images or longer.seconds or 1) / (budget.images or budget.seconds or 1)
+    proposals = prior.propose(query._replace(flops=query.flops * times), number)
+    return tuple(proposal.origin for proposal in proposals if proposal.recipe != first.recipe)
+
+
+def _records(place: str | None) -> tuple[Records, str | None]:
     if place == NONE:
         return NOBODY, None
     try:

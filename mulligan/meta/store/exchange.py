@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mulligan.errors import MulliganError
 from mulligan.files import replace_file
-from mulligan.meta.store.experience import Experience, own_place
+from mulligan.meta.store.experience import Experience, own_place, required_place
 from mulligan.meta.store.record import TaskRecord, Trial, digest
 
 FORMAT = 1
@@ -46,7 +46,7 @@ def shipped_and_own(place: str | None = None) -> Records:
     """
     shipped, own = shipped_file(), place or own_place()
     known = Records({}, {}) if shipped is None else read_file(shipped)
-    return known.union(read(own)) if "://" in own or Path(own).exists() else known
+    return known.union(read(own)) if own and ("://" in own or Path(own).exists()) else known
 
 
 def shipped_file() -> Path | None:
@@ -61,7 +61,7 @@ def read(place: str | Path) -> Records:
 
 def damage(place: str | None = None) -> list[str]:
     """A sentence for everything that is damaged in an exported file or an experience (the user's own if None)."""
-    where = place or own_place()
+    where = place or required_place()
     if where.endswith(SUFFIX):
         return list(problems(Path(where)))
     return list(_existing(where).problems())

@@ -24,10 +24,12 @@ from mulligan.files import make_folder
 from mulligan.meta.store import schema
 from mulligan.meta.store.record import Point, TaskRecord, Trial, digest
 from mulligan.meta.store.schema import claims, curves, recipes, tasks, trials
+from mulligan.places import data_folder
 
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
 PATIENCE_SECONDS = 30.0  # for another writer's transaction
 NONE = "none"  # in place of a place: nothing is asked, nothing remembered
+HOMELESS = "this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
 AT_A_TIME = 500  # trials read in one query
 
 
@@ -43,7 +45,7 @@ class Experience:
     """
 
     def __init__(self, place: str | Path | None = None, clock: Callable[[], float] = time.time):
-        self.place = str(place or own_place())
+        self.place = str(place or required_place())
         self._clock = clock
         self._engine = _engine(self.place)
         with self._writing() as connection:
@@ -166,11 +168,22 @@ class Experience:
             yield connection
 
 
-def own_place() -> str:
-    """`MULLIGAN_EXPERIENCE` (`none` to have none), or `experience.db` in the user's data folder."""
-    from platformdirs import user_data_path
+def own_place() -> str | None:
+    """`MULLIGAN_EXPERIENCE` (`none` to have none), or `experience.db` in the user's data folder, if there is one."""
+    folder = data_folder()
+    return os.environ.get("MULLIGAN_EXPERIENCE") or (folder and str(folder / "experience.db"))
 
-    return os.environ.get("MULLIGAN_EXPERIENCE") or str(user_data_path("mulligan") / "experience.db")
+
+def required_place() -> str:
+    """The user's own place.
+
+    Raises:
+      MulliganError: there is none.
+    """
+    place = own_place()
+    if place is None:
+        raise MulliganError(f"there is no place for your experience: {HOMELESS}.")
+    return place
 
 
 @contextmanager

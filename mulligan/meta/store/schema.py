@@ -113,6 +113,6 @@ def check_version(connection: Connection, place: str) -> int:
     if version > VERSION:
         raise MulliganError(
             f"the experience {place} has version {version}, of a newer mulligan; "
-            f"this one reads up to {VERSION}: upgrade it, or give another --experience."
+            f"this one reads up to {VERSION}: upgrade it, or use another experience."
         )
     return version

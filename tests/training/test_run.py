@@ -1,0 +1,48 @@
+"""The run folder: one trainer at a time, made by one of two, and a sentence where it is gone."""
+
+import shutil
+
+import pytest
+
+from mulligan.errors import MulliganError
+from mulligan.training.run import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path / "run", {"run": {"format": 1}})
+
+
+def test_a_run_has_one_trainer_at_a_time(folder):
+    with (
+        folder.held(),
+        pytest.raises(MulliganError, match=r"another process is training .*run now: wait until"),
+        RunFolder.open(folder.path).held(),
+    ):
+        pass
+    with folder.held():
+        pass
+
+
+def test_of_two_that_make_one_folder_only_one_does(tmp_path, monkeypatch):
+    """Both have looked, and found nothing there."""
+    RunFolder.create(tmp_path / "run", {})
+    monkeypatch.setattr("pathlib.Path.iterdir", lambda path: iter(()))
+    with pytest.raises(MulliganError, match=r"already exists: choose another --out, or go on with: mulligan resume "):
+        RunFolder.create(tmp_path / "run", {})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: folder.append({"kind": "chunk"}),
+        lambda folder: folder.truncate_events(0),
+        lambda folder: folder.events_length(),
+        lambda folder: folder.write("race", {}),
+        lambda folder: folder.held().__enter__(),
+    ],
+)
+def test_a_folder_that_was_deleted_is_one_sentence(folder, use):
+    shutil.rmtree(folder.path)
+    with pytest.raises(MulliganError, match=r"cannot write .*: No such file or directory\.$"):
+        use(folder)
