@@ -30,6 +30,7 @@ from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
+from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.default import default_recipe
 from mulligan.meta.store.experience import NONE, own_place
 from mulligan.networks import keras
@@ -41,7 +42,8 @@ from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, Budget
-from mulligan.training.device import cache_programs, machine
+from mulligan.training.device import cache_programs, machine, memory_bytes
+from mulligan.training.engine import make_game
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
@@ -100,12 +102,25 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     given = options.recipe is not None or options.models is not None
     learned = None if given and options.init is None else choose_init(task, options.init)
     plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    if given:
+        examine(plan.arms[0].recipe, task)
     folder = begin(data, task, plan, budget, options, learned)
     options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
     for text in (unsplit_note(task), learned and learned.text):
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
     return _go_on(folder, task, options.listener, started)
+
+
+def examine(recipe: Recipe, task: Task) -> None:
+    """Raises `MulliganError` where a recipe that somebody asked for cannot be trained on a task."""
+    classes = len(task.classes or ())
+    check(recipe.architecture, task.shape, classes)
+    make_game(recipe, task.shape, classes, horizon_nimg=1.0)
+    if recipe.architecture.family != FAMILY:
+        reason = refusal(recipe, task.shape, classes, Limits(bytes=memory_bytes()))
+        if reason is not None:
+            raise MulliganError(f"this recipe cannot be trained on {task.name}: {reason}")
 
 
 def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:

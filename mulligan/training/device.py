@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -82,6 +83,12 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
     }
+
+
+def memory_bytes() -> float:
+    """Memory of the device that trains; of the machine where the device does not say, infinite where nobody does."""
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return float(limit or (machine()["memory_gib"] or math.inf) * 2**30)
 
 
 def _processor() -> str:
