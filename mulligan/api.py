@@ -12,6 +12,7 @@ from typing import Any
 from jax.errors import JaxRuntimeError
 
 from mulligan.budget import parse_images, parse_seconds
+from mulligan.documents import SEAL, read_json
 from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
@@ -22,7 +23,6 @@ from mulligan.report.page import write_report
 from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
-from mulligan.training.run import read_json
 from mulligan.training.run_spec import Listener
 
 __all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
@@ -373,9 +373,18 @@ def _listening(listener: Listener | None, run: Path | str | None = None) -> Iter
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:
-    if recipe is None or isinstance(recipe, Recipe):
-        return recipe
-    return Recipe.from_json(dict(recipe) if isinstance(recipe, Mapping) else read_json(Path(recipe)))
+    """What was given as a recipe, checked; the checksum of a run's own `recipe.json` stays behind: it may be edited."""
+    if recipe is None:
+        return None
+    if isinstance(recipe, Recipe):
+        try:
+            return Recipe.from_json(recipe.to_json())
+        except (TypeError, ValueError, AttributeError) as error:
+            raise MulliganError(f"the recipe is not made of plain numbers, names and tuples: {error}.") from error
+    document = recipe if isinstance(recipe, Mapping) else read_json(Path(recipe))
+    if isinstance(document, Mapping):
+        document = {name: value for name, value in document.items() if name != SEAL}
+    return Recipe.from_json(document)
 
 
 def _reported(generator: Generator) -> Generator:

@@ -9,59 +9,74 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from mulligan import schema
 from mulligan.errors import MulliganError
+from mulligan.schema import ByField, ByName, Named, Once, Within
 
 FORMAT = 1
+
+# What a recipe that was read may hold: nobody trains with more, and what is beyond would never end or fit nowhere.
+Width = Annotated[int, Within(1, 4096)]
+Depth = Annotated[int, Within(0, 16)]
+Rate = Annotated[Any, Within(0, 1e6)]  # the guard says which of these are too high
+Momentum = Annotated[Any, Within(0, 0.999999)]
+Weight = Annotated[float, Within(0, 1e6)]
+Images = Annotated[float, Within(0, 1e12)]
 
 
 @dataclass(frozen=True)
 class Architecture:
     """What fixes the shapes of both networks. The image's own shape and the number of classes come from the task."""
 
-    family: str = "conv"  # mlp | conv | residual | keras
-    gen_width: int = 32  # mlp: hidden units; others: channels at the finest inner resolution, doubled at each halving
-    disc_width: int = 32
-    gen_depth: int = 0  # mlp: hidden layers; conv: extra convolutions a resolution; residual: blocks a resolution
-    disc_depth: int = 0
-    kernel: int = 4  # conv: side of the resampling convolutions, 3 to 5; residual: side of the block's convolutions
-    resampling: str = "strided"  # strided | nearest | bilinear
-    activation: str = "leaky_relu"  # a name in networks.layers.ACTIVATIONS
-    latent: int = 64
-    gen_normalisation: str = "none"  # none | pixel | group
-    disc_normalisation: str = "none"  # none | pixel | group | spectral
+    family: Annotated[str, Named("networks.architecture.FAMILIES", also=("keras",))] = "conv"
+    gen_width: Width = 32  # mlp: hidden units; others: channels at the finest inner resolution, doubled at each halving
+    disc_width: Width = 32
+    gen_depth: Depth = 0  # mlp: hidden layers; conv: extra convolutions a resolution; residual: blocks a resolution
+    disc_depth: Depth = 0
+    kernel: Annotated[int, Within(3, 5)] = 4  # conv: side of the resampling convolutions; residual: of the block's
+    resampling: Annotated[str, Named("networks.resampling.RESAMPLINGS", also=("strided",))] = "strided"
+    activation: Annotated[str, Named("networks.layers.ACTIVATIONS")] = "leaky_relu"
+    latent: Width = 64
+    gen_normalisation: Annotated[str, Named("networks.normalisation.NORMALISATIONS", but=("spectral",))] = "none"
+    disc_normalisation: Annotated[str, Named("networks.normalisation.NORMALISATIONS")] = "none"
     minibatch_std: bool = False
     attention: bool = False  # one self-attention layer in each network, at the resolution nearest 8x8
-    coarsest: int = 7  # halving goes on while the shorter side is above this, 4 to 7
+    coarsest: Annotated[int, Within(4, 7)] = 7  # halving goes on while the shorter side is above this
     models: str = ""  # keras: configurations of both models, as JSON; see networks.keras
 
 
 class Hyperparameters(NamedTuple):
     """Numbers that may change while training: floats in a recipe, float32 scalars (traced) in a step."""
 
-    gen_lr: Any = 1e-3
-    disc_lr: Any = 1e-3
-    gen_beta1: Any = 0.0
-    disc_beta1: Any = 0.0
-    gen_beta2: Any = 0.99
-    disc_beta2: Any = 0.99
-    gamma: Any = 0.5  # weight of the gradient penalty
-    augment: Any = 0.0  # strength of the differentiable augmentation, 0 (off) to 1
-    ema_nimg: Any = 10_000.0  # half-life of the generator's moving average, in images
+    gen_lr: Rate = 1e-3
+    disc_lr: Rate = 1e-3
+    gen_beta1: Momentum = 0.0
+    disc_beta1: Momentum = 0.0
+    gen_beta2: Momentum = 0.99
+    disc_beta2: Momentum = 0.99
+    gamma: Annotated[Any, Within(0, 1e6)] = 0.5  # weight of the gradient penalty
+    augment: Annotated[Any, Within(0, 1)] = 0.0  # strength of the differentiable augmentation; 0 is off
+    ema_nimg: Annotated[Any, Within(0, 1e12)] = 10_000.0  # half-life of the generator's moving average, in images
+
+
+HYPERPARAMETERS = Hyperparameters._fields
 
 
 @dataclass(frozen=True)
 class Form:
     """How one hyperparameter changes with images seen: `initial * factor(nimg)`; see `mulligan.schedules`."""
 
-    kind: str = "constant"  # constant | exponential | cosine | linear
-    rate: float = 0.0  # exponential: decay per image (the article's eta1)
-    final: float = 1.0  # cosine, linear: factor reached at the end
-    over_nimg: float = 0.0  # cosine, linear: images until the end; 0 means the whole budget of the run
-    warmup_nimg: float = 0.0  # images over which the value first rises linearly from zero
-    warmup: float = 0.0  # the same as a share of the whole budget of the run; the longer of the two counts
+    kind: Annotated[str, Named("schedules.closed.FORMS")] = "constant"
+    rate: Annotated[float, Within(0, 1)] = 0.0  # exponential: decay per image (the article's eta1)
+    final: Annotated[float, Within(0, 1000)] = 1.0  # cosine, linear: factor reached at the end
+    over_nimg: Images = 0.0  # cosine, linear: images until the end; 0 means the whole budget of the run
+    warmup_nimg: Images = 0.0  # images over which the value first rises linearly from zero
+    # The same as a share of the whole budget of the run; the longer of the two counts.
+    warmup: Annotated[float, Within(0, 1)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,23 +84,31 @@ class Recipe:
     """Architecture, game, optimisation and schedule of one run."""
 
     architecture: Architecture = field(default_factory=Architecture)
-    loss: str = "relativistic"  # a name in game.losses.LOSSES
-    penalty: str = "r1r2"  # none | r1 | r2 | r1r2 | gradient
-    penalty_every: int = 1  # discriminator steps between penalties (lazy when above 1)
-    dynamics: str = "alternating"  # a name in game.dynamics.DYNAMICS
-    disc_steps: int = 1  # discriminator steps for each generator step
-    opponents: int = 0  # past players that the present ones face as well (Chekhov GAN); each costs as much as a step
-    batch: int = 64
-    augmentation: tuple[str, ...] = ()  # names in game.augment.POLICIES
-    averages: tuple[str, ...] = ("ema",)  # names in averaging.AVERAGES, besides the last iterate
-    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
-    schedules: tuple[tuple[str, Form], ...] = ()  # (name of a hyperparameter, form); those not named are constant
-    strategy: str = "none"  # none | fork | switch: see training.strategist
-    strategy_prior: tuple[tuple[str, float], ...] = ()  # (name of a strategy, weight), where not the usual weight
+    loss: Annotated[str, Named("game.losses.LOSSES")] = "relativistic"
+    penalty: Annotated[str, Named("game.penalties.PENALTIES")] = "r1r2"
+    penalty_every: Annotated[int, Within(1, 10_000)] = 1  # discriminator steps between penalties (lazy when above 1)
+    dynamics: Annotated[str, Named("game.dynamics.DYNAMICS")] = "alternating"
+    disc_steps: Annotated[int, Within(1, 16)] = 1  # discriminator steps for each generator step
+    # Past players that the present ones face as well (Chekhov GAN); each costs as much as a step.
+    opponents: Annotated[int, Within(0, 64)] = 0
+    batch: Annotated[int, Within(1, 16_384)] = 64
+    augmentation: Annotated[tuple[Annotated[str, Named("game.augment.POLICIES")], ...], Once()] = ()
+    # Besides the last iterate.
+    averages: Annotated[tuple[Annotated[str, Named("averaging.weights.AVERAGES")], ...], Once()] = ("ema",)
+    hyperparameters: Annotated[Hyperparameters, ByField()] = field(default_factory=Hyperparameters)
+    # Hyperparameters that are not named are constant.
+    schedules: Annotated[tuple[tuple[Annotated[str, Named("recipe.HYPERPARAMETERS")], Form], ...], ByName()] = ()
+    strategy: Annotated[str, Named("training.strategist.MODES")] = "none"
+    # Weights of strategies, where not the usual weight.
+    strategy_prior: Annotated[
+        tuple[tuple[Annotated[str, Named("training.strategist.STRATEGIES")], Weight], ...], ByName()
+    ] = ()
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
-    matching: float = 0.0  # weight of the energy distance in pixels and the discriminator's features: game.matching
-    learned_schedule: str = ""  # a name in schedules.learned.SHIPPED, whose factors come on top of all the above
-    init: str = ""  # a name in networks.pretrained.SHIPPED: the weights to begin with; fresh ones where empty
+    matching: Weight = 0.0  # of the energy distance in pixels and the discriminator's features: game.matching
+    # Its factors come on top of all the above.
+    learned_schedule: Annotated[str, Named("schedules.learned.SHIPPED", also=("",))] = ""
+    # The weights to begin with; fresh ones where empty.
+    init: Annotated[str, Named("networks.pretrained.FILES", also=("",))] = ""
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
@@ -109,38 +132,24 @@ class Recipe:
         return json.loads(json.dumps({"format": FORMAT, **fields}))
 
     @staticmethod
-    def from_json(document: dict[str, Any]) -> Recipe:
+    def from_json(document: Any) -> Recipe:
         """Reads what `to_json` wrote; fields left out take their defaults.
 
         Raises:
-          MulliganError: an unknown field, or a format newer than this version knows.
+          MulliganError: it is none: a field unknown, of another type or out of range, or a newer format.
         """
+        if not isinstance(document, Mapping):
+            raise MulliganError(f"a recipe is a JSON object, as `mulligan recipe` prints it; this is {document!r:.60}.")
         fields = dict(document)
         written = fields.pop("format", FORMAT)
-        if written > FORMAT:
+        if type(written) is not int or not 1 <= written <= FORMAT:
             raise MulliganError(
-                f"this recipe has format {written}, of a newer mulligan; this one reads up to {FORMAT}: upgrade it."
+                f"this recipe has format {written!r:.60}; this mulligan reads 1 to {FORMAT}: upgrade it if a newer one "
+                "wrote the recipe."
             )
-        fields["architecture"] = _build(Architecture, fields.get("architecture", {}), "architecture")
-        fields["hyperparameters"] = _build(Hyperparameters, fields.get("hyperparameters", {}), "hyperparameters")
-        forms = fields.get("schedules", {})
-        fields["schedules"] = tuple((name, _build(Form, forms[name], f"schedule of {name}")) for name in sorted(forms))
-        fields["strategy_prior"] = tuple(sorted(fields.get("strategy_prior", {}).items()))
-        for name in ("augmentation", "averages"):
-            if name in fields:
-                fields[name] = tuple(fields[name])
-        return _build(Recipe, fields, "recipe")
+        return schema.read(Recipe, fields, "the recipe")
 
     def hash(self) -> str:
         """A stable name for the recipe: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _build(kind: Any, fields: dict[str, Any], where: str) -> Any:
-    """Makes a `kind` from `fields`, with a sentence for a field it does not have."""
-    known = kind._fields if kind is Hyperparameters else [entry.name for entry in dataclasses.fields(kind)]
-    for name in fields:
-        if name not in known:
-            raise MulliganError(f"{name!r} is not a field of the {where}; it has {', '.join(known)}.")
-    return kind(**fields)

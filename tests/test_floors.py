@@ -11,7 +11,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mulligan"
 # Names on one line are one room and may know each other; a room is a folder or a module of the package.
 Floors = list[list[set[str]]]
 FLOORS: Floors = [
-    [{"recipe", "types", "errors", "commands", "interrupt", "places", "budget", "files", "grid"}],
+    [
+        {
+            "recipe",
+            "types",
+            "errors",
+            "commands",
+            "interrupt",
+            "places",
+            "budget",
+            "files",
+            "grid",
+            "documents",
+            "schema",
+        }
+    ],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
     [{"meta"}],
@@ -42,7 +56,18 @@ HEAVY = {
     "evosax",
     "flax",
 }
-HEAVY |= {"sqlalchemy", "pyarrow", "datasets", "tensorboardX", "onnx", "onnxruntime", "tensorflow", "torch", "wandb"}
+HEAVY |= {
+    "sqlalchemy",
+    "pyarrow",
+    "datasets",
+    "tensorboardX",
+    "onnx",
+    "onnxruntime",
+    "tensorflow",
+    "torch",
+    "wandb",
+    "pydantic",
+}
 
 RESTRICTED_READER = "mulligan.tasks.cifar"
 

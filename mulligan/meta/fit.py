@@ -33,6 +33,7 @@ from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
+from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.default import default_recipe, pretrained_recipe
 from mulligan.meta.store.experience import HOMELESS, NONE, own_place
 from mulligan.networks import keras
@@ -48,7 +49,8 @@ from mulligan.tasks.kept import GROUPS, KEPT, keep
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
 from mulligan.training.budget import Allowance, Budget
-from mulligan.training.device import cache_programs, machine
+from mulligan.training.device import cache_programs, machine, memory_bytes
+from mulligan.training.engine import make_game
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
@@ -126,6 +128,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     else:
         learned = None if given and options.init is None else choose_init(task, options.init)
         plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    if given:
+        examine(plan.arms[0].recipe, task)
     beginning = start or learned
     folder = begin(data, task, plan, budget, options, beginning)
     options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
@@ -161,6 +165,17 @@ def _from_run(start: RunStart, task: Task, options: Options) -> RacePlan:
     recipe = options.recipe or start.recipe
     recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture)
     return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, f"that of {start.run}, with its networks"),))
+
+
+def examine(recipe: Recipe, task: Task) -> None:
+    """Raises `MulliganError` where a recipe that somebody asked for cannot be trained on a task."""
+    classes = len(task.classes or ())
+    check(recipe.architecture, task.shape, classes)
+    make_game(recipe, task.shape, classes, horizon_nimg=1.0)
+    if recipe.architecture.family != FAMILY:
+        reason = refusal(recipe, task.shape, classes, Limits(bytes=memory_bytes()))
+        if reason is not None:
+            raise MulliganError(f"this recipe cannot be trained on {task.name}: {reason}")
 
 
 def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:

@@ -165,7 +165,7 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
       MulliganError: they are of classes that only the caller's program knows, or hold code.
     """
     models = []
-    for role, config in json.loads(document).items():
+    for role, config in _configurations(document).items():
         if "class" in config:
             raise MulliganError(
                 f"this run trains a class of your own, {config['class']}: give the models again, with "
@@ -175,9 +175,27 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
             text = json.dumps(config.get("sequential", config))
             models.append((role, keras.models.model_from_json(text)))
         except Exception as error:
-            raise MulliganError(f"the {role} cannot be rebuilt: {first_line(error)}") from error
+            raise MulliganError(f"the {role} of the recipe cannot be rebuilt by Keras: {first_line(error)}") from error
     named = dict(models)
     return named["gen"], named["disc"]
+
+
+def _configurations(document: str) -> dict[str, dict[str, Any]]:
+    """What `_config` said of both models."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or set(found) != {"gen", "disc"} or not all(map(_is_object, found.values())):
+        raise MulliganError(
+            "the recipe's architecture.models holds no configurations of a generator and a discriminator, as JSON: "
+            "give the models with generator= and discriminator= in Python or --networks FILE."
+        )
+    return found
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _latent(gen: Any) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mulligan.documents import read_json, unsealed
 from mulligan.errors import MulliganError
 from mulligan.recipe import Recipe
 
@@ -103,10 +104,7 @@ def read_run(folder: Path) -> RunRecord:
         raise MulliganError(
             f"{folder} has format {written}, written by a newer mulligan; this one reads up to {FORMAT}: upgrade it."
         )
-    try:
-        recipe = Recipe.from_json(_document(folder / "recipe.json"))
-    except (TypeError, AttributeError, ValueError) as error:
-        raise MulliganError(f"{folder / 'recipe.json'} is damaged: it does not hold a recipe.") from error
+    recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
     race, plan = (_optional(folder / f"{name}.json") for name in ("race", "plan"))
@@ -135,15 +133,10 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _document(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MulliganError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise MulliganError(f"{path} is damaged: it is not JSON ({error}).") from error
+    document = read_json(path)
     if not isinstance(document, dict):
         raise MulliganError(f"{path} is damaged: it holds no JSON object.")
-    return document
+    return unsealed(path, document)
 
 
 def _events(path: Path) -> tuple[list[Event], int]:

@@ -73,10 +73,9 @@ class Wish:
 
 def drawn(generator: Generator, wish: Wish) -> UInt8[np.ndarray, "rows columns h w c"]:
     """The images of a wish, row by row."""
-    sampler = Sampler.make(generator.recipe.architecture, len(generator.classes or ()))
     count = wish.rows * wish.columns
     labels = None if wish.label is None else np.full(count, wish.label)
-    images = sampler(generator.network, latents(sampler, wish), labels)
+    images = generator.sampler(generator.network, latents(generator.sampler, wish), labels)
     return images.reshape(wish.rows, wish.columns, *generator.shape)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +21,9 @@ from mulligan.serve.drawing import Wish, drawn
 from mulligan.training.generator import Generator
 
 LOOPBACK = "127.0.0.1"
+MOST_THREADS = 8  # requests answered at a time
+PATIENCE_SECONDS = 2.0  # that a request waits for one of them
+SILENT_SECONDS = 10.0  # that a browser may take to ask, or to take an answer
 HOSTS = ("127.0.0.1", "localhost")  # names that a browser may call this by; others come from pages elsewhere
 
 
@@ -29,15 +35,50 @@ def make_server(generator: Generator, port: int = 8000) -> ThreadingHTTPServer:
     """
     handler = type("Handler", (_Handler,), {"generator": generator})
     try:
-        return ThreadingHTTPServer((LOOPBACK, port), handler)
+        return _Server((LOOPBACK, port), handler)
     except OSError as error:
         raise MulliganError(f"port {port} is taken ({error.strerror}): give another --port.") from error
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers so many requests at a time; more wait for a moment, and are then told to come again."""
+
+    daemon_threads = True
+    request_queue_size = 64  # the default of 5 makes browsers that open several connections wait a second
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self._free = threading.BoundedSemaphore(MOST_THREADS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(timeout=PATIENCE_SECONDS):
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no thread could be started
+                self._free.release()
+                raise
+            return
+        with contextlib.suppress(OSError):
+            request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Browsers that went away or said nothing are no news."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers for one generator, which `make_server` fills in."""
 
     generator: Generator
+    timeout = SILENT_SECONDS
 
     def do_GET(self) -> None:
         if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:

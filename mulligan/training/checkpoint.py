@@ -96,6 +96,13 @@ def arrays_of(state: Pytree, prefix: str) -> dict[str, np.ndarray]:
     return {f"{prefix}.{name}": np.asarray(leaf) for name, leaf in named_parameters(_plain(state)).items()}
 
 
+def require_finite(state: Pytree, where: Path) -> None:
+    """Raises `MulliganError` where a weight of a network is no finite number: it draws nothing."""
+    for name, leaf in named_parameters(state).items():
+        if not np.isfinite(np.asarray(leaf)).all():
+            raise MulliganError(f"the weights in {where} are damaged: {name} holds numbers that are not finite.")
+
+
 def restored(state: Pytree, arrays: dict[str, np.ndarray], prefix: str) -> Pytree:
     """A pytree like `state` with the arrays that `arrays_of` named.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -48,6 +49,12 @@ def _memory_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):  # Windows has no such function, other systems not these names
         return None
+
+
+def memory_bytes() -> float:
+    """Memory of the device that trains; of the machine where the device does not say, infinite where nobody does."""
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return float(limit or (machine()["memory_gib"] or math.inf) * 2**30)
 
 
 def _processor() -> str:

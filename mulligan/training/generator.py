@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from mulligan import schema
 from mulligan.commands import command
+from mulligan.documents import read_sealed, write_sealed
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
 from mulligan.networks.keras import inference_mode, with_batch_statistics
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Recipe
+from mulligan.schema import Within
 from mulligan.training import checkpoint
 from mulligan.training.engine import Sampler
-from mulligan.training.run import FORMAT, RunFolder, read_json, write_json
+from mulligan.training.run import FORMAT, RunFolder, Shape
 from mulligan.types import Pytree
 
 SETTLING = 2000  # samples that moving statistics are taken of, where a run has not ended yet
 MODEL, WEIGHTS = "generator.json", "generator.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelDocument:
+    """What `generator.json` holds at least (docs/run-folder.md)."""
+
+    format: int
+    recipe: dict[str, Any]
+    shape: Shape
+    classes: tuple[str, ...] | None
+    members: Annotated[int, Within(1, 1000)] = 1
+    result: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +73,11 @@ class Generator:
         """Networks that it draws from: 1, or more for a mixture."""
         return len(self.network.members) if isinstance(self.network, Mixture) else 1
 
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Compiled once, with the first images that it draws."""
+        return Sampler.make(self.recipe.architecture, len(self.classes or ()))
+
     def sample(self, n: int, seed: int = 0, labels: Any = None) -> UInt8[np.ndarray, "n h w c"]:
         """Draws `n` images, uint8 `[n, h, w, c]`; the same for the same seed.
 
@@ -70,8 +91,7 @@ class Generator:
         """
         if n < 1:
             raise UsageError(f"cannot draw {n} images: ask for at least one.")
-        sampler = Sampler.make(self.recipe.architecture, len(self.classes or ()))
-        return sampler(self.network, sampler.latents(n, seed), self._labels(n, labels))
+        return self.sampler(self.network, self.sampler.latents(n, seed), self._labels(n, labels))
 
     def _labels(self, n: int, labels: Any) -> np.ndarray | None:
         if labels is None:
@@ -90,7 +110,7 @@ class Generator:
         folder = make_folder(Path(path))
         checkpoint.write(folder / WEIGHTS, checkpoint.arrays_of(self.network, "gen"), {})
         described = {"format": FORMAT, "recipe": self.recipe.to_json(), "shape": list(self.shape)}
-        write_json(
+        write_sealed(
             folder / MODEL,
             described
             | {"classes": self.classes and list(self.classes), "members": self.members, "result": self.result},
@@ -112,15 +132,12 @@ def load(path: Path | str) -> Generator:
     folder = Path(path)
     if not (folder / MODEL).is_file():
         return _best_of_run(RunFolder.open(folder))
-    described = read_json(folder / MODEL)
-    if described.get("format", 0) > FORMAT:
-        raise MulliganError(
-            f"{folder} was written by a newer mulligan (format {described['format']}): upgrade this one."
-        )
-    saved = checkpoint.read(folder / WEIGHTS)
-    classes = described["classes"] and tuple(described["classes"])
+    described = schema.read(ModelDocument, read_sealed(folder / MODEL), str(folder / MODEL), extra="ignore")
+    if described.format > FORMAT:
+        raise MulliganError(f"{folder} was written by a newer mulligan (format {described.format}): upgrade this one.")
     run = folder if (folder / "run.json").is_file() else None
-    return _assembled(described, classes, saved, "gen", run, described["result"])
+    saved = checkpoint.read(folder / WEIGHTS)
+    return replace(_assembled(described, saved, "gen", folder / WEIGHTS), run=run, result=described.result)
 
 
 def _best_of_run(folder: RunFolder) -> Generator:
@@ -131,22 +148,15 @@ def _best_of_run(folder: RunFolder) -> Generator:
         )
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
-    described = {"recipe": folder.document("recipe"), "shape": task["shape"]}
-    best = _assembled(described, classes, saved, "best", folder.path, None)
+    described = ModelDocument(FORMAT, folder.document("recipe"), tuple(task["shape"]), classes)
+    best = _assembled(described, saved, "best", folder.path / "checkpoints")
     latents = np.random.default_rng(0).standard_normal((SETTLING, best.latent), np.float32)
     return replace(best, network=with_batch_statistics(best.network, jnp.asarray(latents)))
 
 
-def _assembled(
-    described: dict[str, Any],
-    classes: Any,
-    saved: checkpoint.Checkpoint,
-    prefix: str,
-    run: Path | None,
-    result: Any,
-) -> Generator:
-    recipe = Recipe.from_json(described["recipe"])
-    h, w, c = described["shape"]
-    empty = blank(recipe, (h, w, c), len(classes or ()), described.get("members", 1))
+def _assembled(described: ModelDocument, saved: checkpoint.Checkpoint, prefix: str, where: Path) -> Generator:
+    recipe, classes = Recipe.from_json(described.recipe), described.classes
+    empty = blank(recipe, described.shape, len(classes or ()), described.members)
     network = inference_mode(checkpoint.restored(empty, saved.arrays, prefix))
-    return Generator(recipe, (h, w, c), classes, network, run, result)
+    checkpoint.require_finite(network, where)
+    return Generator(recipe, described.shape, classes, network)

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from mulligan import schema
+
 
 @dataclass
 class Evaluation:
@@ -99,7 +101,9 @@ class Progress:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Progress:
-        fields = dict(document)
-        for name in ("best", "anchor", "before"):
-            fields[name] = fields[name] and Evaluation(**fields[name])
-        return Progress(**fields)
+        """Reads what `to_json` wrote.
+
+        Raises:
+          MulliganError: it is of another version, or damaged.
+        """
+        return schema.read(Progress, document, "the checkpoint's progress")

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
+from mulligan import schema
 from mulligan.commands import command
+from mulligan.documents import finite, read_sealed, write_sealed
 from mulligan.errors import MulliganError
-from mulligan.files import locked, make_folder, replace_file
+from mulligan.files import locked, make_folder
+from mulligan.schema import Within
 
 FORMAT = 1
 LOCK = ".lock"
+Side = Annotated[int, Within(1, 65_536)]  # of an image
+Shape = tuple[Side, Side, Annotated[int, Within(1, 4)]]
+
+
+@dataclass(frozen=True)
+class RunDocument:
+    """What `run.json` holds at least (docs/run-folder.md)."""
+
+    format: int
+    version: str
+    seed: int
+    budget: dict[Literal["images", "seconds"], Annotated[float, Within(0, 1e15)]]
+    source: str
+    experience: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskDocument:
+    """What `task.json` holds at least."""
+
+    name: str
+    hash: str
+    shape: Shape
+    counts: dict[str, int]
+    classes: list[str] | None
+
+
+CHECKED = {"run": RunDocument, "task": TaskDocument}  # documents by name; a recipe is checked where it becomes one
 
 
 @dataclass(frozen=True)
@@ -59,7 +90,7 @@ class RunFolder:
                 f"{path} is not a run folder: it has no run.json; give the folder that `mulligan fit` made."
             )
         folder = RunFolder(path)
-        written = folder.document("run").get("format", 0)
+        written = folder.document("run")["format"]
         if written > FORMAT:
             raise MulliganError(
                 f"{path} was written by a newer mulligan (format {written}; this one reads up to {FORMAT}): upgrade it."
@@ -82,12 +113,20 @@ class RunFolder:
             ) from error
 
     def document(self, name: str) -> dict[str, Any]:
-        """The JSON document of this name."""
-        return read_json(self.path / f"{name}.json")
+        """The JSON document of this name.
+
+        Raises:
+          MulliganError: missing, damaged, edited, or without something that it must have.
+        """
+        path = self.path / f"{name}.json"
+        document = read_sealed(path)
+        if name in CHECKED:
+            schema.read(CHECKED[name], document, str(path), extra="ignore")
+        return document
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Writes the JSON document of this name."""
-        write_json(self.path / f"{name}.json", document)
+        write_sealed(self.path / f"{name}.json", document)
 
     def append(self, event: dict[str, Any]) -> None:
         """Adds one event; numbers that are not finite become null."""
@@ -127,36 +166,3 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return json.loads(line)
     except ValueError:
         return None
-
-
-def finite(value: Any) -> Any:
-    """As JSON gives the value back: null for numbers that JSON cannot hold, lists for tuples.
-
-    Example:
-      >>> finite({"kid": float("nan"), "n": [1, 2.5], "shape": (28, 28, 1)})
-      {'kid': None, 'n': [1, 2.5], 'shape': [28, 28, 1]}
-    """
-    if isinstance(value, dict):
-        return {name: finite(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def read_json(path: Path) -> Any:
-    """Reads a document.
-
-    Raises:
-      MulliganError: missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise MulliganError(f"{path} is missing or damaged ({error}); it cannot be read.") from error
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Writes a document whole or not at all."""
-    replace_file(path, (json.dumps(finite(document), indent=2) + "\n").encode())

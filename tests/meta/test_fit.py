@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_up import write_experience
 
+from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.meta.fit import Options, _free_folder, fit, resume
 from mulligan.meta.race.arms import Arm
@@ -22,7 +23,7 @@ from mulligan.report.race import explain
 from mulligan.schedules.learned import SHIPPED
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
-from mulligan.training.run import RunFolder, read_json
+from mulligan.training.run import RunFolder
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
 TINY = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))

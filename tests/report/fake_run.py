@@ -21,7 +21,7 @@ GUARD_AT, BACK_TO = 40 * CHUNK, 33 * CHUNK
 RECIPE = Recipe(
     architecture=Architecture(gen_width=16, disc_width=24, minibatch_std=True),
     batch=BATCH,
-    averages=("ema", "power"),
+    averages=("ema", "power_10"),
     hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=1e-3, gamma=0.25),
     schedules=(
         ("disc_lr", Form("cosine", final=0.1)),

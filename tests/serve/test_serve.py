@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import socket
 import subprocess
 import threading
 from urllib.error import HTTPError
@@ -16,6 +17,7 @@ from PIL import Image
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
+from mulligan.serve import server
 from mulligan.serve.drawing import Wish, drawn
 from mulligan.serve.server import make_server
 from mulligan.training.generator import Generator
@@ -93,6 +95,32 @@ def test_other_pages_and_other_names_are_refused(address):
     with pytest.raises(HTTPError) as foreign:
         urlopen(Request(address, headers={"Host": "evil.example"}))
     assert foreign.value.code == 403
+
+
+def test_all_pictures_and_samples_come_from_one_compiled_program(generator):
+    for seed in range(3):
+        drawn(generator, Wish(rows=1, columns=2 + seed, seed=seed))
+        generator.sample(5 + seed, seed=seed)
+    assert generator.sampler.program._cache_size() == 1
+
+
+def test_silent_browsers_take_no_more_threads_than_there_are(generator, monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(server._Handler, "timeout", 2.0)
+    held = make_server(generator, port=0)
+    thread = threading.Thread(target=held.serve_forever, daemon=True)
+    thread.start()
+    before = threading.active_count()
+    port = held.server_address[1]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * server.MOST_THREADS)]
+    refused = [connection.recv(100) for connection in silent[server.MOST_THREADS :]]
+    assert [answer[:12] for answer in refused] == [b"HTTP/1.0 503"] * server.MOST_THREADS
+    assert threading.active_count() - before <= server.MOST_THREADS
+    assert [connection.recv(100) for connection in silent[: server.MOST_THREADS]] == [b""] * server.MOST_THREADS
+    assert image(f"http://127.0.0.1:{port}", "rows=1&columns=1").shape == (8, 10, 3)
+    held.shutdown()
+    for connection in silent:
+        connection.close()
 
 
 def test_a_taken_port_is_a_sentence(address, generator):

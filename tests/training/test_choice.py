@@ -1,7 +1,6 @@
 """Which generator a run keeps: the candidates, who wins, what is told, and that a resume changes nothing of it."""
 
 import dataclasses
-import json
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ import pytest
 import small_runs
 from small_runs import broken_chunks, events, weights
 
+from mulligan.documents import read_sealed, write_sealed
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, average, fit, resume
 from mulligan.metrics.kernel import Difference
@@ -197,9 +197,9 @@ def test_comparing_again_forgets_the_choice_before(compared, tmp_path):
 
 
 def test_the_generator_of_an_older_mulligan_is_one_network(whole):
-    described = json.loads((whole / "generator.json").read_text())
+    described = read_sealed(whole / "generator.json")
     assert described.pop("members") == 1
-    (whole / "generator.json").write_text(json.dumps(described))
+    write_sealed(whole / "generator.json", described)
     assert load(whole).members == 1
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mulligan.documents import finite
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
-from mulligan.training.run import finite
 
 DONE, FAILED = "done", "failed"
 METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve

@@ -1,12 +1,13 @@
 """A race of small recipes: who gets what, what is left behind, and that it resumes exactly wherever it is killed."""
 
-import json
+import dataclasses
 import math
 import time
 
 import numpy as np
 import pytest
 
+from mulligan.documents import read_sealed
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, begin, resume
 from mulligan.meta.race.arms import Arm
@@ -19,7 +20,7 @@ from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 from mulligan.training.loop import Loop
-from mulligan.training.run import RunFolder, read_json
+from mulligan.training.run import RunFolder
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
 BUDGET = Budget(images=40_000, seconds=None)
@@ -57,7 +58,7 @@ def raced(tmp_path_factory, task):
 
 def story(path):
     """Everything of a race that must not depend on how often it was interrupted."""
-    document = read_json(path / "race.json")
+    document = read_sealed(path / "race.json")
     arms = [{**arm, "spent": {**arm["spent"], "seconds": 0}} for arm in document["arms"]]
     spent_by_others = {**document["spent_by_others"], "seconds": 0}
     return {**document, "arms": arms, "spent_by_others": spent_by_others, "seconds": 0}
@@ -65,23 +66,23 @@ def story(path):
 
 def test_the_recipe_that_learns_wins(raced):
     path, told = raced
-    document = read_json(path / "race.json")
+    document = read_sealed(path / "race.json")
     assert document["winner"] == 1
     assert document["adopted"]
-    assert Recipe.from_json(read_json(path / "recipe.json")) == GOOD
+    assert Recipe.from_json(read_sealed(path / "recipe.json")) == GOOD
     assert [event["arm"] for event in told if event["kind"] == "winner"] == [1]
 
 
 def test_a_recipe_that_diverges_is_given_up(raced):
     path, _ = raced
-    wild = read_json(path / "race.json")["arms"][2]
-    good = read_json(path / "race.json")["arms"][1]
+    wild = read_sealed(path / "race.json")["arms"][2]
+    good = read_sealed(path / "race.json")["arms"][1]
     assert wild["spent"]["images"] < good["spent"]["images"]
 
 
 def test_no_more_is_spent_on_the_race_than_its_share(raced):
     path, _ = raced
-    document = read_json(path / "race.json")
+    document = read_sealed(path / "race.json")
     images = [arm["spent"]["images"] for arm in document["arms"]]
     slice_images = BUDGET.images * SHARE / document["slices"]
     assert sum(images) <= BUDGET.images * SHARE + len(images) * (slice_images + 20_000)
@@ -158,18 +159,20 @@ def test_ctrl_c_names_the_run_and_not_the_trial(task, tmp_path, monkeypatch):
         patched.setattr(Loop, "_round", interrupted)
         with pytest.raises(Interrupted, match=f"mulligan resume {run}$"):
             Race(contest(run, task)).run()
-    assert not read_json(run / "race.json")["adopted"]
+    assert not read_sealed(run / "race.json")["adopted"]
 
 
 def test_where_every_arm_fails_the_sentence_says_why(task, tmp_path):
-    impossible = Recipe(architecture=SMALL, loss="no such loss")
+    impossible = Recipe(architecture=SMALL, dynamics="simultaneous", disc_steps=2)
     arms = (Arm(impossible, 0.5, "one"), Arm(impossible, 0.5, "other"))
-    with pytest.raises(MulliganError, match=r"no recipe came to anything.*'no such loss' is not a loss"):
+    with pytest.raises(MulliganError, match=r"no recipe came to anything.*set disc_steps to 1"):
         Race(contest(tmp_path / "run", task, arms)).run()
 
 
 def test_where_every_arm_diverges_the_run_ends_with_the_reason_and_the_best_there_was(task, tmp_path):
-    run, arms = tmp_path / "run", (Arm(recipe(1e30), 0.5, "one"), Arm(recipe(1e31), 0.5, "other"))
+    deep = dataclasses.replace(SMALL, disc_depth=4)  # at such rates the slopes overflow
+    wild = [dataclasses.replace(recipe(rate), architecture=deep) for rate in (1e6, 9e5)]
+    run, arms = tmp_path / "run", (Arm(wild[0], 0.5, "one"), Arm(wild[1], 0.5, "other"))
     Race(contest(run, task, arms)).run()
     generator = resume(run)
     assert generator.sample(4).shape == (4, 8, 8, 1)
@@ -179,11 +182,11 @@ def test_where_every_arm_diverges_the_run_ends_with_the_reason_and_the_best_ther
 
 
 def test_an_arm_that_fails_does_not_end_the_race(task, tmp_path):
-    impossible = Recipe(architecture=SMALL, loss="no such loss")
+    impossible = Recipe(architecture=SMALL, dynamics="simultaneous", disc_steps=2)
     Race(contest(tmp_path / "run", task, (Arm(impossible, 0.9, "one"), Arm(GOOD, 0.1, "other")))).run()
-    document = read_json(tmp_path / "run" / "race.json")
+    document = read_sealed(tmp_path / "run" / "race.json")
     assert document["winner"] == 1
-    assert "is not a loss" in document["arms"][0]["ended"]
+    assert "set disc_steps to 1" in document["arms"][0]["ended"]
 
 
 def test_a_race_against_the_clock_keeps_its_budget(task, tmp_path):
@@ -191,12 +194,12 @@ def test_a_race_against_the_clock_keeps_its_budget(task, tmp_path):
     Race(contest(tmp_path / "run", task, budget=Budget(None, 20.0))).run()
     generator = resume(tmp_path / "run")
     assert time.monotonic() - began < 20 * 1.5 + 10
-    document = read_json(tmp_path / "run" / "race.json")
+    document = read_sealed(tmp_path / "run" / "race.json")
     assert generator.result["cost"]["seconds"] >= document["spent_by_others"]["seconds"]
 
 
 def test_race_json_is_what_the_documentation_says(raced):
-    document = json.loads((raced[0] / "race.json").read_text())
+    document = read_sealed(raced[0] / "race.json")
     assert set(document) == {
         "format", "allocation", "slices", "arms", "decisions", "done", "winner", "adopted", "seconds", "spent_by_others"
     }  # fmt: skip

@@ -1,0 +1,64 @@
+"""A generator in a folder is what was saved, or is refused."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mulligan.documents import read_sealed, write_sealed
+from mulligan.errors import MulliganError
+from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture, Recipe
+from mulligan.training.generator import MODEL, Generator, load
+
+ARCHITECTURE = Architecture("mlp", gen_width=8, gen_depth=1, disc_width=8, disc_depth=1, latent=5)
+
+
+@pytest.fixture
+def generator():
+    network = build(ARCHITECTURE, (8, 10, 3), 2, jax.random.key(0)).gen
+    return Generator(Recipe(architecture=ARCHITECTURE), (8, 10, 3), ("cat", "dog"), network)
+
+
+def test_what_was_saved_is_loaded(generator, tmp_path):
+    generator.save(tmp_path)
+    again = load(tmp_path)
+    assert (again.recipe, again.shape, again.classes, again.run) == (generator.recipe, (8, 10, 3), ("cat", "dog"), None)
+    np.testing.assert_array_equal(again.sample(3), generator.sample(3))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(generator, tmp_path, number):
+    broken = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(number), generator.network)
+    dataclasses.replace(generator, network=broken).save(tmp_path)
+    with pytest.raises(MulliganError, match=r"the weights in .* are damaged: .* not finite"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"shape": [8, 10]}, "shape"),
+        ({"shape": [8, 10, -3]}, "shape"),
+        ({"shape": "8x10"}, "shape is"),
+        ({"classes": 2}, "classes is 2"),
+        ({"members": 0}, "members is 0"),
+        ({"format": 2}, "newer mulligan"),
+        ({"recipe": {"loss": "evil"}}, "loss"),
+        ({"recipe": Recipe(architecture=dataclasses.replace(ARCHITECTURE, latent=6)).to_json()}, "another network"),
+    ],
+)
+def test_what_does_not_describe_the_weights_is_one_sentence(generator, tmp_path, changes, sentence):
+    generator.save(tmp_path)
+    write_sealed(tmp_path / MODEL, read_sealed(tmp_path / MODEL) | changes)
+    with pytest.raises(MulliganError, match=sentence):
+        load(tmp_path)
+
+
+def test_an_edited_description_is_refused(generator, tmp_path):
+    generator.save(tmp_path)
+    file = tmp_path / MODEL
+    file.write_text(file.read_text().replace('"cat"', '"cow"'))
+    with pytest.raises(MulliganError, match="damaged or was edited"):
+        load(tmp_path)
