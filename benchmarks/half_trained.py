@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -59,7 +60,7 @@ def train_classifier(images: np.ndarray, labels: np.ndarray, steps: int, log: Lo
         return optax.softmax_cross_entropy_with_integer_labels(logits, classes).mean()
 
     rng = np.random.default_rng(0)
-    draws = (rng.integers(len(images), size=64) for _ in range(steps))
+    draws = (rng.integers(len(images), size=48) for _ in range(steps))
     weights = random_weights(classifier_shapes(int(labels.max()) + 1), 0)
     return fit(loss, weights, ((images[rows], labels[rows]) for rows in draws), steps, log)
 
@@ -131,16 +132,19 @@ def conv_score(weights: Weights, images: jax.Array) -> jax.Array:
 
 GANS = {
     "dense, no penalty": GanKind(dense_shapes, dense_generate, dense_score, 0.0, 0.5, (20, 80, 300)),
-    "dense, R1": GanKind(dense_shapes, dense_generate, dense_score, 0.1, 0.0, (20, 80, 300)),
-    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60, 180)),
+    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60, 150)),
 }
 
 
-def half_trained(kind: GanKind, images: np.ndarray, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Samples, uint8 `[count, 32, 32, c]`, after each of the kind's steps of simultaneous Adam on batches of 32."""
-    rng, optimiser = np.random.default_rng(seed), optax.adam(1e-3, b1=kind.momentum, b2=0.99)
-    shapes = kind.shapes(images.shape[-1])
-    players = tuple(random_weights(each, seed + i) for i, each in enumerate(shapes))
+class Compiled(NamedTuple):
+    step: Callable[..., Any]
+    optimiser: optax.GradientTransformation
+
+
+@lru_cache
+def compiled(kind: GanKind) -> Compiled:
+    """One step of simultaneous Adam, compiled once a kind and number of channels."""
+    optimiser = optax.adam(1e-3, b1=kind.momentum, b2=0.99)
 
     def disc_loss(disc, gen, real, key):
         fake = kind.generate(gen, jax.random.normal(key, (len(real), LATENTS)))
@@ -161,6 +165,13 @@ def half_trained(kind: GanKind, images: np.ndarray, count: int, seed: int = 0) -
         updates, state = optimiser.update(gradients, state)
         return optax.apply_updates(players, updates), state
 
+    return Compiled(step, optimiser)
+
+
+def half_trained(kind: GanKind, images: np.ndarray, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Samples, uint8 `[count, 32, 32, c]`, after each of the kind's numbers of steps on batches of 32."""
+    rng, (step, optimiser) = np.random.default_rng(seed), compiled(kind)
+    players = tuple(random_weights(each, seed + i) for i, each in enumerate(kind.shapes(images.shape[-1])))
     state = optimiser.init(players)
     for index in range(kind.steps[-1]):
         players, state = step(players, state, images[rng.integers(len(images), size=32)], jax.random.key(index))

@@ -28,15 +28,18 @@ from embedding_training import log_to, random_weights
 from families import families, read_family
 from half_trained import CLASSIFIER_SIDE, GANS, accuracy, classifier_features, colour, half_trained, train_classifier
 from intervals import interval
-from m2_training import levels_and_dense, network_shapes, ships
+from m2_training import M2, ships
 from safetensors.numpy import load_file, save_file
 from scipy.stats import kendalltau, rankdata
 
 from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.embedding_network import features as features_of
+from mulligan.metrics.embedding_network import weight_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = {32: 160, 64: 100}  # images a side of each comparison
 RANDOM_SEEDS = (1, 2)
+BY_REFERENCE = ("class+simclr+deg", "random 1")  # also standardised by the real images at hand
 BATCH = 40
 CLASSIFIER_STEPS = 300
 PARTS = {"levels": slice(0, 304), "dense": slice(304, 432), "both": slice(0, 432)}
@@ -55,7 +58,7 @@ def in_batches(apply: Callable[[jax.Array], jax.Array]) -> Space:
 
 
 def network_space(weights: dict[str, np.ndarray]) -> Space:
-    return in_batches(jax.jit(lambda images: levels_and_dense(weights, colour(images, images.shape[1]))))
+    return in_batches(jax.jit(lambda images: features_of(M2, weights, colour(images, images.shape[1]))))
 
 
 def gradient_space(images: np.ndarray) -> np.ndarray:
@@ -83,7 +86,7 @@ def read_candidates(path: Path) -> dict[str, dict[str, np.ndarray]]:
         if not name.startswith("head"):
             found.setdefault(variant, {})[name] = stored[key]
     for seed in RANDOM_SEEDS:
-        found[f"random {seed}"] = random_weights(network_shapes(), seed)
+        found[f"random {seed}"] = random_weights(weight_shapes(M2), seed)
     return found
 
 
@@ -137,8 +140,8 @@ def energy_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def sliced_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Mean squared difference of sorted projections on 128 random directions; equal numbers of images."""
-    directions = np.random.default_rng(0).normal(size=(real.shape[1], 128)).astype(np.float32)
+    """Mean squared difference of sorted projections on 64 random directions; equal numbers of images."""
+    directions = np.random.default_rng(0).normal(size=(real.shape[1], 64)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
     return float(((np.sort(real @ directions, axis=0) - np.sort(fake @ directions, axis=0)) ** 2).mean())
 
@@ -197,7 +200,8 @@ def contenders(
     fixed = (raw - known[f"{name}/mean"]) / known[f"{name}/deviation"]
     for part, columns in PARTS.items():
         yield f"{name}, {part}", fixed[:, columns]
-    yield f"{name}, both, by reference", (raw - real.mean(0)) / (real.std(0) + 0.1 * known[f"{name}/deviation"])
+    if name in BY_REFERENCE:
+        yield f"{name}, both, by reference", (raw - real.mean(0)) / (real.std(0) + 0.1 * known[f"{name}/deviation"])
 
 
 def measure_family(name: str, side: int, options: argparse.Namespace, spaces: dict[str, Space], known: Any) -> None:
@@ -224,14 +228,17 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
         )
     real = {space: features(parts["reference"]) for space, features in spaces.items()}
     reals = {space: dict(contenders(space, raw, raw, known)) for space, raw in real.items()}
+    log = log_to(options.work, f"{name} {side}")
+    log("begun")
     for which, images in sets_of(parts, stranger, classes > 1):
+        log(f"{which} {time.monotonic() - started:.0f} s, {time.process_time():.0f} of processor")
         for space, features in spaces.items():
             for label, fake in contenders(space, features(images), real[space], known):
                 for distance, apply in DISTANCES.items():
                     value = apply(reals[space][label], fake)
                     found["values"].setdefault(f"{label}: {distance}", {})[which] = value
     path.write_text(json.dumps(found))
-    log_to(options.work, f"{name} {side}")(f"{time.monotonic() - started:.0f} s, accuracy {found.get('accuracy')}")
+    log(f"{time.monotonic() - started:.0f} s, accuracy {found.get('accuracy')}")
 
 
 def own_classifier(name: str, family: Any, options: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -247,8 +254,8 @@ def own_classifier(name: str, family: Any, options: argparse.Namespace) -> dict[
 def measure(options: argparse.Namespace) -> None:
     spaces = {name: network_space(weights) for name, weights in read_candidates(options.candidates).items()}
     known = constants(spaces, options.zoo, options.work)
-    for side in (32, 64):
-        for name in families(options.role):
+    for side in options.sides:
+        for name in options.only or families(options.role):
             measure_family(name, side, options, spaces, known)
 
 
@@ -331,6 +338,8 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=ROOT.parent / "shared" / "data" / "zoo")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judges")
     parser.add_argument("--candidates", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judges" / "m2.npz")
+    parser.add_argument("--only", nargs="+", help="families, to share the work among processes")
+    parser.add_argument("--sides", nargs="+", type=int, default=[32, 64])
     parser.add_argument("--rows", type=int, default=40)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
