@@ -1,8 +1,7 @@
 """Known ways in which generated images are worse than real ones, each from mild to severe.
 
-`TRAINED` are the kinds that the embedding `m2` learned to name (by other code, in `m2_training.py`); `UNTRAINED` those that
-it never met. Of any two strengths of one kind a person says which is worse, but
-for those that are `UNORDERED`.
+`TRAINED` are the kinds that the embedding `m2` learned to name (by other code, in `m2_training.py`); `UNTRAINED` those
+that it never met. Of any two strengths of one kind a person says which is worse, but for those that are `UNORDERED`.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def warped(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
 
 def shuffled(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     """A share of the 16 tiles of each image exchanged with each other."""
-    n, side, width, channels = pixels.shape
+    n, side, _, channels = pixels.shape
     tile = side // 4
     tiles = pixels.reshape(n, 4, tile, 4, tile, channels).swapaxes(2, 3).reshape(n, 16, tile, tile, channels).copy()
     for each in tiles:
@@ -211,7 +210,12 @@ def sheared(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels
     side = pixels.shape[1]
     waves = np.sin(np.arange(side) * 2 * np.pi / side * 3 + rng.uniform(0, 6.3, (len(pixels), 1)))
     shifts = np.round(strength * side * waves).astype(int)
-    return np.stack([np.stack([np.roll(row, s, axis=0) for row, s in zip(i, by, strict=True)]) for i, by in zip(pixels, shifts, strict=True)])
+    return np.stack(
+        [
+            np.stack([np.roll(row, s, axis=0) for row, s in zip(i, by, strict=True)])
+            for i, by in zip(pixels, shifts, strict=True)
+        ]
+    )
 
 
 def resampled(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
@@ -249,7 +253,9 @@ def repeated(material: Material, strength: float, rng: np.random.Generator) -> n
 def memorised(material: Material, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Near copies of one in `strength` images: moved by a pixel, a little noise."""
     copies = repeated(material, strength, rng).astype(np.float64)
-    moved = np.stack([np.roll(i, tuple(by), (0, 1)) for i, by in zip(copies, rng.integers(-1, 2, (len(copies), 2)), strict=True)])
+    moved = np.stack(
+        [np.roll(i, tuple(by), (0, 1)) for i, by in zip(copies, rng.integers(-1, 2, (len(copies), 2)), strict=True)]
+    )
     return np.clip(np.round(moved + rng.normal(0, 4, moved.shape)), 0, 255).astype(np.uint8)
 
 

@@ -1,9 +1,10 @@
 """Which image families learn, which validate, which test: drawn once, before anything was run on them, and frozen.
 
-`families.json` was written by `python benchmarks/families.py draw`. The six older sets designed much of mulligan (networks,
-default recipes, the embedding `m1`), so they can only be for learning. Of the 34 families of the zoo, ten test and ten
-validate, two of each ten among those whose licence lets weights learned from them ship, so that enough of these are left
-to learn from. The families under `test` design, probe, tune and select nothing: only programs named in `MAY_TEST` read them.
+`families.json` was written by `python benchmarks/families.py draw`. The six older sets designed much of mulligan
+(networks, default recipes, the embedding `m1`), so they can only be for learning. Of the 34 families of the zoo, ten
+test and ten validate, two of each ten among those whose licence lets weights learned from them ship, so that enough of
+these are left to learn from. The families under `test` design, probe, tune and select nothing: only programs named in
+`MAY_TEST` read them.
 """
 
 from __future__ import annotations

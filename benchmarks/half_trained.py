@@ -36,7 +36,7 @@ def classifier_shapes(classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def classifier_features(weights: Weights, pixels: jax.Array) -> jax.Array:
-    """3x3 convolutions of stride 2 with rectifiers, then 128 units: unlike the candidates in kernels, widths and training."""
+    """3x3 convolutions of stride 2, rectifiers, 128 units: unlike the candidates in kernels, widths and training."""
     current = pixels
     for layer in range(len(CLASSIFIER_WIDTHS)):
         current = jax.nn.relu(convolution(current, weights[f"conv{layer}"], 2))
@@ -92,7 +92,11 @@ class GanKind(NamedTuple):
 
 def dense_shapes(channels: int):
     pixels = GAN_SIDE**2 * channels
-    return {"0": (LATENTS, 192), "1": (192, 192), "2": (192, pixels)}, {"0": (pixels, 192), "1": (192, 192), "2": (192, 1)}
+    return {"0": (LATENTS, 192), "1": (192, 192), "2": (192, pixels)}, {
+        "0": (pixels, 192),
+        "1": (192, 192),
+        "2": (192, 1),
+    }
 
 
 def perceptron(weights: Weights, x: jax.Array) -> jax.Array:

@@ -3,8 +3,8 @@
     python benchmarks/judges.py measure --role validation   # what is measured is kept, family by family
     python benchmarks/judges.py table --role validation     # Kendall's tau, with intervals over families
 
-Contenders are the networks of `--candidates` (weights by variant, as `m2_training.py` writes them), the same network with
-random weights, m1, histograms of oriented gradients and pixels at 8x8. Each measures how far sets of known badness
+Contenders are the networks of `--candidates` (weights by variant, as `m2_training.py` writes them), the same network
+with random weights, m1, histograms of oriented gradients and pixels at 8x8. Each measures how far sets of known badness
 (`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two things judge the
 ranking: a classifier trained on that family alone, where it has classes, and the order within each kind, which anyone
 would give.
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from degradations import TRAINED, UNORDERED, Material, clusters, degraded
 from embedding_training import log_to, random_weights
@@ -210,14 +209,25 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
     if path.exists() or family.images.shape[1] < side:
         return
     started, classes = time.monotonic(), int(family.labels.max()) + 1
-    parts = split(family.images if family.images.shape[1] == side else halve(family.images), family.labels, COUNTS[side])
+    parts = split(
+        family.images if family.images.shape[1] == side else halve(family.images), family.labels, COUNTS[side]
+    )
     names = families(options.role)
     stranger = read_family(options.zoo, names[(names.index(name) + 1) % len(names)]).images[:200]
     if stranger.shape[1] != side:
         stranger = halve(stranger) if stranger.shape[1] > side else stranger.repeat(2, 1).repeat(2, 2)
     channels = parts["rest"].shape[-1]
-    stranger = stranger[..., :channels] if channels < stranger.shape[-1] else np.broadcast_to(stranger, (*stranger.shape[:3], channels))
-    spaces = {**spaces, "m1": in_batches(load_embedding("m1").features), "gradients": gradient_space, "pixels": pixel_space}
+    stranger = (
+        stranger[..., :channels]
+        if channels < stranger.shape[-1]
+        else np.broadcast_to(stranger, (*stranger.shape[:3], channels))
+    )
+    spaces = {
+        **spaces,
+        "m1": in_batches(load_embedding("m1").features),
+        "gradients": gradient_space,
+        "pixels": pixel_space,
+    }
     found: dict[str, Any] = {"classes": classes, "values": {}}
     if classes > 1:
         weights = own_classifier(name, family, options)
@@ -263,8 +273,16 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def group(which: str) -> str:
-    kind = which.split("/")[0]
-    return "gan" if kind.startswith("gan") else "trained" if kind in TRAINED else "clean" if kind == "clean" else "untrained"
+    kind = which.split("/", maxsplit=1)[0]
+    return (
+        "gan"
+        if kind.startswith("gan")
+        else "trained"
+        if kind in TRAINED
+        else "clean"
+        if kind == "clean"
+        else "untrained"
+    )
 
 
 def with_truth(values: dict[str, dict[str, float]], groups: tuple[str, ...]) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
     python benchmarks/kid_coverage.py --data ../shared/data
 
-A population is the default embedding's features of 6,000 images, untouched on one side, and on the other untouched, a little
-worse or much worse. The truth is KID between the populations; a trial draws images of each side and asks for the interval.
+A population is the default embedding's features of 6,000 images, untouched on one side, and on the other untouched, a
+little worse or much worse. The truth is KID between the populations; a trial draws images of each side and asks for the
+interval.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["fashion_mnist", "cifar10"])
     parser.add_argument("--trials", type=int, default=200)
     options = parser.parse_args()
-    print("| set | images | real | generated | too high | too low | missed |\n|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| set | images | real | generated | too high | too low | missed |\n|---|---|---|---|---|---|---|", flush=True
+    )
     for name in options.sets:
         real, worse = populations(options.data, name)
         for kind, fake in worse.items():

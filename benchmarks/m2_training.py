@@ -3,10 +3,10 @@
     python benchmarks/m2_training.py train --variant class+simclr+deg --out m2.npz
     python benchmarks/m2_training.py ship --candidates m2.npz --variant class+simclr+deg
 
-It sees the learning families whose licence lets weights ship, and parts of four older sets. Up to three objectives are added:
-`class` (a linear head over the classes of all sets), `simclr` (two views of an image know each other; Chen et al.
-2020, arXiv 2002.05709) and `deg` (which of ten degradations, and how strong: the maps' means must show it too). Batches of 64 and
-of 32 pixels a side take turns, for the network is for both. A GPU takes seconds, a CPU core an hour.
+It sees the learning families whose licence lets weights ship, and parts of four older sets. Up to three objectives are
+added: `class` (a linear head over the classes of all sets), `simclr` (two views of an image know each other; Chen et
+al. 2020, arXiv 2002.05709) and `deg` (which of ten degradations, and how strong: the maps' means must show it too).
+Batches of 64 and of 32 pixels a side take turns, for the network is for both. A GPU takes seconds, a CPU core an hour.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def loss(weights: Any, x: Pixels, labels: jax.Array, key: jax.Array, parts: tupl
 
 
 class Collection(NamedTuple):
-    """Images of all sets at one side, uint8 `[n, s, s, 3]`, their classes, and where each set begins and how long it is."""
+    """Images of all sets at one side, uint8 `[n, s, s, 3]`, their classes, and where each set begins and ends."""
 
     images: np.ndarray
     labels: np.ndarray

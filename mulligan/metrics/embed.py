@@ -19,10 +19,9 @@ from safetensors.numpy import load as load_safetensors
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import with_card
+from mulligan.metrics import EMBEDDING
 from mulligan.metrics.embedding_network import DESIGNS, Prepared, Weights, standardised
 from mulligan.types import Images
-
-DEFAULT = "m2"  # by which everything that selects compares
 
 AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
 
@@ -58,7 +57,7 @@ class Embedding:
         return np.concatenate([np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)])
 
 
-def load_embedding(name: str = DEFAULT) -> Embedding:
+def load_embedding(name: str = EMBEDDING) -> Embedding:
     """The embedding that ships under `name`.
 
     Raises:

@@ -80,13 +80,12 @@ class Evaluator:
         """Every metric, once, at the end."""
         return {"split": self.split, **final_metrics(self.reference, known, self.fakes(gen, FINAL_FAKES))}
 
-    def flops(self, gen_flops: float) -> float:
+    def flops(self, gen_flops: float, height: int, width: int) -> float:
         """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""
         kernels = 3 * FAKES * REALS * 2 * self.reference.embedding.dimension
-        return FAKES * (gen_flops + EMBEDDING_FLOPS) + kernels + OVERHEAD_FLOPS
+        return FAKES * (gen_flops + self.reference.embedding.flops(height, width)) + kernels + OVERHEAD_FLOPS
 
 
-EMBEDDING_FLOPS = 6e6  # an image
 OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
 
 

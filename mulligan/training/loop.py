@@ -139,7 +139,7 @@ class Loop:
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
             self.progress.flops_per_image = step_flops / self.spec.step_nimg
-            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10)
+            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10, *self.task.shape[:2])
             plan_by_cost(self.progress, self.budget, self.spec.step_nimg, step_flops, look_flops)
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet

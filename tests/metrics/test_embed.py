@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.metrics import embed
-from mulligan.metrics.embed import DEFAULT, load_embedding, preprocess
+from mulligan.metrics import EMBEDDING, embed
+from mulligan.metrics.embed import load_embedding, preprocess
 from mulligan.metrics.embedding_network import DESIGNS
 
 
@@ -39,7 +39,9 @@ def test_resizing_is_that_of_pillow(h, w):
 
 def test_grey_is_repeated_and_alpha_composited_on_white():
     grey = pictures(0, 2, 32, 32, 1)
-    np.testing.assert_array_equal(preprocess(jnp.asarray(grey), 32), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1)), 32))
+    np.testing.assert_array_equal(
+        preprocess(jnp.asarray(grey), 32), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1)), 32)
+    )
     transparent = pictures(1, 1, 32, 32, 4)
     over = Image.alpha_composite(Image.new("RGBA", (32, 32), "white"), Image.fromarray(transparent[0]))
     expected = np.asarray(over.convert("RGB")) / 127.5 - 1
@@ -91,7 +93,7 @@ def test_card_describes_the_weights(name):
 
 
 def test_the_default_is_what_selects():
-    assert load_embedding().name == DEFAULT
+    assert load_embedding().name == EMBEDDING
 
 
 def test_damaged_weights_are_noticed(monkeypatch, tmp_path):

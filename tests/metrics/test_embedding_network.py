@@ -11,7 +11,9 @@ from mulligan.metrics.embedding_network import DESIGNS, activations, features, s
 def test_features_agree_with_loops(name, side):
     """The first convolution and the dense layer from their definitions, and the means of maps between them."""
     design, rng = DESIGNS[name], np.random.default_rng(0)
-    weights = {key: jnp.asarray(rng.normal(size=shape), jnp.float32) / 9 for key, shape in weight_shapes(design).items()}
+    weights = {
+        key: jnp.asarray(rng.normal(size=shape), jnp.float32) / 9 for key, shape in weight_shapes(design).items()
+    }
     pixels = rng.uniform(-1, 1, (2, side, side, 3)).astype(np.float32)
     first, *between, dense = (np.asarray(output) for output in activations(design, weights, jnp.asarray(pixels)))
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from mulligan.meta.space.default import default_recipe, handmade_recipe
 from mulligan.meta.space.fidelity import fidelity_of
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
+from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
@@ -31,6 +32,22 @@ HELD = 4  # fidelities past its end for which a difference is held: a short tria
 PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
+
+
+class Translation(NamedTuple):
+    """From log KID in another embedding to that in the default one: a line through bad images of many families."""
+
+    offset: float
+    slope: float
+
+    def of(self, curve: Curve) -> Curve:
+        return self.offset + self.slope * curve
+
+
+TRANSLATIONS = {  # docs/log.md, 2026-11-27
+    EMBEDDING: Translation(0.0, 1.0),
+    "m1": Translation(0.0, 1.0),
+}
 
 
 def log_kid(figures: Mapping[str, float | None]) -> float:
@@ -186,9 +203,10 @@ class Comparison(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     """Puts the trials on these tasks side by side.
 
-    A failed trial counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its
-    task. The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are
-    among those); tasks without it are left out.
+    Figures in another embedding are translated (`TRANSLATIONS`): where a task has trials of both, they compare as well
+    as that does. A failed trial counts, from the fidelity where it failed to the end of its budget, as the worst that
+    ended on its task. The anchor is the recipe that was tried on most tasks (the default, else the one made by hand,
+    where they are among those); tasks without it are left out.
     """
     by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
     names: dict[str, Recipe] = {}
@@ -198,7 +216,8 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
             index, task = by_id[trial.task]
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)
-            found.append((index, name, trial, on_grid(task.shape, trial.curve)))
+            curve = TRANSLATIONS[trial.embedding].of(on_grid(task.shape, trial.curve))
+            found.append((index, name, trial, curve))
     names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
     columns = {name: column for column, name in enumerate(names)}
     rows = [Row(index, columns[name], curve) for index, name, curve in _with_failures(tasks, found)]

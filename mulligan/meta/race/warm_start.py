@@ -18,6 +18,7 @@ from mulligan.meta.space.default import default_recipe, textbook_recipe
 from mulligan.meta.store.exchange import Records, shipped_and_own
 from mulligan.meta.store.experience import NONE
 from mulligan.meta.store.record import TaskRecord
+from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
@@ -35,6 +36,8 @@ class RacePlan:
       arms: recipes that should race, the likeliest first; one where the budget is too short for a race.
       tasks, trials: that this rests on.
       kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
+      embedding: of that KID.
+      translated: of the trials, those judged in another embedding: their KIDs are translated (`meta.predict.curves`).
       nearest: names of the tasks that count most, with their weights.
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
@@ -45,6 +48,8 @@ class RacePlan:
     tasks: int = 0
     trials: int = 0
     kid: tuple[float, float, float] | None = None
+    embedding: str = EMBEDDING
+    translated: int = 0
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
     trouble: str | None = None
@@ -52,7 +57,7 @@ class RacePlan:
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
         kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "saving", "trouble")
+        names = ("tasks", "trials", "embedding", "translated", "saving", "trouble")
         known = {name: getattr(self, name) for name in names}
         return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
 
@@ -78,6 +83,7 @@ def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
         tasks=len({trial.task for trial in known.trials.values()}),
         trials=len(known.trials),
         kid=_last(end) if enough else None,
+        translated=sum(trial.embedding != EMBEDDING for trial in known.trials.values()),
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
