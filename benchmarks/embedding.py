@@ -4,8 +4,8 @@
     python benchmarks/embedding.py ship     # the candidate that saw no digits becomes mulligan/metrics/m1.*
 
 The candidates: random projections of pixels, the network of m1 (`mulligan.metrics.embedding_network`) with random
-weights, and the same trained on the classes of all the sets together (one linear head a set), but never on the set it is
-judged on. Each scores 21 sets of images, from untouched to ruined (`corruptions`), against held-out real
+weights, and the same trained on the classes of all the sets together (one linear head a set), but never on the set
+that it is judged on. Each scores 21 sets of images, from untouched to ruined (`corruptions`), against held-out real
 ones. Kendall's tau says how well its ranking agrees with that of the Frechet distance in the features of
 another network, a classifier trained on that set alone. Everything trained is kept in `--work` and not
 trained again.

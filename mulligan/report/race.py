@@ -86,9 +86,10 @@ def prediction(record: RunRecord) -> Iterator[str]:
     if not isinstance(kid, dict):
         return
     low, high = finite(kid.get("low")), finite(kid.get("high"))
+    expected = number(finite(kid.get("median")))
     yield (
-        f"Expected: KID@{plan.get('embedding')} {number(finite(kid.get('median')))}, with 80% between {number(low)} "
-        f"and {number(high)}, from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
+        f"Expected: KID@{plan.get('embedding')} {expected}, with 80% between {number(low)} and {number(high)}, "
+        f"from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
     )
     if translated := finite(plan.get("translated")):
         yield f"KIDs of {count(translated)} of these trials were taken in another embedding and translated."

@@ -24,10 +24,15 @@ from sqlalchemy import (
 from mulligan.errors import MulliganError
 
 VERSION = 2
+
+
+def add_embedding(connection: Connection) -> None:
+    """Trials name the embedding that they were judged in; there was one."""
+    connection.execute(text("ALTER TABLE trials ADD COLUMN embedding VARCHAR(32) NOT NULL DEFAULT 'm1'"))
+
+
 # MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {
-    2: lambda connection: connection.execute(text("ALTER TABLE trials ADD COLUMN embedding VARCHAR(32) DEFAULT 'm1'"))
-}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding}
 
 metadata = MetaData()
 
