@@ -38,7 +38,8 @@ from mulligan.metrics.embedding_network import weight_shapes
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = {32: 160, 64: 100}  # images a side of each comparison
 RANDOM_SEEDS = (1, 2)
-BY_REFERENCE = ("class+simclr+deg", "random 1")  # also standardised by the real images at hand
+FURTHER = ("class+simclr+deg", "random 1")  # of which more choices of features are tried
+BOUND = 3.0  # deviations, beyond which features grow no more
 BATCH = 40
 CLASSIFIER_STEPS = 300
 PARTS = {"levels": slice(0, 304), "dense": slice(304, 432), "both": slice(0, 432)}
@@ -155,7 +156,6 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 DISTANCES = {
-    "mean": mean_distance,
     "kid": kid_distance,
     "energy": energy_distance,
     "sliced": sliced_distance,
@@ -192,14 +192,23 @@ def sets_of(parts: dict[str, np.ndarray], strangers: np.ndarray, classes: bool) 
 def contenders(
     name: str, raw: np.ndarray, real: np.ndarray, known: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each choice of a network's features, standardised by constants or by the reference."""
+    """Each choice of a network's features; of other spaces the one there is, standardised by the reference."""
+    if name == "m1":  # as it ships
+        yield name, raw
+        return
+    if name == "own":  # in one scale: single units may rest on all real images
+        yield name, (raw - real.mean(0)) / np.sqrt(real.var(0).mean())
+        return
     if f"{name}/mean" not in known:
-        yield name, (raw - real.mean(0)) / (real.std(0) + 1e-3)
+        yield name, (raw - real.mean(0)) / (real.std(0) + 0.1 * real.std(0).mean())
         return
     fixed = (raw - known[f"{name}/mean"]) / known[f"{name}/deviation"]
-    for part, columns in PARTS.items():
-        yield f"{name}, {part}", fixed[:, columns]
-    if name in BY_REFERENCE:
+    yield f"{name}, dense", fixed[:, PARTS["dense"]]
+    yield f"{name}, both", fixed
+    if name in FURTHER:
+        yield f"{name}, levels", fixed[:, PARTS["levels"]]
+        yield f"{name}, both, bounded", BOUND * np.tanh(fixed / BOUND)
+        yield f"{name}, dense, bounded", BOUND * np.tanh(fixed[:, PARTS["dense"]] / BOUND)
         yield f"{name}, both, by reference", (raw - real.mean(0)) / (real.std(0) + 0.1 * known[f"{name}/deviation"])
 
 
