@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from mulligan.metrics import EMBEDDING
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics, validation_metrics_of
@@ -38,10 +39,10 @@ class Evaluator:
     copied: Reference | None = None  # few training images, that samples may become copies of
 
     @staticmethod
-    def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
+    def make(task: Task, sampler: Sampler, split: str, embedding: str = EMBEDDING) -> Evaluator:
         """An evaluator on `split`, or on the training images when that split is too small to judge."""
         judge = split if len(part(task, split)) >= FEWEST else "train"
-        reference = make_reference(load_embedding(), examples(part(task, judge), REALS), limit=REALS)
+        reference = make_reference(load_embedding(embedding), examples(part(task, judge), REALS), limit=REALS)
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))

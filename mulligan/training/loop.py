@@ -253,7 +253,7 @@ class Loop:
     @cached_property
     def evaluator(self) -> Evaluator:
         """On the validation images."""
-        return Evaluator.make(self.task, self.sampler, "validation")
+        return Evaluator.make(self.task, self.sampler, "validation", self.folder.embedding())
 
     def averages_to_evaluate(self) -> dict[str, Pytree]:
         """The generators that a run is judged by: its averages, or the last iterate where it keeps none.

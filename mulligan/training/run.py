@@ -11,6 +11,7 @@ from typing import Any
 
 from mulligan.errors import MulliganError
 from mulligan.files import make_folder, replace_file
+from mulligan.metrics import EMBEDDING
 
 FORMAT = 1
 
@@ -74,6 +75,10 @@ class RunFolder:
         path = self.path / "events.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
         return [event for event in map(_parsed, lines) if event and event.get("kind") == kind]
+
+    def embedding(self) -> str:
+        """In which its evaluations are made: as the first was, whatever newer versions take."""
+        return next((event["embedding"] for event in self.events("evaluation")), EMBEDDING)
 
     def events_length(self) -> int:
         """Bytes of the event file, made durable."""

@@ -11,7 +11,6 @@ from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, TaskRecord, Trial
-from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.device import device_name
@@ -66,13 +65,8 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
         space=VERSION,
         device=device_name(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        embedding=_embedding(folder),
+        embedding=folder.embedding(),
     )
-
-
-def _embedding(folder: RunFolder) -> str:
-    """That of its evaluations; a run that was begun by an older version may have another than new ones have."""
-    return next((event["embedding"] for event in folder.events("evaluation")), EMBEDDING)
 
 
 def _points(folder: RunFolder, flops_per_image: float, until: float) -> Iterator[Point]:
