@@ -331,6 +331,8 @@ MEASURES = {
     "order, gan": (with_order, ("gan",)),
 }
 
+DECIDING = ("classifier, untrained", "classifier, gan", "order, trained", "order, untrained", "order, gan")
+
 
 def agreements(options: argparse.Namespace) -> dict[str, dict[str, list[tuple[str, float]]]]:
     """By measure and contender, (family, tau) pairs: one a side."""
@@ -348,13 +350,32 @@ def agreements(options: argparse.Namespace) -> dict[str, dict[str, list[tuple[st
     return found
 
 
+def rival(name: str) -> list[str]:
+    """The random weights with the same features and distance, or with all features."""
+    features, distance = name.split(": ")
+    part = features.split(", ", 1)[1] if ", " in features else "both"
+    part = part if part in ("both", "dense") else "dense" if part.startswith("dense") else "both"
+    return [f"random {seed}, {part}: {distance}" for seed in RANDOM_SEEDS]
+
+
+def better(found: dict[str, list[tuple[str, float]]], name: str) -> list[tuple[str, float]]:
+    """By how much its tau exceeds the mean of random weights, family by family."""
+    others = np.mean([[value for _, value in found[other]] for other in rival(name)], axis=0)
+    return [(family, value - float(other)) for (family, value), other in zip(found[name], others, strict=True)]
+
+
 def table(options: argparse.Namespace) -> None:
+    """Means of tau over families, the best first; in brackets the gain over random weights, 95% over families."""
     found = agreements(options)
     rows = [name for name in found["order, trained"] if not name.startswith("own")]
-    scored = {name: np.mean([interval(found[m][name]).mean for m in MEASURES if name in found[m]]) for name in rows}
+    scored = {name: np.mean([interval(found[m][name]).mean for m in DECIDING]) for name in rows}
+    print(f"families: {len({family for family, _ in found['order, trained'][rows[0]]})}")
     print(f"| features: distance | {' | '.join(MEASURES)} | mean |\n{'|---' * (len(MEASURES) + 2)}|")
     for name in sorted(rows, key=lambda name: -scored[name])[: options.rows]:
-        cells = [f"{interval(found[m][name]).mean:.3f}" for m in MEASURES]
+        cells = []
+        for measure in MEASURES:
+            by, gain = found[measure], interval(better(found[measure], name))
+            cells.append(f"{interval(by[name]).mean:.3f} ({gain.mean:+.3f}: {gain.low:+.3f}..{gain.high:+.3f})")
         print(f"| {name} | {' | '.join(cells)} | {scored[name]:.3f} |")
 
 
