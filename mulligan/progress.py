@@ -122,10 +122,6 @@ def advised(event: Event) -> str | None:
     kid = event["kid"]
     interval = f"80%: {number(kid['low'])} to {number(kid['high'])}"
     parts = [f"expected KID@{event['embedding']} {number(kid['median'])} ({interval})"]
-    if event["translated"]:
-        parts.append(
-            f"{event['translated']} of {event['trials']} trials were judged in another embedding and translated"
-        )
     parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
     if event["saving"] is not None and event["saving"] > 1:
         parts.append(f"the textbook's recipe would take about {number(round(event['saving'], 1))} times the compute")

@@ -1,6 +1,6 @@
 """Images to feature vectors: the space in which every other metric of this room measures.
 
-`m2` and its forerunner `m1` are small convolutional networks that ship with the package; `docs/metrics.md` says what
+`m1` and `m2` are small convolutional networks that ship with the package; `docs/metrics.md` says what
 they were trained on and how they compare with random weights. Features of different embeddings must never be
 compared, so every figure carries the embedding's name.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
@@ -25,6 +26,7 @@ class Design(NamedTuple):
       units: of the dense layer.
       levels: the maps whose means over all places are features too, before the dense layer's.
       sides: of the input in pixels, each with the longest side of an image that it is for, ascending.
+      bound: deviations beyond which a feature grows no more, so that no one artefact outweighs all else.
     """
 
     widths: tuple[int, ...]
@@ -32,6 +34,7 @@ class Design(NamedTuple):
     units: int
     levels: tuple[int, ...]
     sides: tuple[tuple[int, float], ...]
+    bound: float = float("inf")
 
     @property
     def dimension(self) -> int:
@@ -51,7 +54,7 @@ class Design(NamedTuple):
 
 DESIGNS = {
     "m1": Design((16, 48, 96), 4, 96, (), ((32, float("inf")),)),
-    "m2": Design((24, 48, 96, 160), 2, 128, (1, 2, 3), ((32, 45), (64, float("inf")))),
+    "m2": Design((24, 48, 96, 160), 2, 128, (1, 2, 3), ((32, 45), (64, float("inf"))), bound=3.0),
 }
 
 
@@ -93,5 +96,6 @@ def features(design: Design, weights: Weights, pixels: Prepared) -> Float[Array,
 
 
 def standardised(design: Design, weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
-    """Features less `mean`, over `deviation`: constants kept with the weights, the same for all tasks."""
-    return (features(design, weights, pixels) - weights["mean"]) / weights["deviation"]
+    """Features less `mean`, over `deviation`: constants kept with the weights, the same for all tasks; then bounded."""
+    found = (features(design, weights, pixels) - weights["mean"]) / weights["deviation"]
+    return found if math.isinf(design.bound) else design.bound * jnp.tanh(found / design.bound)

@@ -91,8 +91,6 @@ def prediction(record: RunRecord) -> Iterator[str]:
         f"Expected: KID@{plan.get('embedding')} {expected}, with 80% between {number(low)} and {number(high)}, "
         f"from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
     )
-    if translated := finite(plan.get("translated")):
-        yield f"KIDs of {count(translated)} of these trials were taken in another embedding and translated."
     nearest = plan.get("nearest") or []
     if nearest:
         weighed = ", ".join(f"{name} ({weight:.0%})" for name, weight in nearest)

@@ -34,22 +34,6 @@ PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities 
 Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
 
 
-class Translation(NamedTuple):
-    """From log KID in another embedding to that in the default one: a line through bad images of many families."""
-
-    offset: float
-    slope: float
-
-    def of(self, curve: Curve) -> Curve:
-        return self.offset + self.slope * curve
-
-
-TRANSLATIONS = {  # docs/log.md, 2026-11-27
-    EMBEDDING: Translation(0.0, 1.0),
-    "m1": Translation(0.0, 1.0),
-}
-
-
 def log_kid(figures: Mapping[str, float | None]) -> float:
     """Logarithm of a point's KID; NaN where it has none.
 
@@ -203,21 +187,20 @@ class Comparison(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     """Puts the trials on these tasks side by side.
 
-    Figures in another embedding are translated (`TRANSLATIONS`): where a task has trials of both, they compare as well
-    as that does. A failed trial counts, from the fidelity where it failed to the end of its budget, as the worst that
-    ended on its task. The anchor is the recipe that was tried on most tasks (the default, else the one made by hand,
-    where they are among those); tasks without it are left out.
+    Trials that were judged in another embedding than runs now are do not compare, and are left out. A failed trial
+    counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its task. The anchor
+    is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among those);
+    tasks without it are left out.
     """
     by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
     names: dict[str, Recipe] = {}
     found: list[tuple[int, str, Trial, Curve]] = []
     for trial in trials:
-        if trial.task in by_id:
+        if trial.task in by_id and trial.embedding == EMBEDDING:
             index, task = by_id[trial.task]
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)
-            curve = TRANSLATIONS[trial.embedding].of(on_grid(task.shape, trial.curve))
-            found.append((index, name, trial, curve))
+            found.append((index, name, trial, on_grid(task.shape, trial.curve)))
     names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
     columns = {name: column for column, name in enumerate(names)}
     rows = [Row(index, columns[name], curve) for index, name, curve in _with_failures(tasks, found)]

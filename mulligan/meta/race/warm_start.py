@@ -37,7 +37,6 @@ class RacePlan:
       tasks, trials: that this rests on.
       kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
       embedding: of that KID.
-      translated: of the trials, those judged in another embedding: their KIDs are translated (`meta.predict.curves`).
       nearest: names of the tasks that count most, with their weights.
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
@@ -49,7 +48,6 @@ class RacePlan:
     trials: int = 0
     kid: tuple[float, float, float] | None = None
     embedding: str = EMBEDDING
-    translated: int = 0
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
     trouble: str | None = None
@@ -57,7 +55,7 @@ class RacePlan:
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
         kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "embedding", "translated", "saving", "trouble")
+        names = ("tasks", "trials", "embedding", "saving", "trouble")
         known = {name: getattr(self, name) for name in names}
         return known | {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
 
@@ -71,19 +69,19 @@ def plan_race(task: Task, budget: Budget, place: str, seed: int) -> RacePlan:
     known, trouble = _records(place)
     record = TaskRecord.of(task, task.name.partition("/")[0])
     query = Query(record, _flops(task, budget))
-    prior = PRIORS[PRIOR if known.trials else "default"](tuple(known.tasks.values()), tuple(known.trials.values()))
+    trials = tuple(trial for trial in known.trials.values() if trial.embedding == EMBEDDING)
+    prior = PRIORS[PRIOR if trials else "default"](tuple(known.tasks.values()), trials)
     number = arms_within(budget)
     proposals = prior.propose(query, number - explorers(number))
     rng = np.random.default_rng(seed)
     arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, query.flops, rng)
     end = proposals[0].forecast
-    enough = len(known.trials) > 0
+    enough = len(trials) > 0
     return RacePlan(
         arms=arms,
-        tasks=len({trial.task for trial in known.trials.values()}),
-        trials=len(known.trials),
+        tasks=len({trial.task for trial in trials}),
+        trials=len(trials),
         kid=_last(end) if enough else None,
-        translated=sum(trial.embedding != EMBEDDING for trial in known.trials.values()),
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,

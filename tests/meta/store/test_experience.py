@@ -16,7 +16,6 @@ from mulligan.errors import MulliganError
 from mulligan.meta.store import schema
 from mulligan.meta.store.experience import Experience, own_place
 from mulligan.meta.store.record import FAILED, Trial
-from mulligan.metrics import EMBEDDING
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -226,11 +225,11 @@ def test_a_locked_experience_is_one_sentence(place, monkeypatch):
 def test_trials_of_before_embeddings_were_named_keep_theirs(place):
     """As version 1 wrote them: no column, and a digest in which no embedding has a part."""
     experience = Experience(place)
-    experience.add([replace(trial(0), embedding="m1"), trial(1)])
+    experience.add([replace(trial(0), embedding="m1"), replace(trial(1), embedding="m9")])
     old, new = (next(each for each in experience.trials() if each.seed == seed) for seed in (0, 1))
     assert "embedding" not in old.to_json()
-    assert (old.embedding, new.embedding) == ("m1", EMBEDDING)
-    assert old.assignment != replace(old, embedding=EMBEDDING).assignment  # it is to be done again
+    assert (old.embedding, new.embedding) == ("m1", "m9")
+    assert old.assignment != replace(old, embedding="m9").assignment  # it is to be done again
     with sqlite3.connect(place) as raw:
         raw.execute("DELETE FROM curves WHERE trial = ?", (new.id,))
         raw.execute("DELETE FROM trials WHERE id = ?", (new.id,))
