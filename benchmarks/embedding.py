@@ -3,9 +3,9 @@
     python benchmarks/embedding.py judge    # trains what is missing, prints the table, writes JSON
     python benchmarks/embedding.py ship     # the candidate that saw no digits becomes mulligan/metrics/m1.*
 
-The candidates: random projections of pixels, the network of `mulligan.metrics.embed` with random weights, and
-the same trained on the classes of all the sets together (one linear head a set), but never on the set it is
-judged on. Each scores 21 sets of images, from untouched to ruined (`corruptions`), against held-out real
+The candidates: random projections of pixels, the network of m1 (`mulligan.metrics.embedding_network`) with random
+weights, and the same trained on the classes of all the sets together (one linear head a set), but never on the set
+that it is judged on. Each scores 21 sets of images, from untouched to ruined (`corruptions`), against held-out real
 ones. Kendall's tau says how well its ranking agrees with that of the Frechet distance in the features of
 another network, a classifier trained on that set alone. Everything trained is kept in `--work` and not
 trained again.
@@ -25,6 +25,8 @@ import jax
 import numpy as np
 from embedding_training import (
     GAN_STEPS,
+    M1,
+    SIDE,
     Labelled,
     Split,
     all_features,
@@ -40,7 +42,8 @@ from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kendalltau
 
-from mulligan.metrics import embed
+from mulligan.metrics.embed import preprocess
+from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.metrics.frechet import frechet_distance
 from mulligan.metrics.kernel import kid
 
@@ -88,7 +91,7 @@ def network_space(weights: dict[str, np.ndarray], last: int) -> Space:
 
     @jax.jit
     def features(images):
-        standardised = (all_features(weights, embed.preprocess(images)) - weights["mean"]) / weights["deviation"]
+        standardised = (all_features(weights, preprocess(images, SIDE)) - weights["mean"]) / weights["deviation"]
         return standardised[:, -last:]
 
     return lambda images: np.asarray(features(images))
@@ -96,32 +99,32 @@ def network_space(weights: dict[str, np.ndarray], last: int) -> Space:
 
 def pixel_space(train: dict[str, Labelled]) -> Space:
     """256 random projections of the pixels, standardised over the same images as the networks' features."""
-    matrix = np.random.default_rng(0).normal(size=(embed.SIDE**2 * 3, embed.DIMENSION)).astype(np.float32)
-    project = jax.jit(lambda images: embed.preprocess(images).reshape(len(images), -1) @ matrix)
+    matrix = np.random.default_rng(0).normal(size=(SIDE**2 * 3, M1.units)).astype(np.float32)
+    project = jax.jit(lambda images: preprocess(images, SIDE).reshape(len(images), -1) @ matrix)
     sample = np.concatenate([np.asarray(project(each.images[:1000])) for each in train.values()])
     return lambda images: np.asarray((project(images) - sample.mean(0)) / sample.std(0))
 
 
 def own_space(params: dict[str, np.ndarray]) -> Space:
-    apply = jax.jit(lambda images: own_features(params, embed.preprocess(images)))
+    apply = jax.jit(lambda images: own_features(params, preprocess(images, SIDE)))
     return lambda images: np.asarray(apply(images))
 
 
 def spaces(sets: dict[str, Split], name: str, options: argparse.Namespace) -> dict[str, Space]:
     """The judge of one set first, then what is judged; none but `m1` has seen the set."""
     others = {other: split.train for other, split in sets.items() if other != name}
-    random = with_constants(random_weights(embed.weight_shapes(), seed=1), others)
+    random = with_constants(random_weights(weight_shapes(M1), seed=1), others)
     trained = train_candidate(sets, name, options.steps, options.work)
     shipped = train_candidate(sets, UNSEEN, options.steps, options.work)
-    every = sum(embed.WIDTHS) + embed.DIMENSION
+    every = sum(M1.widths) + M1.units
     return {
         "own": own_space(train_own(name, sets[name], 0, 1000, options.work)),
         "pixels": pixel_space(others),
         "random, all": network_space(random, every),
-        "random, last": network_space(random, embed.DIMENSION),
+        "random, last": network_space(random, M1.units),
         "trained, all": network_space(trained, every),
-        "trained, last": network_space(trained, embed.DIMENSION),
-        "m1": network_space(shipped, embed.DIMENSION),
+        "trained, last": network_space(trained, M1.units),
+        "m1": network_space(shipped, M1.units),
     }
 
 
@@ -187,14 +190,14 @@ def ship(options: argparse.Namespace) -> None:
     sets = {name: read(options.data, name) for name in SETS}
     weights = train_candidate(sets, UNSEEN, options.steps, options.work)
     for constant in ("mean", "deviation"):
-        weights[constant] = weights[constant][-embed.DIMENSION :]
+        weights[constant] = weights[constant][-M1.units :]
     path = ROOT / "mulligan" / "metrics" / "m1.safetensors"
     save_file({name: value.astype(np.float16) for name, value in weights.items()}, path)
     card = {
         "name": "m1",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "dimension": embed.DIMENSION,
-        "input": [embed.SIDE, embed.SIDE, 3],
+        "dimension": M1.units,
+        "input": [SIDE, SIDE, 3],
         "licence": "Apache-2.0",
         "trained_on": {
             name: {"images": len(sets[name].train.images), "licence": LICENCES[name]} for name in SETS if name != UNSEEN

@@ -17,8 +17,11 @@ import numpy as np
 import optax
 from safetensors.numpy import load_file, save_file
 
-from mulligan.metrics import embed
+from mulligan.metrics.embed import preprocess
+from mulligan.metrics.embedding_network import DESIGNS, activations, weight_shapes
 
+M1 = DESIGNS["m1"]
+SIDE = M1.sides[0][0]
 JUDGED = 1000  # images in the reference and in each corrupted set, or half of what is held out
 
 
@@ -116,7 +119,7 @@ def classification(network: Callable, names: tuple[str, ...]) -> Callable:
     """The mean over sets of the cross-entropy of a linear head on `network(weights, pixels) -> [n, d]`."""
 
     def loss(params, batch, key):
-        pixels = jnp.concatenate([embed.preprocess(batch[name][0]) for name in names])
+        pixels = jnp.concatenate([preprocess(batch[name][0], SIDE) for name in names])
         parts = jnp.split(network(params, shifted(pixels, key)), len(names))
         losses = [
             optax.softmax_cross_entropy_with_integer_labels(part @ params[f"head.{name}"], batch[name][1]).mean()
@@ -132,29 +135,29 @@ def head_shapes(sets: dict[str, Labelled], width: int) -> dict[str, tuple[int, .
 
 
 def train_candidate(sets: dict[str, Split], without: str | None, steps: int, work: Path) -> dict[str, np.ndarray]:
-    """The network of `embed`, trained on all sets but one; its features standardised over the same images."""
+    """The network of m1, trained on all sets but one; its features standardised over the same images."""
     path = work / f"candidate-without-{without}-{steps}.safetensors"
     if not path.exists():
         train = {name: split.train for name, split in sets.items() if name != without}
         names = tuple(train)
-        loss = classification(lambda params, pixels: embed.activations(params, pixels)[-1], names)
-        params = random_weights({**embed.weight_shapes(), **head_shapes(train, embed.DIMENSION)}, seed=0)
+        loss = classification(lambda params, pixels: activations(M1, params, pixels)[-1], names)
+        params = random_weights({**weight_shapes(M1), **head_shapes(train, M1.units)}, seed=0)
         log = log_to(work, f"candidate without {without}")
         params = fit(loss, params, batches_of(train, 64, 0), steps, log)
-        weights = {name: np.asarray(params[name]) for name in embed.weight_shapes()}
+        weights = {name: np.asarray(params[name]) for name in weight_shapes(M1)}
         save_file(with_constants(weights, train), path)
     return load_file(path)
 
 
 def all_features(weights: dict[str, Any], pixels: jax.Array) -> jax.Array:
     """The mean of each channel of each convolution, then the last layer: `[n, 160 + 96]`."""
-    *maps, last = embed.activations(weights, pixels)
+    *maps, last = activations(M1, weights, pixels)
     return jnp.concatenate([*(each.mean((1, 2)) for each in maps), last], axis=1)
 
 
 def with_constants(weights: dict[str, np.ndarray], train: dict[str, Labelled]) -> dict[str, np.ndarray]:
     """Adds the mean and standard deviation of `all_features` over 2,000 images of each set."""
-    apply = jax.jit(lambda images: all_features(weights, embed.preprocess(images)))
+    apply = jax.jit(lambda images: all_features(weights, preprocess(images, SIDE)))
     rows = [np.asarray(apply(np.resize(each.images[:2000], (2000, *each.images.shape[1:])))) for each in train.values()]
     features = np.concatenate(rows)
     return {**weights, "mean": features.mean(0), "deviation": features.std(0) + 1e-3}

@@ -135,7 +135,7 @@ def judge(bench: Bench, chosen: argparse.Namespace) -> tuple[Classify, float]:
     @jax.jit
     def name(images):
         head = weights[f"head.mnist-{chosen.size}"]
-        return jnp.argmax(classifier.own_features(weights, embed.preprocess(images)) @ head, axis=1)
+        return jnp.argmax(classifier.own_features(weights, embed.preprocess(images, classifier.SIDE)) @ head, axis=1)
 
     def classify(images: Any) -> np.ndarray:
         size = 1000

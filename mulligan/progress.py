@@ -142,7 +142,8 @@ def advised(event: Event) -> str | None:
     if event["kid"] is None:
         return None
     kid = event["kid"]
-    parts = [f"expected KID {number(kid['median'])} (80%: {number(kid['low'])} to {number(kid['high'])})"]
+    interval = f"80%: {number(kid['low'])} to {number(kid['high'])}"
+    parts = [f"expected KID@{event['embedding']} {number(kid['median'])} ({interval})"]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
     if event["saving"] is not None and event["saving"] > 1:
         parts.append(f"the textbook's recipe would take about {number(round(event['saving'], 1))} times the compute")

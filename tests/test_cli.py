@@ -19,6 +19,7 @@ import mulligan
 from mulligan import cli
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.meta.space.default import default_recipe
+from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
@@ -431,6 +432,7 @@ def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_co
     place = ["--experience", own]
     code, out, _ = run_command("experience", "list", *place)
     assert (code, out.splitlines()[1].split()[:3]) == (0, ["family/a", "2", "0"])
+    assert f"0.1250@{EMBEDDING}" in out
     assert json.loads(run_command("experience", "list", "--json", *place)[1])[0]["best_kid"] == 0.125
     page = tmp_path / "page.html"
     assert run_command("experience", "report", "-o", page, *place) == (0, f"{page}\n", "")

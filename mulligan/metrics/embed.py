@@ -1,14 +1,14 @@
 """Images to feature vectors: the space in which every other metric of this room measures.
 
-`m1` is a small convolutional network (5 MFLOP an image) that ships with the package; `docs/metrics.md` says
-what it was trained on and how it compares with random weights. Features of different embeddings must never be
+`m1` and `m2` are small convolutional networks that ship with the package; `docs/metrics.md` says what
+they were trained on and how they compare with random weights. Features of different embeddings must never be
 compared, so every figure carries the embedding's name.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -19,16 +19,11 @@ from safetensors.numpy import load as load_safetensors
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import with_card
+from mulligan.metrics import EMBEDDING
+from mulligan.metrics.embedding_network import DESIGNS, Prepared, Weights, standardised
 from mulligan.types import Images
 
-SIDE = 32  # the network's input, pixels a side
-WIDTHS = (16, 48, 96)  # channels after each 4x4 stride-2 convolution: 16x16, 8x8, 4x4
-DIMENSION = 96  # units of the last layer, which sees the whole image
-EMBEDDINGS = ("m1",)
-
 AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
-Prepared = Float[Array, "n 32 32 3"]  # in [-1, 1]; see `preprocess`
-Weights = Mapping[str, Array]  # names and shapes: `weight_shapes`
 
 
 @dataclass(frozen=True)
@@ -37,12 +32,13 @@ class Embedding:
 
     `features` maps one batch, uint8 `[batch, h, w, c]`, to `[batch, dimension]`. It always gets exactly
     `batch` images (the last ones padded with zeros, whose features are dropped), so there is one compilation
-    an image shape, and the same images give the same bits.
+    an image shape, and the same images give the same bits. `flops` are operations an image of a height and a width.
     """
 
     name: str
     dimension: int
     features: Callable[[Images], Float[Array, "n d"]]
+    flops: Callable[[int, int], float]
     batch: int = 256
 
     def __call__(self, images: AnyImages) -> Float[np.ndarray, "n d"]:
@@ -61,7 +57,7 @@ class Embedding:
         return np.concatenate([np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)])
 
 
-def load_embedding(name: str = "m1") -> Embedding:
+def load_embedding(name: str = EMBEDDING) -> Embedding:
     """The embedding that ships under `name`.
 
     Raises:
@@ -73,17 +69,22 @@ def load_embedding(name: str = "m1") -> Embedding:
       >>> embedding(np.zeros((2, 28, 28, 1), np.uint8)).shape
       (2, 96)
     """
-    if name not in EMBEDDINGS:
-        raise UsageError(f"no embedding is called {name!r}; there is {', '.join(EMBEDDINGS)}.")
+    if name not in DESIGNS:
+        raise UsageError(f"no embedding is called {name!r}; there are {' and '.join(DESIGNS)}.")
     stored, _ = with_card("mulligan.metrics", name, f"embedding {name}")
     weights = {key: jnp.asarray(value, jnp.float32) for key, value in load_safetensors(stored).items()}
     return network_embedding(name, weights)
 
 
 def network_embedding(name: str, weights: Weights) -> Embedding:
-    """The embedding with these weights of the network below: its standardised features, `[n, 96]`."""
-    apply = jax.jit(lambda images, weights: standardised(weights, preprocess(images)))
-    return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)))
+    """The embedding of this design with these weights: its standardised features."""
+    design = DESIGNS[name]
+
+    @jax.jit
+    def apply(images: Images, weights: Weights) -> Float[Array, "n d"]:
+        return standardised(design, weights, preprocess(images, design.side(*images.shape[1:3])))
+
+    return Embedding(name, design.dimension, functools.partial(apply, weights=dict(weights)), design.flops)
 
 
 def check_images(images: np.ndarray) -> None:
@@ -108,8 +109,8 @@ def check_pair(a: np.ndarray, b: np.ndarray) -> None:
         raise MulliganError(f"features of {a.shape[1]} and {b.shape[1]} numbers come from different embeddings.")
 
 
-def preprocess(images: Images) -> Prepared:
-    """Images as the network takes them: float32 `[n, 32, 32, 3]` in [-1, 1].
+def preprocess(images: Images, side: int) -> Prepared:
+    """Images as a network takes them: float32 `[n, side, side, 3]` in [-1, 1].
 
     Grey is repeated over three channels, alpha composited on white. Other sizes are resized with an
     antialiased bicubic filter (Parmar et al. 2022, arXiv 2104.11222, on why that matters); the aspect ratio
@@ -121,41 +122,6 @@ def preprocess(images: Images) -> Prepared:
         pixels = alpha * pixels[..., :3] + (1 - alpha) * 255
     if images.shape[-1] == 1:
         pixels = jnp.repeat(pixels, 3, axis=-1)
-    shape = (len(images), SIDE, SIDE, 3)
+    shape = (len(images), side, side, 3)
     pixels = jax.image.resize(pixels, shape, "cubic", antialias=True, precision=jax.lax.Precision.HIGHEST)
     return jnp.clip(pixels / 127.5 - 1, -1, 1)
-
-
-def weight_shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the network's weights, without the `mean` and `deviation` of its features."""
-    channels = (3, *WIDTHS)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (before, after) in enumerate(zip(channels, WIDTHS, strict=False)):
-        shapes[f"conv{layer}.kernel"] = (4, 4, before, after)
-        shapes[f"conv{layer}.bias"] = (after,)
-    last = (SIDE >> len(WIDTHS)) ** 2 * WIDTHS[-1]
-    return {**shapes, "dense.kernel": (last, DIMENSION), "dense.bias": (DIMENSION,)}
-
-
-def activations(weights: Weights, pixels: Prepared) -> list[Array]:
-    """Outputs of the layers: `[n, 16, 16, 16]`, `[n, 8, 8, 48]`, `[n, 4, 4, 96]` and `[n, 96]`."""
-    outputs, current = [], pixels
-    for layer in range(len(WIDTHS)):
-        current = jax.lax.conv_general_dilated(
-            current,
-            weights[f"conv{layer}.kernel"],
-            window_strides=(2, 2),
-            padding="SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=jax.lax.Precision.HIGHEST,
-        )
-        current = jax.nn.leaky_relu(current + weights[f"conv{layer}.bias"], 0.1)
-        outputs.append(current)
-    flat = current.reshape(len(current), -1)
-    dense = jnp.matmul(flat, weights["dense.kernel"], precision=jax.lax.Precision.HIGHEST)
-    return [*outputs, jax.nn.leaky_relu(dense + weights["dense.bias"], 0.1)]
-
-
-def standardised(weights: Weights, pixels: Prepared) -> Float[Array, "n d"]:
-    """The last layer less `mean`, over `deviation`: constants kept with the weights, the same for all tasks."""
-    return (activations(weights, pixels)[-1] - weights["mean"]) / weights["deviation"]

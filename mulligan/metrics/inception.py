@@ -26,7 +26,7 @@ from mulligan.types import Images
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
 SIDE = 299  # pixels that every image is resized to
-DIMENSION = 2048
+DIMENSION, FLOPS = 2048, 1.1e10  # of the features; operations an image
 EPSILON = 1e-3  # of batch normalisation
 BATCH = 16  # images at a time: what the first layers make of 299x299 pixels takes 20 MB an image
 PROTOCOL = "Inception-v3 of 2015-12-05, resized to 299x299 bilinearly as by TensorFlow 1"
@@ -56,7 +56,7 @@ def load_inception(path: Path) -> Embedding:
 def inception_embedding(name: str, weights: Weights) -> Embedding:
     """The embedding with these weights, as `folded` gives them."""
     apply = jax.jit(lambda images, weights: features(weights, prepare(images)))
-    return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)), BATCH)
+    return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)), lambda h, w: FLOPS, BATCH)
 
 
 def folded(tensors: Mapping[str, np.ndarray]) -> dict[str, Array]:

@@ -136,7 +136,7 @@ def _tasks(known: Records) -> Html | None:
 
 def _task(task: dict[str, Any], best: Recipe | None) -> Html:
     height, width, channels = task["shape"]
-    words = "" if best is None else f"{number(task['best_kid'])}: {traits(best, Recipe())}"
+    words = "" if best is None else f"{number(task['best_kid'])}@{task['embedding']}: {traits(best, Recipe())}"
     cells = (task["task"], f"{width}{TIMES}{height}{TIMES}{channels}", count(task["trials"]), words)
     more = (count(task["failed"]), count(task["recipes"]))
     return element("tr", [element("td", cell) for cell in (*cells, *more)])

@@ -101,8 +101,9 @@ def prediction(record: RunRecord) -> Iterator[str]:
     if not isinstance(kid, dict):
         return
     low, high = finite(kid.get("low")), finite(kid.get("high"))
+    expected = number(finite(kid.get("median")))
     yield (
-        f"Expected: KID {number(finite(kid.get('median')))}, with 80% between {number(low)} and {number(high)}, "
+        f"Expected: KID@{plan.get('embedding')} {expected}, with 80% between {number(low)} and {number(high)}, "
         f"from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
     )
     nearest = plan.get("nearest") or []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from mulligan.metrics import EMBEDDING
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics, validation_metrics_of
@@ -39,10 +40,10 @@ class Evaluator:
     own: Int[np.ndarray, " n"] | None = None  # rows of the real images among `known`, where training images judge
 
     @staticmethod
-    def make(task: Task, sampler: Sampler, split: str) -> Evaluator:
+    def make(task: Task, sampler: Sampler, split: str, embedding: str = EMBEDDING) -> Evaluator:
         """An evaluator on `split`, or on what judges in its place where it is too small (`Task.judge`)."""
         judge, part = task.judge(split)
-        reference = make_reference(load_embedding(), examples(part, REALS), limit=REALS)
+        reference = make_reference(load_embedding(embedding), examples(part, REALS), limit=REALS)
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
@@ -83,10 +84,10 @@ class Evaluator:
         fakes = self.fakes(gen, FINAL_FAKES)
         return {"split": self.split, **final_metrics(self.reference, known, fakes, own=self.own)}
 
-    def flops(self, gen_flops: float) -> float:
+    def flops(self, gen_flops: float, height: int, width: int) -> float:
         """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""
         kernels = 3 * FAKES * REALS * 2 * self.reference.embedding.dimension
-        return FAKES * (gen_flops + EMBEDDING_FLOPS) + kernels + OVERHEAD_FLOPS
+        return FAKES * (gen_flops + self.reference.embedding.flops(height, width)) + kernels + OVERHEAD_FLOPS
 
 
 def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
@@ -98,7 +99,6 @@ def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
     return np.where(known[place] == some, place, -1)
 
 
-EMBEDDING_FLOPS = 6e6  # an image
 OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
 
 

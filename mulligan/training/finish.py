@@ -41,7 +41,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     """
     choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
     gen = with_batch_statistics(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
-    evaluator = Evaluator.make(loop.task, loop.sampler, "test")
+    evaluator = Evaluator.make(loop.task, loop.sampler, "test", loop.folder.embedding())
     known = evaluator.known(loop.task)
     scores = evaluator.final(known, gen)
     _draw(loop.folder.path / "final", loop.sampler, gen)

@@ -163,7 +163,7 @@ class Loop:
         if not self.progress.sequence:
             step_flops = engine.flops_per_step
             self.progress.flops_per_image = step_flops / self.spec.step_nimg
-            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10)
+            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10, *self.task.shape[:2])
             plan_by_cost(self.progress, self.budget, self.spec.step_nimg, step_flops, look_flops)
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
@@ -287,7 +287,7 @@ class Loop:
     @cached_property
     def evaluator(self) -> Evaluator:
         """On the validation images."""
-        return Evaluator.make(self.task, self.sampler, "validation")
+        return Evaluator.make(self.task, self.sampler, "validation", self.folder.embedding())
 
     def averages_to_evaluate(self) -> dict[str, Pytree]:
         """The generators that a run is judged by: its averages, or the last iterate where it keeps none.

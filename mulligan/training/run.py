@@ -15,6 +15,7 @@ from mulligan.commands import command
 from mulligan.documents import finite, read_sealed, write_sealed
 from mulligan.errors import MulliganError
 from mulligan.files import locked, make_folder
+from mulligan.metrics import EMBEDDING
 from mulligan.schema import Within
 
 FORMAT = 1
@@ -138,6 +139,10 @@ class RunFolder:
         path = self.path / "events.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
         return [event for event in map(_parsed, lines) if event and event.get("kind") == kind]
+
+    def embedding(self) -> str:
+        """In which its evaluations are made: as the first was, whatever newer versions take."""
+        return next((event["embedding"] for event in self.events("evaluation")), EMBEDDING)
 
     def events_length(self) -> int:
         """Bytes of the event file, made durable."""

@@ -1,4 +1,4 @@
-"""Preparing images against Pillow, the network against plain loops, and what an embedding promises."""
+"""Preparing images against Pillow, and what an embedding promises."""
 
 import dataclasses
 import hashlib
@@ -12,17 +12,18 @@ import pytest
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.metrics import embed
+from mulligan.metrics import EMBEDDING, embed
 from mulligan.metrics.embed import load_embedding, preprocess
+from mulligan.metrics.embedding_network import DESIGNS
 
 
 def pictures(seed, n, h, w, c):
     return np.random.default_rng(seed).integers(0, 256, (n, h, w, c), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def embedding():
-    return dataclasses.replace(load_embedding("m1"), batch=8)
+@pytest.fixture(scope="module", params=DESIGNS)
+def embedding(request):
+    return dataclasses.replace(load_embedding(request.param), batch=8)
 
 
 @pytest.mark.parametrize(("h", "w"), [(8, 8), (28, 28), (32, 32), (33, 70), (256, 9)])
@@ -33,38 +34,18 @@ def test_resizing_is_that_of_pillow(h, w):
     resized = np.stack([np.asarray(plane.resize((32, 32), Image.Resampling.BICUBIC)) for plane in planes], axis=-1)
     expected = np.clip(resized / 127.5 - 1, -1, 1)
     # Pillow's cubic has a = -0.5, as Keys (1981) does; both divide the weights by their sum at the border
-    np.testing.assert_allclose(preprocess(jnp.asarray(image))[0], expected, atol=2e-5)
+    np.testing.assert_allclose(preprocess(jnp.asarray(image), 32)[0], expected, atol=2e-5)
 
 
 def test_grey_is_repeated_and_alpha_composited_on_white():
     grey = pictures(0, 2, 32, 32, 1)
-    np.testing.assert_array_equal(preprocess(jnp.asarray(grey)), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1))))
+    np.testing.assert_array_equal(
+        preprocess(jnp.asarray(grey), 32), preprocess(jnp.asarray(np.repeat(grey, 3, axis=-1)), 32)
+    )
     transparent = pictures(1, 1, 32, 32, 4)
     over = Image.alpha_composite(Image.new("RGBA", (32, 32), "white"), Image.fromarray(transparent[0]))
     expected = np.asarray(over.convert("RGB")) / 127.5 - 1
-    np.testing.assert_allclose(preprocess(jnp.asarray(transparent))[0], expected, atol=1.01 / 127.5)
-
-
-def test_features_agree_with_loops():
-    """The first and the last layer computed from their definitions."""
-    rng = np.random.default_rng(0)
-    weights = {
-        name: jnp.asarray(rng.normal(size=shape), jnp.float32) / 9 for name, shape in embed.weight_shapes().items()
-    }
-    pixels = rng.uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
-    first, *_, before, last = embed.activations(weights, jnp.asarray(pixels))
-
-    padded = np.pad(pixels, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    kernel = np.asarray(weights["conv0.kernel"])
-    for row, column in ((0, 0), (7, 15), (15, 3)):
-        patch = padded[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
-        linear = np.einsum("nijc,ijco->no", patch, kernel) + weights["conv0.bias"]
-        np.testing.assert_allclose(first[:, row, column], np.where(linear > 0, linear, 0.1 * linear), atol=1e-5)
-    linear = np.asarray(before).reshape(2, -1) @ weights["dense.kernel"] + weights["dense.bias"]
-    np.testing.assert_allclose(last, np.where(linear > 0, linear, 0.1 * linear), rtol=1e-4, atol=1e-5)
-    constants = {"mean": jnp.full(96, 2.0), "deviation": jnp.full(96, 4.0)}
-    standardised = embed.standardised({**weights, **constants}, jnp.asarray(pixels))
-    np.testing.assert_allclose(standardised, (last - 2) / 4, rtol=1e-6)
+    np.testing.assert_allclose(preprocess(jnp.asarray(transparent), 32)[0], expected, atol=1.01 / 127.5)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (20, 40, 4), (256, 256, 3)])
@@ -94,21 +75,25 @@ def test_one_compilation_an_image_shape():
         traced.append(images.shape)
         return jnp.zeros((len(images), 2))
 
-    counting = embed.Embedding("counting", 2, jax.jit(features), batch=4)
+    counting = embed.Embedding("counting", 2, jax.jit(features), lambda h, w: 0.0, batch=4)
     for n in (1, 3, 4, 9):
         assert counting(pictures(0, n, 8, 8, 1)).shape == (n, 2)
     assert traced == [(4, 8, 8, 1)]
 
 
-def test_card_describes_the_weights():
+@pytest.mark.parametrize("name", DESIGNS)
+def test_card_describes_the_weights(name):
     room = resources.files("mulligan.metrics")
-    stored, card = (
-        room.joinpath("m1.safetensors").read_bytes(),
-        json.loads(room.joinpath("m1.json").read_text()),
-    )
+    stored = room.joinpath(f"{name}.safetensors").read_bytes()
+    card = json.loads(room.joinpath(f"{name}.json").read_text())
     assert len(stored) < 2_000_000
+    assert card["name"] == name
     assert card["sha256"] == hashlib.sha256(stored).hexdigest()
-    assert card["dimension"] == load_embedding("m1").dimension == embed.DIMENSION
+    assert card["dimension"] == load_embedding(name).dimension == DESIGNS[name].dimension
+
+
+def test_the_default_is_what_selects():
+    assert load_embedding().name == EMBEDDING
 
 
 def test_damaged_weights_are_noticed(monkeypatch, tmp_path):

@@ -98,7 +98,7 @@ def test_features_are_remembered_by_content(tmp_path):
         calls.append(len(images))
         return jnp.asarray(images, jnp.float32).mean((1, 2, 3))[:, None]
 
-    embedding = Embedding("probe", 1, features, batch=4)
+    embedding = Embedding("probe", 1, features, lambda h, w: 0.0, batch=4)
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8)
     first = cached_features(embedding, images, tmp_path)
     np.testing.assert_array_equal(cached_features(embedding, images, tmp_path), first)

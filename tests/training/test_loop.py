@@ -16,10 +16,12 @@ from small_runs import RECIPE, assert_same_end, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, fit, resume
+from mulligan.metrics import EMBEDDING
 from mulligan.tasks.images import read_task
 from mulligan.training import feed, guard, loop
 from mulligan.training.budget import Budget
 from mulligan.training.generator import load
+from mulligan.training.run import RunFolder
 
 IMAGES = Budget(images=40_000, seconds=None)
 
@@ -271,3 +273,12 @@ def test_killed_runs_resume_exactly(tmp_path):
 def _interrupt(event):
     if event["kind"] == "chunk":
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_is_judged_to_its_end_as_it_was_at_its_beginning(whole, tmp_path):
+    assert RunFolder(whole).embedding() == EMBEDDING
+    begun = RunFolder(tmp_path)
+    assert begun.embedding() == EMBEDDING
+    begun.append({"kind": "evaluation", "nimg": 0, "embedding": "m1"})
+    begun.append({"kind": "evaluation", "nimg": 1, "embedding": "m2"})
+    assert begun.embedding() == "m1"

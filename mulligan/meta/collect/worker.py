@@ -23,6 +23,7 @@ from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.experience import LEASE_SECONDS, Experience
 from mulligan.meta.store.record import assignment
+from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
 
@@ -79,7 +80,7 @@ def _claimed(experience: Experience, config: WorkerConfig, worker: str) -> Trial
         if fewest is None:
             return None
         budgets = {task.hash: reference_flops(task.shape, config.images) for task in config.tasks}
-        ended = list(experience.trials())
+        ended = [trial for trial in experience.trials() if trial.embedding == EMBEDDING]
         possible = propose_trials(fewest, config.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)
         if experience.claim(assignment_of(chosen), fewest.hash, worker):

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from mulligan.meta.space.default import default_recipe, handmade_recipe
 from mulligan.meta.space.fidelity import fidelity_of
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
+from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
@@ -186,15 +187,16 @@ class Comparison(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     """Puts the trials on these tasks side by side.
 
-    A failed trial counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its
-    task. The anchor is the recipe that was tried on most tasks (the default, else the one made by hand, where they are
-    among those); tasks without it are left out.
+    Trials that were judged in another embedding than runs now are do not compare, and are left out. A failed trial
+    counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its task. The anchor
+    is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among those);
+    tasks without it are left out.
     """
     by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
     names: dict[str, Recipe] = {}
     found: list[tuple[int, str, Trial, Curve]] = []
     for trial in trials:
-        if trial.task in by_id:
+        if trial.task in by_id and trial.embedding == EMBEDDING:
             index, task = by_id[trial.task]
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)

@@ -65,6 +65,7 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
         space=VERSION,
         device=device_name(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        embedding=folder.embedding(),
     )
 
 

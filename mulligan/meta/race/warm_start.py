@@ -18,6 +18,7 @@ from mulligan.meta.space.default import default_recipe, textbook_recipe
 from mulligan.meta.store.exchange import Records, shipped_and_own
 from mulligan.meta.store.experience import NONE
 from mulligan.meta.store.record import TaskRecord
+from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
@@ -35,6 +36,7 @@ class RacePlan:
       arms: recipes that should race, the likeliest first; one where the budget is too short for a race.
       tasks, trials: that this rests on.
       kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
+      embedding: of that KID.
       nearest: names of the tasks that count most, with their weights.
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
@@ -48,6 +50,7 @@ class RacePlan:
     tasks: int = 0
     trials: int = 0
     kid: tuple[float, float, float] | None = None
+    embedding: str = EMBEDDING
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
     trouble: str | None = None
@@ -58,7 +61,7 @@ class RacePlan:
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
         kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "saving", "trouble", "compared")
+        names = ("tasks", "trials", "embedding", "saving", "trouble", "compared")
         known = {name: getattr(self, name) for name in names}
         known |= {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
         known |= {"origin": self.arms[0].origin, "others": list(self.others)}
@@ -74,18 +77,19 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
     known, trouble = _records(place)
     record = TaskRecord.of(task, task.name.partition("/")[0])
     query = Query(record, _flops(task, budget))
-    prior = PRIORS[PRIOR if known.trials else "default"](tuple(known.tasks.values()), tuple(known.trials.values()))
+    trials = tuple(trial for trial in known.trials.values() if trial.embedding == EMBEDDING)
+    prior = PRIORS[PRIOR if trials else "default"](tuple(known.tasks.values()), trials)
     number = arms_within(budget)
     proposals = prior.propose(query, number - explorers(number))
     rng = np.random.default_rng(seed)
     arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, query.flops, rng)
     end = proposals[0].forecast
-    enough = len(known.trials) > 0
+    enough = len(trials) > 0
     longer = race_from(budget) if number == 1 else None
     return RacePlan(
         arms=arms,
-        tasks=len({trial.task for trial in known.trials.values()}),
-        trials=len(known.trials),
+        tasks=len({trial.task for trial in trials}),
+        trials=len(trials),
         kid=_last(end) if enough else None,
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,

@@ -18,7 +18,7 @@ from mulligan.files import replace_file
 from mulligan.meta.store.experience import Experience, own_place, required_place
 from mulligan.meta.store.record import TaskRecord, Trial, digest
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".jsonl.gz"
 SHIPPED = Path(__file__).resolve().parents[2] / "data"  # holds experience-YYYY-MM-DD.jsonl.gz
 

@@ -261,7 +261,12 @@ def _add_trial(connection: Connection, trial: Trial, assignment: str | None = No
     name = digest(recipe)
     if not _known(connection, recipes.c.digest, name):
         connection.execute(recipes.insert().values(digest=name, document=recipe))
-    row = document | {"id": trial.id, "assignment": assignment or trial.assignment, "recipe": name}
+    row = document | {
+        "id": trial.id,
+        "assignment": assignment or trial.assignment,
+        "recipe": name,
+        "embedding": trial.embedding,
+    }
     connection.execute(trials.insert().values(row))
     rows = [
         {"trial": trial.id, "nimg": nimg, "metric": metric, "flops": flops, "seconds": seconds, "value": value}

@@ -6,12 +6,14 @@ from typing import Any
 
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.record import FAILED, Trial
+from mulligan.metrics import EMBEDDING
 
 
 def overview(place: str | None = None) -> list[dict[str, Any]]:
     """An entry for each task, shipped ones too unless a place is given: trials, failures and the best trial.
 
-    The best is that with the lowest KID at any point of its curve, among all lengths.
+    The best is that with the lowest KID at any point of its curve, among all lengths; where trials on a task were
+    judged in different embeddings, among those judged in the default one.
     """
     return summaries(shipped_and_own() if place is None else read(place))
 
@@ -29,14 +31,15 @@ def summaries(known: Records) -> list[dict[str, Any]]:
 
 
 def _summary(trials: list[Trial]) -> dict[str, Any]:
-    lowest = [(kid, trial) for trial in trials if (kid := lowest_kid(trial)) is not None]
-    kid, best = min(lowest, key=lambda pair: pair[0], default=(None, None))
+    lowest = [(trial.embedding != EMBEDDING, kid, trial) for trial in trials if (kid := lowest_kid(trial)) is not None]
+    _, kid, best = min(lowest, key=lambda entry: entry[:2], default=(None, None, None))
     return {
         "trials": len(trials),
         "failed": sum(trial.status == FAILED for trial in trials),
         "recipes": len({trial.recipe.hash() for trial in trials}),
         "seconds": round(sum(trial.cost["seconds"] for trial in trials), 1),
         "best_kid": kid,
+        "embedding": best and best.embedding,
         "best_recipe": best and best.recipe.hash(),
     }
 
@@ -58,7 +61,7 @@ def overview_lines(tasks: list[dict[str, Any]]) -> list[str]:
             str(task["failed"]),
             str(task["recipes"]),
             f"{task['seconds'] / 3600:.2f}",
-            "" if task["best_kid"] is None else f"{task['best_kid']:.4f}",
+            "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
             task["best_recipe"] or "",
         )
         for task in tasks

@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import Any
 
 from mulligan.documents import finite
+from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 
 DONE, FAILED = "done", "failed"
+UNNAMED = "m1"  # the embedding of trials that name none: there was no other
 METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve
 
 
@@ -81,6 +83,7 @@ class Trial:
       space: version of the space that it was drawn from, 0 when from none.
       device: kind of device and number of cores.
       finished: UTC, ISO 8601.
+      embedding: in which its figures were taken. Figures of different ones do not compare.
     """
 
     task: str
@@ -95,6 +98,7 @@ class Trial:
     space: int
     device: str
     finished: str
+    embedding: str = EMBEDDING
 
     @cached_property
     def id(self) -> str:
@@ -108,22 +112,25 @@ class Trial:
     @property
     def assignment(self) -> str:
         """The name of what was to be done; see `assignment`."""
-        return assignment(self.task, self.recipe, self.seed, self.budget)
+        return assignment(self.task, self.recipe, self.seed, self.budget, self.embedding)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
         fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        if self.embedding == UNNAMED:
+            del fields["embedding"]  # its digest stays what it was
         return finite(fields | {"curve": [point.to_json() for point in self.curve], "budget": float(self.budget)})
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Trial:
         curve = tuple(Point(*point) for point in document["curve"])
-        return Trial(**{**document, "curve": curve})
+        return Trial(**{"embedding": UNNAMED, **document, "curve": curve})
 
 
-def assignment(task: str, recipe: Recipe, seed: int, budget: float) -> str:
+def assignment(task: str, recipe: Recipe, seed: int, budget: float, embedding: str = EMBEDDING) -> str:
     """A name for a trial that is to be done: the same for everyone who would do the same."""
-    return digest([task, recipe.hash(), seed, budget])
+    named = [] if embedding == UNNAMED else [embedding]
+    return digest([task, recipe.hash(), seed, budget, *named])
 
 
 def digest(document: Any) -> str:

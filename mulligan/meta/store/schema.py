@@ -18,13 +18,21 @@ from sqlalchemy import (
     Text,
     inspect,
     select,
+    text,
 )
 
 from mulligan.errors import MulliganError
 
-VERSION = 1
+VERSION = 2
+
+
+def add_embedding(connection: Connection) -> None:
+    """Trials name the embedding that they were judged in; there was one."""
+    connection.execute(text("ALTER TABLE trials ADD COLUMN embedding VARCHAR(32) NOT NULL DEFAULT 'm1'"))
+
+
 # MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding}
 
 metadata = MetaData()
 
@@ -62,6 +70,7 @@ trials = Table(
     Column("space", Integer, nullable=False),
     Column("device", Text, nullable=False),
     Column("finished", String(32), nullable=False),
+    Column("embedding", String(32), nullable=False),
 )
 
 curves = Table(

@@ -98,6 +98,16 @@ def test_a_lead_that_was_seen_briefly_shrinks_as_others_did_and_a_lag_stays():
     np.testing.assert_allclose(of_bad[: 11 + HELD], 2.0, atol=1e-6)
 
 
+def test_figures_of_another_embedding_never_meet():
+    """On one task the anchor was judged in the one embedding and a recipe in the other."""
+    [of] = made_up.families(1, 1)
+    values = made_up.START + made_up.STEP * np.arange(11) - 0.7
+    tried = made_up.trial(of, GOOD, values.tolist())
+    anchor = made_up.trials([of], {})
+    assert GOOD.hash() in compare([of], [*anchor, tried]).recipes
+    assert GOOD.hash() not in compare([of], [*anchor, replace(tried, embedding="m0")]).recipes
+
+
 def test_differences_are_the_effects_whatever_the_tasks_level():
     found = compare(TASKS, made_up.trials(TASKS, {GOOD: lambda of: -0.5, BAD: lambda of: 2.0}, spread=1.0))
     assert set(found.recipes) == {DEFAULT, GOOD.hash(), BAD.hash()}

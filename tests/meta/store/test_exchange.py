@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,17 @@ def test_a_merge_is_a_union_in_any_order_and_any_number_of_times(tmp_path_factor
     assert {each.seed for each in read_file(folder / "0.jsonl.gz").trials.values()} == set().union(*parts)
 
 
+def test_trials_that_name_no_embedding_were_judged_in_the_first(tmp_path):
+    """As files of format 1 hold them: read back, nothing of them has changed."""
+    held = some(range(2))
+    old = [replace(each, embedding="m1") for each in held.trials.values()]
+    write_file(tmp_path / "x.jsonl.gz", Records(held.tasks, {each.id: each for each in old}))
+    rewritten(tmp_path / "x.jsonl.gz", lambda lines: [line.replace('"format":2', '"format":1') for line in lines])
+    assert b"embedding" not in gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes())
+    found = read_file(tmp_path / "x.jsonl.gz").trials
+    assert {(name, each.id, each.embedding) for name, each in found.items()} == {(e.id, e.id, "m1") for e in old}
+
+
 def test_a_merge_with_itself_changes_nothing(tmp_path):
     made = experience(tmp_path / "one.db", some(range(3)))
     assert merge(made, read(tmp_path / "one.db")) == 0
@@ -75,7 +87,7 @@ def rewritten(path, change) -> None:
         lambda path: rewritten(path, lambda lines: [*lines[:2], *lines[3:]]),
         lambda path: rewritten(path, lambda lines: lines[:-1]),
         lambda path: rewritten(
-            path, lambda lines: [line.replace('"format":1,"tasks"', '"format":9,"tasks"') for line in lines]
+            path, lambda lines: [line.replace('"format":2,"tasks"', '"format":9,"tasks"') for line in lines]
         ),
         lambda path: path.unlink(),
     ],

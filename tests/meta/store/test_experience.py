@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -221,28 +222,47 @@ def test_a_locked_experience_is_one_sentence(place, monkeypatch):
             Experience(place)
 
 
+def test_trials_of_before_embeddings_were_named_keep_theirs(place):
+    """As version 1 wrote them: no column, and a digest in which no embedding has a part."""
+    experience = Experience(place)
+    experience.add([replace(trial(0), embedding="m1"), replace(trial(1), embedding="m9")])
+    old, new = (next(each for each in experience.trials() if each.seed == seed) for seed in (0, 1))
+    assert "embedding" not in old.to_json()
+    assert (old.embedding, new.embedding) == ("m1", "m9")
+    assert old.assignment != replace(old, embedding="m9").assignment  # it is to be done again
+    with sqlite3.connect(place) as raw:
+        raw.execute("DELETE FROM curves WHERE trial = ?", (new.id,))
+        raw.execute("DELETE FROM trials WHERE id = ?", (new.id,))
+        raw.execute("ALTER TABLE trials DROP COLUMN embedding")
+        raw.execute("UPDATE about SET version = 1")
+    again = Experience(place)
+    assert list(again.trials()) == [old]
+    assert list(again.problems()) == []
+    assert again.add([new]) == 1
+
+
 def test_migrations_run_in_order_once_and_whole(place, monkeypatch):
     Experience(place).add([trial(0)])
     ran = []
 
     def add_column(connection):
-        ran.append(2)
+        ran.append(3)
         connection.execute(text("ALTER TABLE claims ADD COLUMN machine TEXT"))
 
     def fail(connection):
         connection.execute(text("DROP TABLE claims"))
         raise MulliganError("the second migration failed.")
 
-    monkeypatch.setattr(schema, "VERSION", 3)
-    monkeypatch.setattr(schema, "MIGRATIONS", {2: add_column, 3: fail})
+    monkeypatch.setattr(schema, "VERSION", 4)
+    monkeypatch.setattr(schema, "MIGRATIONS", {3: add_column, 4: fail})
     with pytest.raises(MulliganError, match="second migration"):
         Experience(place)
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", 3)
     Experience(place)
     Experience(place)
-    assert ran == [2, 2]  # undone with the one that failed, then done for good
+    assert ran == [3, 3]  # undone with the one that failed, then done for good
     with sqlite3.connect(place) as raw:
-        assert raw.execute("SELECT version FROM about").fetchall() == [(2,)]
+        assert raw.execute("SELECT version FROM about").fetchall() == [(3,)]
     assert seeds_of(place) == [0]
 
 
