@@ -14,7 +14,7 @@ FLOORS: Floors = [
     [{"recipe", "types", "errors", "budget", "files", "grid"}],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
-    [{"meta"}],
+    [{"meta"}, {"proof"}],
     [{"report"}, {"exports"}, {"serve"}],
     [{"api"}, {"keras"}],
     [{"cli", "experience_cli", "progress"}, {"__init__"}],
