@@ -25,7 +25,7 @@ from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
 from mulligan.training.run_spec import Listener
 
-__all__ = ["Generator", "average", "export", "fit", "learn", "load", "resume", "score"]
+__all__ = ["Generator", "average", "export", "fit", "learn", "load", "prove", "resume", "score"]
 
 DEFAULT_TIME = "10m"
 
@@ -305,6 +305,37 @@ def score(
     _refuse_empty(data)
     _models(generator, discriminator, networks, source)
     return score_images(source, data, size, n, None if inception is None else Path(inception))
+
+
+def prove(
+    source: Generator | Path | str, data: Any, *, listener: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
+    """Whether a generator's images help a classifier, whether they are copies, and whom they give away (docs/proof.md).
+
+    A run keeps it as `proof.json`, and its report shows it.
+
+    Args:
+      source: a run folder, a saved generator, or a generator in memory; one without classes is not tried on a
+        classifier.
+      data: the images of its run, read as the run read them, so that it is known which of them were never trained on.
+      listener: called with an event for every step.
+
+    Returns:
+      The content of `proof.json` (docs/run-folder.md); `sentence` says it in words.
+
+    Raises:
+      MulliganError: other data than the run's, or too few images to test on.
+    """
+    from mulligan.proof.prove import DOCUMENT
+    from mulligan.proof.prove import prove as proof_of
+    from mulligan.training.run import write_json
+
+    generator = source if isinstance(source, Generator) else load(source)
+    proof = proof_of(generator, data, listener or _ignore)
+    if generator.run is not None:
+        write_json(generator.run / f"{DOCUMENT}.json", proof)
+        write_report(generator.run)
+    return proof
 
 
 def _budget(time: float | str | None, images: int | str | None) -> Budget:

@@ -287,6 +287,17 @@ def score(
 
 
 @app.command()
+def prove(run: Run, data: Data, networks: Networks = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Say whether a run's images help a classifier, and whether they are copies."""
+    from mulligan.api import load
+    from mulligan.api import prove as proof_of
+    from mulligan.progress import proof_lines
+
+    proof = proof_of(load(run, **_given(networks)), data, listener=proof_lines(quiet, as_json))
+    print(json.dumps(proof) if as_json else f"{proof['sentence']}\n{'report':10}{run / 'report.html'}")
+
+
+@app.command()
 def demo(
     out: Out = None,
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "60s",

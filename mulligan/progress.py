@@ -336,6 +336,18 @@ def lesson_lines(quiet: bool, as_json: bool) -> Listener:
     return tell
 
 
+def proof_lines(quiet: bool, as_json: bool) -> Listener:
+    """A listener for `mulligan prove`: a line an event."""
+
+    def tell(event: Event) -> None:
+        if as_json:
+            print(json.dumps(event), flush=True)
+        elif not quiet:
+            print(f"{event['share']:4.0%} {event['stage']}", file=sys.stderr, flush=True)
+
+    return tell
+
+
 def _task_line(event: Event) -> str:
     return f"{event['name']}: {event['counts']['train']:,} training images"
 

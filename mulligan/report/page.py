@@ -12,6 +12,7 @@ from mulligan.report.facts import cost, data, recipe
 from mulligan.report.frame import framed
 from mulligan.report.markup import Html
 from mulligan.report.pictures import interpolation, neighbours, samples
+from mulligan.report.proof import proof
 from mulligan.report.race import race
 from mulligan.report.result import happened, summary
 from mulligan.report.run import RunRecord, read_run
@@ -21,6 +22,7 @@ Section = Callable[[RunRecord], Html | None]  # a `section` element with an id a
 SECTIONS: list[Section] = [
     summary,
     samples,
+    proof,
     quality,
     race,
     averages,

@@ -53,6 +53,7 @@ class RunRecord:
     events: tuple[Event, ...] = field(repr=False)
     race: dict[str, Any] = field(default_factory=dict, repr=False)  # empty where there was none
     plan: dict[str, Any] = field(default_factory=dict, repr=False)  # what was expected
+    proof: dict[str, Any] = field(default_factory=dict, repr=False)  # what its images are worth, once that was asked
     unreadable: int = 0  # lines of events.jsonl that were skipped, such as a torn last one
 
     def of(self, kind: str) -> list[Event]:
@@ -107,8 +108,8 @@ def read_run(folder: Path) -> RunRecord:
     recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
-    race, plan = (_optional(folder / f"{name}.json") for name in ("race", "plan"))
-    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, unreadable)
+    race, plan, proof = (_optional(folder / f"{name}.json") for name in ("race", "plan", "proof"))
+    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, proof, unreadable)
 
 
 def read_events(folder: Path) -> list[Event]:

@@ -1,0 +1,1 @@
+"""What a generator's images are worth to somebody: do they help a classifier, and whom do they give away?"""

@@ -1,0 +1,71 @@
+"""What a generator gives away of its training images: copies, and who was among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mulligan.metrics.distances import neighbours
+from mulligan.proof.intervals import Estimate, excess, ranking
+
+AROUND = 50  # training images next to the nearest, whose mean distance says how crowded the place is
+CLOSE = 0.05  # share of held-out images that count as near copies
+
+
+class Copies(NamedTuple):
+    """Shares of images that are near copies of a training image, and by how much the generated ones exceed."""
+
+    generated: float
+    held_out: float
+    excess: Estimate
+
+    @property
+    def found(self) -> bool:
+        """Whether near copies are, beyond chance, at least twice as common as among images never trained on."""
+        return self.excess.low > self.held_out
+
+
+def near_copies(
+    generated: Float[np.ndarray, "n d"], train: Float[np.ndarray, "m d"], held_out: Float[np.ndarray, "v d"]
+) -> Copies:
+    """Counts images that lie far nearer to one training image than to others around it.
+
+    An image's *relative distance* is that to the nearest training image over the mean of those to the next 50 (Carlini
+    et al. 2023, arXiv 2301.13188, equation 2): a dull or blurred image is near to many and copies none. Near copies are
+    those below the order statistic of the held-out images' at `0.05 (v + 1)`.
+
+    Raises:
+      UsageError: fewer than two training images.
+    """
+    of_generated, of_held_out = relative_distances(generated, train), relative_distances(held_out, train)
+    threshold = np.quantile(of_held_out, CLOSE, method="weibull")
+    found, expected = int((of_generated <= threshold).sum()), int((of_held_out <= threshold).sum())
+    estimate = excess(found, len(generated), expected, len(held_out))
+    return Copies(found / len(generated), expected / len(held_out), estimate)
+
+
+def relative_distances(images: Float[np.ndarray, "n d"], train: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " n"]:
+    """The distance to the nearest training image over the mean distance to the next ones; 0 for a copy.
+
+    Example:
+      >>> relative_distances(np.array([[1.0]]), np.array([[0.0], [3.0], [5.0]])).round(3).tolist()
+      [0.333]
+    """
+    _, distance = neighbours(images, train, min(AROUND + 1, len(train)))
+    around = distance[:, 1:].mean(1)
+    return np.where(around > 0, distance[:, 0] / np.where(around > 0, around, 1), 1.0)
+
+
+def nearness_attack(
+    members: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], generated: Float[np.ndarray, "k d"]
+) -> Estimate:
+    """Tells training images from others by how near a generated image lies: GAN-Leaks (Chen et al. 2020, 1909.03935).
+
+    Returns:
+      The advantage over chance: how much oftener than not the attack is right about a training image and another one;
+      0 is guessing, 1 is always right.
+    """
+    near = [-neighbours(images, generated)[1][:, 0] for images in (members, others)]
+    return ranking(*near)

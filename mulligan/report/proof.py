@@ -1,0 +1,122 @@
+"""The section that says what a generator's images are worth, of a run whose data have classes or that was proven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mulligan.report.markup import Html, element
+from mulligan.report.run import Event, RunRecord
+from mulligan.report.words import UNKNOWN, count, decimal
+
+SOURCES = {"real": "real images", "synthetic": "generated images alone", "both": "both"}
+
+
+def proof(record: RunRecord) -> Html | None:
+    """The sentence, what three classifiers reach, class by class, and the attacks; or how to have all that."""
+    if not record.proof and not record.task.get("classes"):
+        return None
+    return element(
+        "section",
+        element("h2", "Proof"),
+        *(_shown(_event(record.proof)) if record.proof else [_wanting(record)]),
+        id="proof",
+    )
+
+
+def _event(values: Any) -> Event:
+    """An object of JSON with the accessors of an event."""
+    return Event("proof", 0.0, 0.0, values if isinstance(values, dict) else {})
+
+
+def _wanting(record: RunRecord) -> Html:
+    command = element("code", f"mulligan prove {record.folder.resolve().name} DATA")
+    return element(
+        "p", command, " says whether these images help a classifier, and whether they are copies.", class_="lead"
+    )
+
+
+def _shown(found: Event) -> list[Html | None]:
+    useful = found.within("usefulness")
+    return [
+        element("p", found.text("sentence"), class_="lead"),
+        element("div", _tiles(found, useful), class_="tiles"),
+        _classes(useful),
+        element("p", _protocol(found), class_="note"),
+    ]
+
+
+def _tiles(found: Event, useful: Event) -> list[Html]:
+    accuracy = useful.within("accuracy")
+    tiles = [
+        _tile(f"Trained on {words}", accuracy.within(source), "accuracy, mean over classes")
+        for source, words in SOURCES.items()
+        if source in accuracy.values
+    ]
+    attacks = found.within("attacks")
+    tiles += [
+        _tile(f"Attack by {name}", attacks.within(name), "0 is chance, 1 always right") for name in attacks.values
+    ]
+    copies = found.within("copies")
+    detail = f"of unseen real images {_percent(copies.number('held_out'))}"
+    shares = element("strong", _percent(copies.number("generated")))
+    return [*tiles, element("div", element("span", "Near copies"), shares, element("small", detail))]
+
+
+def _tile(label: str, estimate: Event, detail: str) -> Html:
+    value, low, high = (decimal(estimate.number(name)) for name in ("value", "low", "high"))
+    interval = f"95%: {low} to {high}; {detail}"
+    return element("div", element("span", label), element("strong", value), element("small", interval))
+
+
+def _classes(useful: Event) -> Html | None:
+    """A table, the class that loses most first."""
+    given = useful.values.get("classes")
+    rows = [_event(entry) for entry in given] if isinstance(given, list) else []
+    if not rows:
+        return None
+    names = (
+        "Class",
+        "Real images",
+        "Test images",
+        *(words.capitalize() for words in SOURCES.values()),
+        "Gain",
+        "95% together",
+    )
+    head = [element("th", name, class_="number" if place else None) for place, name in enumerate(names)]
+    rows.sort(key=lambda row: row.within("gain").number("value") or 0.0)
+    table = element("table", element("tr", head), *(_row(row) for row in rows))
+    return element("div", table, class_="scroll")
+
+
+def _row(row: Event) -> Html:
+    gain = row.within("gain")
+    low, high = gain.number("low"), gain.number("high")
+    hurt = high is not None and high < 0
+    cells = [
+        count(row.number("n_train")),
+        count(row.number("n_test")),
+        *(decimal(row.number(name)) for name in SOURCES),
+    ]
+    cells += [_points(gain.number("value")), f"{_points(low)} to {_points(high)}"]
+    name = element("b", row.text("name"), ", hurt") if hurt else row.text("name")
+    return element("tr", element("td", name), *(element("td", cell, class_="number") for cell in cells))
+
+
+def _protocol(found: Event) -> str:
+    """What was done."""
+    parts = f"{count(found.number('n_synthetic'))} images generated for each of {count(found.number('seeds'))} seeds"
+    real = f"{count(found.number('n_train'))} real images to train on, {count(found.number('n_test'))} to test on"
+    steps = f"{count(found.number('steps'))} steps each"
+    how = f"small classifiers of features of {found.text('embedding')}, every class as often, {steps}"
+    unsure = (
+        "" if found.values.get("known") is True else " It is not known that the generator never saw the test images."
+    )
+    return f"{parts}; {real}; {how}; intervals over seeds and test images.{unsure}"
+
+
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share:.1%}"
+
+
+def _points(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{100 * share:+.1f}"
