@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
+from mulligan.meta.store.kid import lowest_kid
 from mulligan.meta.store.record import FAILED, Trial
 
 
@@ -29,7 +30,7 @@ def summaries(known: Records) -> list[dict[str, Any]]:
 
 
 def _summary(trials: list[Trial]) -> dict[str, Any]:
-    lowest = [(kid, trial) for trial in trials if (kid := lowest_kid(trial)) is not None]
+    lowest = [(kid, trial) for trial in trials if (kid := lowest_kid(trial.curve)) is not None]
     kid, best = min(lowest, key=lambda pair: pair[0], default=(None, None))
     return {
         "trials": len(trials),
@@ -39,11 +40,6 @@ def _summary(trials: list[Trial]) -> dict[str, Any]:
         "best_kid": kid,
         "best_recipe": best and best.recipe.hash(),
     }
-
-
-def lowest_kid(trial: Trial) -> float | None:
-    """The lowest KID of its curve, None where it has none."""
-    return min((kid for point in trial.curve if (kid := point.figures["kid"]) is not None), default=None)
 
 
 def overview_lines(tasks: list[dict[str, Any]]) -> list[str]:
