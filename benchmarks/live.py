@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.replay import Moves, Trace
 from mulligan.meta.collect.trial import TrialRunner, TrialSpec
-from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.space.fidelity import reference_flops, rungs
+from mulligan.meta.store.kid import log_kid
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.predict.curves import log_kid
 from mulligan.meta.race.allocation import Allocation, ArmStatus, Decision
 from mulligan.meta.space.fidelity import RUNG_RATIO
+from mulligan.meta.store.kid import log_kid
 from mulligan.meta.store.record import Point
 
 Moves = Generator[int, Point | None, None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from mulligan.meta.space.default import default_recipe, handmade_recipe
 from mulligan.meta.space.fidelity import fidelity_of
+from mulligan.meta.store.kid import log_kid
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
@@ -26,29 +27,10 @@ from mulligan.training.budget import Budget
 
 FIDELITIES = np.arange(25.0)  # fidelities, up to four million reference images
 DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.space.default`
-NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
-LEAST_KID = 1e-4  # where no interval says how exact a KID is
 HELD = 4  # fidelities past its end for which a difference is held: a short trial says nothing of a long run
 PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
-
-
-def log_kid(figures: Mapping[str, float | None]) -> float:
-    """Logarithm of a point's KID; NaN where it has none.
-
-    The estimate is unbiased, so that it may be negative where a generator is good: below its own standard error it says
-    no more than that, and counts as that.
-
-    Example:
-      >>> round(log_kid({"kid": -0.01, "kid_low": -0.0296, "kid_high": 0.0096}), 3) == round(math.log(0.01), 3)
-      True
-    """
-    kid, low, high = (figures.get(name) for name in ("kid", "kid_low", "kid_high"))
-    if kid is None:
-        return math.nan
-    error = LEAST_KID if low is None or high is None else (high - low) / (2 * NORMAL_95)
-    return math.log(max(kid, error, LEAST_KID))
 
 
 def lowest_so_far(

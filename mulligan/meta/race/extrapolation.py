@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mulligan.meta.store.kid import lowest_log_kid
 from mulligan.meta.store.record import Point
 
-LEAST_KID = 1e-4  # what is below is noise
 MEMORY = 2.0  # nats of operations over which a deviation from the forecast falls to a third
 DOUBT = 0.5  # weight of there being no common deviation
 SLOPE = -0.5  # of log KID over log operations, where nothing better is known
@@ -29,17 +29,6 @@ class ForecastCurve(NamedTuple):
     def at(self, flops: float) -> float:
         """Straight lines between the points over the logarithm of operations; level beyond the ends."""
         return float(np.interp(math.log(max(flops, 1.0)), np.log(self.flops), self.log_kid))
-
-
-def log_kid(kid: float) -> float:
-    """Natural logarithm of a KID, of 0.0001 at least."""
-    return math.log(max(kid, LEAST_KID))
-
-
-def lowest_log_kid(points: Sequence[Point]) -> float | None:
-    """Natural logarithm of the lowest KID of a curve; None where there is none yet."""
-    kids = [kid for point in points if (kid := point.figures["kid"]) is not None]
-    return log_kid(min(kids)) if kids else None
 
 
 class ArmHistory(NamedTuple):

@@ -21,9 +21,10 @@ from mulligan.errors import Interrupted, MulliganError, UsageError, first_line
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.extrapolation import ArmHistory, lowest_log_kid, predict_final
+from mulligan.meta.race.extrapolation import ArmHistory, predict_final
 from mulligan.meta.space.cost import footprint
-from mulligan.meta.store.record import METRICS, Point
+from mulligan.meta.store.kid import lowest_log_kid, points_of
+from mulligan.meta.store.record import Point
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost
 from mulligan.training.loop import Loop
@@ -304,15 +305,7 @@ class ArmRunner:
 
     def points(self) -> tuple[Point, ...]:
         """Its curve so far."""
-        return tuple(
-            Point(
-                event["nimg"],
-                event["nimg"] * self.flops_per_image,
-                event["seconds"],
-                {name: event.get(name) for name in METRICS},
-            )
-            for event in self.folder.events("evaluation")
-        )
+        return tuple(points_of(self.folder.events("evaluation"), self.flops_per_image))
 
     def _final_flops(self) -> float:
         """Operations that it will have had if it gets all that is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,7 +11,8 @@ from mulligan.meta.race import race
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.experience import Experience
-from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, TaskRecord, Trial
+from mulligan.meta.store.kid import points_of
+from mulligan.meta.store.record import DONE, FAILED, TaskRecord, Trial
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.device import device_name
@@ -49,7 +51,7 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
     recipe = Recipe.from_json(folder.document("recipe"))
     per_image = footprint(recipe, task.shape, len(task.classes or ())).flops_per_image
     rescued = next(iter(folder.events("guard")), None)
-    curve = tuple(_points(folder, per_image, rescued["back_to_nimg"] if rescued else float("inf")))
+    curve = tuple(points_of(folder.events("evaluation"), per_image, rescued["back_to_nimg"] if rescued else math.inf))
     last = curve[-1] if curve else None
     failed = rescued is not None or last is None
     return Trial(
@@ -67,14 +69,3 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         embedding=folder.embedding(),
     )
-
-
-def _points(folder: RunFolder, flops_per_image: float, until: float) -> Iterator[Point]:
-    """One point for each evaluation: of the first average where there are several."""
-    seen = -1
-    for event in folder.events("evaluation"):
-        nimg = event["nimg"]
-        if seen < nimg <= until:
-            seen = nimg
-            figures = {name: event.get(name) for name in METRICS}
-            yield Point(nimg, nimg * flops_per_image, event["seconds"], figures)

@@ -133,14 +133,14 @@ def gan_problem(
         before = run.state._replace(schedule=controlled)
         state, info = chunk(game, before, Data(task_pool.images[run.task]), fixed if one_length else run.steps)
         gen = game.averager.value(state.averages).get("ema", state.gen)
-        distance = log_kid(task_pool.reals[run.task], judge(gen(run.latents)))
+        distance = clipped_log_kid(task_pool.reals[run.task], judge(gen(run.latents)))
         loss = jnp.where(info.finite, distance, math.log(WORST)) * jnp.asarray(WEIGHTS)[run.stage]
         return run._replace(state=state, stage=run.stage + 1), loss
 
     return InnerProblem(init, unroll, len(WEIGHTS), size(free))
 
 
-def log_kid(reals: Float[Array, "r d"], fakes: Float[Array, "n d"]) -> Float[Array, ""]:
+def clipped_log_kid(reals: Float[Array, "r d"], fakes: Float[Array, "n d"]) -> Float[Array, ""]:
     """Logarithm of KID between the least and the worst; the worst for what is no number."""
     found = mmd2_unbiased(reals, fakes)
     return jnp.log(jnp.clip(jnp.where(jnp.isfinite(found), found, WORST), LEAST, WORST))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
+from mulligan.meta.store.kid import lowest_kid
 from mulligan.meta.store.record import FAILED, Trial
 from mulligan.metrics import EMBEDDING
 
@@ -31,7 +32,9 @@ def summaries(known: Records) -> list[dict[str, Any]]:
 
 
 def _summary(trials: list[Trial]) -> dict[str, Any]:
-    lowest = [(trial.embedding != EMBEDDING, kid, trial) for trial in trials if (kid := lowest_kid(trial)) is not None]
+    lowest = [
+        (trial.embedding != EMBEDDING, kid, trial) for trial in trials if (kid := lowest_kid(trial.curve)) is not None
+    ]
     _, kid, best = min(lowest, key=lambda entry: entry[:2], default=(None, None, None))
     return {
         "trials": len(trials),
@@ -42,11 +45,6 @@ def _summary(trials: list[Trial]) -> dict[str, Any]:
         "embedding": best and best.embedding,
         "best_recipe": best and best.recipe.hash(),
     }
-
-
-def lowest_kid(trial: Trial) -> float | None:
-    """The lowest KID of its curve, None where it has none."""
-    return min((kid for point in trial.curve if (kid := point.figures["kid"]) is not None), default=None)
 
 
 def overview_lines(tasks: list[dict[str, Any]]) -> list[str]:

@@ -1,6 +1,5 @@
 """Curves are compared after equal operations, within a task, and a failure is never better than what ended."""
 
-import math
 from dataclasses import replace
 
 import made_up
@@ -16,7 +15,6 @@ from mulligan.meta.predict.curves import (
     HELD,
     compare,
     fill_forward,
-    log_kid,
     lowest_so_far,
     mean_curve,
     on_grid,
@@ -37,22 +35,6 @@ def test_places_and_operations_are_inverse(where):
 def test_a_place_is_as_many_images_of_the_yardstick_for_every_shape():
     assert flops_at((32, 32, 3), 4) / flops_at((32, 32, 3), 0) == pytest.approx(4)
     assert flops_at((32, 32, 3), 0) > 2 * flops_at((28, 28, 1), 0)
-
-
-@pytest.mark.parametrize(
-    ("figures", "kid"),
-    [
-        ({"kid": 0.5, "kid_low": 0.4, "kid_high": 0.6}, 0.5),
-        ({"kid": 0.01, "kid_low": -0.088, "kid_high": 0.108}, 0.05),  # below its standard error
-        ({"kid": -1.0}, 1e-4),
-    ],
-)
-def test_a_kid_below_its_error_counts_as_that(figures, kid):
-    assert log_kid(figures) == pytest.approx(math.log(kid))
-
-
-def test_a_kid_that_is_missing_is_unknown():
-    assert math.isnan(log_kid({"kid": None}))
 
 
 def test_what_was_reached_stays_reached():
