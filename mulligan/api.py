@@ -307,9 +307,7 @@ def score(
     return score_images(source, data, size, n, None if inception is None else Path(inception))
 
 
-def prove(
-    source: Generator | Path | str, data: Any, *, listener: Callable[[dict[str, Any]], None] | None = None
-) -> dict[str, Any]:
+def prove(source: Generator | Path | str, data: Any, *, listener: Listener | None = None) -> dict[str, Any]:
     """Whether a generator's images help a classifier, whether they are copies, and whom they give away (docs/proof.md).
 
     A run keeps it as `proof.json`, and its report shows it.
@@ -328,12 +326,12 @@ def prove(
     """
     from mulligan.proof.prove import DOCUMENT
     from mulligan.proof.prove import prove as proof_of
-    from mulligan.training.run import write_json
+    from mulligan.training.run import RunFolder
 
     generator = source if isinstance(source, Generator) else load(source)
     proof = proof_of(generator, data, listener or _ignore)
     if generator.run is not None:
-        write_json(generator.run / f"{DOCUMENT}.json", proof)
+        RunFolder(generator.run).write(DOCUMENT, proof)
         write_report(generator.run)
     return proof
 

@@ -23,10 +23,10 @@ from mulligan.proof.leakage import near_copies, nearness_attack
 from mulligan.proof.sentence import sentence
 from mulligan.proof.usefulness import Usefulness, usefulness
 from mulligan.tasks.images import read_task
+from mulligan.tasks.splits import FEWEST
 from mulligan.tasks.task import Batch, Split, Task
 from mulligan.training import checkpoint
 from mulligan.training.engine import Sampler
-from mulligan.training.evaluation import FEWEST
 from mulligan.training.generator import Generator, load
 from mulligan.training.run import FORMAT, RunFolder
 
