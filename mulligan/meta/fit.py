@@ -35,7 +35,7 @@ from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.default import default_recipe, pretrained_recipe
-from mulligan.meta.store.experience import HOMELESS, NONE, own_place
+from mulligan.meta.store.experience import HOMELESS, NONE, own_place, without_password
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_files import remember_file
@@ -139,7 +139,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         if text:
             options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
     with _saved(folder):
-        return _go_on(folder, task, options.listener, started)
+        return _go_on(folder, task, options.listener, started, options.experience or own_place())
 
 
 @contextmanager
@@ -238,6 +238,7 @@ def begin(
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_folder(task.name)
+    place = options.experience or own_place() or NONE
     run = {
         "format": FORMAT,
         "version": version("mulligan"),
@@ -245,7 +246,7 @@ def begin(
         "budget": budget.to_json(),
         "source": KEPT if kept else _absolute(str(data)),
         "options": _as_kept(task) if kept else options.reading(),
-        "experience": NONE if isinstance(start, RunStart) else options.experience or own_place() or NONE,
+        "experience": NONE if isinstance(start, RunStart) else without_password(place),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": start and start.text,
@@ -399,8 +400,12 @@ def _task(folder: RunFolder, moved: str | None = None) -> Task:
     return task
 
 
-def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) -> Generator:
-    """Races, if there is a race, trains, and remembers how it went."""
+def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, place: str | None = None) -> Generator:
+    """Races, if there is a race, trains, and remembers how it went.
+
+    Args:
+      place: of the experience, with the password that the run's document leaves out; None for what stands there.
+    """
     cache_programs()
     if (folder.path / f"{race.DOCUMENT}.json").is_file():
         race.Race(race.RaceSpec(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
@@ -411,7 +416,7 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float) ->
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         _hand_back(loop, generator)
     else:
-        _remember(folder, task, listener)
+        _remember(folder, task, listener, place)
     return generator
 
 
@@ -442,12 +447,12 @@ def _budget(folder: RunFolder) -> Budget:
     return Budget(document.get("images"), document.get("seconds"))
 
 
-def _remember(folder: RunFolder, task: Task, listener: Listener) -> None:
+def _remember(folder: RunFolder, task: Task, listener: Listener, place: str | None) -> None:
     """Adds the run to the experience; one that cannot be written costs nobody their generator."""
     where = folder.document("run")["experience"]
     if where == NONE or task.judge("validation")[0] == "train":  # what few images say of themselves is no experience
         return
     try:
-        record_run(folder, task, where)
+        record_run(folder, task, place or where)
     except MulliganError as error:
         listener({"kind": "forgotten", "nimg": 0, "seconds": 0.0, "reason": str(error)})

@@ -15,7 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, insert, or_, select
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, make_url, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -31,6 +32,7 @@ PATIENCE_SECONDS = 30.0  # for another writer's transaction
 NONE = "none"  # in place of a place: nothing is asked, nothing remembered
 HOMELESS = "this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
 AT_A_TIME = 500  # trials read in one query
+INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # of dialects that can insert where nothing is
 
 
 class Experience:
@@ -196,8 +198,23 @@ def sentences(place: str) -> Iterator[None]:
     except (SQLAlchemyError, ImportError) as error:
         why = first_line(getattr(error, "orig", None) or error).rstrip(".")
         raise MulliganError(
-            f"the experience {place} cannot be used: {why}; see `mulligan experience verify`."
+            f"the experience {without_password(place)} cannot be used: {why}; see `mulligan experience verify`."
         ) from error
+
+
+def without_password(place: str) -> str:
+    """A place as it may be written down: a URL keeps its user, and leaves its password to PGPASSWORD or ~/.pgpass.
+
+    Example:
+      >>> without_password("postgresql+psycopg://ada:secret@db/mulligan")
+      'postgresql+psycopg://ada@db/mulligan'
+    """
+    if "://" not in place:
+        return place
+    try:
+        return make_url(place)._replace(password=None).render_as_string()
+    except ArgumentError:
+        return "URL"
 
 
 def _engine(place: str) -> Engine:
@@ -207,7 +224,11 @@ def _engine(place: str) -> Engine:
             try:
                 engine = create_engine(place, poolclass=NullPool)
             except (ArgumentError, NoSuchModuleError) as error:
-                raise MulliganError(f"cannot read {place!r} as the URL of a database: {error}.") from error
+                raise MulliganError(
+                    "this URL of a database cannot be read: it looks like postgresql+psycopg://USER@HOST/DATABASE."
+                ) from error
+        if engine.dialect.name not in INSERTS:
+            raise MulliganError(f"an experience is a SQLite file or a PostgreSQL database, not {engine.dialect.name}.")
     else:
         path = Path(place)
         make_folder(path.absolute().parent)
@@ -244,10 +265,15 @@ def _known(connection: Connection, column: Any, value: str) -> bool:
     return connection.execute(select(column).where(column == value)).first() is not None
 
 
+def _insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Inserts a row unless its key is there; false where it is. Of writers at the same instant one inserts it."""
+    statement = INSERTS[connection.dialect.name](table).values(row).on_conflict_do_nothing()
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
+
+
 def _add_task(connection: Connection, task: TaskRecord) -> None:
-    if not _known(connection, tasks.c.id, task.id):
-        document = task.to_json()
-        connection.execute(tasks.insert().values(**document, digest=digest(document)))
+    document = task.to_json()
+    _insert_new(connection, tasks, document | {"digest": digest(document)})
 
 
 def _add_trial(connection: Connection, trial: Trial, assignment: str | None = None) -> bool:
@@ -259,15 +285,15 @@ def _add_trial(connection: Connection, trial: Trial, assignment: str | None = No
     document = trial.to_json()
     recipe, points = document.pop("recipe_json"), document.pop("curve")
     name = digest(recipe)
-    if not _known(connection, recipes.c.digest, name):
-        connection.execute(recipes.insert().values(digest=name, document=recipe))
+    _insert_new(connection, recipes, {"digest": name, "document": recipe})
     row = document | {
         "id": trial.id,
         "assignment": assignment or trial.assignment,
         "recipe": name,
         "embedding": trial.embedding,
     }
-    connection.execute(trials.insert().values(row))
+    if not _insert_new(connection, trials, row):
+        return False
     rows = [
         {"trial": trial.id, "nimg": nimg, "metric": metric, "flops": flops, "seconds": seconds, "value": value}
         for nimg, flops, seconds, figures in points

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from mulligan.errors import MulliganError
 
 VERSION = 2
+LOCK = 0x6D756C6C  # of PostgreSQL's advisory locks, by which whoever opens an experience first makes its tables alone
 
 
 def add_embedding(connection: Connection) -> None:
@@ -101,6 +102,8 @@ def bring_up_to_date(connection: Connection, place: str) -> None:
     Raises:
       MulliganError: they are of a newer version.
     """
+    if connection.dialect.name == "postgresql":  # SQLite's writers have the file to themselves
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     if not inspect(connection).has_table(about.name):
         metadata.create_all(connection)
         connection.execute(about.insert().values(version=VERSION))
