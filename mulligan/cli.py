@@ -288,7 +288,7 @@ def score(
 
 @app.command()
 def prove(run: Run, data: Data, networks: Networks = None, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Say whether a run's images help a classifier, and whether they are copies."""
+    """Say whether a run's images are of use, and whether copies."""
     from mulligan.api import load
     from mulligan.api import prove as proof_of
     from mulligan.progress import proof_lines

@@ -24,8 +24,8 @@ from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 OPTIONS = {
-    "fit": "--time --images --out --seed --recipe --size --labels --strategy --experience --race --init --from"
-    " --networks --tensorboard --quiet --json",
+    "fit": "--time --images --out --seed --recipe --size --labels --background --fit --groups --strategy --experience"
+    " --race --init --from --networks --tensorboard --quiet --json",
     "resume": "--data --time --images --networks --tensorboard --quiet --json",
     "average": "--distil --networks --tensorboard --quiet --json",
     "sample": "-n --out --seed --label --networks",
@@ -34,6 +34,7 @@ OPTIONS = {
     "report": "--networks --tensorboard --wandb",
     "explain": "",
     "score": "--size -n --inception --networks --json",
+    "prove": "--networks --quiet --json",
     "demo": "--out --time --quiet",
     "recipe": "",
     "learn": "--time --experience --workers --images --size --init --quiet --json",
@@ -173,6 +174,9 @@ def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, tr
         "init": None,
         "size": 32,
         "labels": True,
+        "background": None,
+        "fit": None,
+        "groups": None,
     }
     assert training.calls == [("photos", asked)]
     assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out

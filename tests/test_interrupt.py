@@ -21,6 +21,9 @@ def _as_before():
 
 @pytest.mark.parametrize("number", ENDING)
 def test_the_first_signal_is_noted_and_the_second_does_not_wait(number):
+    signal.signal(
+        number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    )  # nohup ignores one
     interrupt = Interrupt()
     with interrupt:
         os.kill(os.getpid(), number)

@@ -31,6 +31,7 @@ SAID_BY = {
     "mulligan.serve": {"serve"},
     "mulligan.tasks": {"fit", "learn", "score"},
     "mulligan.tasks.images": {"fit"},
+    "mulligan.tasks.task": {"fit"},
     "mulligan.training.run": {"fit", "demo"},
 }
 

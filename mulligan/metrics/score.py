@@ -74,7 +74,7 @@ def final_metrics(
     train_reference: Reference,
     fake_images: AnyImages,
     seed: int = 0,
-    own: Int[np.ndarray, " n"] | None = None,
+    own: Int[np.ndarray, " held_out"] | None = None,
 ) -> dict[str, Any]:
     """What `validation_metrics` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
     `share`).

@@ -14,7 +14,7 @@ def run(path, chunks, spent_by_others=()):
             {"kind": "chunk", "nimg": 100 * (number + 1), "seconds": 3.0 + number, "images_per_second": 200.0}
         )
     folder.append({"kind": "evaluation", "nimg": 400, "seconds": 5.0, "spent": 0.5})
-    for event in elsewhere:
+    for event in spent_by_others:
         folder.append(event)
     return folder
 

@@ -45,7 +45,7 @@ CASES = {  # name: (architecture, image shape, classes)
     ),
 }
 QUICK = ("mlp", "mlp, normalised", "conv")  # Keras compiles each of its layers by itself, which takes seconds
-EXACT = 1e-5  # a tenth of what an export may differ by
+EXACT = 2e-5  # a fifth of what an export may differ by; processors add up in different orders
 
 
 def generator(name: str, members: int = 1) -> Generator:

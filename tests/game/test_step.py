@@ -64,10 +64,10 @@ def by_hand(of, state, disc_steps, simultaneous=False):
     disc_adam = optax.adam(sigma.disc_lr, sigma.disc_beta1, sigma.disc_beta2)
     disc, disc_opt = state.disc, disc_adam.init(state.disc)
     for index in range(disc_steps):
-        key = game_key if together else None
+        key = game_key if simultaneous else None
         z = (
             jax.random.normal(jax.random.fold_in(key, 0), (BATCH, 3))
-            if together
+            if simultaneous
             else latents_of(game_key, index, disc_steps)
         )
         fake = state.gen(z)
@@ -79,7 +79,7 @@ def by_hand(of, state, disc_steps, simultaneous=False):
 
         move, disc_opt = disc_adam.update(jax.grad(disc_loss)(disc), disc_opt)
         moved = optax.apply_updates(disc, move)
-        answered, disc = (disc if together else moved), moved
+        answered, disc = (disc if simultaneous else moved), moved
 
     def gen_loss(gen):
         return jnp.mean(loss.gen(answered(real[-1]), answered(gen(z))))

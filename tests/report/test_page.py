@@ -18,7 +18,7 @@ from mulligan.report.page import SECTIONS, page, write_report
 from mulligan.report.run import read_run
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
-HEADINGS = ["Samples", "Quality", "Averages", "Nearest training images", "Between two samples", "Training"]
+HEADINGS = ["Samples", "Proof", "Quality", "Averages", "Nearest training images", "Between two samples", "Training"]
 HEADINGS += ["What happened"]
 
 
@@ -197,7 +197,7 @@ def test_damaged_pictures_are_left_out(run):
     (run / "final" / "neighbours.npz").write_bytes(b"PK")
     (run / "final" / "interpolation.png").unlink()
     outline = Outline(page(read_run(run)))
-    assert not set(HEADINGS) & set(outline.headings) - {"Quality", "Averages", "Training", "What happened"}
+    assert not set(HEADINGS) & set(outline.headings) - {"Proof", "Quality", "Averages", "Training", "What happened"}
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (3, 2, 8, 8), (2, 2, 8, 8, 1), (3, 0, 8, 8, 1)])
@@ -237,7 +237,7 @@ def test_a_section_that_has_nothing_to_say_is_left_out_and_a_new_one_goes_in(run
     )
     text = page(read_run(run))
     assert Outline(text).headings == ["run"]
-    assert len(SECTIONS) == 12
+    assert len(SECTIONS) == 13
 
 
 def test_a_report_is_written_whole_or_not_at_all(run, monkeypatch):

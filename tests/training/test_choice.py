@@ -210,7 +210,7 @@ def test_a_run_that_has_not_ended_is_not_averaged(tmp_path):
 
     with pytest.raises(Interrupted):
         fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE, listener=press))
-    with pytest.raises(MulliganError, match="has not ended: go on with `mulligan resume"):
+    with pytest.raises(MulliganError, match="has not ended; go on, and its averages are compared: mulligan resume"):
         average(tmp_path / "run")
 
 

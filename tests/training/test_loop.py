@@ -179,7 +179,7 @@ def test_changed_images_are_refused(whole, tmp_path):
     with pytest.raises(Interrupted):
         fit(tmp_path / "images.npy", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE, listener=_interrupt))
     np.save(tmp_path / "images.npy", images[::-1] // 2)
-    with pytest.raises(MulliganError, match="have changed"):
+    with pytest.raises(MulliganError, match="are not those that this run began with"):
         resume(tmp_path / "run")
 
 

@@ -10,7 +10,8 @@ from mulligan.training.run import RunFolder
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run", {"run": {"format": 1}})
+    run = {"format": 1, "version": "0", "seed": 0, "budget": {"images": 1}, "source": "x", "experience": "none"}
+    return RunFolder.create(tmp_path / "run", {"run": {**run, "options": {}}})
 
 
 def test_a_run_has_one_trainer_at_a_time(folder):

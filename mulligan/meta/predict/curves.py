@@ -86,7 +86,7 @@ def fill_forward(
       kept: what of a negative value is left one fidelity later, of each fidelity if it depends on it.
 
     Example:
-      >>> fill_forward(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), fidelities=1, kept=0.5).tolist()
+      >>> fill_forward(np.array([np.nan, 1.0, -2.0, np.nan, np.nan]), places=1, kept=0.5).tolist()
       [1.0, 1.0, -2.0, -1.0, nan]
     """
     filled = curves.copy()

@@ -69,6 +69,9 @@ def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
       >>> 3 < wide.flops_per_image / narrow.flops_per_image < 4
       True
     """
+    for table, name, kind in ((LOSSES, recipe.loss, "loss"), (DYNAMICS, recipe.dynamics, "dynamics")):
+        if name not in table:
+            raise MulliganError(f"{name!r} is not a {kind}; choose {', '.join(table)}.")
     gen, disc, piecewise = passes(recipe.architecture, shape, classes)
     opponents = 1 + recipe.opponents  # each player meets the present one and those of the past
     disc_step = opponents * (_disc_passes(recipe, piecewise) * disc.flops + gen.flops)

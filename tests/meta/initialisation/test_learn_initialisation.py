@@ -44,7 +44,7 @@ def source(folder, classes=3, each=12, side=16):
 
 
 def course(folder, steps, config=SHORT, **entries):
-    return MetaRun([source(folder)], folder / "out" / "w.safetensors", 1e6, curriculum, steps, **entries)
+    return MetaRun([source(folder)], folder / "out" / "w.safetensors", 1e6, config, steps, **entries)
 
 
 def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path):
