@@ -61,7 +61,7 @@ from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
 UNLIMITED = 2**62  # bytes of images that were in memory when the run began
-PRETRAINED = "weights learned on other families"  # origin of the recipe that begins with them
+PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
 
 
 @dataclass(frozen=True)
