@@ -293,7 +293,10 @@ def _absolute(source: str) -> str:
 
 
 def resume(
-    run: Path | str, listener: Listener = lambda event: None, data: str | None = None, more: Budget | None = None
+    run: Path | str,
+    listener: Listener = lambda event: None,
+    data: Path | str | None = None,
+    more: Budget | None = None,
 ) -> Generator:
     """Goes on with a run where it stopped; a run that has ended gives its generator, unless it is given more.
 

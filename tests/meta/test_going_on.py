@@ -112,7 +112,6 @@ def test_a_run_starts_from_anothers_generator_and_discriminator(ended, images, t
 @pytest.mark.parametrize(
     ("shape", "options", "said"),
     [
-        ((60, 8, 12, 1), {}, "draws images of 8x8x1, and these are 8x12x1"),
         ((60, 8, 8, 3), {}, "draws images of 8x8x1, and these are 8x8x3"),
         ((60, 8, 8, 1), {"init": "x.safetensors"}, "give one of"),
     ],

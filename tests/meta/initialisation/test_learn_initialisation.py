@@ -55,7 +55,7 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
         learn_initialisation(course(parts, steps))
     told = []
     done = learn_initialisation(course(whole, 4), told.append)
-    assert (done["steps"], done["episodes"], done["tasks"], done["images"]) == (4, 8, 3, 30)
+    assert (done["steps"], done["episodes"], done["tasks"], done["images"]) == (4, 8, 3, 36)
     assert told[0]["kind"] == "source"
     ends = [
         checkpoint.newest(folder / "out" / "w.safetensors.learning" / "steps")[0].arrays for folder in (parts, whole)
@@ -75,7 +75,7 @@ def test_a_rate_with_an_end_rises_from_nothing(tmp_path):
     for steps in (1, 2, 3):
         learn_initialisation(course(tmp_path, steps, curriculum))
         saved, _ = checkpoint.newest(tmp_path / "out" / "w.safetensors.learning" / "steps")
-        at.append({name: saved.arrays[name.replace("x.", "learning.learned.", 1)] for name in at[0]})
+        at.append({name: saved.arrays[name.replace("x.", "outer.learned.", 1)] for name in at[0]})
     moves = [max(np.abs(a[name] - b[name]).max() for name in a) for a, b in pairwise(at)]
     assert moves[0] == 0 < moves[1] < moves[2]
 
@@ -136,7 +136,7 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda folder: source(folder, classes=1), "learned across tasks, and 0|learned across tasks, and 1 of 1"),
+        (lambda folder: source(folder, classes=1), "all images are of one class"),
         (lambda folder: source(folder, each=4), "0 of 3 has 8 images: give a source with classes"),
         (lambda folder: "digits", "learned across tasks, and 1 of 1 has 8 images"),
     ],
