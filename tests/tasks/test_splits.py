@@ -13,6 +13,7 @@ from mulligan.tasks.collection import Collection
 from mulligan.tasks.splits import (
     CAP,
     DROPPED,
+    FEWEST,
     TEST,
     TRAIN,
     VALIDATION,
@@ -155,3 +156,54 @@ def test_tasks_hold_every_image_once(n, copies):
     parts = [as_set(part.images) for part in (task.train, task.validation, task.test)]
     assert all(one.isdisjoint(other) for one, other in combinations(parts, 2))
     np.testing.assert_array_equal(all_images(task), images[np.lexsort(images.reshape(len(images), -1).T)])
+
+
+@pytest.mark.parametrize("n", [10, 19, 50, 99, 100, 150, 199])
+def test_few_images_are_all_used(n):
+    """Either all of them train, and training images are called so; or what is kept back judges, in both roles."""
+    task = make_task("few", Collection(noise(n)))
+    kept = len(task.validation) + len(task.test)
+    assert kept == 0 or kept >= FEWEST
+    for split in ("validation", "test"):
+        name, images = task.judge(split)
+        if kept:
+            assert (name, len(images)) == ("held-out", kept)
+            assert as_set(images.take(np.arange(kept)).images).isdisjoint(as_set(task.train.images))
+        else:
+            assert (name, images) == ("train", task.train)
+
+
+def test_a_split_that_is_large_enough_judges_alone():
+    task = make_task("enough", Collection(noise(200)))
+    assert task.judge("validation") == ("validation", task.validation)
+    assert task.judge("test") == ("test", task.test)
+
+
+def test_a_small_split_of_the_sources_own_judges_with_the_other():
+    given = np.repeat([TRAIN, VALIDATION, TEST], [30, 5, 15])
+    name, images = make_task("own", Collection(noise(50), split=given)).judge("test")
+    assert (name, len(images)) == ("held-out", 20)
+    given = np.repeat([TRAIN, VALIDATION, TEST], [40, 5, 5])
+    assert make_task("own", Collection(noise(50), split=given)).judge("test")[0] == "train"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_class_loses_its_last_training_image(seed):
+    labels = np.r_[np.zeros(200, int), [1], [2, 2]]
+    codes = assign(distinct(203), labels, seed=seed).codes
+    assert set(labels[codes == TRAIN].tolist()) == {0, 1, 2}
+
+
+def test_a_class_that_is_only_tested_is_none():
+    labels, given = np.repeat([0, 1, 2, 0], [20, 20, 20, 20]).astype(np.int32), np.repeat([TRAIN, TEST], 40)
+    task = make_task("some", Collection(noise(80), labels, given, ("a", "b", "c")), labels=True)
+    assert task.classes == ("a", "b")
+    assert len(task.test) == 20
+    assert "no training images of the classes c: they are none, and their 20 images left out." in task.notes
+
+
+def test_parts_share_the_images_that_they_are_chosen_from():
+    task = make_task("shared", Collection(noise(200)))
+    assert task.train.whole is task.test.whole is task.collection.images
+    both = task.validation.joined(task.test)
+    np.testing.assert_array_equal(both.images, np.concatenate([task.validation.images, task.test.images]))

@@ -1,5 +1,7 @@
 """A streamed folder is the same task as one in memory, batch for batch, and resumes at any image."""
 
+import pickle
+import zipfile
 from itertools import islice
 
 import numpy as np
@@ -80,3 +82,23 @@ def test_samples_are_different_images():
 def test_an_empty_split_has_no_batches():
     with pytest.raises(MulliganError, match="this split holds no images"):
         next(Split(noise(0)).batches(0, 0, 4))
+
+
+def test_what_streams_can_be_sent_to_another_process(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(folder))
+    np.save(tmp_path / "a.npy", noise(30))
+    for source in (folder, tmp_path / "a.zip", tmp_path / "a.npy"):
+        task = read_task(source, memory=0)
+        sent = pickle.loads(pickle.dumps(task))
+        np.testing.assert_array_equal(sent.train.sample(5, 0), task.train.sample(5, 0))
+
+
+def test_a_mapped_array_is_drawn_from_as_one_in_memory(tmp_path):
+    images = noise(130, 12, 8, 4).astype(np.float32) / 255
+    np.save(tmp_path / "a.npy", images.transpose(0, 3, 1, 2))
+    held, streamed = (read_task(tmp_path / "a.npy", memory=memory, size=16) for memory in (2**30, 100))
+    assert not streamed.train.in_memory
+    assert (streamed.hash, streamed.shape, streamed.counts) == (held.hash, held.shape, held.counts)
+    np.testing.assert_array_equal(held.train.images, streamed.train.take(np.arange(len(held.train))).images)
