@@ -164,8 +164,8 @@ def test_few_images_are_all_used(n):
     task = make_task("few", Collection(noise(n)))
     kept = len(task.validation) + len(task.test)
     assert kept == 0 or kept >= FEWEST
-    for split in ("validation", "test"):
-        name, images = task.judge(split)
+    for asked in ("validation", "test"):
+        name, images = task.judge(asked)
         if kept:
             assert (name, len(images)) == ("held-out", kept)
             assert as_set(images.take(np.arange(kept)).images).isdisjoint(as_set(task.train.images))
