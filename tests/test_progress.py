@@ -153,3 +153,29 @@ def test_results_name_their_protocol():
         "protocol  2k generated against 100 real images of the test split",
         "from      ema weights at 64k images",
     ]
+
+
+@pytest.mark.parametrize(
+    ("split", "said"), [("train", "and is no result"), ("held-out", "the generator was chosen as well")]
+)
+def test_figures_of_what_did_not_judge_alone_say_so(split, said):
+    scores = EVALUATION | {"frechet": 3.0, "n_real": 50, "n_fake": 2000, "split": split}
+    kid, *_, protocol = result_lines(scores)
+    assert said in protocol
+    assert ("of its own training images" in kid) == (split == "train")
+
+
+def test_what_was_read_is_announced_with_all_that_was_done_to_it():
+    read = {
+        "name": "photos",
+        "shape": [8, 12, 3],
+        "counts": {"train": 30, "validation": 0, "test": 4},
+        "notes": ["one.", "two\x1b[2J."],
+    }
+    read |= {"classes": {"cat": {"train": 20, "test": 3}, "dog": {"train": 10, "test": 1}}}
+    assert announcement({"kind": "data", "nimg": 0, "seconds": 0.0, **read}).splitlines() == [
+        "photos: 34 colour images of 12x8: 30 train, 4 test",
+        "  classes: cat 20+3, dog 10+1",
+        "  one.",
+        "  two\ufffd[2J.",
+    ]
