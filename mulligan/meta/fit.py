@@ -380,10 +380,10 @@ def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:
     return Loop(_assignment(folder, _task(folder), listener, clock.monotonic()))
 
 
-def _task(folder: RunFolder, moved: str | None = None) -> Task:
+def _task(folder: RunFolder, moved: Path | str | None = None) -> Task:
     """The images of a run, as they were when it began; the run remembers where they have `moved`."""
     document = folder.document("run")
-    source = document["source"] if moved is None else _absolute(moved)
+    source = document["source"] if moved is None else _absolute(str(moved))
     if moved is None and Path(source).is_absolute() and not Path(source).exists():
         raise MulliganError(
             f"the images of this run are no longer at {source}; tell where they are: "
