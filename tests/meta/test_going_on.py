@@ -89,7 +89,7 @@ def test_images_that_moved_are_found_and_remembered(run, images, tmp_path):
         resume(run, data=str(tmp_path / "others.npy"))
     assert folder.document("run")["source"] == str(tmp_path / "gone.npy")
     resume(run, data=moved)
-    assert folder.document("run")["source"] == moved
+    assert folder.document("run")["source"] == str(moved)
 
 
 def test_a_run_starts_from_anothers_generator_and_discriminator(ended, images, tmp_path):
