@@ -18,13 +18,15 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+from mulligan.documents import SEAL
+
 CHILD = """
 import sys
 from pathlib import Path
 from mulligan.meta import fit as module
-from mulligan.meta.race.warm_start import Advice
+from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.fit import Options, fit, resume
-from mulligan.meta.race.race import Arm
+from mulligan.meta.race.arms import Arm
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 run = Path(sys.argv[1])
@@ -39,7 +41,7 @@ recipes = [
     for rate in (2e-3, 1e-3, 1e-5)
 ]
 arms = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(recipes, (0.3, 0.3, 0.4), strict=True))
-module.advise = lambda *arguments: Advice(arms)
+module.plan_race = lambda *arguments: RacePlan(arms)
 recipe = None if sys.argv[3] == "race" else recipes[0]
 resume(run) if (run / "run.json").exists() else fit(
     "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe, experience="none")
@@ -111,6 +113,7 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     ]
     described = json.loads((run / "generator.json").read_text())
     described["result"].pop("cost")
+    described.pop(SEAL)  # of all that it says, and so of what the run cost
     files = [run / "generator.safetensors", *sorted((run / "snapshots").glob("*.safetensors"))]
     weights = {f"{file.stem} {name}": array.tobytes() for file in files for name, array in load_file(file).items()}
     decisions = json.loads((run / "race.json").read_text())["decisions"] if (run / "race.json").exists() else []

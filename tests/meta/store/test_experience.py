@@ -145,7 +145,7 @@ def test_a_kill_in_the_middle_leaves_whole_trials(place, milliseconds):
 def test_eight_writers_with_kills(place):
     """A thousand trials each; every writer is killed twice on its way and started again."""
     program = f"""
-import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
+import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
 from trials import write_all
 write_all({place!r}, "w" + sys.argv[1] + sys.argv[2], range(1000 * int(sys.argv[1]), 1000 * int(sys.argv[1]) + 1000))
 """
