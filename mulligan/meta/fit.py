@@ -163,7 +163,7 @@ def _from_run(start: RunStart, task: Task, options: Options) -> RacePlan:
         raise UsageError("a run can start from one thing only: give one of --from, --networks and --init.")
     start.check(task)
     recipe = options.recipe or start.recipe
-    recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture)
+    recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture, init="")  # its own weights
     return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, f"that of {start.run}, with its networks"),))
 
 

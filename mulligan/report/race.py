@@ -87,7 +87,8 @@ def alone(record: RunRecord) -> Iterator[str]:
         return
     from_budget = duration(finite(longer["seconds"])) if "seconds" in longer else f"{short(longer['images'])} images"
     yield "One recipe was trained: in so short a run a second one would cost more than it could gain."
-    yield f"It was chosen from {count(compared)} recipes: {origin}."
+    chosen = f"chosen from {count(compared)} recipes" if compared and compared > 1 else "the only one that is known"
+    yield f"It was {chosen}: {origin}."
     others = "; ".join(plan.get("others") or [])
     yield f"From {from_budget} on recipes race{f', here with: {others}' if others else ''}."
 

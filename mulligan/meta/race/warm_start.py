@@ -106,7 +106,7 @@ def _others(
     """Where the recipes come from that a longer budget would try beside the first."""
     times = (longer.images or longer.seconds or 1) / (budget.images or budget.seconds or 1)
     proposals = prior.propose(query._replace(flops=query.flops * times), number)
-    return tuple(proposal.origin for proposal in proposals if proposal.recipe != first.recipe)
+    return tuple(proposal.origin for proposal in proposals if proposal.origin != first.origin)
 
 
 def _records(place: str | None) -> tuple[Records, str | None]:
