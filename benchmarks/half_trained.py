@@ -136,7 +136,7 @@ def conv_score(weights: Weights, images: jax.Array) -> jax.Array:
 
 GANS = {
     "dense, no penalty": GanKind(dense_shapes, dense_generate, dense_score, 0.0, 0.5, (20, 80, 300)),
-    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60, 150)),
+    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60)),
 }
 
 
