@@ -27,9 +27,9 @@ check: lint  ## what continuous integration runs
 	$(PYTEST)
 
 bench: $(VENV)/ready $(PEERS)/ready  ## against PyTorch and Keras: takes hours on two cores
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/start.py
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/speed/throughput.py
+	$(BIN)/python benchmarks/speed/start.py
+	$(BIN)/python benchmarks/quality/equal_seconds.py
 
 peers: $(PEERS)/ready  ## what the benchmarks compare with, in an environment of its own
 

@@ -10,7 +10,10 @@ import typer
 from mulligan import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]}
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/README.md")]
+}
 PROMISES = ("docs/design.md", "docs/log.md")  # tell of what is planned, or was tried
 COMMANDS = typer.main.get_command(cli.app).commands
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 from torch.nn.functional import softplus
 
-from benchmarks.worker import Contender, Weights, serve
-from benchmarks.workload import KERNEL, LEAK, Workload, load_images
+from benchmarks.speed.worker import Contender, Weights, serve
+from benchmarks.speed.workload import KERNEL, LEAK, Workload, load_images
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.worker import Contender, Weights, serve
-from benchmarks.workload import KERNEL, LEAK, Workload, load_images
+from benchmarks.speed.worker import Contender, Weights, serve
+from benchmarks.speed.workload import KERNEL, LEAK, Workload, load_images
 
 LOOPS = ("called", "looped")
 STEPS_IN_GRAPH = 5

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from benchmarks.averages import interval, table
+from benchmarks.quality.averages import interval, table
 
 
 def test_ratios_are_within_runs_and_absent_candidates_are_left_out():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import families as drawn
+from benchmarks.common import families as drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT.parent / "shared" / "data" / "zoo"

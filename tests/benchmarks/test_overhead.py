@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.overhead import shares
+from benchmarks.speed.overhead import shares
 from mulligan.training.run import RunFolder
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import mulligan
-from benchmarks.mutants import MUTANTS, TESTS, Mutant
-from benchmarks.perturb import ROOT, perturbed
+from benchmarks.common.places import ROOT
+from benchmarks.robustness.mutants import MUTANTS, TESTS, Mutant
+from benchmarks.robustness.perturb import perturbed
 
 PACKAGE = Path(mulligan.__file__).parent
 

@@ -5,7 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.schedules import CONTENDERS, DECAY, RATE, WORST, area, failures, ratio, recipe_of, sensitivity, tables
+from benchmarks.quality.schedules import (
+    CONTENDERS,
+    DECAY,
+    RATE,
+    WORST,
+    area,
+    failures,
+    ratio,
+    recipe_of,
+    sensitivity,
+    tables,
+)
 
 TASK = SimpleNamespace(shape=(16, 16, 1), train=range(5000))
 FACTORS = [0.1, 0.3, 1.0, 3.0, 10.0]

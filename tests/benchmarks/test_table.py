@@ -7,10 +7,10 @@ import made_up
 import numpy as np
 import pytest
 
-from benchmarks.cases import arms_of, handmade, held_out, recorded
-from benchmarks.intervals import interval
-from benchmarks.replay import SLICES, halving, in_turn, leader, race, replay
-from benchmarks.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
+from benchmarks.common.intervals import interval
+from benchmarks.meta.cases import arms_of, handmade, held_out, recorded
+from benchmarks.meta.replay import SLICES, halving, in_turn, leader, race, replay
+from benchmarks.meta.table import CONTENDERS, calibration, judgements, measured, outcomes, plot, shown
 from mulligan.errors import MulliganError
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
@@ -233,7 +233,7 @@ def test_what_is_shown_and_drawn(found, tmp_path):
 
 def test_optuna_takes_every_recorded_recipe_once_and_learns_what_it_took():
     optuna = pytest.importorskip("optuna")
-    from benchmarks.tpe import DISTRIBUTIONS, Recorded, parameters
+    from benchmarks.meta.tpe import DISTRIBUTIONS, Recorded, parameters
 
     recipes = [GOOD, *BAD]
     sampler = Recorded(recipes, seed=0)

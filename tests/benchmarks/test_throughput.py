@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import worker
-from benchmarks.contenders.matrix_product import FLOPS
-from benchmarks.contenders.mulligan import Training
-from benchmarks.throughput import ROOT, peers_python, summarise
-from benchmarks.worker import Weights, pack, unpack
-from benchmarks.workload import WORKLOADS, Workload, initial_parameters, step_flops
+from benchmarks.common.places import ROOT, peers_python
+from benchmarks.speed import worker
+from benchmarks.speed.contenders.matrix_product import FLOPS
+from benchmarks.speed.contenders.mulligan import Training
+from benchmarks.speed.throughput import summarise
+from benchmarks.speed.worker import Weights, pack, unpack
+from benchmarks.speed.workload import WORKLOADS, Workload, initial_parameters, step_flops
 
 STEPS = 3
 PEERS = {
@@ -68,7 +69,7 @@ COUNT = """
 import sys
 from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 from benchmarks.peers.pytorch import Eager
-from benchmarks.workload import Workload
+from benchmarks.speed.workload import Workload
 
 training = Eager(Workload.from_json(sys.argv[1]), "contiguous")
 counter = FlopCounterMode(display=False)

@@ -6,9 +6,9 @@ import made_up
 import numpy as np
 import pytest
 
-from benchmarks.live import Live, run
-from benchmarks.replay import in_turn
-from benchmarks.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
+from benchmarks.meta.live import Live, run
+from benchmarks.meta.replay import in_turn
+from benchmarks.meta.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.recipe import Architecture, Hyperparameters, Recipe

@@ -5,9 +5,9 @@ from functools import partial
 import made_up
 import pytest
 
-from benchmarks.cases import Case, arms_of, held_out, judged
-from benchmarks.replay import in_turn, replay
-from benchmarks.yardsticks import best_single, yards, yardsticks
+from benchmarks.meta.cases import Case, arms_of, held_out, judged
+from benchmarks.meta.replay import in_turn, replay
+from benchmarks.meta.yardsticks import best_single, yards, yardsticks
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.space.default import textbook_recipe

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json
-from benchmarks.mixture_game import Choice, cover
+from benchmarks.common.mixture_game import Choice, cover
 print(json.dumps([cover(choice, 3000, seed=0) for choice in (Choice("relativistic", "r1r2"), Choice())]))
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from game.test_step import IMAGES, assert_close, game, start
 
-from benchmarks.toy_games import ETA, EVERY, OUTER, bilinear, dirac, path, rate, theory
+from benchmarks.common.toy_games import ETA, EVERY, OUTER, bilinear, dirac, path, rate, theory
 from mulligan.game.dynamics import DYNAMICS, consensus
 from mulligan.game.lookahead import lookahead
 from mulligan.game.losses import LOSSES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from game.test_step import BATCH, IMAGES, NUMBERS, assert_close, game, start
 
-from benchmarks.toy_games import descent
+from benchmarks.common.toy_games import descent
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.state import Data, draw, step
 from mulligan.networks.architecture import build

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.toy_games import descent
+from benchmarks.common.toy_games import descent
 from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.gradients import disc_gradient, gen_loss_and_gradient

@@ -259,7 +259,7 @@ def test_a_bad_start_still_leaves_a_generator(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_killed_runs_resume_exactly(tmp_path):
-    script = Path(__file__).parents[2] / "benchmarks" / "kill.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "robustness" / "kill.py"
     done = subprocess.run(
         [sys.executable, str(script), "--kills", "5", "--folder", str(tmp_path)],
         capture_output=True,

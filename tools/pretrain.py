@@ -1,0 +1,162 @@
+"""Trains the weights that ship as `init` "families-1": one GAN on many families of images at once.
+
+    python tools/pretrain.py --data ../shared/data --size 64 --width 16 --seconds 55 --out families-1-64px-w16
+
+Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares. Writes
+`OUT.safetensors` (float16: the generator's moving average, the discriminator's last iterate), its card `OUT.json`, and
+`OUT.png`, a grid to look at. Meant for an accelerator: on one H100 the three files took 50, 55 and 85 seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import time
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save
+
+from benchmarks.common.families import families, may_ship, read_family
+from mulligan.game.state import Data, GanState, to_bytes
+from mulligan.grid import save_grid
+from mulligan.networks.architecture import Networks
+from mulligan.networks.parameters import named_parameters
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training.engine import chunk, make_game, start_state
+
+EACH = 1500  # images of each family: fewer are repeated, more are left out
+STEPS = 50  # a compiled chunk
+FINAL, RISE = 0.02, 0.05  # of the rate: the factor at the end, and the share of the time in which it rises
+OLDER = {
+    "fashion_mnist": "MIT",
+    "mnist": "CC BY-SA 3.0",
+    "omniglot": "MIT",
+}  # at 28x28: for networks of 32 pixels alone
+EMOJI = "emoji_noto_png.zip"  # 72x72, transparent; Apache-2.0
+
+
+def sources(data: Path, size: int) -> dict[str, tuple[np.ndarray, str]]:
+    """Images uint8 `[n, size, size, 3]` of each family, and its licence."""
+    licences = {
+        row[0].strip().removesuffix(".zip"): row[8].strip()
+        for line in (data / "zoo" / "README.md").read_text().splitlines()
+        if ".zip" in line and (row := line.split("|")[1:-1])
+    }
+    shipping = set(families("learning")) & set(may_ship(data / "zoo"))
+    found = {name: (resized(read_family(data / "zoo", name).images, size), licences[name]) for name in sorted(shipping)}
+    found["emoji_noto"] = (emoji(data / EMOJI, size), "Apache-2.0")
+    if size <= 32:
+        for name, licence in OLDER.items():
+            stored = np.load(data / f"{name}.npz")["images"]
+            chosen = np.random.default_rng(0).permutation(len(stored))[:4000]
+            found[name] = (resized(stored[chosen][..., None], size), licence)
+    return found
+
+
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """Colour images of `size` pixels a side: whole blocks averaged, other ratios by Lanczos."""
+    colour = np.repeat(images, 3, -1) if images.shape[-1] == 1 else images
+    if colour.shape[1] == size:
+        return colour
+    how = Image.Resampling.BOX if colour.shape[1] % size == 0 else Image.Resampling.LANCZOS
+    return np.stack([np.asarray(Image.fromarray(image).resize((size, size), how)) for image in colour])
+
+
+def emoji(archive: Path, size: int) -> np.ndarray:
+    """Emoji on white."""
+    drawn = []
+    with zipfile.ZipFile(archive) as files:
+        for name in sorted(entry for entry in files.namelist() if entry.endswith(".png")):
+            picture = Image.open(io.BytesIO(files.read(name))).convert("RGBA")
+            ground = Image.new("RGBA", picture.size, "white")
+            ground.alpha_composite(picture)
+            drawn.append(np.asarray(ground.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)))
+    return np.stack(drawn)
+
+
+def balanced(images: np.ndarray) -> np.ndarray:
+    """`EACH` images, in random order, repeated where there are fewer."""
+    return images[np.random.default_rng(0).permutation(len(images))[np.arange(EACH) % len(images)]]
+
+
+def trained(recipe: Recipe, images: np.ndarray, seconds: float) -> tuple[Networks, int]:
+    """The players after so many seconds, compiling apart, and the images seen; the rate follows half a cosine.
+
+    Raises:
+      FloatingPointError: the game ran away: begin again with a lower rate.
+    """
+    shape = images.shape[1:]
+    game = make_game(recipe, shape, 0, 1e9)
+    state, data = start_state(game, recipe, shape, 0, 0), Data(jnp.asarray(images))
+    run = jax.jit(lambda state, data: chunk(game, state, data, STEPS), donate_argnums=0).lower(state, data).compile()
+    begun, share = time.monotonic(), 0.0
+    while share < 1:
+        state = with_rate(state, recipe.hyperparameters.gen_lr * factor(share))
+        state, info = run(state, data)
+        if not info.finite:
+            raise FloatingPointError(f"not finite after {int(state.nimg):,} images")
+        share = (time.monotonic() - begun) / seconds
+    return Networks(game.averager.value(state.averages)["ema"], state.disc), int(state.nimg)
+
+
+def factor(share: float) -> float:
+    return (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * share)) / 2) * min(1.0, 0.2 + share / RISE)
+
+
+def with_rate(state: GanState, rate: float) -> GanState:
+    initial = state.schedule.initial._replace(gen_lr=jnp.float32(rate), disc_lr=jnp.float32(rate))
+    return state._replace(schedule=state.schedule._replace(initial=initial))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--size", type=int, choices=(32, 64), required=True)
+    parser.add_argument("--width", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--gamma", type=float, default=1.0)
+    parser.add_argument("--out", type=Path, required=True, help="without a suffix")
+    options = parser.parse_args()
+    found = sources(options.data, options.size)
+    architecture = Architecture(gen_width=options.width, disc_width=options.width, coarsest=4)
+    recipe = Recipe(
+        architecture,
+        augmentation=("translate",),
+        hyperparameters=Hyperparameters(options.rate, options.rate, gamma=options.gamma, augment=0.3),
+    )
+    networks, seen = trained(
+        recipe, np.concatenate([balanced(images) for images, _ in found.values()]), options.seconds
+    )
+    content = save({name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()})
+    card = {
+        "name": options.out.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "architecture": dataclasses.asdict(architecture),
+        "shape": [options.size, options.size, 3],
+        "trained_on": {name: {"images": len(images), "licence": licence} for name, (images, licence) in found.items()},
+        "images_seen": seen,
+        "seconds": options.seconds,
+        "device": jax.devices()[0].device_kind,
+        "recipe": recipe.to_json(),
+        "licence": "Apache-2.0 for the file; the sources keep their licences",
+        "made_by": "python tools/pretrain.py",
+    }
+    options.out.with_suffix(".safetensors").write_bytes(content)
+    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    latents = jax.random.normal(jax.random.key(1), (64, architecture.latent))
+    save_grid(options.out.with_suffix(".png"), np.asarray(to_bytes(networks.gen(latents))), 8)
+    print(f"{options.out}: {seen:,} images seen, {len(content):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
