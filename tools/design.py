@@ -1,8 +1,8 @@
 """The recipes that the shipped experience was made of, in the order in which they are tried.
 
-A probe on three tasks came first (`docs/log.md`, 2026-11-25): at short budgets small batches, narrow networks, high
-rates and weak penalties each save compute, and together more. So the rows are those, one step around them, and what
-they must be compared with.
+A probe on three tasks came first (`docs/log/2026-11-25-recipes-for-short-budgets.md`): at short budgets small batches,
+narrow networks, high rates and weak penalties each save compute, and together more. So the rows are those, one step
+around them, and what they must be compared with.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 Members of a population share one compiled program (`vmap`; convolutions as matrix products) and differ by family,
 weights to begin with, rate, gamma and seed. Every line of the file is one run at one moment. The judges are the
 package's embeddings and a classifier trained on the very families that it judges. Meant for an accelerator: on one H100
-the whole study of docs/log.md (2026-11-27), both sizes and five times the images as well, took four minutes besides
-compiling.
+the whole of docs/log/2026-11-27-learned-weights-whole-runs.md, both sizes and five times the images as well, took four
+minutes besides compiling.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def lowered(name: str) -> Iterator[None]:
     """What is traced inside is lowered so.
 
     Kernels that `vmap` has made many are `matmul` on a GPU, too: `lax.conv` becomes a convolution of groups there,
-    which took six times as long where it was measured (docs/log.md, 2026-11-26).
+    which took six times as long where it was measured (docs/log/2026-11-26-few-shot-larger-networks.md).
     """
     token = _chosen.set(name)
     try:

@@ -22,7 +22,7 @@ from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
-PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log.md)
+PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log/2026-11-26-prior-leads-shrink.md)
 MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
 NEAREST = 3  # tasks that are named
 NOBODY = Records({}, {})

@@ -15,7 +15,9 @@ INIT = "families-1"  # of networks.pretrained.FILES
 MOST_OBLONG = 2  # times as long as wide, up to which images begin with weights that were learned on square ones
 WIDE_SECONDS = 1800.0  # from which on the widest of the pretrained networks has time to train
 FINAL_RATE, WARMUP = 0.02, 0.1  # of learning rates: the factor at the end, and the share of the run in which they rise
-BRIEF = 64_000 / SHORT_IMAGES  # of those, below which what was learned beats what was made by hand (docs/log.md)
+BRIEF = (
+    64_000 / SHORT_IMAGES
+)  # of those, below which what was learned beats what was made by hand (docs/log/2026-11-25-table-brief-recipes.md)
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
@@ -47,8 +49,8 @@ def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) 
     """The recipe that begins with weights learned on many families; None where there are none for images of this shape.
 
     Rates and penalties are those that did best on families which had trained neither the weights nor the judge
-    (docs/log.md, 2026-11-27): lower than from fresh weights, with a short warm-up, for Adam's first steps move every
-    weight by the whole rate; and down to almost nothing over the whole budget.
+    (docs/log/2026-11-27-learned-weights-whole-runs.md): lower than from fresh weights, with a short warm-up, for Adam's
+    first steps move every weight by the whole rate; and down to almost nothing over the whole budget.
     """
     offered = architectures(INIT, shape)
     if not offered or max(shape[:2]) > MOST_OBLONG * min(shape[:2]):
