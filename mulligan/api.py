@@ -14,6 +14,7 @@ from jax.errors import JaxRuntimeError
 from mulligan.budget import parse_images, parse_seconds
 from mulligan.documents import SEAL, read_json
 from mulligan.errors import MulliganError, UsageError, first_line
+from mulligan.events import Listener
 from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
@@ -23,7 +24,6 @@ from mulligan.report.page import write_report
 from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
-from mulligan.training.run_spec import Listener
 
 __all__ = ["Generator", "average", "export", "fit", "learn", "load", "prove", "resume", "score"]
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mulligan.progress import Event, Listener, Standing, announcement
+from mulligan.events import Listener, RunEvent, SamplesDrawn, read_event
+from mulligan.progress import Standing, announcement
 
 REDRAWN_SECONDS = 0.5
 
@@ -31,15 +32,15 @@ def notebook_listener(run: Path | None = None) -> Iterator[Listener]:
     handle = display(view, display_id=True)
     drawn = time.monotonic()
 
-    def told(event: Event) -> None:
+    def hear(document: dict[str, Any]) -> None:
         nonlocal drawn
-        news = view.observe(event)
+        news = view.observe(read_event(document))
         if news or time.monotonic() - drawn >= REDRAWN_SECONDS:
             drawn = time.monotonic()
             handle.update(view)
 
     try:
-        yield told
+        yield hear
     finally:
         handle.update(view)
 
@@ -52,15 +53,15 @@ class NotebookView:
         self.announced: list[str] = []
         self.samples: Path | None = None
 
-    def observe(self, event: Event) -> bool:
+    def observe(self, event: RunEvent) -> bool:
         """Takes in one event; true when there is something new to read or to see."""
         self.standing.observe(event)
         line = announcement(event)
         if line is not None:
             self.announced.append(line)
-        if event["kind"] == "samples" and self.standing.run:
-            self.samples = self.standing.run / event["path"]
-        return line is not None or event["kind"] == "samples"
+        if isinstance(event, SamplesDrawn) and self.standing.run:
+            self.samples = self.standing.run / event.path
+        return line is not None or isinstance(event, SamplesDrawn)
 
     def __repr__(self) -> str:
         return "\n".join([*self.announced, " | ".join(self.standing.figures())])

@@ -22,10 +22,34 @@ from rich.table import Table
 from rich.text import Text
 
 from mulligan.errors import printable
+from mulligan.events import (
+    AverageScored,
+    ChunkTrained,
+    DataRead,
+    EpisodesTrained,
+    Evaluated,
+    Event,
+    FinalScored,
+    GeneratorChosen,
+    Listener,
+    Noted,
+    NotRecorded,
+    Planned,
+    ProofAdvanced,
+    RaceWon,
+    Resumed,
+    RolledBack,
+    RunEvent,
+    SamplesDrawn,
+    Scores,
+    SourceRead,
+    Stopped,
+    StrategyChosen,
+    TaskRead,
+    TrialEnded,
+    read_event,
+)
 from mulligan.report.words import duration, figure, number, short
-
-Event = dict[str, Any]
-Listener = Callable[[Event], None]
 
 CLASSES_SHOWN = 10  # with their counts
 UNJUDGED = {  # in place of a split's name
@@ -41,24 +65,25 @@ class Standing:
 
     run: Path | None = None
     budget: dict[str, float] = field(default_factory=dict)
-    nimg: int = 0
+    nimg: float = 0
     seconds: float = 0.0
     images_per_second: float | None = None
-    evaluation: Event | None = None
-    best: Event | None = None
+    evaluation: Evaluated | None = None
+    best: Evaluated | None = None
     spent: float | None = None  # share of the budget, where several recipes have a part in it
 
-    def observe(self, event: Event) -> None:
-        """Takes in one event; `start` names the folder of a new run."""
-        self.nimg, self.seconds, self.spent = event["nimg"], event["seconds"], event.get("share", self.spent)
-        self.run = Path(event["run"]) if "run" in event else self.run
+    def observe(self, event: RunEvent) -> None:
+        """Takes in one event; the first names the folder of a new run."""
+        self.nimg, self.seconds = event.nimg, event.seconds
+        self.spent = self.spent if event.share is None else event.share
+        self.run = self.run if event.run is None else Path(event.run)
         if self.run is not None and not self.budget:
             self.budget = json.loads((self.run / "run.json").read_text())["budget"]
-        if event["kind"] == "chunk":
-            self.images_per_second = event["images_per_second"]
-        elif event["kind"] == "evaluation":
+        if isinstance(event, ChunkTrained):
+            self.images_per_second = event.images_per_second
+        elif isinstance(event, Evaluated):
             self.evaluation = event
-            self.best = event if event.get("best") else self.best
+            self.best = event if event.best else self.best
 
     def share(self) -> float:
         """Share of the budget spent, 0 to 1; 0 as long as the budget is not known."""
@@ -89,101 +114,100 @@ class Standing:
         return [part for part in parts if part]
 
 
-def metric(scores: Event) -> str:
+def metric(scores: Scores) -> str:
     """KID with the embedding that it was measured in and its 95% interval."""
-    value, interval = figure(scores["kid"], scores["kid_low"], scores["kid_high"])
-    return f"KID@{scores['embedding']} {value}" + (f" ({interval})" if interval else "")
+    value, interval = figure(scores.kid, scores.kid_low, scores.kid_high)
+    return f"KID@{scores.embedding} {value}" + (f" ({interval})" if interval else "")
 
 
-def announcement(event: Event) -> str | None:
+def announcement(event: RunEvent) -> str | None:
     """The line for an event that a person should see even when quiet; None for all others."""
-    say = ANNOUNCED.get(event["kind"])
+    say = ANNOUNCED.get(type(event))
     line = say(event) if say else None
     return None if line is None else "\n".join(map(printable, line.split("\n")))
 
 
-def read(event: Event) -> str:
-    """What was read and how it was split, and what was done to the images; `event` is a `data`."""
-    height, width, channels = event["shape"]
-    counts = ", ".join(f"{count:,} {split}" for split, count in event["counts"].items() if count)
+def read(event: DataRead) -> str:
+    """What was read and how it was split, and what was done to the images."""
+    height, width, channels = event.shape
+    counts = ", ".join(f"{count:,} {split}" for split, count in event.counts.items() if count)
     colour = "grey" if channels == 1 else "colour"
-    lines = [f"{event['name']}: {sum(event['counts'].values()):,} {colour} images of {width}x{height}: {counts}"]
-    classes = event["classes"] or {}
-    told = [f"{name} {'+'.join(map(str, parts.values()))}" for name, parts in classes.items()]
-    if told:
-        more = f", and {len(told) - CLASSES_SHOWN} more" if len(told) > CLASSES_SHOWN else ""
-        lines.append(f"  classes: {', '.join(told[:CLASSES_SHOWN])}{more}")
-    return "\n".join([*lines, *(f"  {note}" for note in event["notes"])])
+    lines = [f"{event.name}: {sum(event.counts.values()):,} {colour} images of {width}x{height}: {counts}"]
+    classes = event.classes or {}
+    described = [f"{name} {'+'.join(map(str, parts.values()))}" for name, parts in classes.items()]
+    if described:
+        more = f", and {len(described) - CLASSES_SHOWN} more" if len(described) > CLASSES_SHOWN else ""
+        lines.append(f"  classes: {', '.join(described[:CLASSES_SHOWN])}{more}")
+    return "\n".join([*lines, *(f"  {note}" for note in event.notes)])
 
 
-def guarded(event: Event) -> str:
-    """What the guard saw, and what it did; `event` is a `guard`."""
-    back = f"back to {short(event['back_to_nimg'])} images"
-    return f"guard at {short(event['nimg'])} images: {event['reason']}; {event['action']}, {back}"
+def rolled_back(event: RolledBack) -> str:
+    """What the guard saw, and what it did."""
+    back = f"back to {short(event.back_to_nimg)} images"
+    return f"guard at {short(event.nimg)} images: {event.reason}; {event.action}, {back}"
 
 
-def forked(event: Event) -> str | None:
-    """Which strategy a fork adopts; `event` is a `strategy`. One that is only switched to is no news."""
-    if event["mode"] != "fork":
+def forked(event: StrategyChosen) -> str | None:
+    """Which strategy a fork adopts. One that is only switched to is no news."""
+    if event.mode != "fork":
         return None
-    return f"fork at {short(event['nimg'])} images: {event['strategy'] or 'none of the strategies lasted'}"
+    return f"fork at {short(event.nimg)} images: {event.strategy or 'none of the strategies lasted'}"
 
 
-def resumed(event: Event) -> str:
-    """Where a run goes on, and what was lost; `event` is a `resume`."""
-    lost = f" ({event['reason']})" if event.get("reason") else ""
-    return f"going on from {short(event['from_nimg'])} images{lost}"
+def resumed(event: Resumed) -> str:
+    """Where a run goes on, and what was lost."""
+    lost = f" ({event.reason})" if event.reason else ""
+    return f"going on from {short(event.from_nimg)} images{lost}"
 
 
-def advised(event: Event) -> str | None:
-    """What the experience promises before a run; `event` is a `plan`."""
-    if event["trouble"]:
-        return f"going on without experience: {event['trouble']}"
-    if event["kid"] is None:
+def planned(event: Planned) -> str | None:
+    """What the experience promises before a run."""
+    if event.trouble:
+        return f"going on without experience: {event.trouble}"
+    if event.kid is None:
         return None
-    kid = event["kid"]
-    interval = f"80%: {number(kid['low'])} to {number(kid['high'])}"
-    parts = [f"expected KID@{event['embedding']} {number(kid['median'])} ({interval})"]
-    parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
-    if event["saving"] is not None and event["saving"] > 1:
-        parts.append(f"the textbook's recipe would take about {number(round(event['saving'], 1))} times the compute")
-    parts += [f"{event['recipes']} recipes race"] if event["recipes"] > 1 else []
+    interval = f"80%: {number(event.kid['low'])} to {number(event.kid['high'])}"
+    parts = [f"expected KID@{event.embedding} {number(event.kid['median'])} ({interval})"]
+    parts += [f"nearest tasks: {', '.join(name for name, _ in event.nearest)}"] if event.nearest else []
+    if event.saving is not None and event.saving > 1:
+        parts.append(f"the textbook's recipe would take about {number(round(event.saving, 1))} times the compute")
+    parts += [f"{event.recipes} recipes race"] if event.recipes > 1 else []
     return "; ".join(parts)
 
 
-def distilled(event: Event) -> str | None:
-    """What distilling a mixture came to; `event` is an `average`, of which the others are no news."""
-    if "loss" not in event:
+def distilled(event: AverageScored) -> str | None:
+    """What distilling a mixture came to; other averages are no news."""
+    if event.loss is None:
         return None
-    loss = f"{number(event['loss'])}, from {number(event['loss_before'])}"
+    loss = f"{number(event.loss)}, from {number(event.loss_before)}"
     return f"distilled the mixture: mean squared difference of pixels {loss}; {metric(event)}"
 
 
-def chosen(event: Event) -> str:
-    """Which generator is kept, and what that gains; `event` is a `choice`."""
-    gains = [f"{_above(gain['value'])} that of {other}" for other, gain in event["gains"].items()]
-    skipped = f"; no time for {', '.join(event['skipped'])}" if event["skipped"] else ""
-    reason = f" ({event['reason']})" if event["reason"] else ""
+def chosen(event: GeneratorChosen) -> str:
+    """Which generator is kept, and what that gains."""
+    gains = [
+        f"{number(abs(value))} {'above' if value > 0 else 'below'} that of {other}"
+        for other, gain in event.gains.items()
+        if (value := gain["value"]) is not None
+    ]
+    skipped = f"; no time for {', '.join(event.skipped)}" if event.skipped else ""
+    reason = f" ({event.reason})" if event.reason else ""
     better = f": KID {', '.join(gains)}" if gains else ""
-    return f"kept {event['average']} of {short(event['at_nimg'])} images{better}{skipped}{reason}"
+    return f"kept {event.average} of {short(event.at_nimg)} images{better}{skipped}{reason}"
 
 
-def _above(difference: float) -> str:
-    return f"{number(abs(difference))} {'above' if difference > 0 else 'below'}"
-
-
-ANNOUNCED: dict[str, Callable[[Event], str | None]] = {
-    "data": read,
-    "plan": advised,
-    "winner": lambda event: f"the race is won by recipe {event['arm'] + 1}, {event['origin']}",
-    "guard": guarded,
-    "strategy": forked,
-    "note": lambda event: event["text"],
-    "resume": resumed,
-    "average": distilled,
-    "choice": chosen,
-    "stop": lambda event: f"stopped at {short(event['nimg'])} images: {event['reason']}",
-    "forgotten": lambda event: f"this run is not remembered: {event['reason']}",
+ANNOUNCED: dict[type[RunEvent], Callable[[Any], str | None]] = {
+    DataRead: read,
+    Planned: planned,
+    RaceWon: lambda event: f"the race is won by recipe {event.arm + 1}, {event.origin}",
+    RolledBack: rolled_back,
+    StrategyChosen: forked,
+    Noted: lambda event: event.text,
+    Resumed: resumed,
+    AverageScored: distilled,
+    GeneratorChosen: chosen,
+    Stopped: lambda event: f"stopped at {short(event.nimg)} images: {event.reason}",
+    NotRecorded: lambda event: f"this run is not recorded in the experience: {event.reason}",
 }
 
 
@@ -196,10 +220,11 @@ class Lines:
         self.quiet = quiet
         self.due = 0.0  # seconds of the run at which the next line on how it goes is due
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, document: dict[str, Any]) -> None:
+        event = read_event(document)
         self.standing.observe(event)
         line = announcement(event)
-        if line is None and event["kind"] in ("chunk", "evaluation") and not self.quiet:
+        if line is None and isinstance(event, ChunkTrained | Evaluated) and not self.quiet:
             line = self.progress()
         if line is not None:
             self.say(line)
@@ -221,12 +246,13 @@ class LiveView:
         self.console = console
         self.samples = Text()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, document: dict[str, Any]) -> None:
+        event = read_event(document)
         self.standing.observe(event)
         line = announcement(event)
         if line is not None:
-            self.console.print(Text(line, style="yellow" if event["kind"] == "guard" else ""))
-        if event["kind"] == "samples" and self.standing.run and self.console.color_system:
+            self.console.print(Text(line, style="yellow" if isinstance(event, RolledBack) else ""))
+        if isinstance(event, SamplesDrawn) and self.standing.run and self.console.color_system:
             self.samples = thumbnail(self.standing.run, event, self.console.width)
 
     def __rich__(self) -> Group:
@@ -236,50 +262,54 @@ class LiveView:
         line = Table.grid(padding=(0, 1))
         line.add_row(bar, Text("  ".join(self.standing.figures()), no_wrap=True, overflow="ellipsis"))
         best = self.standing.best
-        note = f"best so far {metric(best)} at {short(best['nimg'])} images" if best else "not yet evaluated"
+        note = f"best so far {metric(best)} at {short(best.nimg)} images" if best else "not yet evaluated"
         return Group(self.samples, line, Text(note, style="dim"))
 
 
-def thumbnail(run: Path, event: Event, width: int) -> Text:
+def thumbnail(run: Path, event: SamplesDrawn, width: int) -> Text:
     """As many samples of the newest grid's first row as `width` terminal columns show legibly."""
     import numpy as np
     from PIL import Image
 
     from mulligan.grid import terminal_thumbnail
 
-    with Image.open(run / event["path"]) as picture:
-        tile_width, tile_height = picture.width // event["columns"], picture.height // event["rows"]
-        tiles = max(min(event["columns"], width // TILE_COLUMNS, 5), 1)
+    with Image.open(run / event.path) as picture:
+        tile_width, tile_height = picture.width // event.columns, picture.height // event.rows
+        tiles = max(min(event.columns, width // TILE_COLUMNS, 5), 1)
         row = np.asarray(picture.convert("RGBA").crop((0, 0, tiles * tile_width, tile_height)))
     return Text.from_ansi(terminal_thumbnail(row, tiles * TILE_COLUMNS))
 
 
-def result_lines(scores: Event) -> list[str]:
-    """What was measured and how, for a person; `scores` is a `final` event or what `score` returned."""
-    of_training = " of its own training images" if scores.get("split") == "train" else ""
+def result_lines(document: dict[str, Any]) -> list[str]:
+    """What was measured and how, for a person; `document` is a `final` event or what `score` returned."""
+    scores = FinalScored.read(document)
+    of_training = " of its own training images" if scores.split == "train" else ""
     rows = [
         ("KID", metric(scores) + of_training),
-        ("FID" if "protocol" in scores else "Frechet", number(scores["frechet"])),
+        ("FID" if scores.protocol else "Frechet", number(scores.frechet)),
     ]
-    rows += [(name, number(scores[name])) for name in ("precision", "recall", "density", "coverage") if name in scores]
-    if "memorisation" in scores and scores["memorisation"]["share"] is not None:
-        close = f"{scores['memorisation']['share']:.1%} of samples lie close to a training image"
-        rows.append(("copies", f"{close}, of unseen real images 5% do"))
-    protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
-    split = scores.get("split")
-    protocol += UNJUDGED.get(split or "", f" of the {split} split" if split else "")
-    protocol += ", at {1}x{0}".format(*scores["sides"]) if "sides" in scores else ""
+    rows += [
+        (name, number(value))
+        for name in ("precision", "recall", "density", "coverage")
+        if (value := getattr(scores, name)) is not None
+    ]
+    if scores.memorisation and scores.memorisation["share"] is not None:
+        close = f"{scores.memorisation['share']:.1%} of samples are as close to a training image"
+        rows.append(("memorisation", f"{close} as the closest 5% of held-out images"))
+    protocol = f"{short(scores.n_fake)} generated against {short(scores.n_real)} real images"
+    protocol += UNJUDGED.get(scores.split, f" of the {scores.split} split" if scores.split else "")
+    protocol += ", at {1}x{0}".format(*scores.sides) if scores.sides else ""
     rows.append(("protocol", protocol))
-    if "protocol" in scores:
-        rows.append(("", scores["protocol"]))
-    if "best_nimg" in scores:
-        rows.append(("from", f"{scores['average']} weights at {short(scores['best_nimg'])} images"))
-    return [f"{name:10}{value}" for name, value in rows]
+    if scores.protocol:
+        rows.append(("", scores.protocol))
+    if scores.best_nimg is not None:
+        rows.append(("from", f"{scores.average} weights at {short(scores.best_nimg)} images"))
+    return [f"{name:14}{value}" for name, value in rows]
 
 
-def print_json(event: Event) -> None:
+def print_json(document: dict[str, Any]) -> None:
     """One event as one line of JSON on stdout."""
-    print(json.dumps(event, default=str), flush=True)
+    print(json.dumps(document, default=str), flush=True)
 
 
 @contextmanager
@@ -303,16 +333,16 @@ def as_long_as_heard(listen: Listener) -> Listener:
     """The listener, until it cannot write any more."""
     heard = True
 
-    def told(event: Event) -> None:
+    def hear(document: dict[str, Any]) -> None:
         nonlocal heard
         try:
             if heard:
-                listen(event)
+                listen(document)
         except OSError:
             heard = False
             _drop_unheard()
 
-    return told
+    return hear
 
 
 def _drop_unheard() -> None:
@@ -327,50 +357,44 @@ def _drop_unheard() -> None:
 def lesson_lines(quiet: bool, as_json: bool) -> Listener:
     """A listener for `mulligan learn`: a line an event."""
 
-    def tell(event: Event) -> None:
+    def hear(document: dict[str, Any]) -> None:
         if as_json:
-            print(json.dumps(event), flush=True)
+            print(json.dumps(document), flush=True)
         elif not quiet:
-            print(LESSONS[event["kind"]](event), file=sys.stderr, flush=True)
+            event, line = COLLECTING[document["kind"]]
+            print(line(event.read(document)), file=sys.stderr, flush=True)
 
-    return tell
+    return hear
 
 
 def proof_lines(quiet: bool, as_json: bool) -> Listener:
     """A listener for `mulligan prove`: a line an event."""
 
-    def tell(event: Event) -> None:
+    def hear(document: dict[str, Any]) -> None:
+        event = ProofAdvanced.read(document)
         if as_json:
-            print(json.dumps(event), flush=True)
+            print(json.dumps(document), flush=True)
         elif not quiet:
-            print(f"{event['share']:4.0%} {event['stage']}", file=sys.stderr, flush=True)
+            print(f"{event.share:4.0%} {event.stage}", file=sys.stderr, flush=True)
 
-    return tell
-
-
-def _task_line(event: Event) -> str:
-    return f"{event['name']}: {event['counts']['train']:,} training images"
+    return hear
 
 
-def _source_line(event: Event) -> str:
-    return f"{event['name']}: {event['tasks']:,} tasks with {event['images']:,} training images"
+def _episodes_line(event: EpisodesTrained) -> str:
+    done = f"{event.episodes:,} episodes in {duration(event.seconds)}"
+    return f"{done}, {number(event.speed)} a second: distance to unseen images {number(event.loss)}"
 
 
-def _meta_line(event: Event) -> str:
-    done = f"{event['episodes']:,} episodes in {duration(event['seconds'])}"
-    return f"{done}, {number(event['speed'])} a second: distance to unseen images {number(event['loss'])}"
+def _trial_line(event: TrialEnded) -> str:
+    outcome = f"KID {number(event.kid)}" if event.status == "done" else "failed"
+    seen = f"{short(event.images)} images in {duration(event.seconds)}"
+    why = f" ({event.reason})" if event.reason else ""
+    return f"{event.task}: {outcome} with {event.recipe[:6]}, {seen}{why}"
 
 
-def _trial_line(event: Event) -> str:
-    outcome = f"KID {number(event['kid'])}" if event["status"] == "done" else "failed"
-    seen = f"{short(event['images'])} images in {duration(event['seconds'])}"
-    why = f" ({event['reason']})" if event["reason"] else ""
-    return f"{event['task']}: {outcome} with {event['recipe'][:6]}, {seen}{why}"
-
-
-LESSONS: dict[str, Callable[[Event], str]] = {
-    "task": _task_line,
-    "trial": _trial_line,
-    "source": _source_line,
-    "meta": _meta_line,
+COLLECTING: dict[str, tuple[type[Event], Callable[[Any], str]]] = {
+    "task": (TaskRead, lambda event: f"{event.name}: {event.counts['train']:,} training images"),
+    "trial": (TrialEnded, _trial_line),
+    "source": (SourceRead, lambda event: f"{event.name}: {event.tasks:,} tasks with {event.images:,} training images"),
+    "meta": (EpisodesTrained, _episodes_line),
 }

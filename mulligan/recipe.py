@@ -114,20 +114,7 @@ class Recipe:
         """The recipe as plain JSON values; `Recipe.from_json` is its inverse."""
         fields = dataclasses.asdict(self)
         fields["hyperparameters"] = self.hyperparameters._asdict()
-        if not self.architecture.models:
-            del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
-        if self.architecture.coarsest == Architecture.coarsest:
-            del fields["architecture"]["coarsest"]
-        if not self.matching:
-            del fields["matching"]
-        if not self.learned_schedule:
-            del fields["learned_schedule"]  # likewise
-        if not self.init:
-            del fields["init"]
         fields["schedules"] = {name: dataclasses.asdict(form) for name, form in self.schedules}
-        for name, form in self.schedules:
-            if not form.warmup:
-                del fields["schedules"][name]["warmup"]
         fields["strategy_prior"] = dict(self.strategy_prior)
         return json.loads(json.dumps({"format": FORMAT, **fields}))
 
@@ -149,7 +136,27 @@ class Recipe:
             )
         return schema.read(Recipe, fields, "the recipe")
 
+    def differences(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON: the canonical form, which a field that is added later leaves alone.
+
+        Example:
+          >>> Recipe(batch=32, schedules=(("gen_lr", Form("cosine")),)).differences()
+          {'batch': 32, 'schedules': {'gen_lr': {'kind': 'cosine'}}}
+        """
+        default = type(self)().to_json()
+        default["schedules"] = {name: dataclasses.asdict(type(form)()) for name, form in self.schedules}
+        return _differing(self.to_json(), default)
+
     def hash(self) -> str:
-        """A stable name for the recipe: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        """A stable name for the recipe: 16 hexadecimal digits of the SHA-256 of its canonical form."""
+        canonical = json.dumps(self.differences(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _differing(document: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The entries that are not the default's, at any depth."""
+    nested = {
+        name: _differing(value, default.get(name, {})) for name, value in document.items() if isinstance(value, dict)
+    }
+    plain = {name: value for name, value in document.items() if name not in nested and value != default.get(name)}
+    return plain | {name: entries for name, entries in nested.items() if entries}

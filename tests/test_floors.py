@@ -16,6 +16,7 @@ FLOORS: Floors = [
             "recipe",
             "types",
             "errors",
+            "events",
             "commands",
             "interrupt",
             "places",

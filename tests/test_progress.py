@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from mulligan.events import Evaluated, read_event
 from mulligan.progress import Lines, LiveView, Standing, announcement, metric, result_lines
 from mulligan.report.words import UNKNOWN
 
@@ -47,21 +48,21 @@ def test_share_and_time_left_stay_within_bounds(budget, spent):
 def test_time_left_of_a_budget_of_images_follows_the_speed(start):
     standing = Standing()
     for event in (start, chunk(2.0, nimg=500)):
-        standing.observe(event)
+        standing.observe(read_event(event))
     assert (standing.share(), standing.seconds_left()) == (0.5, 10.0)
     assert standing.figures() == ["50%", "500 images", "50 images/s", "10.0 s left"]
 
 
 def test_a_resumed_run_knows_its_budget_without_a_start(start, tmp_path):
     standing = Standing(tmp_path)
-    standing.observe({"kind": "resume", "nimg": 250, "seconds": 2.0, "from_nimg": 250, "reason": None})
+    standing.observe(read_event({"kind": "resume", "nimg": 250, "seconds": 2.0, "from_nimg": 250, "reason": None}))
     assert standing.share() == 0.25
 
 
 def test_images_seen_go_back_with_the_guard(start):
     standing = Standing()
     for event in (start, chunk(2.0, nimg=500), chunk(3.0, nimg=64)):
-        standing.observe(event)
+        standing.observe(read_event(event))
     assert standing.nimg == 64
 
 
@@ -95,26 +96,29 @@ CHOICE |= {"gains": {}, "skipped": [], "reason": None}
 
 def test_the_choice_is_announced_with_what_it_gains():
     gains = {"ema": {"value": -0.02, "deviation": 0.01}, "last": {"value": 0.004, "deviation": 0.01}}
-    told = announcement(CHOICE | {"average": "soup", "gains": gains, "skipped": ["mixture", "power_20"]})
+    told = announcement(read_event(CHOICE | {"average": "soup", "gains": gains, "skipped": ["mixture", "power_20"]}))
     assert told == (
         "kept soup of 64k images: KID 0.02 below that of ema, 0.004 above that of last; no time for mixture, power_20"
     )
     distilled = EVALUATION | {"kind": "average", "average": "distilled", "loss": 0.03, "loss_before": 0.24}
-    assert announcement(distilled) == (
+    assert announcement(read_event(distilled)) == (
         "distilled the mixture: mean squared difference of pixels 0.03, from 0.24; KID@m1 0.0200 (0.0180 to 0.0220)"
     )
-    assert announcement(EVALUATION | {"kind": "average", "average": "ema"}) is None
-    assert announcement(CHOICE) == "kept ema of 64k images"
-    assert announcement(CHOICE | {"average": "best", "reason": "too few"}) == "kept best of 64k images (too few)"
+    assert announcement(read_event(EVALUATION | {"kind": "average", "average": "ema"})) is None
+    assert announcement(read_event(CHOICE)) == "kept ema of 64k images"
+    assert (
+        announcement(read_event(CHOICE | {"average": "best", "reason": "too few"}))
+        == "kept best of 64k images (too few)"
+    )
 
 
 def test_ordinary_events_are_no_announcements():
-    assert announcement(chunk(1.0)) is None
+    assert announcement(read_event(chunk(1.0))) is None
 
 
 def test_metric_that_was_not_finite_is_a_dash():
-    assert metric(EVALUATION) == "KID@m1 0.0200 (0.0180 to 0.0220)"
-    assert metric(EVALUATION | {"kid": None, "kid_low": None, "kid_high": None}) == f"KID@m1 {UNKNOWN}"
+    assert metric(Evaluated.read(EVALUATION)) == "KID@m1 0.0200 (0.0180 to 0.0220)"
+    assert metric(Evaluated.read(EVALUATION | {"kid": None, "kid_low": None, "kid_high": None})) == f"KID@m1 {UNKNOWN}"
 
 
 def test_live_view_shows_figures_best_and_samples(start, tmp_path):
@@ -146,12 +150,12 @@ def test_results_name_their_protocol():
     scores = EVALUATION | {"frechet": 3.0, "n_real": 100, "n_fake": 2000, "split": "test", "recall": 0.25}
     scores |= {"memorisation": {"ratio": 0.9, "share": 0.125}, "average": "ema", "best_nimg": 64_000}
     assert result_lines(scores) == [
-        "KID       KID@m1 0.0200 (0.0180 to 0.0220)",
-        "Frechet   3",
-        "recall    0.25",
-        "copies    12.5% of samples lie close to a training image, of unseen real images 5% do",
-        "protocol  2k generated against 100 real images of the test split",
-        "from      ema weights at 64k images",
+        "KID           KID@m1 0.0200 (0.0180 to 0.0220)",
+        "Frechet       3",
+        "recall        0.25",
+        "memorisation  12.5% of samples are as close to a training image as the closest 5% of held-out images",
+        "protocol      2k generated against 100 real images of the test split",
+        "from          ema weights at 64k images",
     ]
 
 
@@ -173,7 +177,7 @@ def test_what_was_read_is_announced_with_all_that_was_done_to_it():
         "notes": ["one.", "two\x1b[2J."],
     }
     read |= {"classes": {"cat": {"train": 20, "test": 3}, "dog": {"train": 10, "test": 1}}}
-    assert announcement({"kind": "data", "nimg": 0, "seconds": 0.0, **read}).splitlines() == [
+    assert announcement(read_event({"kind": "data", **read})).splitlines() == [
         "photos: 34 colour images of 12x8: 30 train, 4 test",
         "  classes: cat 20+3, dog 10+1",
         "  one.",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -128,6 +129,57 @@ def test_what_to_json_wrote_is_read_back():
         strategy_prior=(("as it is", 0.0),),
     )
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def a_recipe(width, batch, gamma, schedules, matching):
+    return Recipe(
+        architecture=Architecture(gen_width=width, attention=width % 2 == 0),
+        batch=batch,
+        hyperparameters=Hyperparameters(gamma=gamma),
+        schedules=schedules,
+        matching=matching,
+    )
+
+
+COSINE, LINEAR = ("gen_lr", Form("cosine")), ("gamma", Form("linear", warmup=0.1))
+RECIPES = st.builds(
+    a_recipe,
+    width=st.integers(31, 33),
+    batch=st.integers(63, 65),
+    gamma=st.sampled_from([0.0, 0.5, 1.0]),
+    schedules=st.sampled_from([(), (COSINE,), (LINEAR,), (LINEAR, COSINE)]),
+    matching=st.sampled_from([0.0, 1.0]),
+)
+
+
+ADDED = [("novel", float, 0.5)]  # by another version
+NewerArchitecture = dataclasses.make_dataclass("NewerArchitecture", ADDED, bases=(Architecture,), frozen=True)
+NewerForm = dataclasses.make_dataclass("NewerForm", ADDED, bases=(Form,), frozen=True)
+NewerRecipe = dataclasses.make_dataclass(
+    "NewerRecipe",
+    [("architecture", Any, dataclasses.field(default_factory=NewerArchitecture)), ("novel", str, "none")],
+    bases=(Recipe,),
+    frozen=True,
+)
+
+
+@given(RECIPES)
+def test_a_field_that_is_added_with_a_default_changes_no_name(recipe):
+    newer = NewerRecipe(
+        **{
+            **vars(recipe),
+            "architecture": NewerArchitecture(**vars(recipe.architecture)),
+            "schedules": tuple((name, NewerForm(**vars(form))) for name, form in recipe.schedules),
+        }
+    )
+    assert newer.hash() == recipe.hash()
+    assert dataclasses.replace(newer, novel="some").hash() != recipe.hash()
+
+
+@given(RECIPES, RECIPES)
+def test_recipes_of_one_name_are_equal(one, other):
+    assert (one.hash() == other.hash()) == (one == other)
+    assert Recipe.from_json(one.differences()) == one
 
 
 def test_a_recipe_made_in_python_is_checked_too():

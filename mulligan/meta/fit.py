@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from mulligan.commands import command
 from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.events import Listener, Noted, NotRecorded, Planned
 from mulligan.files import make_folder
 from mulligan.game.state import pixels
 from mulligan.meta.initialisation.few_images import (
@@ -56,7 +57,7 @@ from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
 from mulligan.training.progress import Progress
 from mulligan.training.run import FORMAT, RunFolder
-from mulligan.training.run_spec import Listener, RunSpec
+from mulligan.training.run_spec import RunSpec
 from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
@@ -121,7 +122,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         labels = start.labels if options.labels is False else options.labels
         options = dataclasses.replace(options, size=options.size or start.size, labels=labels)
     task = read_task(data, **options.reading())
-    options.listener({"kind": "data", "nimg": 0, "seconds": 0.0, **task.told()})
+    options.listener(task.read_event().to_json())
     given = options.recipe is not None or options.models is not None
     if start is not None:
         learned, plan = None, _from_run(start, task, options)
@@ -132,12 +133,12 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         examine(plan.arms[0].recipe, task)
     beginning = start or learned
     folder = begin(data, task, plan, budget, options, beginning)
-    options.listener({"kind": "plan", "nimg": 0, "seconds": 0.0, "run": str(folder.path), **plan.to_json()})
+    options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else _pretrained_note(plan)
     for text in (unsplit_note(task), begun, homeless):
         if text:
-            options.listener({"kind": "note", "nimg": 0, "seconds": 0.0, "text": text})
+            options.listener(Noted(text=text).to_json())
     with _saved(folder):
         return _go_on(folder, task, options.listener, started, options.experience or own_place())
 
@@ -458,4 +459,4 @@ def _remember(folder: RunFolder, task: Task, listener: Listener, place: str | No
     try:
         record_run(folder, task, place or where)
     except MulliganError as error:
-        listener({"kind": "forgotten", "nimg": 0, "seconds": 0.0, "reason": str(error)})
+        listener(NotRecorded(reason=str(error)).to_json())

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mulligan.events import Listener, TaskRead
 from mulligan.meta.collect.executors import executor
-from mulligan.meta.collect.worker import Listener, WorkerConfig
+from mulligan.meta.collect.worker import WorkerConfig
 from mulligan.meta.store.experience import Experience, required_place
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.families import read_family
@@ -63,7 +64,7 @@ def learn(config: CollectConfig, listener: Listener = lambda event: None) -> dic
         for task in family.tasks:
             experience.add_task(TaskRecord.of(task, family.name))
             tasks[task.hash] = task
-            listener({"kind": "task", "name": task.name, "family": family.name, "counts": task.counts})
+            listener(TaskRead(name=task.name, family=family.name, counts=task.counts).to_json())
     ended: list[dict[str, Any]] = []
 
     def hear(event: dict[str, Any]) -> None:

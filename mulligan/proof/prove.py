@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from mulligan.errors import MulliganError
+from mulligan.events import Listener, ProofAdvanced
 from mulligan.game.state import pixels
 from mulligan.metrics.embed import Embedding, load_embedding
 from mulligan.networks.architecture import build
@@ -40,8 +40,6 @@ ATTACKED = 2000  # training images, and images never trained on, that an attack 
 DRAWN = 500  # images at a time, between two signs of progress
 JUDGED = 100  # images at a time that a discriminator judges
 
-Listener = Callable[[dict[str, Any]], None]
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -62,13 +60,13 @@ def prove(source: Generator | Path | str, data: Any, listener: Listener = lambda
     subject = read_subject(source if isinstance(source, Generator) else load(source), data)
     embedding = load_embedding()
     drawn = _drawn(subject.generator, embedding, _number(subject.task), listener)
-    listener({"kind": "proof", "stage": "reading real images", "share": 0.7})
+    listener(ProofAdvanced(stage="reading real images", share=0.7).to_json())
     train, test, held_out = (_examples(embedding, *part) for part in _reals(subject.task))
     found = None
     if subject.task.classes is not None:
-        listener({"kind": "proof", "stage": f"training {3 * SEEDS} classifiers", "share": 0.8})
+        listener(ProofAdvanced(stage=f"training {3 * SEEDS} classifiers", share=0.8).to_json())
         found = usefulness(train, drawn, test)
-    listener({"kind": "proof", "stage": "attacking", "share": 0.95})
+    listener(ProofAdvanced(stage="attacking", share=0.95).to_json())
     every = np.concatenate([examples.features for examples in drawn])
     copies = near_copies(every, train.features, held_out.features)
     attacked = train.features[:ATTACKED], held_out.features[:ATTACKED]
@@ -174,9 +172,8 @@ def _drawn(generator: Generator, embedding: Embedding, number: int, listener: Li
             part = slice(start, start + DRAWN)
             features.append(embedding(sampler(generator.network, latents[part], labels[part] if classes else None)))
             share = 0.7 * (seed + min(start + DRAWN, number) / number) / SEEDS
-            listener(
-                {"kind": "proof", "stage": f"drawing {number:,} images, seed {seed + 1} of {SEEDS}", "share": share}
-            )
+            stage = f"drawing {number:,} images, seed {seed + 1} of {SEEDS}"
+            listener(ProofAdvanced(stage=stage, share=share).to_json())
         drawn.append(Examples(np.concatenate(features), labels))
     return drawn
 

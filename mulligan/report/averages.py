@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
+from mulligan.events import AverageScored, GeneratorChosen
 from mulligan.report.markup import Html, element
-from mulligan.report.run import Event, RunRecord, finite
+from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, figure, number
 
 
 def averages(record: RunRecord) -> Html | None:
     """Every candidate on the images that chose, the best first, and what the one that is kept gains."""
-    candidates = sorted(record.of("average"), key=_kid)
+    candidates = sorted(record.of(AverageScored), key=lambda event: math.inf if event.kid is None else event.kid)
     if not candidates:
         return None
-    choice = record.last("choice")
-    kept = choice.text("average") if choice else ""
+    choice = record.last(GeneratorChosen)
+    kept = choice.average if choice else ""
     names = ("Generator", "Images", "KID", "95%", "Fréchet distance")
     head = [element("th", name, class_="number" if place else None) for place, name in enumerate(names)]
-    rows = [element("tr", head), *(_row(event, event.text("average") == kept) for event in candidates)]
-    count_real = count(candidates[0].number("n_real"))
+    rows = [element("tr", head), *(_row(event, event.average == kept) for event in candidates)]
+    count_real = count(candidates[0].n_real)
     return element(
         "section",
         element("h2", "Averages"),
@@ -27,32 +30,24 @@ def averages(record: RunRecord) -> Html | None:
     )
 
 
-def _kid(event: Event) -> float:
-    kid = event.number("kid")
-    return float("inf") if kid is None else kid
-
-
-def _row(event: Event, kept: bool) -> Html:
-    kid, interval = figure(event.number("kid"), event.number("kid_low"), event.number("kid_high"))
-    name = event.text("average")
-    values = (count(event.number("at_nimg")), kid, interval, number(event.number("frechet")))
+def _row(event: AverageScored, kept: bool) -> Html:
+    kid, interval = figure(event.kid, event.kid_low, event.kid_high)
+    name = event.average
+    values = (count(event.at_nimg), kid, interval, number(event.frechet))
     cells = [element("td", value, class_="number") for value in values]
     return element("tr", element("td", element("b", name, ", kept") if kept else name), *cells)
 
 
-def _gained(choice: Event | None) -> str:
+def _gained(choice: GeneratorChosen | None) -> str:
     """What was kept, and how it compares on the images that did not choose."""
     if choice is None:
         return ""
-    words = f"“{choice.text('average')}” is kept. "
-    gains = choice.values.get("gains")
-    for other, gain in gains.items() if isinstance(gains, dict) else ():
-        value, deviation = (finite(gain.get(key)) if isinstance(gain, dict) else None for key in ("value", "deviation"))
-        if value is not None:
-            plus_minus = "\N{PLUS-MINUS SIGN}"
-            better = f"{number(abs(value))} {plus_minus} {number(deviation)} {'better' if value <= 0 else 'worse'}"
+    words = f"“{choice.average}” is kept. "
+    for other, gain in choice.gains.items():
+        if (value := gain["value"]) is not None:
+            spread = f"\N{PLUS-MINUS SIGN} {number(gain['deviation'])}"
+            better = f"{number(abs(value))} {spread} {'better' if value <= 0 else 'worse'}"
             words += f"On the other half of the images its KID is {better} than that of “{other}”. "
-    skipped = choice.values.get("skipped")
-    if isinstance(skipped, list) and skipped:
-        words += f"The budget had no time for: {', '.join(map(str, skipped)) or UNKNOWN}. "
+    if choice.skipped:
+        words += f"The budget had no time for: {', '.join(choice.skipped) or UNKNOWN}. "
     return words

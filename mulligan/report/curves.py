@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mulligan.events import ChunkTrained, Evaluated, RolledBack, RunEvent
 from mulligan.report.chart import Chart, Flag, Point, Series, Span, draw
 from mulligan.report.markup import Html, element
-from mulligan.report.run import Event, RunRecord
+from mulligan.report.run import RunRecord
 from mulligan.report.words import count, number
 
 COLOURS = ("one", "two", "three", "four", "five")
@@ -15,10 +16,10 @@ LOWER = "lower is better"
 
 def quality(record: RunRecord) -> Html | None:
     """KID with its interval, Fréchet distance and diversity of each average on the validation split."""
-    newest = record.last("evaluation")
+    newest = record.last(Evaluated)
     if newest is None:
         return None
-    at = f"@{newest.text('embedding')}"
+    at = f"@{newest.embedding}"
     best = _best(record)
     note = f"{LOWER}; bands hold 95%" + (f"; the ring is the best, {number(best.value)}" if best else "")
     kid = Chart(f"KID{at}", note, _by_average(record, "kid"), best=best)
@@ -31,7 +32,7 @@ def quality(record: RunRecord) -> Html | None:
             1.0,
         ),
     ]
-    samples, images = count(newest.number("n_fake")), count(newest.number("n_real"))
+    samples, images = count(newest.n_fake), count(newest.n_real)
     return element(
         "section",
         element("h2", "Quality"),
@@ -44,7 +45,7 @@ def quality(record: RunRecord) -> Html | None:
 
 def training(record: RunRecord) -> Html | None:
     """Losses, logits, penalty, speed, and the hyperparameters that change."""
-    chunks = record.of("chunk")
+    chunks = record.of(ChunkTrained)
     if not chunks:
         return None
     charts = [
@@ -53,7 +54,7 @@ def training(record: RunRecord) -> Html | None:
         Chart("Gradient penalty", "mean squared norm, unweighted", _lines(chunks, {"penalty": "penalty"})),
         Chart("Speed", "images a second", _lines(chunks, {"images_per_second": "images/s"}), 0.0),
     ]
-    changing = _hyperparameters([event.within("hyperparameters") for event in chunks])
+    changing = _hyperparameters(chunks)
     return element(
         "section",
         element("h2", "Training"),
@@ -64,17 +65,17 @@ def training(record: RunRecord) -> Html | None:
     )
 
 
-def best_evaluation(record: RunRecord) -> Event | None:
+def best_evaluation(record: RunRecord) -> Evaluated | None:
     """The evaluation that the run itself marked as its best so far, the newest such."""
-    marked = [event for event in record.kept("evaluation") if event.values.get("best") is True]
+    marked = [event for event in record.kept(Evaluated) if event.best]
     return marked[-1] if marked else None
 
 
 def _drawn(record: RunRecord, charts: Iterable[Chart]) -> list[Html]:
     """The charts that have points, over the run's time, with the guard's moments numbered as in its table."""
     flags = [
-        Flag(event.nimg, str(index), f"{event.text('reason')}: {event.text('action')}")
-        for index, event in enumerate(record.of("guard"), start=1)
+        Flag(event.nimg, str(index), f"{event.reason}: {event.action}")
+        for index, event in enumerate(record.of(RolledBack), start=1)
     ]
     drawn = [draw(chart, Span(record.nimg, flags)) for chart in charts]
     return [figure for figure in drawn if figure]
@@ -82,50 +83,60 @@ def _drawn(record: RunRecord, charts: Iterable[Chart]) -> list[Html]:
 
 def _by_average(record: RunRecord, name: str) -> list[Series]:
     """A line for each average; the last iterate, noisy and seldom chosen, stays quiet behind the others."""
-    evaluations = record.of("evaluation")
-    averages = sorted({event.text("average") for event in evaluations} - {"last"})
+    evaluations = record.of(Evaluated)
+    averages = sorted({event.average for event in evaluations} - {"last"})
     colours = {"last": "quiet" if averages else "one"}
     colours |= {average: COLOURS[index % len(COLOURS)] for index, average in enumerate(averages)}
     return [
         Series(
             average,
             colour,
-            _points([event for event in evaluations if event.text("average") == average], name),
+            _points([event for event in evaluations if event.average == average], name),
         )
         for average, colour in colours.items()
     ]
 
 
-def _lines(events: Sequence[Event], names: dict[str, str]) -> list[Series]:
-    """A line for each of `names`: key in the events to name in the chart."""
+def _lines(events: Sequence[RunEvent], names: dict[str, str]) -> list[Series]:
+    """A line for each of `names`: field of the events to name in the chart."""
     return [
         Series(shown, colour, _points(events, name))
         for (name, shown), colour in zip(names.items(), COLOURS, strict=False)
     ]
 
 
-def _hyperparameters(events: Sequence[Event]) -> list[Chart]:
+def _hyperparameters(chunks: Sequence[ChunkTrained]) -> list[Chart]:
     """A chart for each hyperparameter that changes; those of both players share one."""
-    names = dict.fromkeys(name for event in events for name in event.values)
-    changing = [name for name in names if len({event.number(name) for event in events} - {None}) > 1]
-    charts: dict[str, dict[str, str]] = {}  # title -> key in the events -> name in the chart
-    for name in changing:
+    names = dict.fromkeys(name for chunk in chunks for name in chunk.hyperparameters)
+    charts: dict[str, list[Series]] = {}
+    for name in names:
+        values = [(chunk, chunk.hyperparameters.get(name)) for chunk in chunks]
+        if len({value for _, value in values} - {None}) < 2:
+            continue
         player, _, rest = name.partition("_")
         title, shown = (rest, player) if player in ("gen", "disc") else (name, name)
-        charts.setdefault(title, {})[name] = shown
-    return [Chart(title, "", _lines(events, lines)) for title, lines in charts.items()]
+        points = [Point(chunk.nimg, value, abandoned=chunk.abandoned) for chunk, value in values if value is not None]
+        series = charts.setdefault(title, [])
+        series.append(Series(shown, COLOURS[len(series)], points))
+    return [Chart(title, "", series) for title, series in charts.items()]
 
 
-def _points(events: Iterable[Event], name: str) -> list[Point]:
-    """The finite values under `name`, with the interval where `name_low` and `name_high` are there."""
+def _points(events: Iterable[RunEvent], name: str) -> list[Point]:
+    """The finite values of the field `name`, with the interval where there are `name_low` and `name_high`."""
+    found = [(event, getattr(event, name)) for event in events]
     return [
-        Point(event.nimg, value, event.number(f"{name}_low"), event.number(f"{name}_high"), event.abandoned)
-        for event in events
-        if (value := event.number(name)) is not None
+        Point(
+            event.nimg,
+            value,
+            getattr(event, f"{name}_low", None),
+            getattr(event, f"{name}_high", None),
+            event.abandoned,
+        )
+        for event, value in found
+        if value is not None
     ]
 
 
 def _best(record: RunRecord) -> Point | None:
     event = best_evaluation(record)
-    value = event.number("kid") if event else None
-    return Point(event.nimg, value) if event and value is not None else None
+    return Point(event.nimg, event.kid) if event and event.kid is not None else None

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from mulligan.events import FinalScored, TrainingStarted, as_number
 from mulligan.recipe import Form, Recipe
 from mulligan.report.markup import Child, Html, element
-from mulligan.report.run import RunRecord, finite
+from mulligan.report.run import RunRecord
 from mulligan.report.words import TIMES, UNKNOWN, count, duration, flop, number, short
 
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
@@ -39,7 +40,7 @@ def data(record: RunRecord) -> Html | None:
     """What was trained on and how it was read."""
     notes = record.task.get("notes")
     notes = [element("li", str(note)) for note in notes] if isinstance(notes, list) else []
-    described = [Row(name, number(finite(value))) for name, value in _object(record.task, "descriptor").items()]
+    described = [Row(name, number(as_number(value))) for name, value in _object(record.task, "descriptor").items()]
     cards = [_card("How it was read", _read(record)), _card("Descriptor", described) if described else None]
     return element(
         "section",
@@ -90,7 +91,7 @@ def _read(record: RunRecord) -> list[Row]:
     return [
         Row("source", _words(record.run.get("source"))),
         Row("images", _shape(task.get("shape"))),
-        *(Row(name, count(finite(value))) for name, value in _object(task, "counts").items()),
+        *(Row(name, count(as_number(value))) for name, value in _object(task, "counts").items()),
         Row("classes", _classes(task.get("classes"))),
         *(Row(name, _words(value)) for name, value in options.items()),
         Row("content hash", element("code", _words(task.get("hash"))[:16])),
@@ -99,24 +100,24 @@ def _read(record: RunRecord) -> list[Row]:
 
 def _spent(record: RunRecord) -> list[Row]:
     """The final event's account when there is one, else what the newest event tells."""
-    final, start = record.last("final"), record.last("start")
-    account = final.within("cost") if final else None
+    final, start = record.last(FinalScored), record.last(TrainingStarted)
+    account = final.cost if final else None
     rows = [
-        Row("time", duration(account.number("seconds") if account else record.seconds)),
-        Row("images seen", count(account.number("images") if account else record.nimg)),
+        Row("time", duration(account["seconds"] if account else record.seconds)),
+        Row("images seen", count(account["images"] if account else record.nimg)),
     ]
     if account:
         rows += [
-            Row("training", duration(account.number("training_seconds"))),
-            Row("evaluation", duration(account.number("evaluation_seconds"))),
-            Row("computation", flop(account.number("flops"))),
+            Row("training", duration(account["training_seconds"])),
+            Row("evaluation", duration(account["evaluation_seconds"])),
+            Row("computation", flop(account["flops"])),
         ]
     if start:
         rows += [
-            Row("an image", flop(start.number("flops_per_image"))),
-            Row("compilation", duration(start.number("compile_seconds"))),
-            Row("generator", f"{count(start.number('gen_parameters'))} parameters"),
-            Row("discriminator", f"{count(start.number('disc_parameters'))} parameters"),
+            Row("an image", flop(start.flops_per_image)),
+            Row("compilation", duration(start.compile_seconds)),
+            Row("generator", f"{count(start.gen_parameters)} parameters"),
+            Row("discriminator", f"{count(start.disc_parameters)} parameters"),
         ]
     return rows
 
@@ -132,7 +133,7 @@ def _machine(record: RunRecord) -> list[Row]:
 def _order(record: RunRecord) -> list[Row]:
     """What was asked for, and when."""
     run = record.run
-    budget = {unit: finite(value) for unit, value in _object(run, "budget").items()}
+    budget = {unit: as_number(value) for unit, value in _object(run, "budget").items()}
     limits = [duration(limit) if unit == "seconds" else f"{count(limit)} {unit}" for unit, limit in budget.items()]
     return [
         Row("budget", ", ".join(limits) or UNKNOWN),
@@ -167,7 +168,7 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value)) or "none"
-    amount = finite(value)
+    amount = as_number(value)
     return str(value) if amount is None else number(amount, 6)
 
 

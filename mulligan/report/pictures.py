@@ -10,10 +10,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from mulligan.events import RunEvent, SamplesDrawn
 from mulligan.grid import png
 from mulligan.report.embedding import Picture, embed, embed_file
 from mulligan.report.markup import Child, Html, element
-from mulligan.report.run import Event, RunRecord
+from mulligan.report.run import RunRecord
 from mulligan.report.words import count, duration, number
 
 Item = TypeVar("Item")
@@ -119,7 +120,7 @@ def _affordable(paths: Sequence[Path]) -> int:
 
 def _through_time(record: RunRecord) -> Html | None:
     """Grids of the same latents with a slider; without a script, the newest."""
-    grids = {event.nimg: (event, path) for event in record.kept("samples") if (path := record.path(event.text("path")))}
+    grids = {event.nimg: (event, path) for event in record.kept(SamplesDrawn) if (path := record.path(event.path))}
     chosen = thinned([grids[nimg] for nimg in sorted(grids)], _affordable([path for _, path in grids.values()]))
     pictures = [(event, embed_file(path, FRAMES_BYTES // len(chosen))) for event, path in chosen]
     pictures = [(event, picture) for event, picture in pictures if picture]
@@ -140,12 +141,12 @@ def _titled(title: str, detail: Html | None, content: Child, class_: str | None 
     return element("figure", element("figcaption", element("strong", title), " ", detail), content, class_=class_)
 
 
-def _frame(event: Event, picture: Picture) -> Html:
+def _frame(event: RunEvent, picture: Picture) -> Html:
     image = picture.element(f"Samples after {count(event.nimg)} images")
     return element("div", image, class_="frame", data_nimg=event.nimg, data_moment=_moment(event))
 
 
-def _moment(event: Event) -> str:
+def _moment(event: RunEvent) -> str:
     return f"{count(event.nimg)} images, {duration(event.seconds)}"
 
 

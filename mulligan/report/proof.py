@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from mulligan.events import as_number
 from mulligan.report.markup import Html, element
-from mulligan.report.run import Event, RunRecord
+from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal
 
 SOURCES = {"real": "real images", "synthetic": "generated images alone", "both": "both"}
@@ -18,14 +20,29 @@ def proof(record: RunRecord) -> Html | None:
     return element(
         "section",
         element("h2", "Proof"),
-        *(_shown(_event(record.proof)) if record.proof else [_wanting(record)]),
+        *(_shown(Entries.of(record.proof)) if record.proof else [_wanting(record)]),
         id="proof",
     )
 
 
-def _event(values: Any) -> Event:
-    """An object of JSON with the accessors of an event."""
-    return Event("proof", 0.0, 0.0, values if isinstance(values, dict) else {})
+@dataclass(frozen=True)
+class Entries:
+    """A JSON object of which any value may be missing or of another type."""
+
+    values: dict[str, Any]
+
+    @staticmethod
+    def of(value: Any) -> Entries:
+        return Entries(value if isinstance(value, dict) else {})
+
+    def number(self, name: str) -> float | None:
+        return as_number(self.values.get(name))
+
+    def text(self, name: str) -> str:
+        return "" if self.values.get(name) is None else str(self.values[name])
+
+    def within(self, name: str) -> Entries:
+        return Entries.of(self.values.get(name))
 
 
 def _wanting(record: RunRecord) -> Html:
@@ -35,7 +52,7 @@ def _wanting(record: RunRecord) -> Html:
     )
 
 
-def _shown(found: Event) -> list[Html | None]:
+def _shown(found: Entries) -> list[Html | None]:
     useful = found.within("usefulness")
     return [
         element("p", found.text("sentence"), class_="lead"),
@@ -45,7 +62,7 @@ def _shown(found: Event) -> list[Html | None]:
     ]
 
 
-def _tiles(found: Event, useful: Event) -> list[Html]:
+def _tiles(found: Entries, useful: Entries) -> list[Html]:
     accuracy = useful.within("accuracy")
     tiles = [
         _tile(f"Trained on {words}", accuracy.within(source), "accuracy, mean over classes")
@@ -62,16 +79,16 @@ def _tiles(found: Event, useful: Event) -> list[Html]:
     return [*tiles, element("div", element("span", "Near copies"), shares, element("small", detail))]
 
 
-def _tile(label: str, estimate: Event, detail: str) -> Html:
+def _tile(label: str, estimate: Entries, detail: str) -> Html:
     value, low, high = (decimal(estimate.number(name)) for name in ("value", "low", "high"))
     interval = f"95%: {low} to {high}; {detail}"
     return element("div", element("span", label), element("strong", value), element("small", interval))
 
 
-def _classes(useful: Event) -> Html | None:
+def _classes(useful: Entries) -> Html | None:
     """A table, the class that loses most first."""
     given = useful.values.get("classes")
-    rows = [_event(entry) for entry in given] if isinstance(given, list) else []
+    rows = [Entries.of(entry) for entry in given] if isinstance(given, list) else []
     if not rows:
         return None
     names = (
@@ -88,7 +105,7 @@ def _classes(useful: Event) -> Html | None:
     return element("div", table, class_="scroll")
 
 
-def _row(row: Event) -> Html:
+def _row(row: Entries) -> Html:
     gain = row.within("gain")
     low, high = gain.number("low"), gain.number("high")
     hurt = high is not None and high < 0
@@ -102,7 +119,7 @@ def _row(row: Event) -> Html:
     return element("tr", element("td", name), *(element("td", cell, class_="number") for cell in cells))
 
 
-def _protocol(found: Event) -> str:
+def _protocol(found: Entries) -> str:
     """What was done."""
     parts = f"{count(found.number('n_synthetic'))} images generated for each of {count(found.number('seeds'))} seeds"
     real = f"{count(found.number('n_train'))} real images to train on, {count(found.number('n_test'))} to test on"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mulligan.errors import MulliganError
+from mulligan.events import Evaluated, as_number
 from mulligan.recipe import Recipe
 from mulligan.report.chart import Chart, Point, Series, Span, draw
 from mulligan.report.curves import COLOURS, best_evaluation
 from mulligan.report.markup import Html, element
-from mulligan.report.run import RunRecord, finite, read_events, read_run
+from mulligan.report.run import RunRecord, read_events, read_run
 from mulligan.report.words import UNKNOWN, count, duration, number, short
 
 SHOWN = 6  # traits of a recipe
@@ -80,12 +81,12 @@ def explain(run: Path) -> list[str]:
 def alone(record: RunRecord) -> Iterator[str]:
     """Sentences on a run without a race: why there was none, what was chosen from what, and what more would try."""
     plan = record.plan
-    origin, compared = plan.get("origin"), finite(plan.get("compared"))
+    origin, compared = plan.get("origin"), as_number(plan.get("compared"))
     longer = plan.get("race_from")
     if not origin or not isinstance(longer, dict):
         yield f"One recipe was trained, and no other was tried: {origin or 'it is not known where it came from'}."
         return
-    from_budget = duration(finite(longer["seconds"])) if "seconds" in longer else f"{short(longer['images'])} images"
+    from_budget = duration(as_number(longer["seconds"])) if "seconds" in longer else f"{short(longer['images'])} images"
     yield "One recipe was trained: in so short a run a second one would cost more than it could gain."
     chosen = f"chosen from {count(compared)} recipes" if compared and compared > 1 else "the only one that is known"
     yield f"It was {chosen}: {origin}."
@@ -101,21 +102,21 @@ def prediction(record: RunRecord) -> Iterator[str]:
     kid = plan.get("kid")
     if not isinstance(kid, dict):
         return
-    low, high = finite(kid.get("low")), finite(kid.get("high"))
-    expected = number(finite(kid.get("median")))
+    low, high = as_number(kid.get("low")), as_number(kid.get("high"))
+    expected = number(as_number(kid.get("median")))
     yield (
         f"Expected: KID@{plan.get('embedding')} {expected}, with 80% between {number(low)} and {number(high)}, "
-        f"from {count(finite(plan.get('trials')))} trials on {count(finite(plan.get('tasks')))} tasks."
+        f"from {count(as_number(plan.get('trials')))} trials on {count(as_number(plan.get('tasks')))} tasks."
     )
     nearest = plan.get("nearest") or []
     if nearest:
         weighed = ", ".join(f"{name} ({weight:.0%})" for name, weight in nearest)
         yield f"Tasks that this rests on most: {weighed}."
     best = best_evaluation(record)
-    reached = best.number("kid") if best else None
+    reached = best.kid if best else None
     if reached is not None and low is not None and high is not None:
         where = "better than expected" if reached < low else "worse than expected" if reached > high else "as expected"
-        median = finite(kid.get("median"))
+        median = as_number(kid.get("median"))
         times = f", {number(round(reached / median, 2))} times the forecast" if median and reached > 0 else ""
         yield f"Reached: KID {number(reached)} on the validation images, {where}{times}."
 
@@ -124,7 +125,7 @@ def contest(record: RunRecord) -> Iterator[Arm]:
     """The arms of the run's race, in the order in which they were proposed; none where there was no race."""
     document = record.race
     entries = document.get("arms") or []
-    spent = [finite(entry["spent"].get("seconds")) or 0.0 for entry in entries]
+    spent = [as_number(entry["spent"].get("seconds")) or 0.0 for entry in entries]
     decisions = document.get("decisions", [])[: document.get("done", 0)]
     first = Recipe.from_json(entries[0]["recipe"]) if entries else Recipe()
     for index, entry in enumerate(entries):
@@ -136,7 +137,7 @@ def contest(record: RunRecord) -> Iterator[Arm]:
             traits=traits(Recipe.from_json(entry["recipe"]), first if index else Recipe()),
             slices=sum(decision["arm"] == index and not decision["won"] for decision in decisions),
             share=spent[index] / sum(spent) if sum(spent) else None,
-            images=finite(entry["spent"].get("images")),
+            images=as_number(entry["spent"].get("images")),
             kid=min((point.value for point in curve), default=None),
             fate="won" if won else entry["ended"] or ("still racing" if document.get("winner") is None else LOST),
             curve=curve,
@@ -181,14 +182,13 @@ def _curve(folder: Path) -> Iterator[Point]:
     except MulliganError:
         return
     for event in events:
-        kid = event.number("kid")
-        if event.kind == "evaluation" and kid is not None:
-            yield Point(event.nimg, kid)
+        if isinstance(event, Evaluated) and event.kid is not None:
+            yield Point(event.nimg, event.kid)
 
 
 def _shared(record: RunRecord, arms: list[Arm]) -> str:
     """One sentence on the whole race."""
-    spent = duration(finite(record.race.get("seconds")))
+    spent = duration(as_number(record.race.get("seconds")))
     slices = sum(arm.slices for arm in arms)
     won = next((f" Recipe {arm.number} won and got all the rest." for arm in arms if arm.fate == "won"), "")
     return f"{len(arms)} recipes raced for {spent}, in {slices} slices shared out by {record.race['allocation']}.{won}"

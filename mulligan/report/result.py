@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 
+from mulligan.events import (
+    AverageScored,
+    CheckpointWritten,
+    ChunkTrained,
+    Evaluated,
+    FinalScored,
+    GeneratorChosen,
+    Resumed,
+    RolledBack,
+    RunEvent,
+    SamplesDrawn,
+    Stopped,
+    StrategyChosen,
+    TrainingStarted,
+    UnknownEvent,
+    own_fields,
+)
 from mulligan.report.curves import best_evaluation
 from mulligan.report.markup import Html, element
-from mulligan.report.run import Event, RunRecord
+from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal, duration, figure, number, short
 
-ROUTINE = frozenset({"chunk", "samples", "evaluation", "checkpoint", "average"})  # drawn elsewhere or too many to list
+ROUTINE = ChunkTrained | SamplesDrawn | Evaluated | CheckpointWritten | AverageScored  # drawn elsewhere, or too many
 NAMED = {"train": "training images, no result", "held-out": "images kept back"}
 PROTOCOLS = {
     "train": "training images, since none were kept back: this tells nothing of unseen ones",
@@ -34,26 +51,25 @@ def summary(record: RunRecord) -> Html | None:
 
 def state(record: RunRecord) -> tuple[str, str]:
     """How the run stands: a word for people, and one of done, stopped or open for the style sheet."""
-    session: dict[str, Event] = {}  # the newest event of each kind since the run last started
     for event in reversed(record.events):
-        if event.kind in ("start", "resume"):
-            break
-        session.setdefault(event.kind, event)
-    if "final" in session:
-        return "Finished", "done"
-    if "stop" not in session:
-        return "Not finished", "open"
-    return "Interrupted" if session["stop"].text("code") == "interrupted" else "Stopped", "stopped"
+        match event:
+            case FinalScored():
+                return "Finished", "done"
+            case Stopped():
+                return "Interrupted" if event.code == "interrupted" else "Stopped", "stopped"
+            case TrainingStarted() | Resumed():
+                break
+    return "Not finished", "open"
 
 
 def happened(record: RunRecord) -> Html | None:
     """Starts, interventions of the guard, resumes, stops and events of kinds not known here, in order."""
-    told = [event for event in record.events if event.kind not in ROUTINE]
+    told = [event for event in record.events if not isinstance(event, ROUTINE)]
     if not told:
         return None
-    guards = record.of("guard")
+    guards = record.of(RolledBack)
     numbers = {id(event): index for index, event in enumerate(guards, start=1)}
-    checkpoints = record.of("checkpoint")
+    checkpoints = record.of(CheckpointWritten)
     lead = f"The guard stepped in {_times(len(guards))}. " if guards else "The guard never had to step in. "
     if checkpoints:
         lead += f"{count(len(checkpoints))} checkpoints, the newest after {count(checkpoints[-1].nimg)} images. "
@@ -69,11 +85,11 @@ def happened(record: RunRecord) -> Html | None:
 def _sentence(record: RunRecord) -> list[str]:
     """What was done, why it ended, and how to go on where there is more to do."""
     words, kind = state(record)
-    stop = record.last("stop")
-    reason = stop.text("reason").strip().rstrip(".") if stop and kind != "open" else ""
+    stop = record.last(Stopped)
+    reason = stop.reason.strip().rstrip(".") if stop and kind != "open" else ""
     sentence = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
     if reason:
-        sentence.append(f"It stopped because: {reason}. ")
+        sentence.append(f"Stopped: {reason}. ")
     if kind == "open":
         sentence.append("If it is no longer running, ")
     if kind == "open" or words == "Interrupted":
@@ -83,22 +99,24 @@ def _sentence(record: RunRecord) -> list[str]:
 
 def _tiles(record: RunRecord) -> list[Html]:
     """The figures, from the final scoring if there is one, else from the best evaluation so far."""
-    final = record.last("final")
+    final = record.last(FinalScored)
     event = final or best_evaluation(record)
     if event is None:
         return []
-    kid, interval = figure(event.number("kid"), event.number("kid_low"), event.number("kid_high"))
-    memorisation = event.within("memorisation")
-    split = event.text("split") or "validation"
+    kid, interval = figure(event.kid, event.kid_low, event.kid_high)
+    split = event.split or "validation"
+    at_the_end = [
+        ("Precision", final and final.precision, "samples near real ones"),
+        ("Recall", final and final.recall, "real ones near samples"),
+        ("Memorisation", event.memorisation and event.memorisation["ratio"], "0 copies, 1 is like unseen"),
+        ("Density", final and final.density, "1 is like real images"),
+        ("Coverage", final and final.coverage, "real ones with a sample"),
+        ("Diversity", event.diversity, "1 is like real images"),
+    ]
     tiles = [
         _tile(f"KID, {NAMED.get(split, split)}", kid, f"95%: {interval}" if interval else "", "hero"),
-        _tile("Fréchet distance", number(event.number("frechet")), "lower is better"),
-        _tile("Precision", decimal(event.number("precision")), "samples near real ones"),
-        _tile("Recall", decimal(event.number("recall")), "real ones near samples"),
-        _tile("Memorisation", decimal(memorisation.number("ratio")), "0 copies, 1 is like unseen"),
-        _tile("Density", decimal(event.number("density")), "1 is like real images"),
-        _tile("Coverage", decimal(event.number("coverage")), "real ones with a sample"),
-        _tile("Diversity", decimal(event.number("diversity")), "1 is like real images"),
+        _tile("Fréchet distance", number(event.frechet), "lower is better"),
+        *(_tile(label, decimal(value), detail) for label, value, detail in at_the_end),
         _tile("Images seen", short(record.nimg), "" if final else "so far"),
         _tile("Time", duration(record.seconds), "" if final else "so far"),
     ]
@@ -114,62 +132,57 @@ def _tile(label: str, value: str, detail: str, class_: str | None = None) -> Htm
 
 def _protocol(record: RunRecord) -> str | None:
     """What the figures were measured on."""
-    event = record.last("final") or best_evaluation(record)
+    event = record.last(FinalScored) or best_evaluation(record)
     if event is None:
         return None
-    split = event.text("split")
-    nimg = event.nimg if event.number("best_nimg") is None else event.number("best_nimg")
+    best_nimg = event.best_nimg if isinstance(event, FinalScored) else None
+    nimg = event.nimg if best_nimg is None else best_nimg
     return (
-        f"{count(event.number('n_fake'))} samples against {count(event.number('n_real'))} "
-        f"{PROTOCOLS.get(split, f'images of the {split} split')}, embedding {event.text('embedding')}. "
-        f"Generator: average “{event.text('average')}” after {count(nimg)} images."
+        f"{count(event.n_fake)} samples against {count(event.n_real)} "
+        f"{PROTOCOLS.get(event.split, f'images of the {event.split} split')}, embedding {event.embedding}. "
+        f"Generator: average “{event.average}” after {count(nimg)} images."
     )
 
 
-def _row(event: Event, guard: int | None) -> Html:
+def _row(event: RunEvent, guard: int | None) -> Html:
     badge = element("b", str(guard), class_="flag") if guard else None
     return element(
         "tr",
         element("td", count(event.nimg), class_="number"),
         element("td", duration(event.seconds), class_="number"),
-        element("td", event.kind, " " if badge else None, badge),
-        element("td", _told(event)),
+        element("td", event.name if isinstance(event, UnknownEvent) else event.kind, " " if badge else None, badge),
+        element("td", _described(event)),
     )
 
 
-def _told(event: Event) -> str:
+def _described(event: RunEvent) -> str:
     """An event's own keys as a sentence."""
-    match event.kind:
-        case "start":
-            gen, disc = short(event.number("gen_parameters")), short(event.number("disc_parameters"))
-            compiled = duration(event.number("compile_seconds"))
-            told = f"{gen} parameters in the generator, {disc} in the discriminator; compiled in {compiled}"
-        case "guard":
-            attempt, back = count(event.number("attempt")), count(event.number("back_to_nimg"))
-            told = f"{event.text('reason')} → {event.text('action')}; back to {back} images, attempt {attempt}"
-        case "strategy":
-            chosen = event.text("strategy") or "none of the strategies lasted: back to where they began"
-            weights = ", ".join(f"{name} {decimal(value)}" for name, value in _weights(event))
-            told = f"{chosen}; weights after the {event.text('mode')}: {weights}"
-        case "resume":
-            reason = event.text("reason")
-            told = f"from {count(event.number('from_nimg'))} images" + (reason and f": {reason}")
-        case "stop":
-            told = event.text("reason") or event.text("code")
-        case "choice":
-            reason = event.text("reason")
-            told = f"{event.text('average')} is kept" + (reason and f": {reason}")
-        case "final":
-            told = f"the best generator, scored once on the {event.text('split')} split"
+    match event:
+        case TrainingStarted():
+            gen, disc = short(event.gen_parameters), short(event.disc_parameters)
+            compiled = duration(event.compile_seconds)
+            words = f"{gen} parameters in the generator, {disc} in the discriminator; compiled in {compiled}"
+        case RolledBack():
+            back = f"back to {count(event.back_to_nimg)} images, attempt {count(event.attempt)}"
+            words = f"{event.reason} → {event.action}; {back}"
+        case StrategyChosen():
+            chosen = event.strategy or "none of the strategies lasted: back to where they began"
+            heaviest = sorted(event.weights.items(), key=lambda entry: -(entry[1] or 0.0))[:SHOWN]
+            weights = ", ".join(f"{name} {decimal(value)}" for name, value in heaviest)
+            words = f"{chosen}; weights after the {event.mode}: {weights}"
+        case Resumed():
+            words = f"from {count(event.from_nimg)} images" + (f": {event.reason}" if event.reason else "")
+        case Stopped():
+            words = event.reason or event.code
+        case GeneratorChosen():
+            words = f"{event.average} is kept" + (f": {event.reason}" if event.reason else "")
+        case FinalScored():
+            words = f"the best generator, scored once on the {event.split} split"
+        case UnknownEvent():
+            words = json.dumps(event.values, ensure_ascii=False)
         case _:
-            told = json.dumps(event.values, ensure_ascii=False)
-    return told
-
-
-def _weights(event: Event) -> list[tuple[str, float]]:
-    """The strategies with the largest weights."""
-    weights = event.values.get("weights") or {}
-    return sorted(weights.items(), key=lambda entry: -entry[1])[:SHOWN]
+            words = json.dumps({name: getattr(event, name) for name in own_fields(event)}, ensure_ascii=False)
+    return words
 
 
 def _times(value: int) -> str:

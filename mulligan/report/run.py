@@ -11,35 +11,10 @@ from typing import Any
 
 from mulligan.documents import read_json, unsealed
 from mulligan.errors import MulliganError
+from mulligan.events import R, Resumed, RolledBack, RunEvent, as_number, read_event
 from mulligan.recipe import Recipe
 
 FORMAT = 1
-LARGEST = 1e100  # no figure that was measured is larger, and squares of it are still finite
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of `events.jsonl`."""
-
-    kind: str
-    nimg: float  # images seen
-    seconds: float  # spent in this run so far
-    values: dict[str, Any]  # all further keys
-    abandoned: bool = False  # a later `guard` or `resume` went back to before this event
-
-    def number(self, name: str) -> float | None:
-        """The value under `name` if it is a finite number, else None."""
-        return finite(self.values.get(name))
-
-    def text(self, name: str) -> str:
-        """The value under `name` as text, empty when there is none."""
-        value = self.values.get(name)
-        return "" if value is None else str(value)
-
-    def within(self, name: str) -> Event:
-        """This event with the keys of the object under `name`, none if it is no object."""
-        value = self.values.get(name)
-        return replace(self, values=value if isinstance(value, dict) else {})
 
 
 @dataclass(frozen=True)
@@ -50,23 +25,23 @@ class RunRecord:
     run: dict[str, Any]
     recipe: Recipe
     task: dict[str, Any]
-    events: tuple[Event, ...] = field(repr=False)
+    events: tuple[RunEvent, ...] = field(repr=False)
     race: dict[str, Any] = field(default_factory=dict, repr=False)  # empty where there was none
     plan: dict[str, Any] = field(default_factory=dict, repr=False)  # what was expected
     proof: dict[str, Any] = field(default_factory=dict, repr=False)  # what its images are worth, once that was asked
     unreadable: int = 0  # lines of events.jsonl that were skipped, such as a torn last one
 
-    def of(self, kind: str) -> list[Event]:
+    def of(self, kind: type[R]) -> list[R]:
         """Events of one kind in the order they were written."""
-        return [event for event in self.events if event.kind == kind]
+        return [event for event in self.events if isinstance(event, kind)]
 
-    def kept(self, kind: str) -> list[Event]:
+    def kept(self, kind: type[R]) -> list[R]:
         """Events of one kind, but those that the run went back to before."""
         return [event for event in self.of(kind) if not event.abandoned]
 
-    def last(self, *kinds: str) -> Event | None:
-        """The newest event of these kinds."""
-        return next((event for event in reversed(self.events) if event.kind in kinds), None)
+    def last(self, kind: type[R]) -> R | None:
+        """The newest event of one kind."""
+        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
     def path(self, relative: str) -> Path | None:
         """A file named inside the folder; None when it is not there or the name leads out of the folder."""
@@ -112,20 +87,13 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, proof, unreadable)
 
 
-def read_events(folder: Path) -> list[Event]:
+def read_events(folder: Path) -> list[RunEvent]:
     """The events of a run folder; none where there is no such folder.
 
     Raises:
       MulliganError: the file is damaged or cannot be read.
     """
     return _events(folder / "events.jsonl")[0]
-
-
-def finite(value: Any) -> float | None:
-    """A number read from JSON as a float; None for anything else, and for what is not finite or beyond 1e100."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= LARGEST else None
 
 
 def _optional(path: Path) -> dict[str, Any]:
@@ -140,7 +108,7 @@ def _document(path: Path) -> dict[str, Any]:
     return unsealed(path, document)
 
 
-def _events(path: Path) -> tuple[list[Event], int]:
+def _events(path: Path) -> tuple[list[RunEvent], int]:
     """All lines that are events, and how many are not."""
     if not path.exists():
         return [], 0
@@ -155,26 +123,25 @@ def _events(path: Path) -> tuple[list[Event], int]:
     return events, len(lines) - len(events)
 
 
-def _event(line: str) -> Event | None:
+def _event(line: str) -> RunEvent | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
         return None
-    nimg, seconds = finite(values.pop("nimg", None)), finite(values.pop("seconds", None))
-    if nimg is None or seconds is None:
+    if as_number(values.get("nimg")) is None or as_number(values.get("seconds")) is None:
         return None
-    return Event(values.pop("kind"), nimg, seconds, values)
+    return read_event(values)
 
 
-def _with_abandoned(events: Iterable[Event]) -> tuple[Event, ...]:
+def _with_abandoned(events: Iterable[RunEvent]) -> tuple[RunEvent, ...]:
     """Marks what was measured on a stretch of training that the run later went back to before."""
-    marked: list[Event] = []
+    marked: list[RunEvent] = []
     limit = math.inf  # of images seen: what later events leave standing
     for event in reversed(list(events)):
         marked.append(replace(event, abandoned=event.nimg > limit))
-        back = event.number("back_to_nimg" if event.kind == "guard" else "from_nimg")
-        if event.kind in ("guard", "resume") and back is not None:
-            limit = min(limit, back)
+        match event:
+            case RolledBack(back_to_nimg=float(back) | int(back)) | Resumed(from_nimg=float(back) | int(back)):
+                limit = min(limit, back)
     return tuple(reversed(marked))

@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from mulligan.errors import MulliganError
+from mulligan.events import (
+    ChunkTrained,
+    Evaluated,
+    FinalScored,
+    RolledBack,
+    RunEvent,
+    SamplesDrawn,
+    as_number,
+    own_fields,
+)
 from mulligan.report.embedding import read_image
-from mulligan.report.run import Event, RunRecord, read_run
+from mulligan.report.run import RunRecord, read_run
 
 SUFFIX = ".mulligan"
 ENDS = ("kid", "frechet", "precision", "recall", "density", "coverage", "diversity")
@@ -42,32 +52,32 @@ def write_tensorboard(run: Path, out: Path) -> Path:
     return out
 
 
-def scalars(event: Event) -> dict[str, float]:
+def scalars(event: RunEvent) -> dict[str, float]:
     """An event's numbers by their names in TensorBoard.
 
-    >>> scalars(Event("chunk", 64, 1.0, {"penalty": 0.5, "hyperparameters": {"gamma": 2.0}}))
+    >>> scalars(ChunkTrained.read({"penalty": 0.5, "hyperparameters": {"gamma": 2.0}}))
     {'train/penalty': 0.5, 'hyperparameters/gamma': 2.0}
     """
-    if event.kind == "chunk":
-        inside = event.within("hyperparameters")
-        named = {f"train/{name}": event.number(name) for name in event.values}
-        named |= {f"hyperparameters/{name}": inside.number(name) for name in inside.values}
-    elif event.kind in ("evaluation", "final"):
-        group = f"{event.text('split')}/{event.text('average')}"
-        named = {f"{group}/{name}": event.number(name) for name in ENDS}
-    else:
-        named = {}
+    match event:
+        case ChunkTrained():
+            named = {f"train/{name}": as_number(getattr(event, name)) for name in own_fields(event)}
+            named |= {f"hyperparameters/{name}": value for name, value in event.hyperparameters.items()}
+        case Evaluated() | FinalScored():
+            group = f"{event.split}/{event.average}"
+            named = {f"{group}/{name}": getattr(event, name, None) for name in ENDS}
+        case _:
+            named = {}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _write(writer: Any, record: RunRecord, event: Event) -> None:
+def _write(writer: Any, record: RunRecord, event: RunEvent) -> None:
     """One event, at its images seen and its time of day."""
     step, time = int(event.nimg), _created(record) + event.seconds
     for name, value in scalars(event).items():
         writer.add_scalar(name, value, step, walltime=time)
-    if event.kind == "guard":
-        writer.add_text("guard", f"{event.text('reason')}: {event.text('action')}", step, walltime=time)
-    path = record.path(event.text("path")) if event.kind == "samples" else None
+    if isinstance(event, RolledBack):
+        writer.add_text("guard", f"{event.reason}: {event.action}", step, walltime=time)
+    path = record.path(event.path) if isinstance(event, SamplesDrawn) else None
     image = read_image(path.read_bytes()) if path else None
     if image:
         writer.add_image("samples", np.asarray(image.convert("RGBA")), step, walltime=time, dataformats="HWC")

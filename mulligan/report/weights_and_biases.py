@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from mulligan.errors import MulliganError
+from mulligan.events import RunEvent, SamplesDrawn
 from mulligan.report.embedding import read_image
-from mulligan.report.run import Event, RunRecord, read_run
+from mulligan.report.run import RunRecord, read_run
 from mulligan.report.tensorboard import scalars
 
 
@@ -39,10 +40,10 @@ def write_wandb(run: Path, out: Path) -> Path:
     return out
 
 
-def _write(wandb: Any, target: Any, record: RunRecord, event: Event) -> None:
+def _write(wandb: Any, target: Any, record: RunRecord, event: RunEvent) -> None:
     """One event, at its images seen."""
     found: dict[str, Any] = dict(scalars(event))
-    path = record.path(event.text("path")) if event.kind == "samples" else None
+    path = record.path(event.path) if isinstance(event, SamplesDrawn) else None
     image = read_image(path.read_bytes()) if path else None
     if image:
         found["samples"] = wandb.Image(np.asarray(image.convert("RGB")))

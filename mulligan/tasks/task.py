@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int8, Int32, Int64, UInt8
 
 from mulligan.errors import MulliganError, UsageError
+from mulligan.events import DataRead
 from mulligan.tasks.collection import UNLABELLED, Collection, drawn
 from mulligan.tasks.descriptor import describe, described
 from mulligan.tasks.splits import DROPPED, FEWEST, TEST, TRAIN, VALIDATION, assign, content_hash, count_sentence
@@ -179,15 +180,15 @@ class Task:
             for number, label in enumerate(self.classes or ())
         }
 
-    def told(self) -> dict[str, Any]:
-        """What is to be said of the images before anything is trained on them: the keys of a `data` event."""
-        return {
-            "name": self.name,
-            "shape": list(self.shape),
-            "counts": self.counts,
-            "classes": self.class_counts or None,
-            "notes": list(self.notes),
-        }
+    def read_event(self) -> DataRead:
+        """What is to be said of the images before anything is trained on them."""
+        return DataRead(
+            name=self.name,
+            shape=list(self.shape),
+            counts=self.counts,
+            classes=self.class_counts or None,
+            notes=list(self.notes),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What a run folder's `task.json` holds: everything but the images and labels."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, rebuild
+from mulligan.events import Gain, GeneratorChosen
 from mulligan.metrics.kernel import Difference, polynomial
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
@@ -218,9 +219,10 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
     candidates = comparison.candidates
     gen, nimg = candidates[name].gen, candidates[name].nimg
     others = [other for other in dict.fromkeys((plain, "last")) if other in candidates and other != name]
-    gains = {other: comparison.difference(name, other)._asdict() for other in others}
-    told = {"gains": gains, "skipped": comparison.skipped, "reason": reason, "spent": round(comparison.seconds(), 3)}
-    loop.emit("choice", average=name, at_nimg=nimg, **told)
+    differences = {other: comparison.difference(name, other) for other in others}
+    gains = {other: Gain(value=gain.value, deviation=gain.deviation) for other, gain in differences.items()}
+    spent, skipped = round(comparison.seconds(), 3), comparison.skipped
+    loop.emit(GeneratorChosen(average=name, at_nimg=nimg, gains=gains, skipped=skipped, reason=reason, spent=spent))
     return Choice(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
 
 
@@ -233,5 +235,5 @@ def _best(loop: Loop) -> Choice:
 
 def _uncompared(loop: Loop, reason: str) -> Choice:
     best = _best(loop)
-    loop.emit("choice", average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0)
+    loop.emit(GeneratorChosen(average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0))
     return best

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mulligan.events import AverageScored, RunEvent
 from mulligan.metrics.kernel import Difference, kid_difference
 from mulligan.metrics.score import Reference, validation_metrics_of
 from mulligan.training.budget import Allowance
@@ -36,8 +37,8 @@ class Candidate(NamedTuple):
 class Comparison:
     """Candidates of one run by name, and their KID on the first half; what the allowance excludes is in `skipped`."""
 
-    def __init__(self, evaluator: Evaluator, allowance: Allowance, emit: Callable[..., None], pace: float):
-        """`emit` is given an `average` event a candidate; `pace` is what an evaluation takes, in seconds."""
+    def __init__(self, evaluator: Evaluator, allowance: Allowance, emit: Callable[[RunEvent], None], pace: float):
+        """`emit` is given an event a candidate; `pace` is what an evaluation takes, in seconds."""
         self.choosing, self.confirming = halves(evaluator)
         self.candidates: dict[str, Candidate] = {}
         self.kids: dict[str, float] = {}
@@ -75,8 +76,8 @@ class Comparison:
         self._pace = min(self._pace, spent)
         self.candidates[candidate.name], self.features[candidate.name] = candidate, features
         self.kids[candidate.name] = scores["kid"]
-        told = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
-        self._emit("average", average=candidate.name, at_nimg=candidate.nimg, **told)
+        found = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
+        self._emit(AverageScored(average=candidate.name, at_nimg=candidate.nimg, **found))
         return scores["kid"]
 
     def kid(self, gen: Pytree) -> float:

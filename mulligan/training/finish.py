@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from mulligan.events import FinalScored, TotalCost
 from mulligan.files import replace_file
 from mulligan.grid import save_grid
 from mulligan.metrics.distances import neighbours
@@ -47,7 +48,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     _draw(loop.folder.path / "final", loop.sampler, gen)
     write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
-    loop.emit("final", **chosen, **scores, cost=cost(loop))
+    loop.emit(FinalScored(**chosen, **scores, cost=cost(loop)))
     result = {**chosen, **scores, "cost": cost(loop)}
     classes = loop.task.classes
     generator = Generator(loop.recipe, loop.task.shape, classes, gen, loop.folder.path, result)
@@ -55,7 +56,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     return generator
 
 
-def cost(loop: Loop) -> dict[str, float]:
+def cost(loop: Loop) -> TotalCost:
     """What the run took, and all that was tried before it."""
     progress, elsewhere = loop.progress, loop.spec.spent_by_others
     return {

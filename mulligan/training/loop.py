@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,19 @@ from typing import Any
 import jax
 
 from mulligan.errors import Interrupted, Terminated
+from mulligan.events import (
+    CheckpointWritten,
+    ChunkTrained,
+    Evaluated,
+    Noted,
+    Resumed,
+    RolledBack,
+    RunEvent,
+    SamplesDrawn,
+    Stopped,
+    StrategyChosen,
+    TrainingStarted,
+)
 from mulligan.game.state import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.interrupt import Interrupt
@@ -41,7 +55,7 @@ CHECKPOINT_SECONDS = 60.0  # between checkpoints, at most, but for the length of
 GRID_COLUMNS, GRID_ROWS = 8, 8
 GRID_SEED = 0
 UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
-UNTOLD = ("nimg", "stats")  # of what a chunk tells
+MEANS = ("gen_loss", "disc_loss", "real_logit", "fake_logit", "penalty", "accuracy")  # of a chunk, that are told
 
 
 class Loop:
@@ -87,7 +101,7 @@ class Loop:
                 self._round(programs)
                 if self._interrupt.came and not self.progress.finished:
                     self._save()
-                    self.emit("stop", reason="interrupted", code="interrupted")
+                    self.emit(Stopped(reason="interrupted", code="interrupted"))
                     raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
                 if enough(self.progress) and not self.progress.finished:
                     self._pause()
@@ -101,11 +115,11 @@ class Loop:
         else:
             self._save()
 
-    def emit(self, kind: str, **entries: Any) -> None:
-        """Writes an event, and passes it on."""
-        event = {"kind": kind, "nimg": self.progress.nimg, "seconds": round(self.seconds(), 3), **entries}
-        self.folder.append(event)
-        self.spec.emit(event)
+    def emit(self, event: RunEvent) -> None:
+        """Writes an event with where the run stands, and passes it on."""
+        stamped = dataclasses.replace(event, nimg=self.progress.nimg, seconds=round(self.seconds(), 3))
+        self.folder.append(stamped)
+        self.spec.emit(stamped.to_json())
 
     # --- before the first round
 
@@ -133,7 +147,7 @@ class Loop:
         if self.progress.extensions < self.spec.extensions:
             self._extend()
         if not self.progress.finished:
-            self.emit("resume", from_nimg=self.progress.nimg, reason=" ".join(lost) or None)
+            self.emit(Resumed(from_nimg=self.progress.nimg, reason=" ".join(lost) or None))
 
     def _extend(self) -> None:
         """Plans for a larger budget, as if it had been the budget from here on; whatever ended the run is forgotten."""
@@ -168,18 +182,19 @@ class Loop:
             if self.budget.images is None:
                 self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
             self.progress.next_evaluation = self.spec.step_nimg * self.progress.chunk_steps
-            self.folder.append({"kind": "data", "nimg": 0, "seconds": 0.0, **self.task.told()})
+            self.folder.append(self.task.read_event())
             self.emit(
-                "start",
-                run=str(self.folder.path),
-                recipe_hash=self.recipe.hash(),
-                gen_parameters=parameter_count(self.state.gen),
-                disc_parameters=parameter_count(self.state.disc),
-                flops_per_image=self.progress.flops_per_image,
-                compile_seconds=round(engine.compile_seconds, 3),
+                TrainingStarted(
+                    run=str(self.folder.path),
+                    recipe_hash=self.recipe.hash(),
+                    gen_parameters=parameter_count(self.state.gen),
+                    disc_parameters=parameter_count(self.state.disc),
+                    flops_per_image=self.progress.flops_per_image,
+                    compile_seconds=round(engine.compile_seconds, 3),
+                )
             )
             for note in notes(self.recipe.architecture, self.task.shape):
-                self.emit("note", text=note)
+                self.emit(Noted(text=note))
             self._save()
         return Session(feed, engine, self.evaluator, self.spec.step_nimg)
 
@@ -224,10 +239,10 @@ class Loop:
         return bool(info.finite)
 
     def _emit_chunk(self, info: ChunkInfo, speed: float) -> None:
-        means = {name: float(value) for name, value in info.means._asdict().items() if name not in UNTOLD}
+        means: dict[str, Any] = {name: float(getattr(info.means, name)) for name in MEANS}
         values = scheduled(self.game, self.state)
         hyperparameters = {name: float(value) for name, value in values._asdict().items()}
-        self.emit("chunk", images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters)
+        self.emit(ChunkTrained(images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters))
 
     def _plan(self) -> None:
         """Turns a time budget into images, now that the speed is known."""
@@ -277,7 +292,7 @@ class Loop:
                 **figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio
             )
             best = self.progress.best is None or evaluation.kid < self.progress.best.kid
-            self.emit("evaluation", average=name, **scores, best=best)
+            self.emit(Evaluated(average=name, **scores, best=best))
             evaluations.append(evaluation)
         spent = time.monotonic() - began
         self.progress.evaluation_seconds += spent
@@ -310,7 +325,7 @@ class Loop:
             self.sampler(next(iter(self.averages_to_evaluate().values())), latents),
             GRID_COLUMNS,
         )
-        self.emit("samples", path=name, rows=GRID_ROWS, columns=GRID_COLUMNS)
+        self.emit(SamplesDrawn(path=name, rows=GRID_ROWS, columns=GRID_COLUMNS))
 
     # --- strategies
 
@@ -321,8 +336,8 @@ class Loop:
         forked = fork(programs, self.strategist, plan, origin, self.progress, self.budget)
         if forked:
             self.state = forked.state
-            told = {"losses": forked.losses, "weights": self.strategist.weights()}
-            self.emit("strategy", mode="fork", strategy=forked.strategy, **told)
+            weights = self.strategist.weights()
+            self.emit(StrategyChosen(mode="fork", strategy=forked.strategy, weights=weights, losses=forked.losses))
             self._check_fork(forked.evaluation)
 
     def _check_fork(self, evaluation: Evaluation | None) -> None:
@@ -339,8 +354,8 @@ class Loop:
         """Judges the strategy that was played since the last evaluation, and draws the next."""
         loss = judge(self.strategist, evaluation, self.progress)
         self._set_strategy(self.strategist.drawn(self.spec.seed, self.progress.spent_nimg))
-        told = {"strategy": self.progress.strategy, "loss": loss, "weights": self.strategist.weights()}
-        self.emit("strategy", mode="switch", **told)
+        weights = self.strategist.weights()
+        self.emit(StrategyChosen(mode="switch", strategy=self.progress.strategy, weights=weights, loss=loss))
 
     def _set_strategy(self, name: str) -> None:
         self.progress.strategy = name
@@ -352,7 +367,7 @@ class Loop:
         """Writes a checkpoint, and deletes those that are no longer needed."""
         progress, folder = self.progress, self.folder.path / "checkpoints"
         path = checkpoint.path_of(folder, progress.sequence)
-        self.emit("checkpoint", path=str(path.relative_to(self.folder.path)))
+        self.emit(CheckpointWritten(path=str(path.relative_to(self.folder.path))))
         progress.sequence += 1
         progress.seconds = self.seconds()
         progress.events_length = self.folder.events_length()
@@ -384,7 +399,7 @@ class Loop:
         progress.nimg = good.progress["nimg"]
         progress.next_evaluation = max(next_evaluation_nimg(progress), progress.spent_nimg + 1)
         action = guard.sentence(self.state.strategy)
-        self.emit("guard", reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts)
+        self.emit(RolledBack(reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts))
         self._save()
         self.snapshots.forget_after(progress.nimg)
 
@@ -407,7 +422,7 @@ class Loop:
         if self.snapshots.names and code != "guard" and self.progress.nimg > self.snapshots.newest():
             self._snap()
         self.progress.finished, self.progress.code = reason, code
-        self.emit("stop", reason=reason, code=code)
+        self.emit(Stopped(reason=reason, code=code))
         self._save()
 
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ from mulligan import schema
 from mulligan.commands import command
 from mulligan.documents import finite, read_sealed, write_sealed
 from mulligan.errors import MulliganError
+from mulligan.events import E, Evaluated, Event
 from mulligan.files import locked, make_folder
 from mulligan.metrics import EMBEDDING
 from mulligan.schema import Within
@@ -129,20 +130,21 @@ class RunFolder:
         """Writes the JSON document of this name."""
         write_sealed(self.path / f"{name}.json", document)
 
-    def append(self, event: dict[str, Any]) -> None:
+    def append(self, event: Event) -> None:
         """Adds one event; numbers that are not finite become null."""
         with self._events() as file:
-            file.write(json.dumps(finite(event), separators=(",", ":")) + "\n")
+            file.write(json.dumps(finite(event.to_json()), separators=(",", ":")) + "\n")
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
+    def events(self, kind: type[E]) -> list[E]:
         """The events of one kind, in the order they were written; a torn last line is left out."""
         path = self.path / "events.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
-        return [event for event in map(_parsed, lines) if event and event.get("kind") == kind]
+        documents = [document for document in map(_parsed, lines) if document]
+        return [kind.read(document) for document in documents if document.get("kind") == kind.kind]
 
     def embedding(self) -> str:
         """In which its evaluations are made: as the first was, whatever newer versions take."""
-        return next((event["embedding"] for event in self.events("evaluation")), EMBEDDING)
+        return next((event.embedding for event in self.events(Evaluated)), EMBEDDING)
 
     def events_length(self) -> int:
         """Bytes of the event file, made durable."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from mulligan.events import Listener
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, Budget, Cost
 from mulligan.training.run import RunFolder
 from mulligan.types import Pytree
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError
+from mulligan.events import ChunkTrained
 from mulligan.report.run import read_run
 from mulligan.report.tensorboard import write_tensorboard
 
@@ -29,10 +30,10 @@ def summaries(folder):
 
 def test_scalars_are_the_kept_events(light, tmp_path):
     written = list(summaries(write_tensorboard(light, tmp_path / "tb")))
-    kept = read_run(light).kept("chunk")
+    kept = read_run(light).kept(ChunkTrained)
     losses = [(step, value.simple_value) for step, tag, value in written if tag == "train/gen_loss"]
     assert [step for step, _ in losses] == [event.nimg for event in kept]
-    np.testing.assert_allclose([value for _, value in losses], [event.number("gen_loss") for event in kept], rtol=1e-6)
+    np.testing.assert_allclose([value for _, value in losses], [event.gen_loss for event in kept], rtol=1e-6)
     tags = {tag.split("/text_summary")[0] for _, tag, _ in written}
     assert {"validation/ema/kid", "test/power_10/precision", "hyperparameters/gamma", "samples", "guard"} <= tags
 

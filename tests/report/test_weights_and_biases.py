@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mulligan.errors import MulliganError
+from mulligan.events import ChunkTrained
 from mulligan.report.run import read_run
 from mulligan.report.weights_and_biases import write_wandb
 
@@ -26,7 +27,7 @@ def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
     write_wandb(light, tmp_path / "wb")
     assert started[0]["mode"] == "offline"
     assert started[0]["config"]["architecture"]["family"]
-    kept = read_run(light).kept("chunk")
+    kept = read_run(light).kept(ChunkTrained)
     assert [entry["nimg"] for entry in logged if "train/gen_loss" in entry] == [event.nimg for event in kept]
     assert any(entry.get("samples", (0,))[-1] == 3 for entry in logged)
     assert any("test/power_10/precision" in entry for entry in logged)

@@ -15,6 +15,7 @@ from pictures import noise, write_folder
 from small_runs import RECIPE, assert_same_end, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
+from mulligan.events import Evaluated
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.images import read_task
@@ -279,6 +280,6 @@ def test_a_run_is_judged_to_its_end_as_it_was_at_its_beginning(whole, tmp_path):
     assert RunFolder(whole).embedding() == EMBEDDING
     begun = RunFolder(tmp_path)
     assert begun.embedding() == EMBEDDING
-    begun.append({"kind": "evaluation", "nimg": 0, "embedding": "m1"})
-    begun.append({"kind": "evaluation", "nimg": 1, "embedding": "m2"})
+    begun.append(Evaluated.read({"embedding": "m1"}))
+    begun.append(Evaluated.read({"embedding": "m2"}))
     assert begun.embedding() == "m1"

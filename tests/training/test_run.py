@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from mulligan.errors import MulliganError
+from mulligan.events import Noted
 from mulligan.training.run import RunFolder
 
 
@@ -36,7 +37,7 @@ def test_of_two_that_make_one_folder_only_one_does(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda folder: folder.append({"kind": "chunk"}),
+        lambda folder: folder.append(Noted(text="x")),
         lambda folder: folder.truncate_events(0),
         lambda folder: folder.events_length(),
         lambda folder: folder.write("race", {}),

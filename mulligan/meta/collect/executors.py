@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.meta.collect.worker import Listener, WorkerConfig, new_worker_name, work
+from mulligan.events import Listener
+from mulligan.meta.collect.worker import WorkerConfig, new_worker_name, work
 
 RESTARTS = 20  # of workers that died, or came back with nothing
 TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind

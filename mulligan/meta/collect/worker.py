@@ -12,12 +12,12 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from mulligan.errors import MulliganError
+from mulligan.events import Listener, TrialEnded
 from mulligan.meta.collect.proposals import propose_trials
 from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.fidelity import reference_flops
@@ -26,8 +26,6 @@ from mulligan.meta.store.record import assignment
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,16 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
                 trial = run_trial(chosen)
             if experience.finish(trial, name, worker):
                 last = trial.curve[-1].figures["kid"] if trial.curve else None
-                emit(
-                    {
-                        "kind": "trial",
-                        "task": chosen.task.name,
-                        "recipe": chosen.recipe.hash(),
-                        "seed": chosen.seed,
-                        "status": trial.status,
-                        "reason": trial.reason,
-                        "kid": last,
-                        **trial.cost,
-                    }
+                ended = TrialEnded(
+                    task=chosen.task.name,
+                    recipe=chosen.recipe.hash(),
+                    seed=chosen.seed,
+                    status=trial.status,
+                    reason=trial.reason,
+                    kid=last,
+                    **trial.cost,
                 )
+                emit(ended.to_json())
     finally:
         experience.release(worker)
 

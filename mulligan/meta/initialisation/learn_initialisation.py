@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import optax
 from jaxtyping import UInt8
 
 from mulligan.errors import MulliganError
+from mulligan.events import EpisodesTrained, Listener, SourceRead
 from mulligan.files import make_folder
 from mulligan.meta.initialisation.adaptation import fresh_initialisation
 from mulligan.meta.initialisation.episodes import EpisodeSpec, image_pool
@@ -51,7 +52,6 @@ from mulligan.tasks.families import read_family
 from mulligan.training import checkpoint
 from mulligan.training.device import cache_programs
 
-Listener = Callable[[dict[str, Any]], None]
 SAVE_SECONDS = 60.0  # between checkpoints, about
 BEFORE = "before.safetensors"
 STEPS = "steps"  # the folder of checkpoints
@@ -194,7 +194,7 @@ def _pool(run: MetaRun, listener: Listener) -> UInt8[np.ndarray, "t n h w c"]:
         family = read_family(source, size=run.size, least=2)
         tasks += family.tasks
         images = sum(len(task.train) for task in family.tasks)
-        listener({"kind": "source", "name": source, "tasks": len(family.tasks), "images": images})
+        listener(SourceRead(name=source, tasks=len(family.tasks), images=images).to_json())
     return image_pool(tasks, wanted)
 
 
@@ -249,16 +249,15 @@ class _MetaTrainer:
     def event(self) -> dict[str, Any]:
         steps = int(self.state.steps)
         episodes = steps * self.config.tasks
-        return {
-            "kind": "meta",
-            "steps": steps,
-            "episodes": episodes,
-            "tasks": len(self.pool),
-            "images": int(np.prod(self.pool.shape[:2])),
-            "loss": round(self.loss, 6),
-            "seconds": round(self.seconds, 3),
-            "speed": round(episodes / self.seconds, 3) if self.seconds else None,
-        }
+        return EpisodesTrained(
+            steps=steps,
+            episodes=episodes,
+            tasks=len(self.pool),
+            images=int(np.prod(self.pool.shape[:2])),
+            loss=round(self.loss, 6),
+            seconds=round(self.seconds, 3),
+            speed=round(episodes / self.seconds, 3) if self.seconds else None,
+        ).to_json()
 
     def _steps_left(self) -> int:
         return 2**31 - 1 if self.run.steps is None else self.run.steps - int(self.state.steps)

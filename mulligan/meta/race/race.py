@@ -7,6 +7,7 @@ becomes the run itself, and gets all that is left.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import time
@@ -18,6 +19,7 @@ from typing import Any
 import jax
 
 from mulligan.errors import Interrupted, MulliganError, UsageError, first_line
+from mulligan.events import Evaluated, Listener, RaceWon, RunEvent, SliceTrained
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
 from mulligan.meta.race.arms import Arm
@@ -29,7 +31,7 @@ from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost
 from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
-from mulligan.training.run_spec import Listener, RunSpec
+from mulligan.training.run_spec import RunSpec
 from mulligan.training.stopwatch import Stopwatch
 
 DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
@@ -152,11 +154,12 @@ class Race:
         entry["spent"], entry["ended"] = runner.spent()._asdict(), runner.ended
         self._write()
         self.emit(
-            "slice",
-            arm=decision["arm"],
-            weights=decision["weights"],
-            predicted=decision["predicted"],
-            ended=runner.ended,
+            SliceTrained(
+                arm=decision["arm"],
+                weights=decision["weights"],
+                predicted=decision["predicted"],
+                ended=runner.ended,
+            )
         )
 
     def _decided(self) -> dict[str, Any]:
@@ -212,7 +215,8 @@ class Race:
             "done": len(self.document["decisions"]),
         }
         self._write()
-        self.emit("winner", arm=winner, origin=self.arms[winner].origin, slices=len(self.document["decisions"]) - 1)
+        slices = len(self.document["decisions"]) - 1
+        self.emit(RaceWon(arm=winner, origin=self.arms[winner].origin, slices=slices))
 
     def _adopt(self) -> None:
         """Makes the winner's run the run of the folder; doing so twice does no harm."""
@@ -228,11 +232,11 @@ class Race:
 
     # --- what is written and told
 
-    def emit(self, kind: str, **entries: Any) -> None:
+    def emit(self, event: RunEvent) -> None:
         """Passes on what happened to the race; it is all in `race.json` as well."""
         images = sum(runner.spent().images for runner in self.runners)
-        seconds = round(self.clock.seconds(), 3)
-        self.spec.emit({"kind": kind, "nimg": images, "seconds": seconds, "run": str(self.folder.path), **entries})
+        seconds, run = round(self.clock.seconds(), 3), str(self.folder.path)
+        self.spec.emit(dataclasses.replace(event, nimg=images, seconds=seconds, run=run).to_json())
 
     def _replayed(self) -> Any:
         """The allocation's state after the moves that were made."""
@@ -305,7 +309,7 @@ class ArmRunner:
 
     def points(self) -> tuple[Point, ...]:
         """Its curve so far."""
-        return tuple(points_of(self.folder.events("evaluation"), self.flops_per_image))
+        return tuple(points_of(self.folder.events(Evaluated), self.flops_per_image))
 
     def _final_flops(self) -> float:
         """Operations that it will have had if it gets all that is left."""

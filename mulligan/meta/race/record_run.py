@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from mulligan.events import Evaluated, RolledBack
 from mulligan.meta.race import race
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
@@ -50,8 +51,9 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
     """A run as a trial: its curve until the guard first went back, for what follows is not the recipe's own doing."""
     recipe = Recipe.from_json(folder.document("recipe"))
     per_image = footprint(recipe, task.shape, len(task.classes or ())).flops_per_image
-    rescued = next(iter(folder.events("guard")), None)
-    curve = tuple(points_of(folder.events("evaluation"), per_image, rescued["back_to_nimg"] if rescued else math.inf))
+    rescued = next(iter(folder.events(RolledBack)), None)
+    until = math.inf if rescued is None or rescued.back_to_nimg is None else rescued.back_to_nimg
+    curve = tuple(points_of(folder.events(Evaluated), per_image, until))
     last = curve[-1] if curve else None
     failed = rescued is not None or last is None
     return Trial(
@@ -60,7 +62,7 @@ def _trial(folder: RunFolder, task: Task, reason: str | None) -> Trial:
         seed=folder.document("run")["seed"],
         budget=last.flops if last else 0.0,
         status=FAILED if failed else DONE,
-        reason=rescued["reason"] if rescued else reason,
+        reason=rescued.reason if rescued else reason,
         cost={"images": last.nimg, "flops": last.flops, "seconds": last.seconds} if last else {},
         curve=curve,
         code=version("mulligan"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 from safetensors.numpy import save
 
 from mulligan.errors import MulliganError
+from mulligan.events import Listener
 from mulligan.files import replace_file
 from mulligan.meta.schedule_learning.outer_gradients import Estimate, Estimator, InnerProblem, Parameters
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
@@ -33,8 +34,6 @@ MARGIN = 0.25  # of what was seen of a feature, that the region goes beyond it o
 OUTLIERS = 0.02  # share of the runs whose extremes do not count, on each side
 KEPT = 0.9  # of the running average of the parameters, an update
 SAVED = 5  # updates between two saves of the progress
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

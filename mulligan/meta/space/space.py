@@ -232,8 +232,12 @@ def _recipe(document: dict[str, Any]) -> Recipe:
     """Inverse of `_tree`; equal recipes come out equal: schedules that do nothing are left out."""
     chosen = [name for name in POLICIES if document.get("augmentation", {}).get(name)]
     forms = document.get("schedules", {}).items()
-    moving = {name: form for name, form in forms if form["kind"] != "constant" or form.get("warmup_nimg")}
+    moving = {name: form for name, form in forms if form["kind"] != "constant" or _warms_up(form)}
     return Recipe.from_json(document | {"augmentation": chosen, "schedules": moving})
+
+
+def _warms_up(form: Mapping[str, Any]) -> bool:
+    return bool(form.get("warmup_nimg") or form.get("warmup"))
 
 
 def _at(document: Mapping[str, Any], path: str, default: Any) -> Any:

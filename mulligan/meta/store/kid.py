@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
+from mulligan.events import Evaluated
 from mulligan.meta.store.record import METRICS, Point
 
 MIN_KID = 1e-4  # what is below is noise, whatever the interval says
@@ -40,18 +40,16 @@ def lowest_kid(points: Sequence[Point]) -> float | None:
     return min((kid for point in points if (kid := point.figures["kid"]) is not None), default=None)
 
 
-def points_of(
-    evaluations: Iterable[Mapping[str, Any]], flops_per_image: float, until: float = math.inf
-) -> Iterator[Point]:
-    """The curve of a run, from its `evaluation` events: of the first average where there are several.
+def points_of(evaluations: Iterable[Evaluated], flops_per_image: float, until: float = math.inf) -> Iterator[Point]:
+    """The curve of a run, from its evaluations: of the first average where there are several.
 
     Args:
       until: images beyond which nothing counts.
     """
     seen = -1
     for event in evaluations:
-        nimg = event["nimg"]
+        nimg = int(event.nimg)
         if seen < nimg <= until:
             seen = nimg
-            figures = {name: event.get(name) for name in METRICS}
-            yield Point(nimg, nimg * flops_per_image, event["seconds"], figures)
+            figures = {name: getattr(event, name) for name in METRICS}
+            yield Point(nimg, nimg * flops_per_image, event.seconds, figures)
