@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import UsageError
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.keras import KerasNetwork, with_batch_statistics, write_back
 from mulligan.networks.keras_models import adopt, import_keras

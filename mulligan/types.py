@@ -68,12 +68,14 @@ class Schedule(NamedTuple):
     """Hyperparameters as they change while training.
 
     `init(hyperparameters) -> state`; `value(state, nimg) -> Hyperparameters` of the step that begins after `nimg`
-    images; `observe(state, info) -> state` after that step, where `info` is its `StepInfo`.
+    images; `observe(state, info) -> state` after that step, where `info` is its `StepInfo`. Where `reads_stats`, that
+    has `stats`.
     """
 
     init: Callable[[Any], Pytree]
     value: Callable[[Pytree, Any], Any]
     observe: Callable[[Pytree, Any], Pytree]
+    reads_stats: bool = False
 
 
 class StepInfo(NamedTuple):
@@ -86,7 +88,7 @@ class StepInfo(NamedTuple):
     fake_logit: Any  # mean
     penalty: Any  # unweighted; 0 in a step without penalty
     accuracy: Any  # share of pairs in which the real image has the higher logit
-    stats: Any  # StepStats; a program in which no schedule reads them never computes them
+    stats: Any  # StepStats where the schedule reads them, else ()
 
 
 class StepStats(NamedTuple):

@@ -26,7 +26,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from benchmarks.common.families import families, may_ship, read_family
-from mulligan.game.state import Data, GanState, to_bytes
+from mulligan.game.step import Data, GanState, to_bytes
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import Networks
 from mulligan.networks.parameters import named_parameters

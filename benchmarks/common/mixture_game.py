@@ -15,7 +15,7 @@ from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
-from mulligan.game.state import Data, Game, initial_state, step, to_bytes
+from mulligan.game.step import Data, Game, initial_state, step, to_bytes
 from mulligan.online.opponents import queue
 from mulligan.recipe import Hyperparameters
 from mulligan.schedules.closed import schedule

@@ -17,7 +17,7 @@ from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
-from mulligan.game.state import Batch, Game, initial_state
+from mulligan.game.step import Batch, Game, initial_state
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Averager, Dynamics, Loss, Schedule
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from mulligan.game.state import adam
+from mulligan.game.step import adam
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation
 from mulligan.meta.initialisation.learn_initialisation import INNER, JOINT, MULTITASK, SHIPPED_CONFIG, MetaConfig
 from mulligan.meta.initialisation.pretrained import inner_game, read_pretrained

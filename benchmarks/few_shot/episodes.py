@@ -29,7 +29,7 @@ from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from benchmarks.few_shot.contenders import CONTENDERS, SHAPE, TUNED, UPDATES, Player, inner_for, ready
 from benchmarks.few_shot.judge import Case, Embed, Figures, judge_cases, learn_judge
-from mulligan.game.state import Data, to_bytes
+from mulligan.game.step import Data, to_bytes
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation.adaptation import adapt_for
 from mulligan.meta.initialisation.learn_initialisation import MetaRun, learn_initialisation

@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Float, UInt8
 
 from mulligan.game.augment import translate
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.meta.initialisation.episodes import apply_pose
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.embed import load_embedding

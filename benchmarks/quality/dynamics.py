@@ -35,7 +35,7 @@ from benchmarks.common.results import Bench
 from benchmarks.common.toy_games import EVERY, OUTER, bilinear, rate, theory
 from mulligan.budget import parse_images
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.state import Data
+from mulligan.game.step import Data
 from mulligan.grid import save_grid
 from mulligan.metrics import embed
 from mulligan.metrics.modes import modes, stacked_digits

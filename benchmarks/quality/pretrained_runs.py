@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 from benchmarks.common.families import families, read_family
-from mulligan.game.state import Data, GanState, initial_state, to_bytes
+from mulligan.game.step import Data, GanState, initial_state, to_bytes
 from mulligan.meta.space.default import INIT
 from mulligan.metrics.embed import EMBEDDINGS, load_embedding
 from mulligan.metrics.kernel import mmd2_unbiased

@@ -28,7 +28,7 @@ from benchmarks.common.machine import warn_when_busy
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
-from mulligan.game.state import Game, GanState, initial_state, scheduled
+from mulligan.game.step import Game, GanState, initial_state, scheduled
 from mulligan.meta.collect.trial import pool
 from mulligan.meta.schedule_learning.inner_problem import unguarded
 from mulligan.meta.space.default import handmade_recipe

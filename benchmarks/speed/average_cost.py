@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.game.state import Data
+from mulligan.game.step import Data
 from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget

@@ -27,7 +27,7 @@ import optax
 from benchmarks.common.intervals import spread
 from benchmarks.common.places import ROOT, peers_python
 from benchmarks.few_shot.contenders import FIGR
-from mulligan.game.gradients import Players
+from mulligan.game.step import Players
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame
 from mulligan.meta.initialisation.episodes import EpisodeSpec
 from mulligan.meta.initialisation.objectives import Objective

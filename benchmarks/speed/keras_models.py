@@ -90,7 +90,7 @@ def mulligan_steps(name: str) -> Callable[[], None]:
     import jax.numpy as jnp
     import numpy as np
 
-    from mulligan.game.state import Data
+    from mulligan.game.step import Data
     from mulligan.networks.keras_models import adopt
     from mulligan.recipe import Architecture, Hyperparameters, Recipe
     from mulligan.training.engine import compile_engine, make_game, start_state

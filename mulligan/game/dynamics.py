@@ -10,42 +10,45 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
-from mulligan.game.gradients import DiscStats, Players, both_gradients, disc_gradient, gen_gradient, generate
 from mulligan.game.lookahead import lookahead
-from mulligan.game.state import Batch, Game, GanState, disc_optimiser, gen_optimiser
-from mulligan.game.step_stats import step_stats
+from mulligan.game.step import (
+    Batch,
+    Game,
+    GanState,
+    Players,
+    Seen,
+    Turn,
+    alternating,
+    disc_gradient,
+    gen_gradient,
+    generate,
+    move_disc,
+    move_gen,
+    step_info,
+)
 from mulligan.recipe import Hyperparameters
-from mulligan.types import Dynamics, Key, Pixels, Pytree, StepInfo
+from mulligan.types import Dynamics, Key, Pytree, StepInfo
 
 
-def alternating(
+def both_gradients(
     game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
-    """`disc_steps` discriminator steps, then the generator answers the discriminator that they made.
-
-    The generator's step reuses the last batch of fakes, so that its forward pass is paid for once.
-    """
-    keys = jax.random.split(key, game.disc_steps)
-    before = state
-    for index in range(game.disc_steps - 1):
-        fake = generate(game, state.gen, batch, index, keys[index]).fake
-        state, _, _ = _disc_step(game, state, fake, batch, index, hyperparameters, keys[index])
-    last = game.disc_steps - 1
-    made = generate(game, state.gen, batch, last, keys[last])
-    state, disc, verdict = _disc_step(game, state, made.fake, batch, last, hyperparameters, keys[last])
-    gen, loss = gen_gradient(game, state, made, batch.real[last], hyperparameters, keys[last])
-    return _move_gen(game, state, gen, hyperparameters), _info(before, Players(gen, disc), loss, verdict)
+) -> tuple[Players, Float[Array, ""], Seen]:
+    """`F(w)`: both players' gradients, each against the other as it is."""
+    turn = Turn.of(batch, 0, hyperparameters, key)
+    fakes = generate(game, state.gen, turn)
+    gen, loss = gen_gradient(game, state, fakes, turn)
+    disc, seen = disc_gradient(game, state, fakes.images, turn)
+    return Players(gen, disc), loss, seen
 
 
 def simultaneous(
     game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
 ) -> tuple[GanState, StepInfo]:
     """Both players move at once, each against the other as it was: `w - eta F(w)`."""
-    gradients, loss, verdict = both_gradients(game, state, batch, hyperparameters, key)
-    return _moved(game, state, gradients, hyperparameters), _info(state, gradients, loss, verdict)
+    gradients, loss, seen = both_gradients(game, state, batch, hyperparameters, key)
+    return _moved(game, state, gradients, hyperparameters), step_info(game, state, gradients, loss, seen)
 
 
 def extragradient(
@@ -81,11 +84,11 @@ def optimistic(
     With Adam the optimistic Adam of Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1. Where rates change, the past
     move counts at the rate it was made with, so that hints cancel and only the last remains.
     """
-    gradients, loss, verdict = both_gradients(game, state, batch, hyperparameters, key)
+    gradients, loss, seen = both_gradients(game, state, batch, hyperparameters, key)
     moved = _moved(game, state, gradients, hyperparameters)
     moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))
     gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), _players(moved), moves, state.dynamics)
-    return moved._replace(gen=gen, disc=disc, dynamics=moves), _info(state, gradients, loss, verdict)
+    return moved._replace(gen=gen, disc=disc, dynamics=moves), step_info(game, state, gradients, loss, seen)
 
 
 def consensus(weight: float = 10.0) -> Dynamics:
@@ -101,15 +104,15 @@ def consensus(weight: float = 10.0) -> Dynamics:
     def step(
         game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
     ) -> tuple[GanState, StepInfo]:
-        def field(players: Players) -> tuple[Players, tuple[Any, DiscStats]]:
+        def field(players: Players) -> tuple[Players, tuple[Any, Seen]]:
             at = state._replace(gen=players.gen, disc=players.disc)
-            gradients, loss, verdict = both_gradients(game, at, batch, hyperparameters, key)
-            return gradients, (loss, verdict)
+            gradients, loss, seen = both_gradients(game, at, batch, hyperparameters, key)
+            return gradients, (loss, seen)
 
-        gradients, pullback, (loss, verdict) = jax.vjp(field, _players(state), has_aux=True)
+        gradients, pullback, (loss, seen) = jax.vjp(field, _players(state), has_aux=True)
         (agreement,) = pullback(gradients)
         total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
-        return _moved(game, state, total, hyperparameters), _info(state, gradients, loss, verdict)
+        return _moved(game, state, total, hyperparameters), step_info(game, state, gradients, loss, seen)
 
     return Dynamics(_nothing, step, simultaneous=True, gradients=3)  # a backward pass through one costs two more
 
@@ -138,34 +141,10 @@ DYNAMICS = {
 }
 
 
-def _disc_step(
-    game: Game,
-    state: GanState,
-    fake: Pixels,
-    batch: Batch,
-    index: int,
-    hyperparameters: Hyperparameters,
-    key: Key,
-) -> tuple[GanState, Pytree, DiscStats]:
-    """Moves the discriminator; its gradient and the verdict as well."""
-    gradient, verdict = disc_gradient(game, state, fake, batch, index, hyperparameters, key)
-    return _move_disc(game, state, gradient, hyperparameters), gradient, verdict
-
-
-def _move_disc(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
-    move, disc_opt = disc_optimiser(game, hyperparameters).update(gradient, state.disc_opt, state.disc)
-    return state._replace(disc=optax.apply_updates(state.disc, move), disc_opt=disc_opt)
-
-
-def _move_gen(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
-    move, gen_opt = gen_optimiser(game, hyperparameters).update(gradient, state.gen_opt, state.gen)
-    return state._replace(gen=optax.apply_updates(state.gen, move), gen_opt=gen_opt)
-
-
 def _moved(game: Game, state: GanState, gradients: Players, hyperparameters: Hyperparameters) -> GanState:
     """Both players moved by their optimisers."""
-    state = _move_disc(game, state, gradients.disc, hyperparameters)
-    return _move_gen(game, state, gradients.gen, hyperparameters)
+    state = move_disc(game, state, gradients.disc, hyperparameters)
+    return move_gen(game, state, gradients.gen, hyperparameters)
 
 
 def _corrected(
@@ -173,24 +152,10 @@ def _corrected(
 ) -> tuple[GanState, Players, StepInfo]:
     """Moves by the gradients at the point that the gradients `ahead` lead to; these gradients as well."""
     there = _moved(game, state, ahead, hyperparameters)
-    gradients, loss, verdict = both_gradients(game, there, batch, hyperparameters, key)
+    gradients, loss, seen = both_gradients(game, there, batch, hyperparameters, key)
     back = there._replace(gen=state.gen, disc=state.disc)
-    return _moved(game, back, gradients, hyperparameters), gradients, _info(state, gradients, loss, verdict)
+    return _moved(game, back, gradients, hyperparameters), gradients, step_info(game, state, gradients, loss, seen)
 
 
 def _players(state: GanState) -> Players:
     return Players(state.gen, state.disc)
-
-
-def _info(before: GanState, gradients: Players, gen_loss: Float[Array, ""], verdict: DiscStats) -> StepInfo:
-    """What a step from the state `before` tells."""
-    return StepInfo(
-        nimg=before.nimg.astype(jnp.float32),
-        gen_loss=gen_loss,
-        disc_loss=verdict.loss,
-        real_logit=verdict.real_logit,
-        fake_logit=verdict.fake_logit,
-        penalty=verdict.penalty,
-        accuracy=verdict.accuracy,
-        stats=step_stats(before, gradients, verdict.batch_stats),
-    )

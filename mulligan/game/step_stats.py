@@ -1,48 +1,37 @@
 """What a step shows besides its losses: the signs that a learned schedule reads.
 
-They are outputs only, so that a compiled program in which nothing reads them is the program without them.
+They are taken only where a schedule reads them.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mulligan.game.state import GanState
-from mulligan.types import Logits, Pixels, Pytree, StepStats
+from mulligan.types import Pixels, Pytree, StepStats
 
 
-class BatchStats(NamedTuple):
-    """What the discriminator saw, and what it made of it; fields as in `StepStats`."""
+def step_stats(before: Any, gradients: Any, seen: Any) -> StepStats:
+    """Statistics of a step.
 
-    real_logit_std: Float[Array, ""]
-    fake_logit_std: Float[Array, ""]
-    diversity: Float[Array, ""]
-    contrast: Float[Array, ""]
-    edges: Float[Array, ""]
-
-
-def batch_stats(real: Pixels, fake: Pixels, real_logits: Logits, fake_logits: Logits) -> BatchStats:
-    """Of one batch, as it was shown."""
+    Args:
+      before: the `GanState` in which it began.
+      gradients: of both players, `Players`.
+      seen: what the discriminator saw, `Seen`.
+    """
+    real, fake = seen.real, seen.fake
     contrast = _scatter(real)
     across, down = jnp.diff(real, axis=2), jnp.diff(real, axis=1)
-    return BatchStats(
-        real_logit_std=jnp.std(real_logits),
-        fake_logit_std=jnp.std(fake_logits),
+    return StepStats(
+        real_logit_std=jnp.std(seen.real_logits),
+        fake_logit_std=jnp.std(seen.fake_logits),
         diversity=_scatter(fake) / jnp.maximum(contrast, 1e-6),
         contrast=contrast,
         edges=(jnp.mean(jnp.abs(across)) + jnp.mean(jnp.abs(down))) / 2,
-    )
-
-
-def step_stats(before: GanState, gradients: Any, batch_stats: BatchStats) -> StepStats:
-    """Of a step that began in the state `before` and moved both players by `gradients` (`Players`)."""
-    return StepStats(
-        **batch_stats._asdict(),
         gen_grad_rms=rms(gradients.gen),
         disc_grad_rms=rms(gradients.disc),
         gen_grad_cosine=_cosine_to_momentum(gradients.gen, before.gen_opt),

@@ -20,7 +20,7 @@ from mulligan.commands import command
 from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.events import Listener, Noted, NotRecorded, Planned
 from mulligan.files import make_folder
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
     choose_init,

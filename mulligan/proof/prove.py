@@ -14,7 +14,7 @@ from jaxtyping import Int32, UInt8
 
 from mulligan.errors import MulliganError
 from mulligan.events import Listener, ProofAdvanced
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.metrics.embed import Embedding, load_embedding
 from mulligan.networks.architecture import build
 from mulligan.proof.classifier import STEPS, Examples

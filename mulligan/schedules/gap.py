@@ -52,7 +52,7 @@ def gap_aware(inside: Schedule, ideal: float) -> Schedule:
         disc_loss = KEPT * state.disc_loss + (1 - KEPT) * info.disc_loss
         return GapState(inside.observe(state.inside, info), jnp.asarray(disc_loss, jnp.float32))
 
-    return Schedule(init, value, observe)
+    return Schedule(init, value, observe, inside.reads_stats)
 
 
 def factor(disc_loss: ArrayLike, ideal: float) -> Float[Array, ""]:

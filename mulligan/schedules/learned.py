@@ -116,7 +116,7 @@ def learned(inside_schedule: Schedule, loss: Loss, controller: Controller, horiz
             most=jnp.maximum(state.most, seen),
         )
 
-    return Schedule(init, value, observe)
+    return Schedule(init, value, observe, reads_stats=True)
 
 
 def _logs(state: LearnedState, nimg: ArrayLike) -> Float[Array, " k"]:

@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, UInt8
 
 from mulligan.averaging.weights import several
 from mulligan.errors import MulliganError
-from mulligan.game.augment import POLICIES, augment
+from mulligan.game.augment import POLICIES, Policy, augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.matching import Matching, energy
 from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
-from mulligan.game.state import Data, Game, GanState, initial_state, step, to_bytes
+from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import FAMILIES, build
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.networks.pretrained import initial_networks, load_initial
@@ -72,7 +72,7 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
     return Game(
         loss=loss,
         penalty=lazy(_penalty(recipe, shape, classes), recipe.penalty_every),
-        augment=augment([name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]),
+        augment=_augmentation(recipe),
         dynamics=dynamics,
         schedule=_schedule(recipe, loss, horizon_nimg),
         averager=several(recipe.averages),
@@ -82,6 +82,12 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
         opponents=queue(recipe.opponents) if recipe.opponents else None,
         matching=_matching(recipe),
     )
+
+
+def _augmentation(recipe: Recipe) -> Policy | None:
+    """The recipe's policies; None where it has none."""
+    chosen = [name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]
+    return augment(chosen) if chosen else None
 
 
 def _matching(recipe: Recipe) -> Matching | None:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.game.state import Data
+from mulligan.game.step import Data
 from mulligan.tasks.task import Batch, Split
 
 BLOCK = 256  # images that are read, and replaced, at a time

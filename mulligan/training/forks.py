@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mulligan.game.state import GanState, Strategy
+from mulligan.game.step import GanState, Strategy
 from mulligan.training.budget import Budget, steps_left
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.session import Session, advance, copy_tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mulligan.game.state import Strategy
+from mulligan.game.step import Strategy
 from mulligan.training.progress import Evaluation, Progress
 
 ATTEMPTS = 4  # in vain, before the run stops

@@ -25,7 +25,7 @@ from mulligan.events import (
     StrategyChosen,
     TrainingStarted,
 )
-from mulligan.game.state import Game, GanState, scheduled
+from mulligan.game.step import Game, GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count

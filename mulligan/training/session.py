@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mulligan.game.state import GanState
+from mulligan.game.step import GanState
 from mulligan.training.engine import ChunkInfo, Engine
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed

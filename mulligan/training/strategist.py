@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.game.state import Strategy
+from mulligan.game.step import Strategy
 from mulligan.online.simplex import SimplexState, entropic, fixed, leave, tsallis
 from mulligan.training.progress import Evaluation
 from mulligan.types import Ftrl

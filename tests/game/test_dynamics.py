@@ -14,7 +14,7 @@ from mulligan.game.dynamics import DYNAMICS, consensus
 from mulligan.game.lookahead import lookahead
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import lazy, r1r2_piecewise
-from mulligan.game.state import Data, adam, step
+from mulligan.game.step import Data, adam, step
 from mulligan.networks.piecewise import lifted
 from mulligan.online.parameters import ftrl, optimistic_ftrl
 

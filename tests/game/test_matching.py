@@ -9,8 +9,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from mulligan.errors import MulliganError
-from mulligan.game.gradients import gen_loss_and_gradient
 from mulligan.game.matching import TINY, energy_distance
+from mulligan.game.step import Turn, gen_loss_and_gradient
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.engine import _matching, make_game
@@ -54,7 +54,7 @@ def test_a_generator_that_matches_minimises_both():
     plain, matched = (make_game(Recipe(SMALL, batch=4, matching=m), SHAPE, 0, 1.0) for m in (0.0, 2.0))
     disc = build(SMALL, SHAPE, 0, jax.random.key(0)).disc
     real, fake = (jax.random.normal(jax.random.key(seed), (4, *SHAPE)) for seed in (1, 2))
-    given = (disc, real, fake, None, Recipe().hyperparameters, jax.random.key(3))
+    given = (disc, fake, Turn(real, None, Recipe().hyperparameters, jax.random.key(3), 0))
 
     def seen(images):
         return images, *disc.hidden(images)

@@ -10,7 +10,7 @@ from game.test_step import BATCH, IMAGES, NUMBERS, assert_close, game, start
 
 from benchmarks.common.toy_games import descent
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.state import Data, draw, step
+from mulligan.game.step import Data, draw, step
 from mulligan.networks.architecture import build
 from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture

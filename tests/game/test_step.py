@@ -11,10 +11,24 @@ import pytest
 from benchmarks.common.toy_games import descent
 from mulligan.game.augment import augment
 from mulligan.game.dynamics import DYNAMICS
-from mulligan.game.gradients import disc_gradient, gen_loss_and_gradient
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES, lazy
-from mulligan.game.state import Data, Game, Strategy, draw, initial_state, pixels, scheduled, step, to_bytes
+from mulligan.game.step import (
+    Data,
+    Game,
+    Players,
+    Strategy,
+    Turn,
+    disc_gradient,
+    draw,
+    gen_loss_and_gradient,
+    initial_state,
+    pixels,
+    scheduled,
+    step,
+    step_info,
+    to_bytes,
+)
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Hyperparameters
 from mulligan.types import Averager, Schedule
@@ -112,11 +126,15 @@ def test_accuracy_is_the_share_of_pairs_in_which_the_real_image_has_the_larger_l
     batch = draw(Data(IMAGES), 1, BATCH, state.key)
     fake = state.gen(jax.random.normal(state.key, (BATCH, 3)))
     pairs = state.disc(batch.real[0], None) > state.disc(fake, None)
-    _, verdict = disc_gradient(of, state, fake, batch, 0, NUMBERS, state.key)
-    assert float(verdict.accuracy) == pytest.approx(float(jnp.mean(pairs)))
-    assert float(verdict.accuracy) != 0.5  # else the other way round would pass as well
-    _, even = disc_gradient(of, state, batch.real[0], batch, 0, NUMBERS, state.key)
-    assert float(even.accuracy) == 0  # a pair of equals is not told apart
+    turn = Turn.of(batch, 0, NUMBERS, state.key)
+
+    def accuracy(fake):
+        gradient, seen = disc_gradient(of, state, fake, turn)
+        return float(step_info(of, state, Players(state.gen, gradient), jnp.zeros(()), seen).accuracy)
+
+    assert accuracy(fake) == pytest.approx(float(jnp.mean(pairs)))
+    assert accuracy(fake) != 0.5  # else the other way round would pass as well
+    assert accuracy(batch.real[0]) == 0  # a pair of equals is not told apart
 
 
 def test_simultaneous_answers_the_old_discriminator():
@@ -132,7 +150,7 @@ def test_the_generator_is_judged_against_its_real_partner():
     of = game(loss="relativistic")
     state = start(of)
     real, fake = pixels(IMAGES[:4]), pixels(IMAGES[4:8])
-    value, slope = gen_loss_and_gradient(of, state.disc, real, fake, None, NUMBERS, jax.random.key(3))
+    value, slope = gen_loss_and_gradient(of, state.disc, fake, Turn(real, None, NUMBERS, jax.random.key(3), 0))
     partners = jax.nn.softplus(state.disc(real) - state.disc(fake))
     assert float(value) == pytest.approx(float(partners.mean()), rel=1e-6)
     weight = -jax.nn.sigmoid(state.disc(real) - state.disc(fake)) / 4

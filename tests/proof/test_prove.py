@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 import mulligan
 from mulligan import cli
 from mulligan.errors import MulliganError
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.proof import classifier, prove
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.generator import Generator

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mulligan.game.state import Strategy
+from mulligan.game.step import Strategy
 from mulligan.training import guard
 from mulligan.training.guard import Health
 from mulligan.training.progress import Evaluation, Progress

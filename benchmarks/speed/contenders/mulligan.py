@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.speed.worker import Contender, Weights, serve
 from benchmarks.speed.workload import Workload, load_images
 from mulligan.averaging.weights import ema
-from mulligan.game.state import Batch, Data, GanState, initial_state, pixels
+from mulligan.game.step import Batch, Data, GanState, initial_state, pixels
 from mulligan.networks.architecture import parameter_count
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import compile_engine, make_game, start_state

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, first_line
-from mulligan.game.state import Data, GanState, initial_state
+from mulligan.game.step import Data, GanState, initial_state
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION

@@ -19,8 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mulligan.game.gradients import Players
-from mulligan.game.state import Data, Game, GanState, initial_state, step
+from mulligan.game.step import Data, Game, GanState, Players, initial_state, step
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import ImageShape
 from mulligan.online.parameters import FtrlState, ftrl

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, UInt8
 
 from mulligan.game.augment import translate
-from mulligan.game.state import pixels
+from mulligan.game.step import pixels
 from mulligan.meta.initialisation.episodes import POSES, apply_pose
 from mulligan.networks.architecture import build
 from mulligan.networks.layers import Activate, Dense, Layer, leaky_relu, randomised

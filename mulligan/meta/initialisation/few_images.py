@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.game.gradients import Players
-from mulligan.game.state import Data
+from mulligan.game.step import Data, Players
 from mulligan.meta.initialisation.adaptation import adapt
 from mulligan.meta.initialisation.pretrained import (
     PretrainedInit,

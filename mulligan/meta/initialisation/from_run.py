@@ -9,7 +9,7 @@ import jax
 
 from mulligan.commands import command
 from mulligan.errors import MulliganError
-from mulligan.game.gradients import Players
+from mulligan.game.step import Players
 from mulligan.meta.initialisation.few_images import PLAYERS
 from mulligan.networks.architecture import build
 from mulligan.recipe import Recipe

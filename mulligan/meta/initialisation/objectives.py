@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mulligan.game.gradients import Players
 from mulligan.game.matching import Features, energy_distance
-from mulligan.game.state import Game
+from mulligan.game.step import Game, Players
 from mulligan.types import Key, Pixels
 
 FeatureMap = Callable[[Pixels], Features]  # what two sets of images are compared by

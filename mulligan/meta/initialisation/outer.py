@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from mulligan.game.gradients import Players, both_gradients
-from mulligan.game.state import Data, draw, pixels
+from mulligan.game.step import Data, Players, both_gradients, draw, pixels
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, adapt, initial_inner_state
 from mulligan.meta.initialisation.episodes import Episode, EpisodeSpec, sample_episode
 from mulligan.meta.initialisation.objectives import Objective

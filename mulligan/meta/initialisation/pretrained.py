@@ -14,8 +14,8 @@ import numpy as np
 
 from mulligan.errors import MulliganError
 from mulligan.files import make_folder
-from mulligan.game.gradients import Players
 from mulligan.game.penalties import PENALTIES, lazy
+from mulligan.game.step import Players
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation, ftrl_optimiser
 from mulligan.meta.space.net2net import inherit, inherit_scale
 from mulligan.networks.architecture import Networks

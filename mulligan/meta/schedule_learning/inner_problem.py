@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from mulligan.game.state import Data, GanState, initial_state, pixels, to_bytes
+from mulligan.game.step import Data, GanState, initial_state, pixels, to_bytes
 from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, Parameters
 from mulligan.metrics.embed import Embedding
 from mulligan.metrics.kernel import mmd2_unbiased

@@ -9,8 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from mulligan.game.gradients import Players
-from mulligan.game.state import Data, step
+from mulligan.game.step import Data, Players, step
 from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation, ftrl_optimiser, initial_inner_state
 from mulligan.meta.initialisation.episodes import POSES, Episode, EpisodeSpec, apply_pose, sample_episode
 from mulligan.meta.initialisation.objectives import energy_objective, game_objective

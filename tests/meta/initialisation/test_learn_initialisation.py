@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError
-from mulligan.game.state import Data
+from mulligan.game.step import Data
 from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation
 from mulligan.meta.initialisation.learn_initialisation import INNER, MetaConfig, MetaRun, learn_initialisation
 from mulligan.meta.initialisation.pretrained import (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES
-from mulligan.game.state import Data, step
+from mulligan.game.step import Data, step
 from mulligan.meta.space.cost import Limits, footprint, passes, refusal
 from mulligan.meta.space.default import pretrained_recipe, textbook_recipe
 from mulligan.meta.space.space import Space
