@@ -18,7 +18,7 @@ R = TypeVar("R", bound="RunEvent")
 Listener = Callable[[dict[str, Any]], None]  # receives `Event.to_json()`
 
 
-class Memorisation(TypedDict):
+class CopyFigures(TypedDict):
     """How near samples lie to training images; see `mulligan.metrics.memorisation`."""
 
     ratio: Number
@@ -206,7 +206,7 @@ class Scores(RunEvent):
     kid_high: Number
     frechet: Number
     diversity: Number
-    memorisation: Memorisation | None = None
+    memorisation: CopyFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

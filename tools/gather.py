@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.common.data import groups_of
 from benchmarks.common.places import DATA
 from mulligan.budget import parse_seconds
-from mulligan.meta.collect.evolution import Candidate, candidates, child, promising
+from mulligan.meta.collect.evolution import Individual, candidates, child, promising
 from mulligan.meta.collect.proposals import limits
 from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.cost import refusal
@@ -149,7 +149,7 @@ def wanted(tasks: Sequence[Task], experience: Experience) -> Iterator[TrialSpec]
             yield from (TrialSpec(task, recipe, 0, QUARTER) for recipe in promising(known, task.hash)[:BRED])
 
 
-def tried(experience: Experience) -> list[Candidate]:
+def tried(experience: Experience) -> list[Individual]:
     """Every recipe that was tried for a quarter of a short trial, with its ranks."""
     budgets = {task.id: reference_flops(task.shape, QUARTER) for task in experience.tasks()}
     return candidates(experience.trials(), budgets)

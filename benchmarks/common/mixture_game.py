@@ -19,7 +19,7 @@ from mulligan.game.step import Data, Game, initial_state, step, to_bytes
 from mulligan.online.opponents import queue
 from mulligan.recipe import Hyperparameters
 from mulligan.schedules.closed import schedule
-from mulligan.tasks.mixtures import Mixture, grid25
+from mulligan.tasks.mixtures import GaussianMixture, grid25
 from mulligan.types import Key
 
 LATENT, WIDTH, DEPTH, BATCH, SAMPLES = 16, 128, 3, 128, 2500
@@ -101,7 +101,7 @@ def cover(choice: Choice, steps: int, seed: int, rate: float = 1e-3) -> Coverage
     numbers = Hyperparameters(gen_lr=rate, disc_lr=rate, gamma=choice.gamma)
     keys = jax.random.split(jax.random.key(seed), 4)
     gen, disc = Painter(Mlp.make(keys[0], LATENT, 2)), Critic(Mlp.make(keys[1], 2, 1))
-    mixture = Mixture(grid25().centres, STD)
+    mixture = GaussianMixture(grid25().centres, STD)
     data = Data(to_bytes(SCALE * jnp.asarray(mixture.sample(20_000, seed))[:, None, None, :]))
     program = jax.jit(lambda state: jax.lax.scan(lambda s, _: step(game, s, data), state, None, steps)[0])
     state = program(initial_state(game, gen, disc, numbers, keys[2]))

@@ -30,7 +30,7 @@ from benchmarks.few_shot.contenders import FIGR
 from mulligan.game.step import Players
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame
 from mulligan.meta.initialisation.episodes import EpisodeSpec
-from mulligan.meta.initialisation.objectives import Objective
+from mulligan.meta.initialisation.objectives import QueryObjective
 from mulligan.meta.initialisation.outer import MetaObjective, OuterConfig, initial_outer_state, outer_steps
 from mulligan.meta.initialisation.pretrained import inner_game
 from mulligan.networks.layers import Conv, Dense, randomised
@@ -114,7 +114,7 @@ class Ours:
     def __init__(self, width: int):
         recipe = dataclasses.replace(FIGR, architecture=dataclasses.replace(FIGR.architecture, latent=LATENT))
         inner: InnerGame = inner_game(recipe, (SIDE, SIDE, 1), UPDATES)
-        nothing = Objective(lambda players, query, key: Players(jnp.zeros(()), jnp.zeros(())), shared=True)
+        nothing = QueryObjective(lambda players, query, key: Players(jnp.zeros(()), jnp.zeros(())), shared=True)
         study = OuterConfig("reptile", 1, EpisodeSpec(4, 1, False), optax.adam(1e-4), 1.0)
         players = networks(width, jax.random.key(0))
         scale = jax.tree.map(lambda leaf: jnp.full_like(leaf, np.log(1e-3)), players)

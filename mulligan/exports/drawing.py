@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mulligan.errors import MulliganError
 from mulligan.exports.target import Target, Tensor
-from mulligan.networks.architecture import Generator
+from mulligan.networks.architecture import GeneratorNetwork
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, Layer, SelfAttention
 from mulligan.networks.mixture import Mixture, shares
 from mulligan.networks.resampling import Up
@@ -26,7 +26,7 @@ def draw(target: Target, network: Pytree, latents: Tensor, labels: Tensor | None
     if isinstance(network, Mixture):
         images = [draw(target, member, latents, labels) for member in network.members]
         return target.choose(latents, images, np.asarray(shares(network.weights)))
-    if not isinstance(network, Generator):
+    if not isinstance(network, GeneratorNetwork):
         raise MulliganError(
             "this generator is a model of your own: its weights are in your model object; save it from there."
         )

@@ -36,7 +36,7 @@ SMALLEST, LARGEST = 8, 256  # rows or columns of an image
 CHANNELS = (1, 3, 4)
 
 
-class Family(NamedTuple):
+class NetworkFamily(NamedTuple):
     """How a family's layers are made.
 
     `generator(architecture, inputs, shape) -> layers` from `[n, inputs]` to `[n, *shape]`, unbounded;
@@ -50,13 +50,13 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "mlp": Family(mlp.generator, mlp.discriminator, least_depth=1),
-    "conv": Family(conv.generator, conv.discriminator, least_depth=0),
-    "residual": Family(residual.generator, residual.discriminator, least_depth=1),
+    "mlp": NetworkFamily(mlp.generator, mlp.discriminator, least_depth=1),
+    "conv": NetworkFamily(conv.generator, conv.discriminator, least_depth=0),
+    "residual": NetworkFamily(residual.generator, residual.discriminator, least_depth=1),
 }
 
 
-class Generator(eqx.Module):
+class GeneratorNetwork(eqx.Module):
     """Standard normal latents `[n, latent]` to images `[n, h, w, c]` in [-1, 1]."""
 
     classes: LatentAndClass | None
@@ -72,7 +72,7 @@ class Generator(eqx.Module):
         return jnp.tanh(_through(self.layers, z))
 
 
-class Discriminator(eqx.Module):
+class DiscriminatorNetwork(eqx.Module):
     """Images `[n, h, w, c]` to logits `[n]`, higher for real."""
 
     layers: tuple[Layer, ...]
@@ -94,8 +94,8 @@ class Discriminator(eqx.Module):
 class Networks(NamedTuple):
     """Both players."""
 
-    gen: Generator | keras.KerasGenerator
-    disc: Discriminator | keras.KerasDiscriminator
+    gen: GeneratorNetwork | keras.KerasGenerator
+    disc: DiscriminatorNetwork | keras.KerasDiscriminator
 
 
 def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:
@@ -143,10 +143,10 @@ def _initialise(architecture: Architecture, shape: ImageShape, classes: int, key
     latent = architecture.latent
     vectors = LatentAndClass(classes, latent) if classes else None
     inputs = 2 * latent if classes else latent
-    gen = Generator(vectors, tuple(family.generator(architecture, inputs, shape)))
+    gen = GeneratorNetwork(vectors, tuple(family.generator(architecture, inputs, shape)))
     layers, features = family.discriminator(architecture, shape)
     _, _, last = styles(architecture.activation, architecture.disc_normalisation)
-    return randomised(Networks(gen, Discriminator(tuple(layers), Head(features, classes, last))), key)
+    return randomised(Networks(gen, DiscriminatorNetwork(tuple(layers), Head(features, classes, last))), key)
 
 
 def _through(layers: tuple[Layer, ...], x: Array) -> Array:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mulligan.networks.architecture import Discriminator
+from mulligan.networks.architecture import DiscriminatorNetwork
 from mulligan.networks.keras import KerasDiscriminator
 from mulligan.networks.layers import Activate, Conv, Dense, Layer
 from mulligan.networks.lifting import NotPiecewiseLinearError, lift
@@ -36,11 +36,11 @@ def is_piecewise_linear(disc: Any) -> bool:
     """Whether `lifted` is exact for this discriminator: it is never an approximation, but not for every network."""
     if isinstance(disc, KerasDiscriminator):
         return _can_be_lifted(disc)
-    return isinstance(disc, Discriminator) and all(map(_has_linear_pieces, (*disc.layers, disc.head.dense)))
+    return isinstance(disc, DiscriminatorNetwork) and all(map(_has_linear_pieces, (*disc.layers, disc.head.dense)))
 
 
 def lifted(
-    disc: Discriminator | KerasDiscriminator,
+    disc: DiscriminatorNetwork | KerasDiscriminator,
     x: Pixels,
     inputs: Pixels,
     scale: Float[Array, " n"],

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import Discriminator, Generator, Networks
+from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks
 from mulligan.networks.layers import Conv, ConvTranspose, Dense, Head
 from mulligan.networks.resampling import Size
 
@@ -49,10 +49,10 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
     )
 
 
-def _own(networks: Networks) -> tuple[Generator, Discriminator]:
+def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
     """Both players, which must be mulligan's own."""
     gen, disc = networks
-    if not (isinstance(gen, Generator) and isinstance(disc, Discriminator)):
+    if not (isinstance(gen, GeneratorNetwork) and isinstance(disc, DiscriminatorNetwork)):
         raise MulliganError("weights of Keras models cannot be fitted to images of another shape: train afresh.")
     return gen, disc
 

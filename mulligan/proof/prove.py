@@ -24,7 +24,7 @@ from mulligan.proof.sentence import sentence
 from mulligan.proof.usefulness import Usefulness, usefulness
 from mulligan.tasks.images import read_task
 from mulligan.tasks.splits import FEWEST
-from mulligan.tasks.task import Batch, Split, Task
+from mulligan.tasks.task import LabelledImages, Split, Task
 from mulligan.training import checkpoint
 from mulligan.training.engine import Sampler
 from mulligan.training.generator import Generator, load
@@ -178,7 +178,7 @@ def _drawn(generator: Generator, embedding: Embedding, number: int, listener: Li
     return drawn
 
 
-def _reals(task: Task) -> list[Batch]:
+def _reals(task: Task) -> list[LabelledImages]:
     """Real images that train, that test, and that were held out from the very images that train.
 
     The test split may be of another origin where the source brings its own; an attack must not live on that.
@@ -186,7 +186,7 @@ def _reals(task: Task) -> list[Batch]:
     return [_some(task.train, REALS), _some(task.test, TESTED), _some(task.validation, ATTACKED)]
 
 
-def _some(split: Split, most: int) -> Batch:
+def _some(split: Split, most: int) -> LabelledImages:
     """At most so many images of a split, drawn at random."""
     order = np.random.default_rng(0).permutation(len(split))[:most]
     return split.take(order)

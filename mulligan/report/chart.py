@@ -20,7 +20,7 @@ MOST_POINTS = 500  # drawn in one line
 LABEL = 0.075  # height of a line of text as a share of the plot's
 
 
-class Point(NamedTuple):
+class ChartPoint(NamedTuple):
     """A value after so many images; with an interval, or `low` and `high` None."""
 
     nimg: float
@@ -35,7 +35,7 @@ class Series(NamedTuple):
 
     name: str
     colour: str
-    points: Sequence[Point]
+    points: Sequence[ChartPoint]
 
 
 class Flag(NamedTuple):
@@ -53,7 +53,7 @@ class Chart(NamedTuple):
     note: str
     series: Sequence[Series]
     reference: float | None = None  # a value to compare with, drawn as a line
-    best: Point | None = None  # gets a ring
+    best: ChartPoint | None = None  # gets a ring
 
 
 class Span(NamedTuple):
@@ -133,7 +133,7 @@ def _line(series: Series, time: Axis, axis: Axis) -> Html:
     if 0 < len(kept) <= 40:
         dots = "".join(f"M{_xy(point.nimg, point.value, time, axis)}h0" for point in kept)
         paths.append(element("path", class_=f"dots {series.colour}", d=dots))
-    before: list[Point] = []
+    before: list[ChartPoint] = []
     for abandoned, group in groupby(series.points, key=lambda point: point.abandoned):
         points = list(group)
         if abandoned:
@@ -154,7 +154,7 @@ def _band(series: Series, time: Axis, axis: Axis) -> Html | None:
     return element("path", class_=f"band {series.colour}", d="M" + "L".join(upper + lower) + "Z")
 
 
-def _path(points: Sequence[Point], time: Axis, axis: Axis) -> str:
+def _path(points: Sequence[ChartPoint], time: Axis, axis: Axis) -> str:
     return "M" + "L".join(_xy(point.nimg, point.value, time, axis) for point in points)
 
 
@@ -215,17 +215,17 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
-def _ring(best: Point, time: Axis, axis: Axis) -> Html:
+def _ring(best: ChartPoint, time: Axis, axis: Axis) -> Html:
     place = f"left:{100 * time.place(best.nimg):.2f}%;top:{100 * (1 - axis.place(best.value)):.2f}%"
     return element("span", class_="best", style=place)
 
 
-def _thinned(points: Sequence[Point]) -> list[Point]:
+def _thinned(points: Sequence[ChartPoint]) -> list[ChartPoint]:
     """At most about `MOST_POINTS`: of each stretch the lowest and the highest, so that no spike is lost."""
     if len(points) <= MOST_POINTS:
         return list(points)
     length = math.ceil(2 * len(points) / MOST_POINTS)
-    chosen: list[Point] = []
+    chosen: list[ChartPoint] = []
     for start in range(0, len(points), length):
         stretch = range(start, min(start + length, len(points)))
         ends = {min(stretch, key=lambda i: points[i].value), max(stretch, key=lambda i: points[i].value)}

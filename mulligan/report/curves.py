@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mulligan.events import ChunkTrained, Evaluated, RolledBack, RunEvent
-from mulligan.report.chart import Chart, Flag, Point, Series, Span, draw
+from mulligan.report.chart import Chart, ChartPoint, Flag, Series, Span, draw
 from mulligan.report.markup import Html, element
 from mulligan.report.run import RunRecord
 from mulligan.report.words import count, number
@@ -115,17 +115,19 @@ def _hyperparameters(chunks: Sequence[ChunkTrained]) -> list[Chart]:
             continue
         player, _, rest = name.partition("_")
         title, shown = (rest, player) if player in ("gen", "disc") else (name, name)
-        points = [Point(chunk.nimg, value, abandoned=chunk.abandoned) for chunk, value in values if value is not None]
+        points = [
+            ChartPoint(chunk.nimg, value, abandoned=chunk.abandoned) for chunk, value in values if value is not None
+        ]
         series = charts.setdefault(title, [])
         series.append(Series(shown, COLOURS[len(series)], points))
     return [Chart(title, "", series) for title, series in charts.items()]
 
 
-def _points(events: Iterable[RunEvent], name: str) -> list[Point]:
+def _points(events: Iterable[RunEvent], name: str) -> list[ChartPoint]:
     """The finite values of the field `name`, with the interval where there are `name_low` and `name_high`."""
     found = [(event, getattr(event, name)) for event in events]
     return [
-        Point(
+        ChartPoint(
             event.nimg,
             value,
             getattr(event, f"{name}_low", None),
@@ -137,6 +139,6 @@ def _points(events: Iterable[RunEvent], name: str) -> list[Point]:
     ]
 
 
-def _best(record: RunRecord) -> Point | None:
+def _best(record: RunRecord) -> ChartPoint | None:
     event = best_evaluation(record)
-    return Point(event.nimg, event.kid) if event and event.kid is not None else None
+    return ChartPoint(event.nimg, event.kid) if event and event.kid is not None else None

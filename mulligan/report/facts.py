@@ -16,7 +16,7 @@ CHANNELS = {1: "grey", 2: "grey and alpha", 3: "colour", 4: "colour and alpha"}
 MOST_CLASSES = 24
 
 
-class Row(NamedTuple):
+class Fact(NamedTuple):
     """A name and its value; `usual` is the default's where the value differs from it."""
 
     name: str
@@ -28,7 +28,7 @@ def recipe(record: RunRecord) -> Html | None:
     """Every choice that defines the run; those that differ from the default are marked."""
     used, default = _choices(record.recipe), _choices(Recipe())
     cards = [
-        _card(title, [Row(name, value, default[title][name]) for name, value in rows.items()])
+        _card(title, [Fact(name, value, default[title][name]) for name, value in rows.items()])
         for title, rows in used.items()
     ]
     words = "The default recipe, " if used == default else "What differs from the default recipe is marked: "
@@ -40,7 +40,7 @@ def data(record: RunRecord) -> Html | None:
     """What was trained on and how it was read."""
     notes = record.task.get("notes")
     notes = [element("li", str(note)) for note in notes] if isinstance(notes, list) else []
-    described = [Row(name, number(as_number(value))) for name, value in _object(record.task, "descriptor").items()]
+    described = [Fact(name, number(as_number(value))) for name, value in _object(record.task, "descriptor").items()]
     cards = [_card("How it was read", _read(record)), _card("Descriptor", described) if described else None]
     return element(
         "section",
@@ -85,69 +85,69 @@ def _form(form: Form) -> str:
     return words.get(form.kind, form.kind) + rising
 
 
-def _read(record: RunRecord) -> list[Row]:
+def _read(record: RunRecord) -> list[Fact]:
     task = record.task
     options = {name: value for name, value in _object(record.run, "options").items() if value not in (None, False)}
     return [
-        Row("source", _words(record.run.get("source"))),
-        Row("images", _shape(task.get("shape"))),
-        *(Row(name, count(as_number(value))) for name, value in _object(task, "counts").items()),
-        Row("classes", _classes(task.get("classes"))),
-        *(Row(name, _words(value)) for name, value in options.items()),
-        Row("content hash", element("code", _words(task.get("hash"))[:16])),
+        Fact("source", _words(record.run.get("source"))),
+        Fact("images", _shape(task.get("shape"))),
+        *(Fact(name, count(as_number(value))) for name, value in _object(task, "counts").items()),
+        Fact("classes", _classes(task.get("classes"))),
+        *(Fact(name, _words(value)) for name, value in options.items()),
+        Fact("content hash", element("code", _words(task.get("hash"))[:16])),
     ]
 
 
-def _spent(record: RunRecord) -> list[Row]:
+def _spent(record: RunRecord) -> list[Fact]:
     """The final event's account when there is one, else what the newest event tells."""
     final, start = record.last(FinalScored), record.last(TrainingStarted)
     account = final.cost if final else None
     rows = [
-        Row("time", duration(account["seconds"] if account else record.seconds)),
-        Row("images seen", count(account["images"] if account else record.nimg)),
+        Fact("time", duration(account["seconds"] if account else record.seconds)),
+        Fact("images seen", count(account["images"] if account else record.nimg)),
     ]
     if account:
         rows += [
-            Row("training", duration(account["training_seconds"])),
-            Row("evaluation", duration(account["evaluation_seconds"])),
-            Row("computation", flop(account["flops"])),
+            Fact("training", duration(account["training_seconds"])),
+            Fact("evaluation", duration(account["evaluation_seconds"])),
+            Fact("computation", flop(account["flops"])),
         ]
     if start:
         rows += [
-            Row("an image", flop(start.flops_per_image)),
-            Row("compilation", duration(start.compile_seconds)),
-            Row("generator", f"{count(start.gen_parameters)} parameters"),
-            Row("discriminator", f"{count(start.disc_parameters)} parameters"),
+            Fact("an image", flop(start.flops_per_image)),
+            Fact("compilation", duration(start.compile_seconds)),
+            Fact("generator", f"{count(start.gen_parameters)} parameters"),
+            Fact("discriminator", f"{count(start.disc_parameters)} parameters"),
         ]
     return rows
 
 
-def _machine(record: RunRecord) -> list[Row]:
+def _machine(record: RunRecord) -> list[Fact]:
     machine = _object(record.run, "machine")
     return [
-        Row("memory", f"{_words(value)} GiB") if name == "memory_gib" else Row(name, _words(value))
+        Fact("memory", f"{_words(value)} GiB") if name == "memory_gib" else Fact(name, _words(value))
         for name, value in machine.items()
     ]
 
 
-def _order(record: RunRecord) -> list[Row]:
+def _order(record: RunRecord) -> list[Fact]:
     """What was asked for, and when."""
     run = record.run
     budget = {unit: as_number(value) for unit, value in _object(run, "budget").items()}
     limits = [duration(limit) if unit == "seconds" else f"{count(limit)} {unit}" for unit, limit in budget.items()]
     return [
-        Row("budget", ", ".join(limits) or UNKNOWN),
-        Row("seed", _words(run.get("seed"))),
-        Row("started", _words(run.get("created")).replace("T", " ")),
-        Row("mulligan", _words(run.get("version"))),
+        Fact("budget", ", ".join(limits) or UNKNOWN),
+        Fact("seed", _words(run.get("seed"))),
+        Fact("started", _words(run.get("created")).replace("T", " ")),
+        Fact("mulligan", _words(run.get("version"))),
     ]
 
 
-def _card(title: str, rows: Iterable[Row]) -> Html:
+def _card(title: str, rows: Iterable[Fact]) -> Html:
     return element("div", element("h3", title), element("table", map(_line, rows)), class_="card")
 
 
-def _line(row: Row) -> Html:
+def _line(row: Fact) -> Html:
     changed = row.usual is not None and row.value != row.usual
     name = element("th", row.name.replace("_", " "), scope="row")
     value = element("td", row.value, element("small", f"default {row.usual}") if changed else None)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mulligan.errors import MulliganError
 from mulligan.events import Evaluated, as_number
 from mulligan.recipe import Recipe
-from mulligan.report.chart import Chart, Point, Series, Span, draw
+from mulligan.report.chart import Chart, ChartPoint, Series, Span, draw
 from mulligan.report.curves import COLOURS, best_evaluation
 from mulligan.report.markup import Html, element
 from mulligan.report.run import RunRecord, read_events, read_run
@@ -19,7 +19,7 @@ SHOWN = 6  # traits of a recipe
 LOST = "it lost the race"
 
 
-class Arm(NamedTuple):
+class RacedArm(NamedTuple):
     """One recipe of a race, as it ended.
 
     Attributes:
@@ -39,7 +39,7 @@ class Arm(NamedTuple):
     images: float | None
     kid: float | None
     fate: str
-    curve: tuple[Point, ...]
+    curve: tuple[ChartPoint, ...]
 
 
 def race(record: RunRecord) -> Html | None:
@@ -121,7 +121,7 @@ def prediction(record: RunRecord) -> Iterator[str]:
         yield f"Reached: KID {number(reached)} on the validation images, {where}{times}."
 
 
-def contest(record: RunRecord) -> Iterator[Arm]:
+def contest(record: RunRecord) -> Iterator[RacedArm]:
     """The arms of the run's race, in the order in which they were proposed; none where there was no race."""
     document = record.race
     entries = document.get("arms") or []
@@ -131,7 +131,7 @@ def contest(record: RunRecord) -> Iterator[Arm]:
     for index, entry in enumerate(entries):
         curve = tuple(_curve(record.folder / "trials" / f"{index:02d}"))
         won = document.get("winner") == index
-        yield Arm(
+        yield RacedArm(
             number=index + 1,
             origin=entry["origin"],
             traits=traits(Recipe.from_json(entry["recipe"]), first if index else Recipe()),
@@ -175,7 +175,7 @@ def _word(value: Any) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
-def _curve(folder: Path) -> Iterator[Point]:
+def _curve(folder: Path) -> Iterator[ChartPoint]:
     """KID of an arm's evaluations; an arm that never began has none."""
     try:
         events = read_events(folder)
@@ -183,10 +183,10 @@ def _curve(folder: Path) -> Iterator[Point]:
         return
     for event in events:
         if isinstance(event, Evaluated) and event.kid is not None:
-            yield Point(event.nimg, event.kid)
+            yield ChartPoint(event.nimg, event.kid)
 
 
-def _shared(record: RunRecord, arms: list[Arm]) -> str:
+def _shared(record: RunRecord, arms: list[RacedArm]) -> str:
     """One sentence on the whole race."""
     spent = duration(as_number(record.race.get("seconds")))
     slices = sum(arm.slices for arm in arms)
@@ -200,7 +200,7 @@ def _head() -> Html:
     return element("tr", [element("th", name, class_="number" if name in numbers else None) for name in names])
 
 
-def _row(arm: Arm) -> Html:
+def _row(arm: RacedArm) -> Html:
     share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
     figures = (count(arm.slices), share, short(arm.images), number(arm.kid))
     name = element("b", arm.origin) if arm.fate == "won" else arm.origin
@@ -215,7 +215,7 @@ def _row(arm: Arm) -> Html:
     )
 
 
-def _charts(record: RunRecord, arms: list[Arm]) -> list[Html]:
+def _charts(record: RunRecord, arms: list[RacedArm]) -> list[Html]:
     """KID of every arm over its images, and the weights over the slices."""
     colours = [*COLOURS, *("quiet",) * len(arms)]
     curves = [Series(str(arm.number), colour, arm.curve) for arm, colour in zip(arms, colours, strict=False)]
@@ -225,7 +225,7 @@ def _charts(record: RunRecord, arms: list[Arm]) -> list[Html]:
         Series(
             str(arm.number),
             colour,
-            [Point(index, decision["weights"][index_of]) for index, decision in enumerate(decisions)],
+            [ChartPoint(index, decision["weights"][index_of]) for index, decision in enumerate(decisions)],
         )
         for index_of, (arm, colour) in enumerate(zip(arms, colours, strict=False))
     ]

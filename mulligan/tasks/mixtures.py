@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64, Int64
 from mulligan.errors import UsageError
 
 
-class Mixture(NamedTuple):
+class GaussianMixture(NamedTuple):
     """Equally weighted round Gaussians: centres `[k, 2]`, and one standard deviation for all."""
 
     centres: Float64[np.ndarray, "k 2"]
@@ -38,26 +38,26 @@ class Mixture(NamedTuple):
         return (differences**2).sum(axis=2)
 
 
-def ring8() -> Mixture:
+def ring8() -> GaussianMixture:
     """Eight modes on the unit circle, standard deviation 0.02."""
     angles = np.arange(8) * (np.pi / 4)
-    return Mixture(np.column_stack([np.cos(angles), np.sin(angles)]), 0.02)
+    return GaussianMixture(np.column_stack([np.cos(angles), np.sin(angles)]), 0.02)
 
 
-def grid25() -> Mixture:
+def grid25() -> GaussianMixture:
     """Twenty-five modes on a 5x5 grid of spacing 0.5 in [-1, 1]^2, standard deviation 0.0125.
 
     The grid of Lin et al. 2018 (PacGAN, arXiv 1712.04086: spacing 2 in [-4, 4]^2, 0.05) over
     four.
     """
     line = np.linspace(-1, 1, 5)
-    return Mixture(np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2), 0.0125)
+    return GaussianMixture(np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2), 0.0125)
 
 
 MIXTURES = {"ring8": ring8, "grid25": grid25}
 
 
-def mixture(kind: str, n: int, seed: int = 0) -> tuple[Float32[np.ndarray, "n 2"], Mixture]:
+def mixture(kind: str, n: int, seed: int = 0) -> tuple[Float32[np.ndarray, "n 2"], GaussianMixture]:
     """`n` points of a known mixture, and the mixture itself.
 
     Raises:

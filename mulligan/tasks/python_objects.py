@@ -28,7 +28,7 @@ CHANNELS = (1, 3, 4)
 INFINITE = -1  # cardinality of a tf.data set that repeats without end
 
 
-class Example(NamedTuple):
+class LabelledImage(NamedTuple):
     """One image, an array or a Pillow image, and its label where there is one."""
 
     image: Any
@@ -124,7 +124,7 @@ def _as_batch(source: Any) -> np.ndarray | None:
         return None
 
 
-def _examples(source: Any) -> Iterator[Example]:
+def _examples(source: Any) -> Iterator[LabelledImage]:
     """Single images of anything that can be iterated over."""
     cardinality = getattr(source, "cardinality", None)
     if callable(cardinality) and int(_plain(cardinality())) == INFINITE:  # pyright: ignore[reportArgumentType]
@@ -155,20 +155,20 @@ def _parts(element: Any) -> tuple[Any, Any]:
     return element, None
 
 
-def _single(image: Any, label: Any) -> Iterator[Example]:
+def _single(image: Any, label: Any) -> Iterator[LabelledImage]:
     """One image as it is, or all those of a batch."""
     image, label = _plain(image), _plain(label)
     if isinstance(image, list | tuple):
         image = np.asarray(image)
     if not isinstance(image, np.ndarray):
-        yield Example(image, label)
+        yield LabelledImage(image, label)
         return
     labels = None if label is None else np.asarray(label)
     if not _is_batch(image, labels):
-        yield Example(image, label)
+        yield LabelledImage(image, label)
         return
     for row, one in enumerate(image):
-        yield Example(one, None if labels is None else labels[row])
+        yield LabelledImage(one, None if labels is None else labels[row])
 
 
 def _is_batch(image: np.ndarray, label: np.ndarray | None) -> bool:
@@ -180,7 +180,7 @@ def _is_batch(image: np.ndarray, label: np.ndarray | None) -> bool:
     return many or not {image.shape[0], image.shape[2]}.intersection(CHANNELS)
 
 
-def _bounded(examples: Iterator[Example], memory: int) -> Iterator[Example]:
+def _bounded(examples: Iterator[LabelledImage], memory: int) -> Iterator[LabelledImage]:
     taken = 0
     for example in examples:
         size = example.image.nbytes if isinstance(example.image, np.ndarray) else 0
@@ -196,7 +196,7 @@ def _bounded(examples: Iterator[Example], memory: int) -> Iterator[Example]:
 
 
 def _of_examples(
-    examples: Sequence[Example], request: Request, labels: ArrayLike | None, classes: Sequence[str] | None
+    examples: Sequence[LabelledImage], request: Request, labels: ArrayLike | None, classes: Sequence[str] | None
 ) -> Collection:
     if not examples:
         raise MulliganError("there are no images in it: the list or data set is empty.")
@@ -232,7 +232,7 @@ def _fitting(classes: Sequence[str] | None, labels: Any) -> Sequence[str] | None
     return classes if classes and fits and numbers.max() < len(classes) else None
 
 
-def _scaled(examples: Sequence[Example]) -> Iterator[Example]:
+def _scaled(examples: Sequence[LabelledImage]) -> Iterator[LabelledImage]:
     """Arrays of several sizes as bytes, by the range that all of them have together."""
     arrays = [example.image for example in examples if isinstance(example.image, np.ndarray)]
     if any(array.ndim not in (2, 3) for array in arrays):
@@ -252,7 +252,7 @@ def _scaled(examples: Sequence[Example]) -> Iterator[Example]:
         image = next(ends).reshape(shape)
         if len(shape) == 3 and shape[2] not in CHANNELS and shape[0] in CHANNELS:
             image = image.transpose(1, 2, 0)
-        yield Example(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else np.ascontiguousarray(image)))
+        yield LabelledImage(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else np.ascontiguousarray(image)))
 
 
 def _file(index: int, image: Any) -> StoredFile:

@@ -24,7 +24,7 @@ SHOWN = 4  # classes in a sentence
 FEW = 100  # validation images below which a metric is too noisy to trust
 
 
-class Batch(NamedTuple):
+class LabelledImages(NamedTuple):
     """Images uint8 `[batch, h, w, c]` and their labels int32 `[batch]`, or None."""
 
     images: UInt8[np.ndarray, "batch h w c"]
@@ -60,11 +60,11 @@ class Split:
     def __len__(self) -> int:
         return self.whole.shape[0] if self.chosen is None else len(self.chosen)
 
-    def take(self, indices: Int64[np.ndarray, " k"]) -> Batch:
+    def take(self, indices: Int64[np.ndarray, " k"]) -> LabelledImages:
         """The images, and labels, at `indices`."""
         rows = indices if self.chosen is None else self.chosen[indices]
         images = self.whole[rows] if isinstance(self.whole, np.ndarray) else self.whole.take(rows)
-        return Batch(images, None if self.labels is None else self.labels[indices])
+        return LabelledImages(images, None if self.labels is None else self.labels[indices])
 
     def joined(self, other: Split) -> Split:
         """These images and those of another part of the same whole."""
@@ -72,7 +72,7 @@ class Split:
         labels = [part.labels for part in (self, other) if part.labels is not None]
         return Split(self.whole, np.concatenate(labels) if len(labels) == 2 else None, np.concatenate(rows))
 
-    def batches(self, seed: int, start: int, batch: int) -> Iterator[Batch]:
+    def batches(self, seed: int, start: int, batch: int) -> Iterator[LabelledImages]:
         """Endless shuffled batches, from the position `start` (in images) of the order that `seed` fixes.
 
         Every image comes once an epoch, and a batch may span two epochs. What comes depends on `(seed,
@@ -98,7 +98,7 @@ class Split:
         stream = chosen.stream(lambda position: _shuffled_index(len(self), seed, position), start, batch)
         for position, images in zip(positions, stream, strict=False):
             labels = None if self.labels is None else self.labels[shuffled(len(self), seed, position)]
-            yield Batch(images, labels)
+            yield LabelledImages(images, labels)
 
     def sample(self, n: int, seed: int) -> UInt8[np.ndarray, "k h w c"]:
         """`k = min(n, len(self))` different images, the same for the same seed."""

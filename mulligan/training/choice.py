@@ -38,7 +38,7 @@ NOT_FINITE = "no other generator has finite weights"
 NOTHING_TO_DISTIL = "no mixture beats a single generator, so there is nothing to distil"
 
 
-class Choice(NamedTuple):
+class KeptGenerator(NamedTuple):
     """The generator to keep, the average that it is, and the images seen when it stood so.
 
     `name` is its own among the `candidates` that were compared; "best" is an average too, of an earlier moment.
@@ -51,7 +51,7 @@ class Choice(NamedTuple):
     candidates: Mapping[str, Candidate]
 
 
-def choose(loop: Loop, allowance: Allowance) -> Choice:
+def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     """Compares the averages of a run that has ended, tells what it found, and says which generator to keep.
 
     Where they cannot be compared that is the best one of the run's evaluations.
@@ -110,7 +110,7 @@ def members(comparison: Comparison) -> dict[str, float]:
             return weights
 
 
-def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], distilling: bool) -> Choice:
+def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], distilling: bool) -> KeptGenerator:
     """All stages, the surest first."""
     plain = singles[0].name
     comparison.judge(singles[0])
@@ -214,7 +214,7 @@ def _distilled(loop: Loop, comparison: Comparison, single: str) -> str:
     return "distilled" if comparison.difference("distilled", single).value < 0 else single
 
 
-def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str | None = None) -> Choice:
+def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str | None = None) -> KeptGenerator:
     """Tells the choice, and what it gains over the plain average and the last iterate."""
     candidates = comparison.candidates
     gen, nimg = candidates[name].gen, candidates[name].nimg
@@ -223,17 +223,17 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
     gains = {other: Gain(value=gain.value, deviation=gain.deviation) for other, gain in differences.items()}
     spent, skipped = round(comparison.seconds(), 3), comparison.skipped
     loop.emit(GeneratorChosen(average=name, at_nimg=nimg, gains=gains, skipped=skipped, reason=reason, spent=spent))
-    return Choice(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
+    return KeptGenerator(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
 
 
-def _best(loop: Loop) -> Choice:
+def _best(loop: Loop) -> KeptGenerator:
     """The best one of the run's evaluations."""
     best = loop.progress.best
     nimg = best.nimg if best else loop.progress.nimg
-    return Choice(loop.best_gen, best.average if best else "last", nimg, "best", {})
+    return KeptGenerator(loop.best_gen, best.average if best else "last", nimg, "best", {})
 
 
-def _uncompared(loop: Loop, reason: str) -> Choice:
+def _uncompared(loop: Loop, reason: str) -> KeptGenerator:
     best = _best(loop)
     loop.emit(GeneratorChosen(average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0))
     return best

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.game.step import Data
-from mulligan.tasks.task import Batch, Split
+from mulligan.tasks.task import LabelledImages, Split
 
 BLOCK = 256  # images that are read, and replaced, at a time
 RING = 8192  # images in a ring, at most
@@ -89,7 +89,7 @@ class Feed:
             self._stream = _Stream(batches, min(ahead, self._blocks))
         return self._stream
 
-    def _replaced(self, data: Data, block: Batch) -> Data:
+    def _replaced(self, data: Data, block: LabelledImages) -> Data:
         """The ring with a block in place of its oldest."""
         at = jnp.int32(self.drawn % self._blocks * self._block)
         self.drawn += 1
@@ -105,15 +105,15 @@ def _put(data: Data, block: Data, at: Any) -> Data:
 class _Stream:
     """Batches read ahead by a thread, which ends with the process, or soon after the last one who held the stream."""
 
-    def __init__(self, batches: Iterator[Batch], ahead: int):
-        self._read: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+    def __init__(self, batches: Iterator[LabelledImages], ahead: int):
+        self._read: queue.Queue[LabelledImages | BaseException] = queue.Queue(ahead)
         threading.Thread(target=_read_ahead, args=(batches, self._read, ref(self)), name=READER, daemon=True).start()
 
     def ready(self) -> int:
         """How many can be had without waiting."""
         return self._read.qsize()
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> LabelledImages:
         found = self._read.get()
         if isinstance(found, BaseException):
             self._read.put(found)
@@ -121,10 +121,10 @@ class _Stream:
         return found
 
 
-def _read_ahead(batches: Iterator[Batch], read: queue.Queue[Any], holder: ref[_Stream]) -> None:
+def _read_ahead(batches: Iterator[LabelledImages], read: queue.Queue[Any], holder: ref[_Stream]) -> None:
     while True:
         try:
-            found: Batch | BaseException = next(batches)
+            found: LabelledImages | BaseException = next(batches)
         except BaseException as error:  # told to whoever asks for the next batch
             found = error
         while True:

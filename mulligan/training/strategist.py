@@ -31,7 +31,7 @@ BEHIND = 0.1  # of the leader's weight, below which a strategy is given up for t
 FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in units of log KID
 
 
-class Arm(NamedTuple):
+class StrategyArm(NamedTuple):
     """Factors on the recipe's hyperparameters, and the weight that they have before anything is known."""
 
     factors: Strategy
@@ -40,13 +40,13 @@ class Arm(NamedTuple):
 
 PLAIN = "as it is"
 STRATEGIES = {
-    PLAIN: Arm(Strategy(), 2.0),
-    "rates / 10": Arm(Strategy(0.1, 0.1, 1.0), 1.0),
-    "rates / 3": Arm(Strategy(1 / 3, 1 / 3, 1.0), 1.0),
-    "rates x 3": Arm(Strategy(3.0, 3.0, 1.0), 1.0),
-    "disc rate / 3": Arm(Strategy(1.0, 1 / 3, 1.0), 1.0),
-    "gamma x 5": Arm(Strategy(1.0, 1.0, 5.0), 1.0),
-    "gamma / 5": Arm(Strategy(1.0, 1.0, 0.2), 1.0),
+    PLAIN: StrategyArm(Strategy(), 2.0),
+    "rates / 10": StrategyArm(Strategy(0.1, 0.1, 1.0), 1.0),
+    "rates / 3": StrategyArm(Strategy(1 / 3, 1 / 3, 1.0), 1.0),
+    "rates x 3": StrategyArm(Strategy(3.0, 3.0, 1.0), 1.0),
+    "disc rate / 3": StrategyArm(Strategy(1.0, 1 / 3, 1.0), 1.0),
+    "gamma x 5": StrategyArm(Strategy(1.0, 1.0, 5.0), 1.0),
+    "gamma / 5": StrategyArm(Strategy(1.0, 1.0, 0.2), 1.0),
 }
 MODES = ("none", "fork", "switch")
 

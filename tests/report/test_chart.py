@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulligan.report.axis import DECADES, Axis, fitted, linear_ticks
-from mulligan.report.chart import MOST_POINTS, Chart, Flag, Point, Series, Span, draw, spread
+from mulligan.report.chart import MOST_POINTS, Chart, ChartPoint, Flag, Series, Span, draw, spread
 
 numbers = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -56,7 +56,7 @@ def test_spread_labels_keep_their_order_and_do_not_touch(places):
     assert min(moved) >= -1e-9
 
 
-def drawn(points: list[Point], flags: tuple[Flag, ...] = ()) -> str:
+def drawn(points: list[ChartPoint], flags: tuple[Flag, ...] = ()) -> str:
     figure = draw(Chart("Title", "note", [Series("line", "one", points)]), Span(100.0, flags))
     assert figure is not None
     return figure
@@ -67,7 +67,7 @@ def test_no_points_no_chart():
 
 
 def test_a_line_goes_through_its_points():
-    figure = drawn([Point(0, 0.0), Point(50, 1.0), Point(100, 0.0)])
+    figure = drawn([ChartPoint(0, 0.0), ChartPoint(50, 1.0), ChartPoint(100, 0.0)])
     (path,) = re.findall(r'class="line one" d="([^"]*)"', figure)
     (x0, y0), (x1, y1), (x2, y2) = [tuple(map(float, xy.split(","))) for xy in path[1:].split("L")]
     assert (x0, x1, x2) == (0, 500, 1000)
@@ -75,8 +75,8 @@ def test_a_line_goes_through_its_points():
 
 
 def test_a_thinned_line_keeps_its_spikes():
-    points = [Point(index / 100, 1.0) for index in range(10_000)]
-    points[5_555] = Point(55.55, 9.0)
+    points = [ChartPoint(index / 100, 1.0) for index in range(10_000)]
+    points[5_555] = ChartPoint(55.55, 9.0)
     figure = drawn(points)
     (path,) = re.findall(r'class="line one" d="([^"]*)"', figure)
     assert path.count("L") <= MOST_POINTS
@@ -84,7 +84,7 @@ def test_a_thinned_line_keeps_its_spikes():
 
 
 def test_an_abandoned_stretch_is_drawn_faintly_from_where_it_left_and_never_sets_the_scale():
-    points = [Point(10, 1.0), Point(20, 2.0), Point(30, 1e9, abandoned=True), Point(40, 3.0)]
+    points = [ChartPoint(10, 1.0), ChartPoint(20, 2.0), ChartPoint(30, 1e9, abandoned=True), ChartPoint(40, 3.0)]
     figure = drawn(points)
     (faint,) = re.findall(r'class="line abandoned one" d="M([^"]*)"', figure)
     assert faint.startswith("200,")
@@ -95,12 +95,12 @@ def test_an_abandoned_stretch_is_drawn_faintly_from_where_it_left_and_never_sets
 
 
 def test_flags_stand_at_their_time():
-    figure = drawn([Point(0, 1.0), Point(100, 2.0)], (Flag(25, "1", "lost: halved"),))
+    figure = drawn([ChartPoint(0, 1.0), ChartPoint(100, 2.0)], (Flag(25, "1", "lost: halved"),))
     assert 'class="flag" title="lost: halved" style="left:25.00%">1<' in figure
 
 
 def test_an_interval_is_a_band():
-    figure = drawn([Point(0, 1.0, 0.9, 1.1), Point(100, 2.0, 1.8, 2.2)])
+    figure = drawn([ChartPoint(0, 1.0, 0.9, 1.1), ChartPoint(100, 2.0, 1.8, 2.2)])
     (band,) = re.findall(r'class="band one" d="([^"]*)"', figure)
     assert band.count("L") == 3
     assert band.endswith("Z")

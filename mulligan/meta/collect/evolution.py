@@ -25,7 +25,7 @@ PROMISING = 0.35  # mean rank up to which a recipe is tried on further tasks
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Individual:
     """A recipe that was tried.
 
     Attributes:
@@ -43,7 +43,7 @@ class Candidate:
         return (sum(self.ranks.values()) + DOUBT / 2) / (len(self.ranks) + DOUBT)
 
 
-def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[Candidate]:
+def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[Individual]:
     """All recipes with a trial of the given operations on each task, in the order in which they were first tried.
 
     Args:
@@ -60,7 +60,7 @@ def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[Ca
         for recipe, rank in zip(of_task, _ranks([float(np.mean(each)) for each in of_task.values()]), strict=True):
             ranks[recipe][task] = rank
     ordered = sorted(born, key=lambda recipe: (born[recipe], recipe.hash()))
-    return [Candidate(recipe, ranks[recipe], born[recipe]) for recipe in ordered]
+    return [Individual(recipe, ranks[recipe], born[recipe]) for recipe in ordered]
 
 
 def loss(trial: Trial) -> float:
@@ -69,13 +69,13 @@ def loss(trial: Trial) -> float:
     return float("inf") if kid is None else kid
 
 
-def promising(known: Sequence[Candidate], task: str) -> list[Recipe]:
+def promising(known: Sequence[Individual], task: str) -> list[Recipe]:
     """Recipes that were not tried on `task` and did well elsewhere, the best first."""
     chosen = [each for each in known if task not in each.ranks and each.fitness <= PROMISING]
     return [each.recipe for each in sorted(chosen, key=lambda each: each.fitness)]
 
 
-def child(known: Sequence[Candidate], rng: np.random.Generator, affordable: Callable[[Recipe], bool]) -> Recipe:
+def child(known: Sequence[Individual], rng: np.random.Generator, affordable: Callable[[Recipe], bool]) -> Recipe:
     """A new recipe that can be trained: mutated, crossed, or now and then drawn from the whole space."""
     space, young = Space(), known[-YOUNG:]
     old = {each.recipe for each in known}
@@ -85,7 +85,7 @@ def child(known: Sequence[Candidate], rng: np.random.Generator, affordable: Call
             return bred
 
 
-def _bred(space: Space, young: Sequence[Candidate], rng: np.random.Generator) -> Recipe:
+def _bred(space: Space, young: Sequence[Individual], rng: np.random.Generator) -> Recipe:
     if not young or rng.random() < FRESH:
         return space.sample(rng)
     recipe = _parent(young, rng)
@@ -96,7 +96,7 @@ def _bred(space: Space, young: Sequence[Candidate], rng: np.random.Generator) ->
     return recipe
 
 
-def _parent(young: Sequence[Candidate], rng: np.random.Generator) -> Recipe:
+def _parent(young: Sequence[Individual], rng: np.random.Generator) -> Recipe:
     entrants = [young[index] for index in rng.integers(len(young), size=TOURNAMENT)]
     return min(entrants, key=lambda each: each.fitness).recipe
 

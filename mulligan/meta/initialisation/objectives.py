@@ -16,14 +16,14 @@ from mulligan.types import Key, Pixels
 FeatureMap = Callable[[Pixels], Features]  # what two sets of images are compared by
 
 
-class Objective(NamedTuple):
+class QueryObjective(NamedTuple):
     """`losses(players, query, key)`: what the centre and scale of each player minimise; one number where `shared`."""
 
     losses: Callable[[Players, Pixels, Key], Players]
     shared: bool
 
 
-def game_objective(game: Game, fakes: int) -> Objective:
+def game_objective(game: Game, fakes: int) -> QueryObjective:
     """The adapted players' own game, on query images: each player's start is learned against the other's."""
 
     def losses(players: Players, query: Pixels, key: Key) -> Players:
@@ -32,10 +32,10 @@ def game_objective(game: Game, fakes: int) -> Objective:
         seen = players.disc(fake)
         return Players(jnp.mean(game.loss.gen(real, seen)), jnp.mean(game.loss.disc(real, seen)))
 
-    return Objective(losses, shared=False)
+    return QueryObjective(losses, shared=False)
 
 
-def energy_objective(features: FeatureMap, latent: int, fakes: int) -> Objective:
+def energy_objective(features: FeatureMap, latent: int, fakes: int) -> QueryObjective:
     """The energy distance between `fakes` samples of the adapted generator and the query images, summed over features.
 
     Args:
@@ -47,7 +47,7 @@ def energy_objective(features: FeatureMap, latent: int, fakes: int) -> Objective
         loss = distance(features, query, fake)
         return Players(loss, loss)
 
-    return Objective(losses, shared=True)
+    return QueryObjective(losses, shared=True)
 
 
 def distance(features: FeatureMap, real: Float[Array, "n h w c"], fake: Float[Array, "m h w c"]) -> Float[Array, ""]:

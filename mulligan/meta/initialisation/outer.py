@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from mulligan.game.step import Data, Players, both_gradients, draw, pixels
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, adapt, initial_inner_state
 from mulligan.meta.initialisation.episodes import Episode, EpisodeSpec, sample_episode
-from mulligan.meta.initialisation.objectives import Objective
+from mulligan.meta.initialisation.objectives import QueryObjective
 from mulligan.types import Key, Pytree
 
 
@@ -27,7 +27,7 @@ class MetaObjective(NamedTuple):
     """The static choices of learning: what is played on a task, and what is asked of it afterwards."""
 
     inner: InnerGame
-    objective: Objective
+    objective: QueryObjective
 
 
 class OuterGradient(NamedTuple):
@@ -99,7 +99,7 @@ LEARN_SCALE = ("fomaml", "maml")  # those that learn the scale, too
 
 
 def _player_gradients(
-    objective: Objective, losses: Callable[[Any], Players], at: Pytree
+    objective: QueryObjective, losses: Callable[[Any], Players], at: Pytree
 ) -> tuple[Any, Float[Array, ""]]:
     """Each player's part of the gradient of its own loss; `at` holds the parts of both, wherever `Players` occur."""
     value, pullback = jax.vjp(losses, at)

@@ -134,7 +134,7 @@ class Row(NamedTuple):
     curve: Curve
 
 
-class Comparison(NamedTuple):
+class ComparedTrials(NamedTuple):
     """Trials that can be compared: tasks with the anchor's curve, and how far other recipes are from it.
 
     Attributes:
@@ -166,7 +166,7 @@ class Comparison(NamedTuple):
         return np.array([1 / families.count(family) / len(set(families)) for family in families], float)
 
 
-def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
+def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTrials:
     """Puts the trials on these tasks side by side.
 
     Trials that were judged in another embedding than runs now are do not compare, and are left out. A failed trial
@@ -196,7 +196,7 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> Comparison:
     reference = means[:, anchor] if names else means.reshape(0, len(FIDELITIES))
     differences = means - reference[:, None]
     differences = fill_forward(differences, HELD, lead_decay(differences))
-    return Comparison(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
+    return ComparedTrials(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
 
 
 def recipe_name(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.predict.curves import Comparison, compare, weighted_mean
-from mulligan.meta.predict.surrogate import Example, Forest, example_of, fit_forest, held_out_error
+from mulligan.meta.predict.curves import ComparedTrials, compare, weighted_mean
+from mulligan.meta.predict.surrogate import Forest, TreeRows, example_of, fit_forest, held_out_error
 from mulligan.meta.predict.task_similarity import MAX_DIFFERENCE, TaskSimilarity
 from mulligan.meta.space.space import Space
 from mulligan.meta.store.exchange import Records
@@ -76,14 +76,14 @@ def findings(known: Records) -> Findings:
     return Findings(anchor, name, families, tuple(standings), tuple(_importances(comparison, ends)))
 
 
-def _ends(comparison: Comparison) -> Float[np.ndarray, "t r"]:
+def _ends(comparison: ComparedTrials) -> Float[np.ndarray, "t r"]:
     """Differences from the anchor at the fidelity where the anchor's short trials end on most tasks."""
     seen = ~np.isnan(comparison.reference)
     place = int(np.flatnonzero(seen.sum(axis=0) >= 0.9 * seen.sum(axis=0).max())[-1])
     return np.clip(comparison.differences[:, :, place], -MAX_DIFFERENCE, MAX_DIFFERENCE)
 
 
-def _rankings(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> Iterator[RecipeRanking]:
+def _rankings(comparison: ComparedTrials, ends: Float[np.ndarray, "t r"]) -> Iterator[RecipeRanking]:
     even, lowest = comparison.family_weights(), np.nanmin(ends, axis=1)
     for column, (name, recipe) in enumerate(comparison.recipes.items()):
         tried = np.flatnonzero(~np.isnan(ends[:, column]))
@@ -105,7 +105,7 @@ def _rank(ends: Float[np.ndarray, " r"], column: int) -> float:
     return float(np.mean(others < ends[column])) if len(others) else 0.5
 
 
-def _importances(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> list[Importance]:
+def _importances(comparison: ComparedTrials, ends: Float[np.ndarray, "t r"]) -> list[Importance]:
     """For every choice that varies, by permutation: Breiman 2001, "Random forests", section 10.
 
     A choice's values are dealt out anew among the recipes; trees judge families and recipes that they did not see.
@@ -128,11 +128,11 @@ def _importances(comparison: Comparison, ends: Float[np.ndarray, "t r"]) -> list
     return sorted(found, key=lambda each: -each.share)
 
 
-def _last_rows(lesson: Example) -> Example:
+def _last_rows(lesson: TreeRows) -> TreeRows:
     """Of each trial the last fidelity: rows of a trial are neighbours, in the order of their fidelities."""
     place = lesson.features[:, -1]
     last = np.append(np.diff(place) <= 0, True) if len(place) else np.zeros(0, bool)
-    return Example(*(column[last] for column in lesson))
+    return TreeRows(*(column[last] for column in lesson))
 
 
 def _columns() -> Iterator[tuple[str, slice]]:
@@ -145,7 +145,7 @@ def _columns() -> Iterator[tuple[str, slice]]:
 
 
 def _worsened(
-    forest: Forest, lesson: Example, values: Float[np.ndarray, "r d"], columns: slice, rng: np.random.Generator
+    forest: Forest, lesson: TreeRows, values: Float[np.ndarray, "r d"], columns: slice, rng: np.random.Generator
 ) -> float:
     """By how much the mean squared error grows when recipes exchange these columns."""
     before = held_out_error(forest, lesson, new=True)

@@ -55,7 +55,7 @@ class Kernel(NamedTuple):
         return common * np.where(same, 1.0, self.shared) + same * one.extra_std[:, None] * other.extra_std[None, :]
 
 
-class Gaussian(NamedTuple):
+class Posterior(NamedTuple):
     """A normal distribution at each of some fidelities."""
 
     mean: Fidelities
@@ -96,10 +96,10 @@ def concatenate(trials: Sequence[Observations]) -> Observations:
     return Observations(*(np.concatenate(parts) for parts in zip(NO_OBSERVATIONS, *trials, strict=True)))
 
 
-def condition(kernel: Kernel, seen: Observations, ahead: Float[np.ndarray, " m"], extra_std: float = 0.0) -> Gaussian:
+def condition(kernel: Kernel, seen: Observations, ahead: Float[np.ndarray, " m"], extra_std: float = 0.0) -> Posterior:
     """Trial 0 at the fidelities `ahead`, noise included, when all that was `seen`."""
     gains, deviation = _gains(kernel, seen, observations_of(ahead, np.zeros(len(ahead)), extra_std=extra_std))
-    return Gaussian(gains.T @ seen.residual, deviation)
+    return Posterior(gains.T @ seen.residual, deviation)
 
 
 def _gains(

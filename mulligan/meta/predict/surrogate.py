@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mulligan.meta.predict.curves import FIDELITIES, Comparison
+from mulligan.meta.predict.curves import FIDELITIES, ComparedTrials
 from mulligan.meta.predict.ensembles import USUAL_SPREAD
 from mulligan.meta.predict.task_similarity import MAX_DIFFERENCE, TaskSimilarity
 from mulligan.meta.space.space import Space
@@ -30,7 +30,7 @@ FEATURE_SHARE = 0.5  # of the features, that a split may choose from
 LEAST_SPREAD = 0.1  # in log KID, that a recipe which was never tried adds to what is uncertain
 
 
-class Example(NamedTuple):
+class TreeRows(NamedTuple):
     """What trees are grown on: a row for each fidelity of each trial's curve."""
 
     features: Float[np.ndarray, "n d"]
@@ -98,7 +98,7 @@ def fit_forest(similarity: TaskSimilarity) -> tuple[Forest, float]:
     return forest, float(np.sqrt(max(more, LEAST_SPREAD**2)))
 
 
-def _grown(similarity: TaskSimilarity, described: bool, example: Example) -> Forest:
+def _grown(similarity: TaskSimilarity, described: bool, example: TreeRows) -> Forest:
     from sklearn.tree import ExtraTreeRegressor
 
     comparison, rng = similarity.comparison, np.random.default_rng(SEED)
@@ -126,7 +126,7 @@ def _some(number: int, share: float, rng: np.random.Generator) -> Bool[np.ndarra
     return marks
 
 
-def held_out_error(forest: Forest, example: Example, new: bool) -> float:
+def held_out_error(forest: Forest, example: TreeRows, new: bool) -> float:
     """Mean squared error of what trees say together that know neither a row's family nor, where `new`, its recipe.
 
     Rows that every tree knows are left out.
@@ -141,7 +141,7 @@ def held_out_error(forest: Forest, example: Example, new: bool) -> float:
     return float(np.average((said - example.difference[judged]) ** 2, weights=example.weight[judged]))
 
 
-def example_of(similarity: TaskSimilarity, described: bool) -> Example:
+def example_of(similarity: TaskSimilarity, described: bool) -> TreeRows:
     """What the comparison teaches, with the tasks' descriptors among the features or without."""
     comparison = similarity.comparison
     families, even = _families(comparison), comparison.family_weights()
@@ -155,7 +155,7 @@ def example_of(similarity: TaskSimilarity, described: bool) -> Example:
         size, weight = int(seen.sum()), even[row.task] / counts[row.task] / max(seen.sum(), 1)
         described_as = _description(similarity, task, described)
         parts.append(
-            Example(
+            TreeRows(
                 _features(recipes[row.column], described_as, FIDELITIES[seen]),
                 np.clip(apart[seen], -MAX_DIFFERENCE, MAX_DIFFERENCE),
                 np.full(size, families.index(task.family)),
@@ -164,8 +164,8 @@ def example_of(similarity: TaskSimilarity, described: bool) -> Example:
             )
         )
     if not parts:
-        return Example(np.zeros((0, 1)), np.zeros(0), np.zeros(0, int), np.zeros(0, int), np.zeros(0))
-    return Example(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return TreeRows(np.zeros((0, 1)), np.zeros(0), np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+    return TreeRows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _features(
@@ -180,5 +180,5 @@ def _description(similarity: TaskSimilarity, task: TaskRecord, described: bool) 
     return similarity.numbers(task) if described else np.zeros(0)
 
 
-def _families(comparison: Comparison) -> list[str]:
+def _families(comparison: ComparedTrials) -> list[str]:
     return sorted(set(comparison.families))

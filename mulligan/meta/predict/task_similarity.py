@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.predict.curves import Comparison, weighted_mean
+from mulligan.meta.predict.curves import ComparedTrials, weighted_mean
 from mulligan.meta.store.record import TaskRecord
 
 BANDWIDTHS = (
@@ -31,7 +31,7 @@ class TaskSimilarity:
         numbers, in their standard deviations between tasks.
     """
 
-    comparison: Comparison
+    comparison: ComparedTrials
     bandwidth: float = math.inf
 
     def weights(self, task: TaskRecord, exclude_family: str | None = None) -> Float[np.ndarray, " t"]:
@@ -72,7 +72,7 @@ class TaskSimilarity:
         return varied, np.array(centre, float), np.array(scale, float)
 
 
-def fit_similarity(comparison: Comparison) -> TaskSimilarity:
+def fit_similarity(comparison: ComparedTrials) -> TaskSimilarity:
     """The reach that best predicts the differences on held-out families: without end where nearness does not help."""
     candidates = [TaskSimilarity(comparison, bandwidth) for bandwidth in sorted(BANDWIDTHS, reverse=True)]
     return min(candidates, key=_error)

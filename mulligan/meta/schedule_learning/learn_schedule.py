@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from mulligan.errors import MulliganError
 from mulligan.events import Listener
 from mulligan.files import replace_file
-from mulligan.meta.schedule_learning.outer_gradients import Estimate, Estimator, InnerProblem, Parameters
+from mulligan.meta.schedule_learning.outer_gradients import Estimator, GradientEstimate, InnerProblem, Parameters
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.training import checkpoint
 from mulligan.types import Key
@@ -94,7 +94,7 @@ def learn_schedule(
     memories = {name: game.init(jax.random.fold_in(key, index)) for index, (name, game) in enumerate(games.items())}
     move = jax.jit(lambda progress, gradient: moved(optimiser, progress, gradient))
 
-    def played(name: str, update: int) -> Estimate:
+    def played(name: str, update: int) -> GradientEstimate:
         own_key = jax.random.fold_in(jax.random.fold_in(key, 1000 + update), list(games).index(name))
         estimate, memories[name] = estimates[name](progress.parameters, memories[name], own_key)
         return jax.block_until_ready(estimate)

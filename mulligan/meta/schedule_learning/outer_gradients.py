@@ -36,7 +36,7 @@ class InnerProblem(NamedTuple):
     size: int
 
 
-class Estimate(NamedTuple):
+class GradientEstimate(NamedTuple):
     """A gradient, and the mean loss of the truncations that it was made of."""
 
     gradient: Parameters
@@ -44,13 +44,13 @@ class Estimate(NamedTuple):
 
 
 class Estimator(NamedTuple):
-    """`init(key) -> memory`; `estimate(parameters, memory, key) -> (Estimate, memory)`. Both are jit clean.
+    """`init(key) -> memory`; `estimate(parameters, memory, key) -> (GradientEstimate, memory)`. Both are jit clean.
 
     An estimate covers `truncations` of the run; the gradient of all of it is the sum over the estimates of one run.
     """
 
     init: Callable[[Key], Any]
-    estimate: Callable[[Parameters, Any, Key], tuple[Estimate, Any]]
+    estimate: Callable[[Parameters, Any, Key], tuple[GradientEstimate, Any]]
     truncations: int
 
 
@@ -99,7 +99,7 @@ def differentiated(inner: InnerProblem, runs: int, truncations: int) -> Estimato
     def init(key: Key) -> tuple[Pytree, Int[Array, ""]]:
         return jax.lax.map(inner.init, jax.random.split(key, runs)), jnp.zeros((), jnp.int32)
 
-    def estimate(parameters: Parameters, memory: Any, key: Key) -> tuple[Estimate, Any]:
+    def estimate(parameters: Parameters, memory: Any, key: Key) -> tuple[GradientEstimate, Any]:
         states, stage = memory
         states = jax.lax.cond(stage == 0, lambda: init(key)[0], lambda: states)
 
@@ -113,7 +113,7 @@ def differentiated(inner: InnerProblem, runs: int, truncations: int) -> Estimato
 
         gradients, losses, states = jax.lax.map(one, states)
         memory = states, (stage + truncations) % inner.truncations
-        return Estimate(gradients.mean(axis=0), losses.mean() / truncations), memory
+        return GradientEstimate(gradients.mean(axis=0), losses.mean() / truncations), memory
 
     return Estimator(init, estimate, truncations)
 
@@ -149,7 +149,7 @@ def _searching(inner: InnerProblem, deviation: float, pairs: int, remembered: in
         search = strategy.init(key, jnp.zeros(inner.size), horizon)
         return Particles(begun(key), jnp.zeros((), jnp.int32), _firm(search))
 
-    def estimate(parameters: Parameters, memory: Particles, key: Key) -> tuple[Estimate, Particles]:
+    def estimate(parameters: Parameters, memory: Particles, key: Key) -> tuple[GradientEstimate, Particles]:
         run_key, ask_key, tell_key = jax.random.split(key, 3)
         runs = jax.lax.cond(memory.stage == 0, lambda: begun(run_key), lambda: memory.runs)
         population, asked = strategy.ask(ask_key, memory.search.replace(mean=parameters), horizon)
@@ -157,7 +157,7 @@ def _searching(inner: InnerProblem, deviation: float, pairs: int, remembered: in
         centred = asked.replace(mean=jnp.zeros(inner.size))
         search, _ = strategy.tell(tell_key, population, losses, centred, horizon)
         stage = (memory.stage + 1) % inner.truncations
-        return Estimate(-search.mean, losses.mean()), Particles(runs, stage, _firm(search))
+        return GradientEstimate(-search.mean, losses.mean()), Particles(runs, stage, _firm(search))
 
     return Estimator(init, estimate, truncations=1)
 

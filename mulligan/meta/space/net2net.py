@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import Discriminator, Generator, Networks, build
+from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks, build
 from mulligan.networks.layers import SLOPE, Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
@@ -129,11 +129,11 @@ def _grown(
     )
 
 
-def _own(networks: Networks) -> tuple[Generator, Discriminator]:
+def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
     """Both players, which are none of the caller's own models: `obstacle` has seen to that."""
     gen, disc = networks
-    assert isinstance(gen, Generator)
-    assert isinstance(disc, Discriminator)
+    assert isinstance(gen, GeneratorNetwork)
+    assert isinstance(disc, DiscriminatorNetwork)
     return gen, disc
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mulligan.meta.collect.evolution import Candidate, candidates, child, loss, promising
+from mulligan.meta.collect.evolution import Individual, candidates, child, loss, promising
 from mulligan.meta.space.space import Space
 from mulligan.meta.store.record import DONE, FAILED, Point, Trial
 from mulligan.recipe import Architecture, Recipe
@@ -64,8 +64,8 @@ def test_only_what_did_well_elsewhere_is_promising_the_best_first():
 def test_children_are_new_affordable_and_resemble_the_fittest():
     space, rng = Space(), np.random.default_rng(0)
     fit = Recipe(Architecture(family="mlp", gen_width=64), loss="hinge", penalty="r1", batch=16)
-    known = [Candidate(fit, {"one": 0.0, "two": 0.0}, "1")]
-    known += [Candidate(space.sample(rng), {"one": 0.9, "two": 0.8}, "1") for _ in range(20)]
+    known = [Individual(fit, {"one": 0.0, "two": 0.0}, "1")]
+    known += [Individual(space.sample(rng), {"one": 0.9, "two": 0.8}, "1") for _ in range(20)]
     children = [child(known, rng, lambda recipe: recipe.batch < 128) for _ in range(60)]
     assert all(each.batch < 128 for each in children)
     assert not {each.recipe for each in known} & set(children)
