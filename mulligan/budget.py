@@ -27,7 +27,7 @@ def parse_seconds(time: str | float) -> float:
         raise UsageError(f"cannot read {str(time)!r} as a time: write it as 90s, 10m, 2h or 1h30m.")
     seconds = sum(float(part) * unit for part, unit in zip(match.groups(), UNIT_SECONDS, strict=True) if part)
     if seconds <= 0:
-        raise UsageError(f"a run needs time to train, and {str(time)!r} leaves none: try 10m.")
+        raise UsageError(f"the time budget must be positive, not {str(time)!r}: try 10m.")
     return seconds
 
 
@@ -46,5 +46,5 @@ def parse_images(images: str | float) -> int:
         raise UsageError(f"cannot read {str(images)!r} as a number of images: write it as 60000, 500k or 2M.")
     count = int(float(match[1]) * UNIT_IMAGES[match[2]])
     if count < 1:
-        raise UsageError(f"a run needs images to train on, and {str(images)!r} leaves none: try 500k.")
+        raise UsageError(f"the budget must be at least one image, not {str(images)!r}: try 500k.")
     return count

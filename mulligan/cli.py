@@ -69,7 +69,7 @@ Networks = Annotated[
     typer.Option(
         "--networks",
         metavar="FILE.py",
-        help="Keras models of your own: generator() and discriminator() in a Python file, which is RUN.",
+        help="Python file that defines generator() and discriminator() (Keras). The file is executed.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
@@ -104,13 +104,17 @@ def fit(
     ] = None,
     experience: Annotated[
         str | None,
-        typer.Option("--experience", metavar="FILE|URL|none", help="What was learned; your own if not given."),
+        typer.Option(
+            "--experience", metavar="FILE|URL|none", help="Experience to consult and extend; default: your own."
+        ),
     ] = None,
     race: Annotated[
-        str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
+        str,
+        typer.Option(metavar="ftrl|halving|uniform|single", help="How to divide the budget among recipes."),
     ] = "ftrl",
     init: Annotated[
-        str | None, typer.Option(metavar="FILE|none", help="Learned initial weights; chosen by itself if not given.")
+        str | None,
+        typer.Option(metavar="FILE|none", help="Pretrained initial weights; default: shipped ones, if any suit."),
     ] = None,
     from_run: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Go on with the generator and discriminator of a run.")
@@ -213,7 +217,7 @@ def export(
     from mulligan.api import export as write
 
     path, opened_by, difference = write(run, to, out, **_given(networks))
-    print(f"{path}\n{opened_by} opened it and draws the same images (a pixel differs by {difference:.1g} of 2 at most)")
+    print(f"{path}\n{opened_by} verified: pixels differ by at most {difference:.1g} (range -1 to 1)")
 
 
 @app.command()
@@ -257,7 +261,7 @@ def report(
 
 @app.command()
 def explain(run: Run) -> None:
-    """Say what was expected of a run, what raced, and what won."""
+    """Explain which recipes were tried, what was predicted, and why the winner won."""
     from mulligan.report.race import explain as lines
 
     print("\n".join(lines(run)))
@@ -326,7 +330,9 @@ def learn(
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "2h",
     experience: Place = None,
     workers: Annotated[str, typer.Option(metavar="N|ray[://...]", help="Processes, or a Ray cluster.")] = "1",
-    images: Annotated[str, typer.Option(metavar="N", help="Length of a short trial.")] = "32k",
+    images: Annotated[
+        str, typer.Option(metavar="N", help="Length of a short trial, in images of the reference recipe.")
+    ] = "32k",
     size: Size = None,
     init: Annotated[
         Path | None, typer.Option("--init", metavar="FILE", help="Learn initial weights into FILE instead.")

@@ -70,6 +70,14 @@ def signal_number(stop: KeyboardInterrupt | None) -> int:
     return stop.number if isinstance(stop, Terminated) else int(signal.SIGINT)
 
 
+def newer_format(what: object, written: object, known: int) -> MulliganError:
+    """The error for a file of a format that this version does not know yet."""
+    return MulliganError(
+        f"{what} was written by a newer version of mulligan (format {written!r:.60}; this version reads up to "
+        f"{known}): upgrade mulligan."
+    )
+
+
 def first_line(error: BaseException) -> str:
     """First line of an error's message, for a sentence that quotes it; the error's type where it says nothing.
 

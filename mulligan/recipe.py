@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from mulligan import schema
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, newer_format
 from mulligan.schema import ByField, ByName, Named, Once, Within
 
 FORMAT = 1
@@ -129,11 +129,10 @@ class Recipe:
             raise MulliganError(f"a recipe is a JSON object, as `mulligan recipe` prints it; this is {document!r:.60}.")
         fields = dict(document)
         written = fields.pop("format", FORMAT)
-        if type(written) is not int or not 1 <= written <= FORMAT:
-            raise MulliganError(
-                f"this recipe has format {written!r:.60}; this mulligan reads 1 to {FORMAT}: upgrade it if a newer one "
-                "wrote the recipe."
-            )
+        if type(written) is not int or written < 1:
+            raise MulliganError(f"the recipe's format {written!r:.60} is none: leave it out.")
+        if written > FORMAT:
+            raise newer_format("this recipe", written, FORMAT)
         return schema.read(Recipe, fields, "the recipe")
 
     def differences(self) -> dict[str, Any]:

@@ -37,5 +37,5 @@ def test_what_is_no_budget_is_refused(parse, text):
 
 
 def test_no_time_left_says_so():
-    with pytest.raises(UsageError, match="leaves none"):
+    with pytest.raises(UsageError, match="must be"):
         parse_seconds("0h0m0s")

@@ -21,6 +21,7 @@ from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
+from mulligan.schema import Named
 from mulligan.training.budget import Budget
 
 OPTIONS = {
@@ -481,3 +482,20 @@ def test_ctrl_c_then_resume_then_everything_else(tmp_path):
 
 def test_every_command_is_tested_here():
     assert list(typer.main.get_command(cli.app).commands) == list(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "table", "more"),
+    [
+        ("fit", "--race", "meta.race.allocation.ALLOCATIONS", ()),
+        ("fit", "--strategy", "training.strategist.MODES", ()),
+        ("fit", "--fit", "tasks.framing.FITS", ()),
+        ("export", "--to", "exports.export.FORMATS", ()),
+    ],
+)
+def test_the_choices_in_the_help_are_those_of_the_table(command, option, table, more):
+    """Written out, since the tables are slow to import and help should be instant."""
+    [found] = [
+        parameter for parameter in typer.main.get_command(cli.app).commands[command].params if option in parameter.opts
+    ]
+    assert found.metavar == "|".join([*Named(table).names(), *more])

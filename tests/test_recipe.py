@@ -80,10 +80,10 @@ REFUSED = [  # what stands at a path, and what the sentence says
     ("gap_aware", 0, "it must be true or false"),
     ("matching", -1.0, "matching is -1.0"),
     ("learned_schedule", "../../../etc/passwd", "choose nothing, s1, s2"),
-    ("format", 99, "format 99"),
-    ("format", None, "format None"),
-    ("format", "1", "format '1'"),
-    ("format", True, "format True"),
+    ("format", 99, "written by a newer version of mulligan (format 99; this version reads up to 1)"),
+    ("format", None, "format None is none"),
+    ("format", "1", "format '1' is none"),
+    ("format", True, "format True is none"),
 ]
 
 

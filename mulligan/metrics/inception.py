@@ -143,7 +143,7 @@ def _max_pool(x: Maps, stride: int = 2, padding: str = "VALID") -> Out:
 
 
 def _mean_pool(x: Maps) -> Out:
-    """3x3, of the pixels that there are."""
+    """3x3 mean pooling without counting the padding."""
     window, strides = (1, 3, 3, 1), (1, 1, 1, 1)
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, "SAME")
     return total / lax.reduce_window(jnp.ones_like(x[:1, :, :, :1]), 0.0, lax.add, window, strides, "SAME")

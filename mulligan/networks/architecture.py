@@ -82,7 +82,7 @@ class DiscriminatorNetwork(eqx.Module):
         return self.head(_through(self.layers, x), labels)
 
     def hidden(self, x: Pixels) -> tuple[Array, ...]:
-        """What its activations say of the images, from the layer nearest to the image on."""
+        """Outputs of all activation layers, from the image side."""
         seen = []
         for layer in self.layers:
             x = layer(x)

@@ -72,7 +72,7 @@ def _tsallis_leader(objective: Objective) -> Arms:
 
     `x` solves `(sum_i w_i)**-1/2 = 1`, whose left side is concave in `x` (a power mean): from the left,
     Newton's method rises to the root without passing it. It starts at the larger of two bounds: what one arm alone
-    would need, and (by Jensen's inequality) what arms would that all were as far behind as their mean.
+    would need, and, by Jensen's inequality, the value for arms that are all as far behind as the mean.
     """
     q, y = _scaled_prior(objective.log_prior), _behind(objective) / 2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.documents import read_json, unsealed
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, newer_format
 from mulligan.events import R, Resumed, RolledBack, RunEvent, as_number, read_event
 from mulligan.recipe import Recipe
 
@@ -77,9 +77,7 @@ def read_run(folder: Path) -> RunRecord:
     if not isinstance(written, int):
         raise MulliganError(f"{folder / 'run.json'} is damaged: it does not say its format.")
     if written > FORMAT:
-        raise MulliganError(
-            f"{folder} has format {written}, written by a newer mulligan; this one reads up to {FORMAT}: upgrade it."
-        )
+        raise newer_format(folder, written, FORMAT)
     recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")

@@ -71,7 +71,7 @@ class Ideals(NamedTuple):
 
 
 def ideals(loss: Loss) -> Ideals:
-    """Of this game, at logits of zero.
+    """Both players' losses at zero logits.
 
     Example:
       >>> from mulligan.game.losses import relativistic
@@ -84,7 +84,7 @@ def ideals(loss: Loss) -> Ideals:
 
 
 def exponential(decays: Mapping[str, float], units: int = 0) -> Controller:
-    """The controller whose factors are `exp(-decay * progress)`: what those of `FACTORS` not named stay at is 1.
+    """The controller whose factors are `exp(-decay * progress)`; factors that are not listed stay at 1.
 
     Args:
       decays: factor to nats a budget; the article's `eta1` times the images of the whole run.

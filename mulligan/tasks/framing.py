@@ -20,6 +20,7 @@ GROUNDS: tuple[Colour, ...] = (WHITE, (0, 0, 0), (128, 128, 128))  # tried in th
 VANISHED = 0.05  # share of a drawing below which it cannot be seen on a ground
 MIXED_LARGEST = 64  # side that images of mixed or too large sizes get without being asked
 MILD_ASPECT = 2.0  # up to which cropping to the centre keeps half of the image
+FITS = ("crop", "pad")  # how images of different shapes are brought to one
 RESAMPLING = Image.Resampling.BICUBIC  # Pillow widens it when shrinking, so it antialiases
 
 
@@ -36,7 +37,7 @@ class Request:
         for side in sides:
             if side is not None and not SMALLEST <= side <= LARGEST:
                 raise UsageError(f"size {side} is out of range: networks work with sides from {SMALLEST} to {LARGEST}.")
-        if self.fit not in (None, "crop", "pad"):
+        if self.fit not in (None, *FITS):
             raise UsageError(f"fit is {self.fit!r}; it must be 'crop' or 'pad'.")
         levels = self.background or WHITE
         if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):

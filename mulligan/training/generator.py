@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from mulligan import schema
 from mulligan.commands import command
 from mulligan.documents import read_sealed, write_sealed
-from mulligan.errors import MulliganError, UsageError
+from mulligan.errors import MulliganError, UsageError, newer_format
 from mulligan.files import make_folder
 from mulligan.networks.architecture import build
 from mulligan.networks.keras import inference_mode, with_batch_statistics
@@ -134,7 +134,7 @@ def load(path: Path | str) -> Generator:
         return _best_of_run(RunFolder.open(folder))
     described = schema.read(ModelDocument, read_sealed(folder / MODEL), str(folder / MODEL), extra="ignore")
     if described.format > FORMAT:
-        raise MulliganError(f"{folder} was written by a newer mulligan (format {described.format}): upgrade this one.")
+        raise newer_format(folder, described.format, FORMAT)
     run = folder if (folder / "run.json").is_file() else None
     saved = checkpoint.read(folder / WEIGHTS)
     return replace(_assembled(described, saved, "gen", folder / WEIGHTS), run=run, result=described.result)

@@ -214,7 +214,7 @@ class Loop:
         elif self._steps_left() <= 0:
             if self.progress.last_evaluation < self.progress.spent_nimg:
                 self._evaluate_and_checkpoint()
-            self._finish("the budget is used up", "budget")
+            self._finish("budget exhausted", "budget")
         elif self.progress.spent_nimg >= self.progress.next_evaluation:
             self._evaluate_and_checkpoint()
         elif time.monotonic() - self._saved >= CHECKPOINT_SECONDS:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TextIO
 from mulligan import schema
 from mulligan.commands import command
 from mulligan.documents import finite, read_sealed, write_sealed
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, newer_format
 from mulligan.events import E, Evaluated, Event
 from mulligan.files import locked, make_folder
 from mulligan.metrics import EMBEDDING
@@ -94,9 +94,7 @@ class RunFolder:
         folder = RunFolder(path)
         written = folder.document("run")["format"]
         if written > FORMAT:
-            raise MulliganError(
-                f"{path} was written by a newer mulligan (format {written}; this one reads up to {FORMAT}): upgrade it."
-            )
+            raise newer_format(path, written, FORMAT)
         return folder
 
     @contextmanager

@@ -144,7 +144,7 @@ class Strategist:
         return losses
 
     def survivors(self, names: Sequence[str]) -> list[str]:
-        """Those that the leader among them has not left behind; none of none."""
+        """Strategies whose weight is at least `BEHIND` times the leader's."""
         weights = self.weights()
         best = max((weights[name] for name in names), default=0.0)
         return [name for name in names if weights[name] >= BEHIND * best]

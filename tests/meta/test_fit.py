@@ -220,7 +220,7 @@ def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatc
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
     arms = plan_race(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
     monkeypatch.setattr("mulligan.meta.fit.plan_race", lambda *arguments: RacePlan(arms))
-    with pytest.raises(UsageError, match="'coin' is no way to share out a race"):
+    with pytest.raises(UsageError, match="unknown allocation 'coin'"):
         fit("digits", SHORT, Options(out=tmp_path / "run", allocation="coin"))
 
 

@@ -211,8 +211,8 @@ def test_a_killed_learner_leaves_its_trial_to_the_next(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("workers", "place", "reason"),
     [
-        ("0", "x.db", "says nothing about workers"),
-        ("many", "x.db", "says nothing about workers"),
+        ("0", "x.db", "invalid workers"),
+        ("many", "x.db", "invalid workers"),
         ("ray://head:10001", "x.db", "cannot write into x.db"),
     ],
 )

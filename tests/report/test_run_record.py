@@ -93,7 +93,7 @@ def test_not_a_run_folder(tmp_path):
 
 def test_a_newer_format(run):
     edit(run, "run.json", format=2)
-    with pytest.raises(MulliganError, match="written by a newer mulligan"):
+    with pytest.raises(MulliganError, match="written by a newer version of mulligan"):
         read_run(run)
 
 

@@ -44,7 +44,7 @@ def test_weights_that_are_not_finite_are_refused(generator, tmp_path, number):
         ({"shape": "8x10"}, "shape is"),
         ({"classes": 2}, "classes is 2"),
         ({"members": 0}, "members is 0"),
-        ({"format": 2}, "newer mulligan"),
+        ({"format": 2}, "newer version of mulligan"),
         ({"recipe": {"loss": "evil"}}, "loss"),
         ({"recipe": Recipe(architecture=dataclasses.replace(ARCHITECTURE, latent=6)).to_json()}, "another network"),
     ],

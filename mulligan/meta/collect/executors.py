@@ -52,7 +52,7 @@ def executor(workers: str, place: str) -> Executor:
     if workers.isdecimal() and int(workers) > 0:
         return Here() if int(workers) == 1 else Processes(int(workers))
     if workers != "ray" and not workers.startswith("ray://"):
-        raise UsageError(f"{workers!r} says nothing about workers: give a number, ray, or ray://HOST:PORT.")
+        raise UsageError(f"invalid workers {workers!r}: give a number, ray, or ray://HOST:PORT.")
     if workers != "ray" and "://" not in place:
         raise UsageError(
             f"workers on {workers} cannot write into {place}: give --experience the URL of a database that they reach."

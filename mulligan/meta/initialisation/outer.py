@@ -194,8 +194,10 @@ def outer_steps(
 def outer_step(
     task_objective: MetaObjective, config: OuterConfig, state: OuterState, pool: UInt8[Array, "t n h w c"]
 ) -> tuple[OuterState, Float[Array, ""]]:
-    """One batch of tasks, and one step of what is learned. A game that ran away has no say, and one that nearly did no
-    more than others: gradients through a game on the edge of chaos are thousands of times as long.
+    """One batch of tasks, and one step of what is learned.
+
+    Non-finite task gradients are dropped and the others clipped to norm 10: near chaos, gradients through the inner
+    loop are thousands of times longer.
     """
     key, batch_key = jax.random.split(state.key)
     quieter = optax.clip_by_global_norm(MAX_GRADIENT)

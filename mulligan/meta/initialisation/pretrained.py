@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, newer_format
 from mulligan.files import make_folder
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.game.step import Players
@@ -92,7 +92,7 @@ def read_pretrained(path: Path) -> PretrainedInit:
     if "provenance" not in document:
         raise MulliganError(f"{path} holds no initial weights: give a file that `mulligan learn --init` wrote.")
     if document["format"] > FORMAT:
-        raise MulliganError(f"{path} was written by a newer mulligan (format {document['format']}): upgrade it.")
+        raise newer_format(path, document["format"], FORMAT)
     recipe = Recipe.from_json(document["recipe"])
     h, w, c = document["shape"]
     blank = fresh_initialisation(recipe.architecture, (h, w, c), 1.0, jax.random.key(0))

@@ -67,7 +67,7 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
       UsageError: no allocation of that name.
     """
     if allocation not in ALLOCATIONS:
-        raise UsageError(f"{allocation!r} is no way to share out a race: choose {', '.join(ALLOCATIONS)}.")
+        raise UsageError(f"unknown allocation {allocation!r}: choose {', '.join(ALLOCATIONS)}.")
     entries = [arm.to_json() | {"spent": NO_COST._asdict(), "ended": None} for arm in arms]
     return {
         "format": FORMAT,
@@ -126,7 +126,7 @@ class Race:
 
         Raises:
           Interrupted: Ctrl-C, SIGTERM or SIGHUP; all is saved.
-          MulliganError: no arm came to anything, or the folder cannot be written.
+          MulliganError: every arm failed, or the folder cannot be written.
         """
         try:
             while self.document["winner"] is None:
@@ -170,9 +170,7 @@ class Race:
             reasons = "; ".join(
                 f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
             )
-            raise MulliganError(
-                f"no recipe came to anything ({reasons}); give another with `mulligan fit --recipe`, or more time."
-            )
+            raise MulliganError(f"every recipe failed ({reasons}): try another recipe or a longer budget.")
         return {
             **decision._asdict(),
             "predicted": [status.predicted for status in statuses],

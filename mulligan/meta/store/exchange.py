@@ -128,7 +128,8 @@ def problems(path: Path) -> Iterator[str]:
         yield "it does not begin as an exported experience does."
         return
     if lines[0]["format"] > FORMAT:
-        yield f"it has format {lines[0]['format']}, of a newer mulligan; this one reads up to {FORMAT}: upgrade it."
+        written = lines[0]["format"]
+        yield f"a newer version of mulligan wrote it (format {written}; this version reads up to {FORMAT}): upgrade."
         return
     for number, line in enumerate(lines[1:], 2):
         digests += [line["digest"]] if "digest" in line else []

@@ -124,7 +124,7 @@ def check_version(connection: Connection, place: str) -> int:
     version = connection.execute(select(about.c.version)).scalar_one()
     if version > VERSION:
         raise MulliganError(
-            f"the experience {place} has version {version}, of a newer mulligan; "
-            f"this one reads up to {VERSION}: upgrade it, or use another experience."
+            f"the experience {place} was written by a newer version of mulligan (format {version}; this version reads "
+            f"up to {VERSION}): upgrade mulligan, or use another experience."
         )
     return version

@@ -204,7 +204,7 @@ def test_a_torn_file_is_one_sentence_or_found(place):
 def test_a_newer_experience_is_refused(place):
     with sqlite3.connect(place) as raw:
         raw.execute("UPDATE about SET version = 99")
-    with pytest.raises(MulliganError, match="of a newer mulligan"):
+    with pytest.raises(MulliganError, match="by a newer version of mulligan"):
         Experience(place)
 
 
