@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,6 @@ from mulligan.errors import MulliganError, UsageError
 from mulligan.exports import formats
 from mulligan.files import make_folder
 from mulligan.training.generator import Generator
-from mulligan.types import Pytree
 
 PROBES = 6  # latents whose images are compared; not a multiple of a usual batch
 PROBE_SEED = 3
@@ -99,9 +98,5 @@ def compared(generator: Generator, form: Format, path: Path) -> float:
     """The largest difference of a pixel in [-1, 1] between mulligan and the format's own runtime."""
     latents = np.random.default_rng(PROBE_SEED).standard_normal((PROBES, generator.latent), np.float32)
     labels = np.arange(PROBES, dtype=np.int32) % len(generator.classes) if generator.classes else None
-    ours = _drawn(generator.network, latents, labels)
+    ours = np.asarray(generator.network(jnp.asarray(latents), None if labels is None else jnp.asarray(labels)))
     return float(np.abs(ours - form.read(path, generator, latents, labels)).max())
-
-
-def _drawn(network: Pytree, latents: np.ndarray, labels: np.ndarray | None) -> Any:
-    return np.asarray(network(jnp.asarray(latents), None if labels is None else jnp.asarray(labels)))

@@ -234,7 +234,9 @@ def begin(
     Raises:
       MulliganError: no recipe can be trained, or the folder cannot be made.
     """
-    kept = not isinstance(data, str | os.PathLike) or not _is_plain(options)
+    kept = not isinstance(data, str | os.PathLike) or not (
+        isinstance(options.labels, bool) and isinstance(options.groups, str | None)
+    )
     recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist(recipe.strategy, recipe.strategy_prior)
@@ -246,7 +248,9 @@ def begin(
         "seed": options.seed,
         "budget": budget.to_json(),
         "source": KEPT if kept else _absolute(str(data)),
-        "options": _as_kept(task) if kept else options.reading(),
+        "options": {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
+        if kept
+        else options.reading(),
         "experience": NONE if isinstance(start, RunStart) else without_password(place),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -264,16 +268,6 @@ def begin(
         write_players(folder, start.start, task, options.seed)
     folder.write("run", run)
     return folder
-
-
-def _is_plain(options: Options) -> bool:
-    """Whether all that says how to read the images can stand in a document; lists of labels or groups cannot."""
-    return isinstance(options.labels, bool) and isinstance(options.groups, str | None)
-
-
-def _as_kept(task: Task) -> dict[str, Any]:
-    """How the images that a run keeps are read again."""
-    return {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
 
 
 def _free_folder(name: str) -> Path:

@@ -74,7 +74,7 @@ def draw(chart: Chart, span: Span) -> Html | None:
         "svg",
         [_rule(axis.place(tick), "grid") for tick in axis.ticks()],
         _rule(axis.place(chart.reference), "reference") if chart.reference is not None else None,
-        [_post(time.place(flag.nimg)) for flag in span.flags],
+        [element("path", class_="post", d=f"M{SIDE * time.place(flag.nimg):.4g},0V{SIDE}") for flag in span.flags],
         [_band(series, time, axis) for series in lines],
         [_line(series, time, axis) for series in lines],
         viewBox=f"0 0 {SIDE} {SIDE}",
@@ -164,10 +164,6 @@ def _xy(nimg: float, value: float, time: Axis, axis: Axis) -> str:
 
 def _rule(place: float, kind: str) -> Html:
     return element("path", class_=kind, d=f"M0,{SIDE * (1 - place):.4g}H{SIDE}")
-
-
-def _post(place: float) -> Html:
-    return element("path", class_="post", d=f"M{SIDE * place:.4g},0V{SIDE}")
 
 
 def _label(text: str, kind: str, *, top: float | None = None, left: float | None = None) -> Html:

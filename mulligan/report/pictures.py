@@ -160,7 +160,7 @@ def _neighbour(found: Neighbours, index: int) -> Html:
             element(
                 "span",
                 _thumbnail(image, "Training image"),
-                element("small", _against(distance, found.typical)),
+                element("small", f"{distance / found.typical:.2f}" if found.typical > 0 else number(distance)),
             )
             for image, distance in near
         ],
@@ -170,7 +170,3 @@ def _neighbour(found: Neighbours, index: int) -> Html:
 def _thumbnail(image: UInt8[np.ndarray, "h w c"], alt: str) -> Html | None:
     picture = embed(png(image), NEIGHBOURS_BYTES // (MOST_NEIGHBOURS * (1 + MOST_NEAREST)))
     return picture.element(alt, largest=THUMBNAIL) if picture else None
-
-
-def _against(distance: float, typical: float) -> str:
-    return f"{distance / typical:.2f}" if typical > 0 else number(distance)
