@@ -89,7 +89,7 @@ class Recipe:
     penalty_every: Annotated[int, Within(1, 10_000)] = 1  # discriminator steps between penalties (lazy when above 1)
     dynamics: Annotated[str, Named("game.dynamics.DYNAMICS")] = "alternating"
     disc_steps: Annotated[int, Within(1, 16)] = 1  # discriminator steps for each generator step
-    # Past players that the present ones face as well (Chekhov GAN); each costs as much as a step.
+    # Research: past players that the present ones face as well (Chekhov GAN). Measured to cover fewer modes.
     opponents: Annotated[int, Within(0, 64)] = 0
     batch: Annotated[int, Within(1, 16_384)] = 64
     augmentation: Annotated[tuple[Annotated[str, Named("game.augment.POLICIES")], ...], Once()] = ()
@@ -103,7 +103,8 @@ class Recipe:
     strategy_prior: Annotated[
         tuple[tuple[Annotated[str, Named("training.strategist.STRATEGIES")], Weight], ...], ByName()
     ] = ()
-    gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
+    # Research: disc_lr also follows how far the discriminator's loss is from its ideal. Measured to raise the KID.
+    gap_aware: bool = False
     matching: Weight = 0.0  # of the energy distance in pixels and the discriminator's features: game.matching
     # Its factors come on top of all the above.
     learned_schedule: Annotated[str, Named("schedules.learned.SHIPPED", also=("",))] = ""

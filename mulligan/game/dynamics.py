@@ -129,6 +129,8 @@ def _zeros(gen: Pytree, disc: Pytree) -> Players:
 
 _ALTERNATING = Dynamics(_nothing, alternating, simultaneous=False)
 
+# Implemented, tested and never found to help: no search proposes them.
+RESEARCH = ("consensus", "nested_lookahead")
 DYNAMICS = {
     "alternating": _ALTERNATING,
     "simultaneous": Dynamics(_nothing, simultaneous, simultaneous=True),

@@ -1,14 +1,15 @@
 """Tensors in PyTorch's zip format, read without running anything that the file names.
 
-Such a file holds a pickle that says which tensors there are, and their bytes beside it. The pickle's instructions are
-followed one by one here, as far as tensors and dictionaries of them need; a file that asks for more is refused.
+Such a file holds a pickle that says which tensors there are, and their bytes beside it. The pickle may call the few
+functions here; a file that asks for more is refused.
 """
 
 from __future__ import annotations
 
-import pickletools
+import io
+import pickle
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,24 +18,12 @@ import numpy as np
 from mulligan.errors import MulliganError
 
 STORAGES = {  # of a tensor's numbers, little-endian
-    "torch FloatStorage": np.dtype("<f4"),
-    "torch DoubleStorage": np.dtype("<f8"),
-    "torch HalfStorage": np.dtype("<f2"),
-    "torch LongStorage": np.dtype("<i8"),
-    "torch IntStorage": np.dtype("<i4"),
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
 }
-DICTIONARY = "collections OrderedDict"
-TENSOR, PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
-ALLOWED = {*STORAGES, DICTIONARY, TENSOR, PARAMETER}
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-LITERALS = ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
-IGNORED = ("PROTO", "FRAME", "STOP")
-
-
-class Global(NamedTuple):
-    """Something that the pickle names; never looked up."""
-
-    name: str
 
 
 class Storage(NamedTuple):
@@ -42,6 +31,10 @@ class Storage(NamedTuple):
 
     dtype: np.dtype
     member: str
+
+
+class StateDict(dict):
+    """In place of an `OrderedDict`; PyTorch gives it attributes, which are not needed."""
 
 
 class _RefusedError(Exception):
@@ -59,88 +52,47 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             described = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
             if described is None:
                 raise MulliganError(f"{path} is a zip, but none that PyTorch wrote: it has no data.pkl.")
-            tensors = _Machine(archive, described.removesuffix("data.pkl")).run(archive.read(described))
+            content = _TensorUnpickler(archive, described.removesuffix("data.pkl")).load()
+        if not isinstance(content, dict):
+            raise ValueError("it holds no dictionary of tensors")
     except FileNotFoundError as error:
         raise MulliganError(f"there is no file {path}.") from error
     except _RefusedError as error:
         raise MulliganError(f"{path} holds code ({error}), which no file of weights needs: it is not read.") from error
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, IndexError, ValueError, TypeError) as error:
+    except MulliganError:
+        raise
+    except Exception as error:  # a pickle of hostile bytes raises whatever it likes
         raise MulliganError(f"{path} is damaged or no file of weights in PyTorch's zip format: {error}.") from error
-    return tensors
+    return {name: value for name, value in content.items() if isinstance(value, np.ndarray)}
 
 
-class _Machine:
-    """The few instructions of a pickle that build dictionaries of tensors."""
+class _TensorUnpickler(pickle.Unpickler):
+    """Knows storages, tensors and dictionaries of them; everything else is refused before it is looked up."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str):
+        super().__init__(io.BytesIO(archive.read(f"{folder}data.pkl")))
         self.archive, self.folder = archive, folder
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memory: dict[int, Any] = {}
 
-    def run(self, code: bytes) -> dict[str, np.ndarray]:
-        """What the instructions build."""
-        for instruction, argument, _ in pickletools.genops(code):
-            self._do(instruction.name, argument)
-        (built,) = self.stack
-        if not isinstance(built, dict):
-            raise ValueError("it holds no dictionary of tensors")
-        return {name: value for name, value in built.items() if isinstance(value, np.ndarray)}
+    def find_class(self, module: str, name: str) -> Any:
+        known = {f"torch.{storage}": dtype for storage, dtype in STORAGES.items()} | {
+            "collections.OrderedDict": StateDict,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+        }
+        if f"{module}.{name}" not in known:
+            raise _RefusedError(f"{module}.{name}")
+        return known[f"{module}.{name}"]
 
-    def _do(self, name: str, argument: Any) -> None:
-        if name in IGNORED:
-            return
-        if name in LITERALS:
-            self.stack.append(argument)
-        elif name in CONSTANTS:
-            self.stack.append(CONSTANTS[name])
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self.memory[argument] = self.stack[-1]
-        elif name == "MEMOIZE":
-            self.memory[len(self.memory)] = self.stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.memory[argument])
-        elif name == "GLOBAL":
-            self.stack.append(_allowed(argument))
-        elif name in _STEPS:
-            _STEPS[name](self)
-        else:
-            raise _RefusedError(f"the instruction {name}")
+    def persistent_load(self, pid: Any) -> Storage:
+        """A storage, named by `("storage", type, key, device, numel)`."""
+        kind, dtype, key = pid[:3]
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise _RefusedError(str(kind))
+        return Storage(dtype, f"{self.folder}data/{key}")
 
-    def pop_to_mark(self) -> list[Any]:
-        """Everything since the last mark."""
-        start = self.marks.pop()
-        found = self.stack[start:]
-        del self.stack[start:]
-        return found
-
-    def pop(self, count: int) -> list[Any]:
-        """The last `count` values, oldest first."""
-        found = self.stack[len(self.stack) - count :]
-        if len(found) < count:
-            raise ValueError("its instructions do not fit together")
-        del self.stack[len(self.stack) - count :]
-        return found
-
-    def storage(self, identity: Sequence[Any]) -> Storage:
-        """A persistent identity: `("storage", type, key, device, numel)`."""
-        kind, (name,), key = identity[:3]
-        if kind != "storage" or name not in STORAGES:
-            raise _RefusedError(str(name))
-        return Storage(STORAGES[name], f"{self.folder}data/{key}")
-
-    def reduce(self, function: Any, arguments: Sequence[Any]) -> Any:
-        """The few calls that are understood."""
-        name = function.name if isinstance(function, Global) else ""
-        if name == DICTIONARY:
-            return {}
-        if name == PARAMETER:
-            return arguments[0]
-        if name == TENSOR:
-            return self.tensor(*arguments[:4])
-        raise _RefusedError(f"a call of {name or function}")
-
-    def tensor(self, storage: Storage, offset: int, shape: Sequence[int], strides: Sequence[int]) -> np.ndarray:
+    def _tensor(
+        self, storage: Storage, offset: int, shape: Sequence[int], strides: Sequence[int], *_: Any
+    ) -> np.ndarray:
         """A tensor's numbers, copied out of the file."""
         numbers = np.frombuffer(self.archive.read(storage.member), storage.dtype)
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
@@ -148,46 +100,3 @@ class _Machine:
             raise ValueError("a tensor is larger than its numbers")
         steps = [stride * storage.dtype.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(numbers[offset:], tuple(shape), steps).copy()
-
-
-def _allowed(argument: str) -> Global:
-    if argument not in ALLOWED:
-        raise _RefusedError(argument.replace(" ", "."))
-    return Global(argument)
-
-
-def _set_items(machine: _Machine) -> None:
-    pairs = machine.pop_to_mark()
-    machine.stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
-
-
-def _set_item(machine: _Machine) -> None:
-    key, value = machine.pop(2)
-    machine.stack[-1][key] = value
-
-
-def _build(machine: _Machine) -> None:
-    """Attributes of a dictionary, which PyTorch keeps versions in: not needed."""
-    machine.pop(1)
-
-
-def _reduce(machine: _Machine) -> None:
-    function, arguments = machine.pop(2)
-    machine.stack.append(machine.reduce(function, arguments))
-
-
-_STEPS: dict[str, Callable[[_Machine], None]] = {
-    "MARK": lambda machine: machine.marks.append(len(machine.stack)),
-    "EMPTY_DICT": lambda machine: machine.stack.append({}),
-    "EMPTY_LIST": lambda machine: machine.stack.append([]),
-    "EMPTY_TUPLE": lambda machine: machine.stack.append(()),
-    "TUPLE": lambda machine: machine.stack.append(tuple(machine.pop_to_mark())),
-    "TUPLE1": lambda machine: machine.stack.append(tuple(machine.pop(1))),
-    "TUPLE2": lambda machine: machine.stack.append(tuple(machine.pop(2))),
-    "TUPLE3": lambda machine: machine.stack.append(tuple(machine.pop(3))),
-    "BINPERSID": lambda machine: machine.stack.append(machine.storage(machine.pop(1)[0])),
-    "SETITEMS": _set_items,
-    "SETITEM": _set_item,
-    "BUILD": _build,
-    "REDUCE": _reduce,
-}

@@ -1,4 +1,7 @@
-"""Opponents from the past: following the regularised leader against what was played before, with a few of it kept."""
+"""Opponents from the past: following the regularised leader against what was played before, with a few of it kept.
+
+Research: on stacked digits a game with past opponents covered fewer modes (docs/dynamics.md).
+"""
 
 from __future__ import annotations
 

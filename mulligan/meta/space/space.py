@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from mulligan.game.augment import POLICIES
-from mulligan.game.dynamics import DYNAMICS
+from mulligan.game.dynamics import DYNAMICS, RESEARCH
 from mulligan.game.losses import LOSSES
 from mulligan.game.penalties import PENALTIES
 from mulligan.meta.space.domains import Domain, Names, Range, Steps
@@ -26,7 +26,7 @@ from mulligan.networks.resampling import RESAMPLINGS
 from mulligan.recipe import Recipe
 from mulligan.schedules.learned import SHIPPED
 
-VERSION = 2  # goes up with every change of the choices below; a trial says which it was drawn from
+VERSION = 3  # goes up with every change of the choices below; a trial says which it was drawn from
 
 Values = Mapping[str, Any]  # of a recipe's active choices, by name
 Condition = Callable[[Values], bool]
@@ -106,7 +106,7 @@ CHOICES = (
     Choice("penalty", "penalty", Names(tuple(PENALTIES)), "r1r2"),
     Choice("penalty_every", "penalty_every", Steps((1, 2, 4, 8, 16)), 1, is_not("penalty", "none")),
     Choice("gamma", "hyperparameters.gamma", Range(1e-3, 1e3, "log"), 0.5, is_not("penalty", "none")),
-    Choice("dynamics", "dynamics", Names(tuple(DYNAMICS)), "alternating"),
+    Choice("dynamics", "dynamics", Names(tuple(name for name in DYNAMICS if name not in RESEARCH)), "alternating"),
     Choice("disc_steps", "disc_steps", Steps((1, 2, 4)), 1, is_("dynamics", "alternating")),
     Choice("batch", "batch", Steps((8, 16, 32, 64, 128)), 64),
     Choice("gen_lr", "hyperparameters.gen_lr", RATE, 1e-3),
