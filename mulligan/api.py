@@ -338,7 +338,7 @@ def prove(source: Generator | Path | str, data: Any, *, listener: Listener | Non
 
 def _budget(time: float | str | None, images: int | str | None) -> Budget:
     if time is not None and images is not None:
-        raise UsageError("a run has one budget: give --time or --images, not both.")
+        raise UsageError("a run has one budget: give `time` or `images`, not both.")
     if images is not None:
         return Budget(parse_images(images), None)
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))

@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -455,8 +456,21 @@ def _refuse_empty(words: Sequence[str]) -> None:
             raise UsageError(f"{name} is empty: give it a value, or leave it out.")
 
 
+def as_options(sentence: str) -> str:
+    """A sentence of the library, which names parameters in backticks, with the command line's options instead.
+
+    Example:
+      >>> as_options("give `time` or `images`; `from_run` goes on, and `other` is no option")
+      'give --time or --images; --from goes on, and `other` is no option'
+    """
+    commands = getattr(typer.main.get_command(app), "commands", {}).values()
+    options = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
+    named = {name: option for name, option in options.items() if option.startswith("--")}
+    return re.sub(r"`(\w+)`", lambda found: named.get(found[1], found[0]), sentence)
+
+
 def _fail(reason: str, code: int) -> NoReturn:
-    print(f"mulligan: {reason}", file=sys.stderr, flush=True)
+    print(f"mulligan: {as_options(reason)}", file=sys.stderr, flush=True)
     if any(thread.name.startswith(COMPILING) for thread in threading.enumerate()):
         os._exit(code)  # or Python would wait until the compiler is done
     sys.exit(code)

@@ -60,7 +60,7 @@ def _layer(target: Target, layer: Layer, x: Tensor, shape: tuple[int, ...]) -> t
         case SelfAttention():
             made = target.add(x, _attention(target, layer, x, shape)), shape
         case _:
-            raise MulliganError(f"a layer {type(layer).__name__} cannot be exported yet: choose --to safetensors.")
+            raise MulliganError(f"a layer {type(layer).__name__} cannot be exported yet: choose `to` safetensors.")
     return made
 
 
@@ -74,7 +74,7 @@ def _dense(target: Target, layer: Dense, x: Tensor) -> Tensor:
 
 def _conv(target: Target, layer: Conv, x: Tensor) -> Tensor:
     if layer.stride != 1:
-        raise MulliganError("a generator's convolution of stride 2 cannot be exported: choose --to safetensors.")
+        raise MulliganError("a generator's convolution of stride 2 cannot be exported: choose `to` safetensors.")
     bias = np.asarray(layer.bias)
     plain = layer.normalisation == "none"
     x = target.conv(x, np.asarray(layer.kernel), bias if plain else None)
@@ -100,7 +100,7 @@ def _normalised(target: Target, name: str, x: Tensor, bias: Float[np.ndarray, ".
             return target.add_constant(target.pixel_norm(x, channels), bias)
         case "group":
             return target.add_constant(target.group_norm(x, math.gcd(channels, 8)), bias)
-    raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose --to safetensors.")
+    raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose `to` safetensors.")
 
 
 def _branch(target: Target, block: Block, x: Tensor) -> Tensor:

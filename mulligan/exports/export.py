@@ -69,7 +69,7 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
     form = FORMATS[to]
     path = with_suffix(out or Path(form.name), Path(form.name).suffix)
     if path.exists():
-        raise UsageError(f"{path} already exists: choose another place with --out.")
+        raise UsageError(f"{path} already exists: choose another place with `out`.")
     with tempfile.TemporaryDirectory(dir=make_folder(path.parent), prefix=".export.") as folder:
         part = Path(folder) / form.name
         form.write(generator, part)

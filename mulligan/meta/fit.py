@@ -161,7 +161,7 @@ def _saved(folder: RunFolder) -> Iterator[None]:
 def _from_run(start: RunStart, task: Task, options: Options) -> RacePlan:
     """The recipe of the run, or the one asked for with the networks of the run."""
     if options.models is not None or options.init is not None:
-        raise UsageError("a run can start from one thing only: give one of --from, --networks and --init.")
+        raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
     start.check(task)
     recipe = options.recipe or start.recipe
     recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture, init="")  # its own weights
@@ -182,7 +182,7 @@ def examine(recipe: Recipe, task: Task) -> None:
 def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:
     """The default recipe, or the one asked for, with the networks that the learned weights are of."""
     if options.models is not None:
-        raise UsageError("learned initial weights are of mulligan's own networks: give either --networks or --init.")
+        raise UsageError("learned initial weights are of mulligan's own networks: give either `networks` or `init`.")
     recipe = with_architecture_of(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
     return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, "learned initial weights"),))
 

@@ -185,7 +185,7 @@ def _check_shape(shape: ImageShape, classes: int) -> None:
     if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
         raise MulliganError(
             f"images of {shape[0]}x{shape[1]} pixels are too small or too large; "
-            f"a side must have {SMALLEST} to {LARGEST}: use --size to resize."
+            f"a side must have {SMALLEST} to {LARGEST}: use `size` to resize."
         )
     if classes < 0:
         raise MulliganError(f"the number of classes is {classes}; it must be 0 (no labels) or more.")

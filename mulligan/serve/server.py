@@ -37,7 +37,7 @@ def make_server(generator: Generator, port: int = 8000) -> ThreadingHTTPServer:
     try:
         return _Server((LOOPBACK, port), handler)
     except OSError as error:
-        raise MulliganError(f"port {port} is taken ({error.strerror}): give another --port.") from error
+        raise MulliganError(f"port {port} is taken ({error.strerror}): give another `port`.") from error
 
 
 class _Server(ThreadingHTTPServer):

@@ -65,7 +65,7 @@ class RunFolder:
         Raises:
           MulliganError: there is already something at `path`.
         """
-        taken = MulliganError(f"{path} already exists: choose another --out, or go on with: {command('resume', path)}")
+        taken = MulliganError(f"{path} already exists: choose another `out`, or go on with: {command('resume', path)}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise taken
         make_folder(path)

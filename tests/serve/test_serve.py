@@ -125,7 +125,7 @@ def test_silent_browsers_take_no_more_threads_than_there_are(generator, monkeypa
 
 def test_a_taken_port_is_a_sentence(address, generator):
     port = int(address.rsplit(":", 1)[1])
-    with pytest.raises(MulliganError, match=f"port {port} is taken .*give another --port"):
+    with pytest.raises(MulliganError, match=f"port {port} is taken .*give another `port`"):
         make_server(generator, port)
 
 

@@ -30,7 +30,7 @@ def test_of_two_that_make_one_folder_only_one_does(tmp_path, monkeypatch):
     """Both have looked, and found nothing there."""
     RunFolder.create(tmp_path / "run", {})
     monkeypatch.setattr("pathlib.Path.iterdir", lambda path: iter(()))
-    with pytest.raises(MulliganError, match=r"already exists: choose another --out, or go on with: mulligan resume "):
+    with pytest.raises(MulliganError, match=r"already exists: choose another `out`, or go on with: mulligan resume "):
         RunFolder.create(tmp_path / "run", {})
 
 

@@ -55,7 +55,7 @@ def executor(workers: str, place: str) -> Executor:
         raise UsageError(f"invalid workers {workers!r}: give a number, ray, or ray://HOST:PORT.")
     if workers != "ray" and "://" not in place:
         raise UsageError(
-            f"workers on {workers} cannot write into {place}: give --experience the URL of a database that they reach."
+            f"workers on {workers} cannot write into {place}: give `experience` the URL of a database that they reach."
         )
     return RayCluster(None if workers == "ray" else workers)
 

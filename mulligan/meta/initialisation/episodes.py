@@ -48,7 +48,7 @@ def image_pool(tasks: Sequence[Task], least: int) -> UInt8[np.ndarray, "t n h w 
     shapes = {task.shape for task in large}
     if len(shapes) > 1:
         raise MulliganError(
-            f"images have {len(shapes)} shapes, such as {', '.join(map(str, sorted(shapes)[:2]))}: use --size."
+            f"images have {len(shapes)} shapes, such as {', '.join(map(str, sorted(shapes)[:2]))}: use `size`."
         )
     number = min(MAX_IMAGES, *(len(task.train) for task in large))
     return np.stack([task.train.sample(number, seed=0) for task in large])

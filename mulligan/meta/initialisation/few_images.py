@@ -66,7 +66,7 @@ def choose_init(task: Task, wanted: str | None) -> InitChoice | None:
         start = read_pretrained(shipped)
         return _init_choice(start, task) if start.shape == task.shape else None
     if task.classes is not None:
-        raise UsageError("initial weights are of networks without classes: leave out --labels or --init.")
+        raise UsageError("initial weights are of networks without classes: leave out `labels` or `init`.")
     return _init_choice(read_pretrained(Path(wanted)), task)
 
 
@@ -79,7 +79,7 @@ def _suits(task: Task) -> bool:
 def _init_choice(start: PretrainedInit, task: Task) -> InitChoice:
     start, share = fit_to_shape(start, task.shape)
     if share == 0:
-        raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out --init.")
+        raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out `init`.")
     if (start.provenance["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
         start = dataclasses.replace(start, learned=negative(start.learned))
     saw = start.provenance
@@ -111,7 +111,7 @@ def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: in
     players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players)):
         raise MulliganError(
-            "adapting the initial weights to these images diverged: leave out --init, or say --init none."
+            "adapting the initial weights to these images diverged: leave out `init`, or say --init none."
         )
     checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(players, "players"), {})
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from mulligan.game.step import Data, Players, both_gradients, draw, pixels
+from mulligan.game.dynamics import both_gradients
+from mulligan.game.step import Data, Players, draw, pixels
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, adapt, initial_inner_state
 from mulligan.meta.initialisation.episodes import Episode, EpisodeSpec, sample_episode
 from mulligan.meta.initialisation.objectives import QueryObjective

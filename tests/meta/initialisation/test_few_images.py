@@ -186,5 +186,5 @@ def test_weights_that_cannot_be_used_are_one_sentence(tmp_path, start):
         told_by(strokes(5), tmp_path, init=str(tmp_path / "nothing"))
     (tmp_path / "photos" / "a").mkdir(parents=True)
     task = dataclasses.replace(read_task(strokes(5)), classes=("a",))
-    with pytest.raises(UsageError, match="leave out --labels or --init"):
+    with pytest.raises(UsageError, match="leave out `labels` or `init`"):
         choose_init(task, str(start))
