@@ -25,7 +25,7 @@ SAID_BY = {
     "mulligan.meta.collect": {"learn"},
     "mulligan.meta.initialisation.episodes": {"learn"},
     "mulligan.meta.initialisation.few_images": {"fit"},
-    "mulligan.meta.initialisation.pretrained": {"fit"},
+    "mulligan.meta.initialisation.init_file": {"fit"},
     "mulligan.networks.architecture": {"fit"},
     "mulligan.networks.keras_models": {"resume", "average", "sample", "export", "serve", "score", "report"},
     "mulligan.serve": {"serve"},
@@ -65,7 +65,8 @@ def said_by(module: str) -> set[str]:
     return SAID_BY[max(known, key=len)]
 
 
-NAMING = [(module, text) for module, text in sentences() if OPTION.search(text)]
+# As the command line says them: parameters in backticks are its options.
+NAMING = [(module, said) for module, text in sentences() if OPTION.search(said := cli.as_options(text))]
 
 
 @pytest.mark.parametrize(("module", "text"), NAMING)
@@ -78,6 +79,18 @@ def test_a_sentence_names_options_that_its_commands_have(module, text):
 
 def test_there_are_sentences_to_check():
     assert len(NAMING) > 10
+
+
+def test_the_library_names_parameters_and_no_options():
+    """But inside a command, such as `mulligan fit --recipe`, and where it is the command line that must be used."""
+    allowed = ("mulligan.cli", "mulligan.experience_cli", "mulligan.networks.keras_models")
+    named = [
+        (module, text)
+        for module, text in sentences()
+        for found in OPTION.finditer(re.sub(r"`mulligan [^`]*`", "", text))
+        if module not in allowed and found["command"] not in COMMANDS
+    ]
+    assert not named
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -31,7 +31,7 @@ from benchmarks.common.places import DATA, RESULTS, ROOT
 from mulligan.metrics.embed import preprocess
 from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.metrics.frechet import frechet_distance
-from mulligan.metrics.kernel import kid
+from mulligan.metrics.kid import kid
 from tools.embedding_training import (
     GAN_STEPS,
     M1,

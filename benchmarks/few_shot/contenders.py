@@ -10,8 +10,8 @@ import jax
 
 from mulligan.game.step import adam
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation
+from mulligan.meta.initialisation.init_file import inner_game, read_pretrained
 from mulligan.meta.initialisation.learn_initialisation import INNER, JOINT, MULTITASK, SHIPPED_CONFIG, MetaConfig
-from mulligan.meta.initialisation.pretrained import inner_game, read_pretrained
 from mulligan.recipe import Hyperparameters, Recipe
 
 SHAPE = (28, 28, 1)

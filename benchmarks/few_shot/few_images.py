@@ -23,7 +23,7 @@ from mulligan.budget import parse_images
 from mulligan.meta.fit import Options, fit
 from mulligan.meta.store.experience import NONE
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.kernel import kid
+from mulligan.metrics.kid import kid
 from mulligan.metrics.memorisation import memorisation
 from mulligan.training.budget import Budget
 

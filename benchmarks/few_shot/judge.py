@@ -22,7 +22,7 @@ from mulligan.game.step import pixels
 from mulligan.meta.initialisation.episodes import apply_pose
 from mulligan.metrics.distances import neighbours
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.kernel import mmd2_unbiased
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture
 from mulligan.training import checkpoint

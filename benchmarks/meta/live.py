@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.meta.replay import Moves, Trace
 from mulligan.meta.collect.trial import TrialRunner, TrialSpec
 from mulligan.meta.space.fidelity import reference_flops, rungs
-from mulligan.meta.store.kid import log_kid
+from mulligan.meta.store.kid_curves import log_kid
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task

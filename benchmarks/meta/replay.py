@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from mulligan.meta.race.allocation import Allocation, ArmStatus, Decision
 from mulligan.meta.space.fidelity import RUNG_RATIO
-from mulligan.meta.store.kid import log_kid
+from mulligan.meta.store.kid_curves import log_kid
 from mulligan.meta.store.record import Point
 
 Moves = Generator[int, Point | None, None]

@@ -16,7 +16,7 @@ from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.domains import Names, Range, Steps
 from mulligan.meta.space.fidelity import MAX_BYTES
 from mulligan.meta.space.space import Choice, Space
-from mulligan.meta.store.kid import log_kid
+from mulligan.meta.store.kid_curves import log_kid
 from mulligan.recipe import Recipe
 
 WORST = 10.0  # log KID of what has none

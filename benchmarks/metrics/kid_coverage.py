@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.common.places import DATA
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.kernel import kid, mmd2_unbiased
+from mulligan.metrics.kid import kid, mmd2_unbiased
 
 SIZES = ((30, 1000), (1000, 30), (100, 1000), (1000, 100), (300, 1000), (500, 500))  # real, generated
 

@@ -29,7 +29,7 @@ from benchmarks.common.families import families, read_family
 from mulligan.game.step import Data, GanState, initial_state, to_bytes
 from mulligan.meta.space.default import INIT
 from mulligan.metrics.embed import EMBEDDINGS, load_embedding
-from mulligan.metrics.kernel import mmd2_unbiased
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.networks.convolution import lowered
 from mulligan.networks.pretrained import architectures, initial_networks, load_initial

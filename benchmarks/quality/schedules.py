@@ -32,7 +32,7 @@ from mulligan.game.step import Game, GanState, initial_state, scheduled
 from mulligan.meta.collect.trial import pool
 from mulligan.meta.schedule_learning.inner_problem import unguarded
 from mulligan.meta.space.default import handmade_recipe
-from mulligan.metrics.kernel import mmd2_unbiased
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Form, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task

@@ -30,9 +30,9 @@ from benchmarks.few_shot.contenders import FIGR
 from mulligan.game.step import Players
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame
 from mulligan.meta.initialisation.episodes import EpisodeSpec
+from mulligan.meta.initialisation.init_file import inner_game
 from mulligan.meta.initialisation.objectives import QueryObjective
 from mulligan.meta.initialisation.outer import MetaObjective, OuterConfig, initial_outer_state, outer_steps
-from mulligan.meta.initialisation.pretrained import inner_game
 from mulligan.networks.layers import Conv, Dense, randomised
 
 LATENT, SIDE, BLOCKS, UPDATES = 100, 32, 4, 10

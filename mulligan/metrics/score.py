@@ -15,7 +15,7 @@ from mulligan.metrics.coverage import prdc
 from mulligan.metrics.distances import relative_spread, spread
 from mulligan.metrics.embed import AnyImages, Embedding, check_features
 from mulligan.metrics.frechet import Gaussian, gaussian, gaussian_distance
-from mulligan.metrics.kernel import kid
+from mulligan.metrics.kid import kid
 from mulligan.metrics.memorisation import memorisation
 
 

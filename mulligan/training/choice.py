@@ -14,7 +14,7 @@ import numpy as np
 
 from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, rebuild
 from mulligan.events import Gain, GeneratorChosen
-from mulligan.metrics.kernel import Difference, polynomial
+from mulligan.metrics.kid import Difference, polynomial
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.events import AverageScored, RunEvent
-from mulligan.metrics.kernel import Difference, kid_difference
+from mulligan.metrics.kid import Difference, kid_difference
 from mulligan.metrics.score import Reference, validation_metrics_of
 from mulligan.training.budget import Allowance
 from mulligan.training.evaluation import LATENT_SEED, Evaluator

@@ -13,7 +13,7 @@ from small_runs import broken_chunks, events, weights
 from mulligan.documents import read_sealed, write_sealed
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import Options, average, fit, resume
-from mulligan.metrics.kernel import Difference
+from mulligan.metrics.kid import Difference
 from mulligan.training import checkpoint, choice, distil
 from mulligan.training.budget import Budget
 from mulligan.training.choice import settled

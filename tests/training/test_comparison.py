@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_runs import SMALL
 
-from mulligan.metrics.kernel import kid
+from mulligan.metrics.kid import kid
 from mulligan.metrics.score import Reference
 from mulligan.networks.architecture import build
 from mulligan.tasks.images import read_task

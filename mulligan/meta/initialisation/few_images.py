@@ -19,7 +19,7 @@ import numpy as np
 from mulligan.errors import MulliganError, UsageError
 from mulligan.game.step import Data, Players
 from mulligan.meta.initialisation.adaptation import adapt
-from mulligan.meta.initialisation.pretrained import (
+from mulligan.meta.initialisation.init_file import (
     PretrainedInit,
     fit_to_shape,
     inner_game,
@@ -111,7 +111,7 @@ def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: in
     players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players)):
         raise MulliganError(
-            "adapting the initial weights to these images diverged: leave out `init`, or say --init none."
+            "adapting the initial weights to these images diverged: leave out `init`, or give none."
         )
     checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(players, "players"), {})
 

@@ -27,6 +27,14 @@ from mulligan.files import make_folder
 from mulligan.meta.initialisation.adaptation import fresh_initialisation
 from mulligan.meta.initialisation.episodes import EpisodeSpec, image_pool
 from mulligan.meta.initialisation.features import FeatureNet, train_features, untrained_features
+from mulligan.meta.initialisation.init_file import (
+    PretrainedInit,
+    grow,
+    inner_game,
+    read_pretrained,
+    scale_latents,
+    write_pretrained,
+)
 from mulligan.meta.initialisation.objectives import energy_objective
 from mulligan.meta.initialisation.outer import (
     LEARN_SCALE,
@@ -36,14 +44,6 @@ from mulligan.meta.initialisation.outer import (
     initial_outer_state,
     outer_adam,
     outer_steps,
-)
-from mulligan.meta.initialisation.pretrained import (
-    PretrainedInit,
-    grow,
-    inner_game,
-    read_pretrained,
-    scale_latents,
-    write_pretrained,
 )
 from mulligan.networks.convolution import lowered
 from mulligan.recipe import Architecture, Hyperparameters, Recipe

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from mulligan.meta.space.default import default_recipe, handmade_recipe
 from mulligan.meta.space.fidelity import fidelity_of
-from mulligan.meta.store.kid import log_kid
+from mulligan.meta.store.kid_curves import log_kid
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mulligan.meta.store.kid import lowest_log_kid
+from mulligan.meta.store.kid_curves import lowest_log_kid
 from mulligan.meta.store.record import Point
 
 MEMORY = 2.0  # nats of operations over which a deviation from the forecast falls to a third

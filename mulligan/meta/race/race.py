@@ -25,7 +25,7 @@ from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, predict_final
 from mulligan.meta.space.cost import footprint
-from mulligan.meta.store.kid import lowest_log_kid, points_of
+from mulligan.meta.store.kid_curves import lowest_log_kid, points_of
 from mulligan.meta.store.record import Point
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from mulligan.game.step import Data, GanState, initial_state, pixels, to_bytes
 from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, Parameters
 from mulligan.metrics.embed import Embedding
-from mulligan.metrics.kernel import mmd2_unbiased
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Hyperparameters, Recipe
 from mulligan.schedules.closed import schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
-from mulligan.meta.store.kid import lowest_kid
+from mulligan.meta.store.kid_curves import lowest_kid
 from mulligan.meta.store.record import FAILED, Trial
 from mulligan.metrics import EMBEDDING
 

@@ -12,6 +12,7 @@ import pytest
 from mulligan.game.step import Data, Players, step
 from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation, ftrl_optimiser, initial_inner_state
 from mulligan.meta.initialisation.episodes import POSES, Episode, EpisodeSpec, apply_pose, sample_episode
+from mulligan.meta.initialisation.init_file import inner_game
 from mulligan.meta.initialisation.objectives import energy_objective, game_objective
 from mulligan.meta.initialisation.outer import (
     MAX_GRADIENT,
@@ -29,7 +30,6 @@ from mulligan.meta.initialisation.outer import (
     over_tasks,
     reptile,
 )
-from mulligan.meta.initialisation.pretrained import inner_game
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 
 SMALL = Architecture(family="mlp", gen_width=6, disc_width=6, gen_depth=1, disc_depth=1, latent=3, activation="tanh")

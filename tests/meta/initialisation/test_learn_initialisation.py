@@ -12,8 +12,7 @@ import pytest
 from mulligan.errors import MulliganError
 from mulligan.game.step import Data
 from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation
-from mulligan.meta.initialisation.learn_initialisation import INNER, MetaConfig, MetaRun, learn_initialisation
-from mulligan.meta.initialisation.pretrained import (
+from mulligan.meta.initialisation.init_file import (
     PretrainedInit,
     fit_to_shape,
     grow,
@@ -24,6 +23,7 @@ from mulligan.meta.initialisation.pretrained import (
     shipped_pretrained,
     write_pretrained,
 )
+from mulligan.meta.initialisation.learn_initialisation import INNER, MetaConfig, MetaRun, learn_initialisation
 from mulligan.networks.architecture import build
 from mulligan.networks.parameters import named_parameters
 from mulligan.recipe import Architecture

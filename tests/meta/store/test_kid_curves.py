@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mulligan.meta.store.kid import log_kid, lowest_kid, lowest_log_kid, points_of
+from mulligan.meta.store.kid_curves import log_kid, lowest_kid, lowest_log_kid, points_of
 from mulligan.meta.store.record import METRICS, Point
 
 

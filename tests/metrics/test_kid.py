@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 
 from mulligan.errors import MulliganError
 from mulligan.metrics.embed import check_pair
-from mulligan.metrics.kernel import kid, kid_difference, mmd2_biased, mmd2_unbiased, polynomial
+from mulligan.metrics.kid import kid, kid_difference, mmd2_biased, mmd2_unbiased, polynomial
 
 KEY = jax.random.key(0)
 
