@@ -9,8 +9,10 @@ checkpoints, pictures, and in a race the arms' beginnings.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
+from mulligan.events import ChunkTrained, Evaluated, FinalScored, GeneratorChosen, TrainingStarted
 from mulligan.training.run import RunFolder
 
 
@@ -19,15 +21,14 @@ def shares(folder: RunFolder) -> dict[str, float]:
 
     `evaluating` includes the comparison of averages and the final score.
     """
-    [final], choices = folder.events("final")[-1:], folder.events("choice")
-    chosen = choices[-1] if choices else {"spent": 0.0, "seconds": final["seconds"]}
+    final, choices = folder.events(FinalScored)[-1], folder.events(GeneratorChosen)
     races = sorted((folder.path / "trials").glob("*")) if (folder.path / "race.json").is_file() else []
     won = folder.document("race")["winner"] if races else None
     runs = [folder, *(RunFolder(path) for number, path in enumerate(races) if number != won)]
     training, evaluating, compiling = (sum(parts) for parts in zip(*map(_parts, runs), strict=True))
     spent_by_others = folder.document("race")["spent_by_others"]["seconds"] if races else 0.0
-    total = final["seconds"] + spent_by_others
-    evaluating += chosen["spent"] + final["seconds"] - chosen["seconds"]
+    total = final.seconds + spent_by_others
+    evaluating += (choices[-1].spent or 0.0) + final.seconds - choices[-1].seconds if choices else 0.0
     rest = total - training - evaluating - compiling
     return {"total": total, "training": training, "evaluating": evaluating, "compiling": compiling, "rest": rest}
 
@@ -35,11 +36,11 @@ def shares(folder: RunFolder) -> dict[str, float]:
 def _parts(folder: RunFolder) -> tuple[float, float, float]:
     """Seconds of training, of evaluations on the way, and of compiling, by one recipe."""
     before, training = 0, 0.0
-    for chunk in folder.events("chunk"):
-        training += max(chunk["nimg"] - before, 0) / chunk["images_per_second"]
-        before = chunk["nimg"]
-    evaluating = sum(event["spent"] for event in folder.events("evaluation"))
-    compiling = sum(event["compile_seconds"] for event in folder.events("start"))
+    for chunk in folder.events(ChunkTrained):
+        training += max(chunk.nimg - before, 0) / (chunk.images_per_second or math.inf)
+        before = chunk.nimg
+    evaluating = sum(event.spent or 0.0 for event in folder.events(Evaluated))
+    compiling = sum(event.compile_seconds or 0.0 for event in folder.events(TrainingStarted))
     return training, evaluating, compiling
 
 

@@ -3,23 +3,27 @@
 import pytest
 
 from benchmarks.speed.overhead import shares
+from mulligan.events import ChunkTrained, Evaluated, FinalScored, GeneratorChosen, TrainingStarted
 from mulligan.training.run import RunFolder
 
 
 def run(path, chunks, spent_by_others=()):
     folder = RunFolder.create(path, {})
-    folder.append({"kind": "start", "nimg": 0, "seconds": 2.0, "compile_seconds": 1.5})
+    folder.append(TrainingStarted.read({"nimg": 0, "seconds": 2.0, "compile_seconds": 1.5}))
     for number in range(chunks):
         folder.append(
-            {"kind": "chunk", "nimg": 100 * (number + 1), "seconds": 3.0 + number, "images_per_second": 200.0}
+            ChunkTrained.read({"nimg": 100 * (number + 1), "seconds": 3.0 + number, "images_per_second": 200.0})
         )
-    folder.append({"kind": "evaluation", "nimg": 400, "seconds": 5.0, "spent": 0.5})
+    folder.append(Evaluated.read({"nimg": 400, "seconds": 5.0, "spent": 0.5}))
     for event in spent_by_others:
         folder.append(event)
     return folder
 
 
-END = ({"kind": "choice", "nimg": 400, "seconds": 7.0, "spent": 1.0}, {"kind": "final", "nimg": 400, "seconds": 10.0})
+END = (
+    GeneratorChosen.read({"nimg": 400, "seconds": 7.0, "spent": 1.0}),
+    FinalScored.read({"nimg": 400, "seconds": 10.0}),
+)
 
 
 def test_what_is_left_is_overhead(tmp_path):

@@ -10,6 +10,7 @@ from made_up import write_experience
 
 from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
+from mulligan.events import FinalScored, RolledBack
 from mulligan.meta.fit import Options, _free_folder, fit, resume
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
@@ -102,10 +103,10 @@ def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch
     fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=NONE))
     folder = RunFolder(tmp_path / "run")
     [found] = trials(folder, task)
-    [guarded] = folder.events("guard")
+    [guarded] = folder.events(RolledBack)
     assert (found.status, found.reason) == (FAILED, "made up")
     assert found.curve
-    assert found.curve[-1].nimg <= guarded["back_to_nimg"]
+    assert found.curve[-1].nimg <= guarded.back_to_nimg
 
 
 def test_an_experience_is_followed_where_it_is_clear(tmp_path, task, monkeypatch):
@@ -278,7 +279,7 @@ def test_the_second_resume_of_a_run_is_refused(tmp_path):
 
     fit("digits", Budget(320, None), Options(out=run, recipe=TINY, experience=NONE, listener=again))
     assert refused
-    assert [event["kind"] for event in RunFolder(run).events("final")] == ["final"]
+    assert len(RunFolder(run).events(FinalScored)) == 1
 
 
 def test_two_runs_that_begin_at_once_take_two_folders(tmp_path, monkeypatch):

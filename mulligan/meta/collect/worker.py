@@ -61,7 +61,7 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
                     status=trial.status,
                     reason=trial.reason,
                     kid=last,
-                    **trial.cost,
+                    **{name: trial.cost.get(name) for name in ("images", "flops", "seconds")},
                 )
                 emit(ended.to_json())
     finally:

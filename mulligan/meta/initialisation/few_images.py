@@ -110,9 +110,7 @@ def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: in
     inner = inner_game(start.recipe, task.shape, start.updates)
     players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(players)):
-        raise MulliganError(
-            "adapting the initial weights to these images diverged: leave out `init`, or give none."
-        )
+        raise MulliganError("adapting the initial weights to these images diverged: leave out `init`, or give none.")
     checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(players, "players"), {})
 
 

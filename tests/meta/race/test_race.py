@@ -9,6 +9,7 @@ import pytest
 
 from mulligan.documents import read_sealed
 from mulligan.errors import Interrupted, MulliganError
+from mulligan.events import RolledBack
 from mulligan.meta.fit import Options, begin, resume
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, ForecastCurve, predict_final
@@ -176,7 +177,7 @@ def test_where_every_arm_diverges_the_run_ends_with_the_reason_and_the_best_ther
     Race(contest(run, task, arms)).run()
     generator = resume(run)
     assert generator.sample(4).shape == (4, 8, 8, 1)
-    reasons = [event["reason"] for event in RunFolder(run).events("guard")]
+    reasons = [event.reason for event in RunFolder(run).events(RolledBack)]
     assert reasons
     assert all("finite" in reason for reason in reasons)
 
