@@ -265,6 +265,8 @@ def result_lines(scores: Event) -> list[str]:
     if "memorisation" in scores and scores["memorisation"]["share"] is not None:
         close = f"{scores['memorisation']['share']:.1%} of samples lie close to a training image"
         rows.append(("copies", f"{close}, of unseen real images 5% do"))
+    if scores.get("classes"):
+        rows.append(("classes", _of_classes(scores)))
     protocol = f"{short(scores['n_fake'])} generated against {short(scores['n_real'])} real images"
     split = scores.get("split")
     protocol += UNJUDGED.get(split or "", f" of the {split} split" if split else "")
@@ -275,6 +277,14 @@ def result_lines(scores: Event) -> list[str]:
     if "best_nimg" in scores:
         rows.append(("from", f"{scores['average']} weights at {short(scores['best_nimg'])} images"))
     return [f"{name:10}{value}" for name, value in rows]
+
+
+def _of_classes(scores: Event) -> str:
+    """The worst class, or that none can be told to be."""
+    ordered = sorted(scores["classes"], key=lambda each: each["kid"])
+    ends = f"KID from {number(ordered[0]['kid'])} ({printable(ordered[0]['name'])})"
+    worst = "" if scores["worst_class"] is None else "; the last is the worst beyond chance"
+    return f"{ends} to {number(ordered[-1]['kid'])} ({printable(ordered[-1]['name'])}){worst}"
 
 
 def print_json(event: Event) -> None:
@@ -336,16 +346,33 @@ def lesson_lines(quiet: bool, as_json: bool) -> Listener:
     return tell
 
 
-def proof_lines(quiet: bool, as_json: bool) -> Listener:
-    """A listener for `mulligan prove`: a line an event."""
+def stage_lines(quiet: bool, as_json: bool) -> Listener:
+    """A listener for what goes through stages, such as `mulligan prove`: a line an event; notes also when quiet."""
 
     def tell(event: Event) -> None:
         if as_json:
             print(json.dumps(event), flush=True)
+        elif event["kind"] == "note":
+            print(printable(event["text"]), file=sys.stderr, flush=True)
         elif not quiet:
             print(f"{event['share']:4.0%} {event['stage']}", file=sys.stderr, flush=True)
 
     return tell
+
+
+def projection_lines(found: Event) -> list[str]:
+    """How near a projection came, for a person; `found` is what `mulligan.project` returns."""
+    rows = [
+        f"{picture['error']:6.3f}  {printable(picture['name'])}"
+        + (f"  as {picture['class']}" if picture["class"] is not None else "")
+        for picture in found["pictures"]
+    ]
+    ratio = found["error"] / found["nearest_error"] if found["nearest_error"] else 1.0
+    compared = f"{ratio:.2f} of that of the nearest of {found['draws']:,} samples"
+    return [
+        *rows,
+        f"{'error':10}{found['error']:.3f} in the median, {compared} (root mean square of pixels 0 to 1)",
+    ]
 
 
 def _task_line(event: Event) -> str:

@@ -1,0 +1,79 @@
+"""Curves and pictures of a run for other programs: what is written, and all of a run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from PIL import Image
+
+from mulligan.report.embedding import read_image
+from mulligan.report.run import Event, RunRecord, read_run
+
+ENDS = ("kid", "frechet", "precision", "recall", "density", "coverage", "diversity")
+
+
+@runtime_checkable
+class CurveLog(Protocol):
+    """Somewhere that curves are written to.
+
+    `add` is given every event that stands; `back_to` is told when those after so many images no longer do; `close` ends
+    it, `failed` when the run did not end by itself.
+    """
+
+    def add(self, record: RunRecord, event: Event) -> None: ...
+
+    def back_to(self, nimg: float) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
+
+
+Opening = Callable[[RunRecord], CurveLog]
+
+
+def write_log(run: Path, opening: Opening) -> None:
+    """Writes all of a run. Stretches that it went back to before are left out.
+
+    Raises:
+      MulliganError: no run that can be read.
+    """
+    record = read_run(run)
+    log = opening(record)
+    try:
+        write_kept(log, record)
+    except BaseException:
+        log.close(failed=True)
+        raise
+    log.close(failed=False)
+
+
+def write_kept(log: CurveLog, record: RunRecord) -> None:
+    """Writes what a run has told so far and still stands."""
+    for event in record.events:
+        if not event.abandoned:
+            log.add(record, event)
+
+
+def scalars(event: Event) -> dict[str, float]:
+    """An event's numbers by the names of their curves.
+
+    >>> scalars(Event("chunk", 64, 1.0, {"penalty": 0.5, "hyperparameters": {"gamma": 2.0}}))
+    {'train/penalty': 0.5, 'hyperparameters/gamma': 2.0}
+    """
+    if event.kind == "chunk":
+        inside = event.within("hyperparameters")
+        named = {f"train/{name}": event.number(name) for name in event.values}
+        named |= {f"hyperparameters/{name}": inside.number(name) for name in inside.values}
+    elif event.kind in ("evaluation", "final"):
+        group = f"{event.text('split')}/{event.text('average')}"
+        named = {f"{group}/{name}": event.number(name) for name in ENDS}
+    else:
+        named = {}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def picture(record: RunRecord, event: Event) -> Image.Image | None:
+    """The grid of samples that an event tells of; None where there is none that can be read."""
+    path = record.path(event.text("path")) if event.kind == "samples" else None
+    return read_image(path.read_bytes()) if path else None

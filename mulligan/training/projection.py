@@ -1,0 +1,201 @@
+"""Latents of given images: Adam from the best of many draws, in pixels and in an embedding's features at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Int32, UInt8
+
+from mulligan.metrics.distances import squared_distances
+from mulligan.metrics.embed import Embedding, load_embedding
+from mulligan.training.engine import Sampler
+from mulligan.types import Key, Pytree
+
+DRAWS = 10_000  # latents that the starting points are chosen from
+STARTS = 3  # of each image
+STEPS = 500  # of Adam
+RATE = 0.1  # at first; it falls to 0 along a cosine
+NOISE = 0.05  # standard deviation of what is added to the latents at first; it falls to 0 at half the steps
+FEATURES = 0.05  # weight of the distance in features; that in pixels has 1, and each is 1 for a random draw
+TOGETHER = 8  # images at a time
+SEED = 40_010  # of the draws; nothing else draws from it
+
+Progress = Callable[[float], None]  # told the share that is done
+
+
+class Projection(NamedTuple):
+    """What comes nearest to given images.
+
+    Attributes:
+      latents: of each image.
+      labels: class of each, given or found; None for a generator without classes.
+      images: what the generator draws of them.
+      error: root of the mean squared difference of pixels to the given image; 0 to 1, where 1 is black for white.
+      nearest_error: the same of the nearest of the draws that the search began with.
+    """
+
+    latents: Float[np.ndarray, "n d"]
+    labels: Int32[np.ndarray, " n"] | None
+    images: UInt8[np.ndarray, "n h w c"]
+    error: Float[np.ndarray, " n"]
+    nearest_error: Float[np.ndarray, " n"]
+
+
+class Starts(NamedTuple):
+    """Where the search begins: the best draws of each image, and the mean distances of all, which are its units."""
+
+    latents: Float[np.ndarray, "n k d"]
+    labels: Int32[np.ndarray, "n k"] | None
+    pixel_scale: Float[np.ndarray, " n"]
+    feature_scale: Float[np.ndarray, " n"]
+    nearest_error: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Finds latents for one generator; what it compiles and draws serves all calls.
+
+    Attributes:
+      sampler, network: the generator.
+      embedding: in whose features images are compared besides.
+      search: the compiled optimisation.
+    """
+
+    sampler: Sampler
+    network: Pytree
+    embedding: Embedding
+    search: Callable[..., tuple[Array, Array]]
+
+    @staticmethod
+    def make(sampler: Sampler, network: Pytree) -> Projector:
+        """Compiles on first use."""
+        embedding = load_embedding()
+        return Projector(sampler, network, embedding, jax.jit(partial(_searched, embedding.features)))
+
+    def __call__(
+        self,
+        images: UInt8[np.ndarray, "n h w c"],
+        labels: Int[np.ndarray, " n"] | None = None,
+        told: Progress = lambda share: None,
+    ) -> Projection:
+        """Searches the latents of images of the generator's own shape; the same for the same images.
+
+        Args:
+          images: at least one.
+          labels: class of each, where it is known; without, each gets that which comes nearest.
+          told: called now and then with the share that is done.
+        """
+        begin = self._starts(images, labels)
+        told(0.1)
+        parts = []
+        together = TOGETHER if len(images) > 1 else 1  # two programs at most
+        for start in range(0, len(images), together):
+            rows = np.minimum(np.arange(start, start + together), len(images) - 1)
+            parts.append(self._found(images, begin, rows))
+            told(0.1 + 0.9 * min(start + together, len(images)) / len(images))
+        latents = np.concatenate([part[0] for part in parts])[: len(images)]
+        chosen = None
+        if begin.labels is not None:
+            chosen = np.concatenate([part[1] for part in parts])[: len(images)]
+        drawn = self.sampler(self.network, latents, chosen)
+        return Projection(latents, chosen, drawn, _error(drawn, images), begin.nearest_error)
+
+    def _found(
+        self, images: UInt8[np.ndarray, "n h w c"], begin: Starts, rows: Int[np.ndarray, " b"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Latents and classes of these images, each the best of its starts."""
+        count = begin.latents.shape[1]
+        flat = np.repeat(rows, count)
+        labels = None if begin.labels is None else jnp.asarray(begin.labels[rows].reshape(-1))
+        latents, losses = self.search(
+            self.network,
+            jnp.asarray(images[flat]),
+            jnp.asarray(begin.latents[rows].reshape(len(flat), -1)),
+            labels,
+            jnp.asarray(begin.pixel_scale[flat]),
+            jnp.asarray(begin.feature_scale[flat]),
+            jax.random.key(SEED),
+        )
+        best = np.asarray(losses).reshape(len(rows), count).argmin(1)
+        place = np.arange(len(rows)) * count + best
+        return np.asarray(latents)[place], np.zeros(0) if labels is None else np.asarray(labels)[place]
+
+    def _starts(self, images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"] | None) -> Starts:
+        """The draws nearest to each image."""
+        latents = self.sampler.latents(DRAWS, SEED)
+        classes = None
+        if self.sampler.classes:
+            known = np.arange(self.sampler.classes) if labels is None else np.unique(labels)
+            classes = np.resize(known, DRAWS).astype(np.int32)
+        draws = self.sampler(self.network, latents, classes)
+        in_pixels = squared_distances(_flat(images), _flat(draws)) / draws[0].size
+        of_images, of_draws = self.embedding(images), self.embedding(draws)
+        in_features = squared_distances(of_images, of_draws) / self.embedding.dimension
+        if classes is not None and labels is not None:
+            in_pixels[labels[:, None] != classes] = np.inf
+        pixel_scale, feature_scale = (
+            np.maximum(np.mean(part, axis=1, where=np.isfinite(in_pixels)), 1e-6).astype(np.float32)
+            for part in (in_pixels, in_features)
+        )
+        near = in_pixels / pixel_scale[:, None] + FEATURES * in_features / feature_scale[:, None]
+        best = np.argsort(near, axis=1, kind="stable")[:, :STARTS]
+        nearest = np.sqrt(in_pixels.min(1)).astype(np.float32)
+        return Starts(latents[best], None if classes is None else classes[best], pixel_scale, feature_scale, nearest)
+
+
+def _searched(
+    features: Callable[[Any], Float[Array, "n d"]],
+    network: Pytree,
+    images: UInt8[Array, "n h w c"],
+    latents: Float[Array, "n d"],
+    labels: Int32[Array, " n"] | None,
+    pixel_scale: Float[Array, " n"],
+    feature_scale: Float[Array, " n"],
+    key: Key,
+) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+    """The best latents that Adam meets, row by row, and their losses.
+
+    The best are kept, not the last, for a mixture's members take turns.
+    """
+    wanted = images.astype(jnp.float32)
+    wanted_features = features(images)
+    optimiser = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+
+    def losses(latents: Float[Array, "n d"]) -> Float[Array, " n"]:
+        drawn = (network(latents, labels) + 1) * 127.5  # not clipped: beyond the range there is a way back
+        in_pixels = (((drawn - wanted) / 255) ** 2).mean((1, 2, 3))
+        in_features = ((features(drawn) - wanted_features) ** 2).mean(1)
+        return in_pixels / pixel_scale + FEATURES * in_features / feature_scale
+
+    def total(latents: Float[Array, "n d"]) -> tuple[Array, Array]:
+        each = losses(latents)
+        return each.sum(), each
+
+    def step(carry: Any, number: Array) -> tuple[Any, None]:
+        latents, memory, best, least = carry
+        strength = NOISE * jnp.maximum(1 - 2 * number / STEPS, 0) ** 2
+        tried = latents + strength * jax.random.normal(jax.random.fold_in(key, number), latents.shape)
+        gradient, each = jax.grad(total, has_aux=True)(tried)
+        better = each < least
+        best, least = jnp.where(better[:, None], tried, best), jnp.where(better, each, least)
+        updates, memory = optimiser.update(gradient, memory)
+        return (optax.apply_updates(latents, updates), memory, best, least), None
+
+    begin = (latents, optimiser.init(latents), latents, losses(latents))
+    (_, _, best, least), _ = jax.lax.scan(step, begin, jnp.arange(STEPS))
+    return best, least
+
+
+def _flat(images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n d"]:
+    return images.reshape(len(images), -1) / np.float32(255)
+
+
+def _error(images: UInt8[np.ndarray, "n h w c"], others: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, " n"]:
+    return np.sqrt(((_flat(images) - _flat(others)) ** 2).mean(1))
