@@ -1,0 +1,43 @@
+"""The section on classes: how good each is, the worst first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mulligan.report.markup import Html, element
+from mulligan.report.run import RunRecord, finite
+from mulligan.report.words import count, decimal, figure
+
+SHOWN = 30  # rows
+
+
+def classes(record: RunRecord) -> Html | None:
+    """A table of what was measured of each class; None where nothing was."""
+    final = record.last("final")
+    rows = [row for row in (final.values.get("classes") if final else None) or [] if isinstance(row, dict)]
+    if final is None or not rows:
+        return None
+    rows.sort(key=lambda row: -(finite(row.get("kid")) or 0.0))
+    worst = final.text("worst_class")
+    said = f"The worst class is {worst}. " if worst else "No class can be told to be worse than the others. "
+    left = final.values.get("unmeasured") or []
+    said += f"Too few real images to measure: {', '.join(map(str, left[:SHOWN]))}. " if left else ""
+    said += "Each class against as many real images of its own; precision, recall and coverage depend on how many."
+    names = ("Class", "Real images", "KID", "95%", "Precision", "Recall", "Coverage")
+    head = [element("th", name, class_="number" if at else None) for at, name in enumerate(names)]
+    table = element("table", [element("tr", head), *(_row(row) for row in rows[:SHOWN])])
+    return element(
+        "section",
+        element("h2", "By class"),
+        element("p", said, class_="lead"),
+        element("div", table, class_="scroll"),
+        element("p", f"{len(rows) - SHOWN} better ones are not shown.", class_="note") if len(rows) > SHOWN else None,
+        id="classes",
+    )
+
+
+def _row(row: dict[str, Any]) -> Html:
+    kid, interval = figure(*(finite(row.get(name)) for name in ("kid", "kid_low", "kid_high")))
+    cells = [count(finite(row.get("n_real"))), kid, interval]
+    cells += [decimal(finite(row.get(name))) for name in ("precision", "recall", "coverage")]
+    return element("tr", element("td", str(row.get("name"))), *(element("td", cell, class_="number") for cell in cells))
