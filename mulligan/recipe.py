@@ -104,6 +104,7 @@ class Recipe:
         tuple[tuple[Annotated[str, Named("training.strategist.STRATEGIES")], Weight], ...], ByName()
     ] = ()
     gap_aware: bool = False  # disc_lr also follows how far the discriminator's loss is from its ideal
+    balanced: bool = False  # classes that are drawn worst are shown oftener: training.class_balance
     matching: Weight = 0.0  # of the energy distance in pixels and the discriminator's features: game.matching
     # Its factors come on top of all the above.
     learned_schedule: Annotated[str, Named("schedules.learned.SHIPPED", also=("",))] = ""
@@ -118,6 +119,8 @@ class Recipe:
             del fields["architecture"]["models"]  # a recipe without keeps the name that it always had
         if self.architecture.coarsest == Architecture.coarsest:
             del fields["architecture"]["coarsest"]
+        if not self.balanced:
+            del fields["balanced"]
         if not self.matching:
             del fields["matching"]
         if not self.learned_schedule:
