@@ -19,6 +19,7 @@ from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
 DRAWS = 10_000  # latents that the starting points are chosen from
+BLOCK = 500  # of them, drawn and compared at a time
 STARTS = 3  # of each image
 STEPS = 500  # of Adam
 RATE = 0.1  # at first; it falls to 0 along a cosine
@@ -49,7 +50,7 @@ class Projection(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """Where the search begins: the best draws of each image, and the mean distances of all, which are its units."""
+    """Where the search begins: the best draws of each image, and the mean distances of some, which are its units."""
 
     latents: Float[np.ndarray, "n k d"]
     labels: Int32[np.ndarray, "n k"] | None
@@ -128,26 +129,38 @@ class Projector:
         return np.asarray(latents)[place], np.zeros(0) if labels is None else np.asarray(labels)[place]
 
     def _starts(self, images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"] | None) -> Starts:
-        """The draws nearest to each image."""
+        """The draws nearest to each image, found block by block, so that no more than a block is held."""
         latents = self.sampler.latents(DRAWS, SEED)
         classes = None
         if self.sampler.classes:
             known = np.arange(self.sampler.classes) if labels is None else np.unique(labels)
             classes = np.resize(known, DRAWS).astype(np.int32)
-        draws = self.sampler(self.network, latents, classes)
-        in_pixels = squared_distances(_flat(images), _flat(draws)) / draws[0].size
-        of_images, of_draws = self.embedding(images), self.embedding(draws)
-        in_features = squared_distances(of_images, of_draws) / self.embedding.dimension
-        if classes is not None and labels is not None:
-            in_pixels[labels[:, None] != classes] = np.inf
-        pixel_scale, feature_scale = (
-            np.maximum(np.mean(part, axis=1, where=np.isfinite(in_pixels)), 1e-6).astype(np.float32)
-            for part in (in_pixels, in_features)
-        )
-        near = in_pixels / pixel_scale[:, None] + FEATURES * in_features / feature_scale[:, None]
-        best = np.argsort(near, axis=1, kind="stable")[:, :STARTS]
-        nearest = np.sqrt(in_pixels.min(1)).astype(np.float32)
-        return Starts(latents[best], None if classes is None else classes[best], pixel_scale, feature_scale, nearest)
+        best, least = np.zeros((len(images), STARTS), np.int64), np.full((len(images), STARTS), np.inf)
+        scales: tuple[np.ndarray, np.ndarray] | None = None
+        nearest = np.full(len(images), np.inf)
+        of_images = self.embedding(images)
+        for start in range(0, DRAWS, BLOCK):
+            rows = np.arange(start, min(start + BLOCK, DRAWS))
+            draws = self.sampler(self.network, latents[rows], None if classes is None else classes[rows])
+            in_pixels = squared_distances(_flat(images), _flat(draws)) / draws[0].size
+            in_features = squared_distances(of_images, self.embedding(draws)) / self.embedding.dimension
+            scales = scales or (_scale(in_pixels), _scale(in_features))
+            if classes is not None and labels is not None:
+                in_pixels[labels[:, None] != classes[rows]] = np.inf
+            nearest = np.minimum(nearest, in_pixels.min(1))
+            near = in_pixels / scales[0][:, None] + FEATURES * in_features / scales[1][:, None]
+            every = np.concatenate([least, near], axis=1)
+            order = np.argsort(every, axis=1, kind="stable")[:, :STARTS]
+            numbers = np.concatenate([best, np.broadcast_to(rows, near.shape)], axis=1)
+            best, least = np.take_along_axis(numbers, order, axis=1), np.take_along_axis(every, order, axis=1)
+        assert scales is not None
+        error = np.sqrt(nearest).astype(np.float32)
+        return Starts(latents[best], None if classes is None else classes[best], *scales, error)
+
+
+def _scale(distances: Float[np.ndarray, "n b"]) -> Float[np.ndarray, " n"]:
+    """The mean distance of an image to what is drawn, in which its distances are counted."""
+    return np.maximum(distances.mean(1), 1e-6).astype(np.float32)
 
 
 def _searched(
