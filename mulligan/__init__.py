@@ -3,11 +3,36 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mulligan.api import Generator, average, export, fit, learn, load, prove, resume, score
+    from mulligan.api import (
+        Generator,
+        average,
+        export,
+        fit,
+        learn,
+        load,
+        project,
+        prove,
+        resume,
+        score,
+        walk,
+    )
 
     __version__: str
 
-__all__ = ["Generator", "__version__", "average", "export", "fit", "learn", "load", "prove", "resume", "score"]
+__all__ = [
+    "Generator",
+    "__version__",
+    "average",
+    "export",
+    "fit",
+    "learn",
+    "load",
+    "project",
+    "prove",
+    "resume",
+    "score",
+    "walk",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,12 +20,13 @@ from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
 from mulligan.recipe import Architecture, Recipe
+from mulligan.report.follow import following
 from mulligan.report.page import write_report
 from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
 
-__all__ = ["Generator", "average", "export", "fit", "learn", "load", "prove", "resume", "score"]
+__all__ = ["Generator", "average", "export", "fit", "learn", "load", "project", "prove", "resume", "score", "walk"]
 
 DEFAULT_TIME = "10m"
 
@@ -66,6 +67,7 @@ def fit(
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
+    log: Mapping[str, Path | str] | None = None,
     listener: Listener | None = None,
 ) -> Generator:
     """Trains a GAN on images and returns its best generator; the run folder holds the rest.
@@ -102,6 +104,8 @@ def fit(
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.
+      log: where curves and samples are written to while it trains, by the program that shows them, such as
+        `{"tensorboard": "tb/", "wandb": "wb/", "mlflow": "http://localhost:5000"}`.
       listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
 
     Raises:
@@ -127,8 +131,8 @@ def fit(
         networks=None if networks is None else Path(networks),
     )
     _refuse_empty(data)
-    with _listening(listener) as listen:
-        return _reported(fit_task(data, _budget(time, images), replace(options, listener=listen)))
+    with _listening(listener) as listen, following(log or {}, listen) as follow:
+        return _reported(fit_task(data, _budget(time, images), replace(options, listener=follow)))
 
 
 @_memory_told()
@@ -141,6 +145,7 @@ def resume(
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
+    log: Mapping[str, Path | str] | None = None,
     listener: Listener | None = None,
 ) -> Generator:
     """Goes on with a run that was interrupted, exactly where it stopped; a run that has ended gives its generator.
@@ -153,6 +158,7 @@ def resume(
       time: what is added to its budget, such as `"+10m"`: a run that has ended goes on.
       images: or images, such as `"+1M"`.
       generator, discriminator, networks: as `fit` took them.
+      log: as `fit` takes it; what the run has written so far comes first.
       listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
 
     Raises:
@@ -162,8 +168,8 @@ def resume(
     """
     more = None if time is None and images is None else _budget(_added("time", time), _added("images", images))
     _models(generator, discriminator, networks, run)
-    with _listening(listener, run) as listen:
-        return _reported(resume_run(run, listen, None if data is None else str(data), more))
+    with _listening(listener, run) as listen, following(log or {}, listen, Path(run)) as follow:
+        return _reported(resume_run(run, follow, None if data is None else str(data), more))
 
 
 @_memory_told()
@@ -171,6 +177,9 @@ def load(
     run: Path | str, *, generator: Any = None, discriminator: Any = None, networks: Path | str | None = None
 ) -> Generator:
     """The generator in a folder that `Generator.save` wrote, or the best one of a run, finished or not.
+
+    `hf:user/name` names one that `Generator.push_to_hub` put on the Hugging Face hub, `hf:user/name@revision` one of
+    its versions.
 
     A run of models whose classes are your own wants them again, as `fit` took them.
 
@@ -189,6 +198,7 @@ def average(
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
+    log: Mapping[str, Path | str] | None = None,
     listener: Listener | None = None,
 ) -> Generator:
     """Compares all averages of a run that has ended on its validation images, and keeps the best generator.
@@ -200,11 +210,12 @@ def average(
       distil: where a mixture of generators is best, train one network to draw what it draws, and keep that if it is
         better than every single generator.
       generator, discriminator, networks: models whose classes are your own, as `fit` took them.
+      log: as `fit` takes it; all that the run has written comes first.
       listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
     """
     _models(generator, discriminator, networks, run)
-    with _listening(listener, run) as listen:
-        return _reported(average_run(run, listen, distil))
+    with _listening(listener, run) as listen, following(log or {}, listen, Path(run)) as follow:
+        return _reported(average_run(run, follow, distil))
 
 
 @_memory_told()
@@ -326,14 +337,83 @@ def prove(source: Generator | Path | str, data: Any, *, listener: Listener | Non
     """
     from mulligan.proof.prove import DOCUMENT
     from mulligan.proof.prove import prove as proof_of
+    from mulligan.training.card import NAME as CARD
     from mulligan.training.run import RunFolder
 
     generator = source if isinstance(source, Generator) else load(source)
     proof = proof_of(generator, data, listener or _ignore)
     if generator.run is not None:
         RunFolder(generator.run).write(DOCUMENT, proof)
+        replace(generator, proof=proof["sentence"]).write_card(generator.run / CARD)
         write_report(generator.run)
     return proof
+
+
+@_memory_told()
+def project(
+    source: Generator | Path | str,
+    pictures: Path | str,
+    out: Path | str = "projected",
+    *,
+    label: str | None = None,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
+    """Finds latents whose images come near to given pictures, and shows how near (docs/latents.md).
+
+    `Generator.project` does so with arrays, and writes nothing.
+
+    Args:
+      source: a run folder, a saved generator, or a generator in memory.
+      pictures: a folder, zip, tar or file of pictures, which are brought to the generator's shape.
+      out: folder for `projection.png`, `projection.json` and `latents.npz`.
+      label: name of the class of all pictures; None where each is to get the one that comes nearest.
+      listener: called with an event now and then.
+
+    Returns:
+      The content of `projection.json`.
+
+    Raises:
+      UsageError: there is nothing at `pictures`, or no such class.
+      MulliganError: no pictures are there, or no generator.
+    """
+    from mulligan.latent_space.project import project as project_all
+
+    generator = source if isinstance(source, Generator) else load(source)
+    number = None if label is None else generator.class_number(label)
+    return project_all(generator, Path(pictures), Path(out), number, listener or _ignore)
+
+
+@_memory_told()
+def walk(
+    source: Generator | Path | str,
+    out: Path | str = "walk.gif",
+    *,
+    n: int = 9,
+    seconds: float = 8.0,
+    seed: int = 0,
+    truncation: float = 1.0,
+    label: str | None = None,
+) -> Path:
+    """Writes an animation in which `n` images change smoothly into others and end as they began (docs/latents.md).
+
+    Args:
+      source: a run folder, a saved generator, or a generator in memory.
+      out: a `.gif`, `.webp` or, where ffmpeg is installed, `.mp4` file.
+      n: images beside each other, 1 to 64.
+      seconds: of one round, up to 120.
+      seed: of the walk.
+      truncation: factor on the latents, 0 to 3, as of `Generator.sample`.
+      label: name of the class of all images; None for the classes in turn.
+
+    Raises:
+      UsageError: another kind of file, a number that is out of range, or no such class.
+      MulliganError: no generator, no ffmpeg, or the file cannot be written.
+    """
+    from mulligan.latent_space.walk import write_walk
+
+    generator = source if isinstance(source, Generator) else load(source)
+    number = None if label is None else generator.class_number(label)
+    return write_walk(generator, Path(out), n, seconds, seed, truncation, number)
 
 
 def _budget(time: float | str | None, images: int | str | None) -> Budget:

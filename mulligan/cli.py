@@ -73,10 +73,25 @@ Networks = Annotated[
         help="Python file that defines generator() and discriminator() (Keras). The file is executed.",
     ),
 ]
+Label = Annotated[
+    str | None, typer.Option("--label", metavar="NAME", help="One class only, of a run of `fit --labels`.")
+]
+Truncation = Annotated[
+    float,
+    typer.Option(min=0, max=3, metavar="X", help="Below 1 more typical images, but more alike; above 1 stranger ones."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
 TensorBoard = Annotated[
     Path | None,
     typer.Option("--tensorboard", metavar="DIR", help="Write TensorBoard event files to DIR, too."),
+]
+Wandb = Annotated[
+    Path | None,
+    typer.Option("--wandb", metavar="DIR", help="Write a Weights & Biases run to DIR, offline unless WANDB_MODE says."),
+]
+MLflow = Annotated[
+    str | None,
+    typer.Option("--mlflow", metavar="URI", help="Write an MLflow run to a tracking server or a folder."),
 ]
 
 
@@ -122,6 +137,8 @@ def fit(
     ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
+    wandb: Wandb = None,
+    mlflow: MLflow = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -132,8 +149,9 @@ def fit(
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
     learned |= {} if from_run is None else {"from_run": from_run}
-    start = partial(train, data, **budget, **reading, **learned, **_given(networks), out=out, seed=seed)
-    _train(start, tensorboard, quiet, as_json)
+    log = _log(tensorboard, wandb, mlflow)
+    start = partial(train, data, **budget, **reading, **learned, **_given(networks), **log, out=out, seed=seed)
+    _train(start, quiet, as_json)
 
 
 @app.command()
@@ -147,6 +165,8 @@ def resume(
     images: Annotated[str | None, typer.Option(metavar="+N", help="Or images: +500k, +2M.")] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
+    wandb: Wandb = None,
+    mlflow: MLflow = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -154,7 +174,8 @@ def resume(
     from mulligan.api import resume as train
 
     asked = {name: value for name, value in (("data", data), ("time", time), ("images", images)) if value is not None}
-    _train(partial(train, run, **asked, **_given(networks)), tensorboard, quiet, as_json, run)
+    log = _log(tensorboard, wandb, mlflow)
+    _train(partial(train, run, **asked, **_given(networks), **log), quiet, as_json, run)
 
 
 @app.command()
@@ -163,13 +184,16 @@ def average(
     distil: Annotated[bool, typer.Option("--distil", help="Train one network to draw what a mixture draws.")] = False,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
+    wandb: Wandb = None,
+    mlflow: MLflow = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Compare the averages of a finished run, and keep the best."""
     from mulligan.api import average as compare
 
-    _train(partial(compare, run, distil=distil, **_given(networks)), tensorboard, quiet, as_json, run)
+    log = _log(tensorboard, wandb, mlflow)
+    _train(partial(compare, run, distil=distil, **_given(networks), **log), quiet, as_json, run)
 
 
 @app.command()
@@ -181,9 +205,8 @@ def sample(
         typer.Option("--out", "-o", metavar="FILE", help="A .png or .jpg for a grid, else a folder for a file each."),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed draws the same images.")] = 0,
-    label: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One class only, of a run of `fit --labels`.")
-    ] = None,
+    label: Label = None,
+    truncation: Truncation = 1.0,
     networks: Networks = None,
 ) -> None:
     """Draw new images from a trained generator."""
@@ -192,8 +215,8 @@ def sample(
     from mulligan.grid import picture_format, png, save_grid
 
     gan = load(run, **_given(networks))
-    labels = None if label is None else _class_number(label, gan.classes)
-    samples = gan.sample(number, seed=seed, labels=labels)
+    labels = None if label is None else gan.class_number(label)
+    samples = gan.sample(number, seed=seed, labels=labels, truncation=truncation)
     if picture_format(out) and not out.is_dir():
         make_folder(out.parent)
         save_grid(out, samples)
@@ -202,6 +225,57 @@ def sample(
         for index, image in enumerate(samples):
             replace_file(out / f"{index:06d}.png", png(image))
     print(out)
+
+
+@app.command()
+def project(
+    run: Run,
+    pictures: Annotated[
+        Path, typer.Argument(metavar="PHOTOS", help="A folder, zip, tar or file of pictures.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is found.")] = Path(
+        "projected"
+    ),
+    label: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Class of all; each gets the nearest if not given.")
+    ] = None,
+    networks: Networks = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find latents whose images come near to given pictures."""
+    from mulligan.api import load
+    from mulligan.api import project as project_all
+    from mulligan.progress import projection_lines, stage_lines
+
+    gan = load(run, **_given(networks))
+    found = project_all(gan, pictures, out, label=label, listener=stage_lines(quiet, as_json))
+    print(
+        json.dumps(found)
+        if as_json
+        else "\n".join([*projection_lines(found), f"{'pictures':10}{out / 'projection.png'}"])
+    )
+
+
+@app.command()
+def walk(
+    run: Run,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A .gif or .webp, or an .mp4 where ffmpeg is installed.")
+    ] = Path("walk.gif"),
+    number: Annotated[int, typer.Option("-n", min=1, max=64, metavar="N", help="How many beside each other.")] = 9,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Until it begins again.")] = 8.0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed walks the same way.")] = 0,
+    label: Label = None,
+    truncation: Truncation = 1.0,
+    networks: Networks = None,
+) -> None:
+    """Draw an animation of images that change into others."""
+    from mulligan.api import load
+    from mulligan.api import walk as write
+
+    gan = load(run, **_given(networks))
+    print(write(gan, out, n=number, seconds=seconds, seed=seed, truncation=truncation, label=label))
 
 
 @app.command()
@@ -244,20 +318,26 @@ def report(
     run: Run,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
-    wandb: Annotated[
-        Path | None, typer.Option("--wandb", metavar="DIR", help="Write an offline Weights & Biases run to DIR, too.")
-    ] = None,
+    wandb: Wandb = None,
+    mlflow: MLflow = None,
 ) -> None:
     """Draw the report of a run again, as one HTML page."""
     del networks  # every command on a run takes them; a page needs none
     from mulligan.report.page import write_report
 
     print(write_report(run))
-    _tensorboard(run, tensorboard)
+    if tensorboard is not None:
+        from mulligan.report.tensorboard import write_tensorboard
+
+        write_tensorboard(run, tensorboard)
     if wandb is not None:
         from mulligan.report.weights_and_biases import write_wandb
 
         write_wandb(run, wandb)
+    if mlflow is not None:
+        from mulligan.report.mlflow_tracking import write_mlflow
+
+        write_mlflow(run, mlflow)
 
 
 @app.command()
@@ -296,9 +376,9 @@ def prove(run: Run, data: Data, networks: Networks = None, quiet: Quiet = False,
     """Say whether a run's images are of use, and whether copies."""
     from mulligan.api import load
     from mulligan.api import prove as proof_of
-    from mulligan.progress import proof_lines
+    from mulligan.progress import stage_lines
 
-    proof = proof_of(load(run, **_given(networks)), data, listener=proof_lines(quiet, as_json))
+    proof = proof_of(load(run, **_given(networks)), data, listener=stage_lines(quiet, as_json))
     print(json.dumps(proof) if as_json else f"{proof['sentence']}\n{'report':10}{run / 'report.html'}")
 
 
@@ -382,15 +462,12 @@ def _options(
     """Options of the program itself."""
 
 
-def _train(
-    start: Callable[..., Any], tensorboard: Path | None, quiet: bool, as_json: bool, run: Path | None = None
-) -> None:
+def _train(start: Callable[..., Any], quiet: bool, as_json: bool, run: Path | None = None) -> None:
     """Trains, draws the report and says where everything is."""
     from mulligan.progress import listener, result_lines
 
     with listener(quiet, as_json, run) as listen:
         gan = start(listener=listen)
-    _tensorboard(gan.run, tensorboard)
     if not as_json:
         places = {"pictures": gan.run / "final" / "samples.png", "report": gan.run / "report.html"}
         places["more"] = command("sample", gan.run, "-n", "64", "-o", "grid.png")
@@ -402,20 +479,11 @@ def _given(networks: Path | None) -> dict[str, Any]:
     return {} if networks is None else {"networks": networks}
 
 
-def _class_number(label: str, classes: Sequence[str] | None) -> int:
-    """The number of the class of this name."""
-    if label not in (classes or ()):
-        known = f"it knows {', '.join(classes)}" if classes else "it was trained without labels"
-        raise UsageError(f"this generator has no class {label!r}: {known}.")
-    return list(classes or ()).index(label)
-
-
-def _tensorboard(run: Path, folder: Path | None) -> None:
-    """Writes the run's curves for TensorBoard, if a folder for them was given."""
-    if folder is not None:
-        from mulligan.report.tensorboard import write_tensorboard
-
-        write_tensorboard(run, folder)
+def _log(tensorboard: Path | None, wandb: Path | None, mlflow: str | None) -> dict[str, Any]:
+    """The places that curves are written to as an argument, where any was given."""
+    places = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}
+    asked = {name: place for name, place in places.items() if place is not None}
+    return {"log": asked} if asked else {}
 
 
 COMPILING = "compiling"  # names of threads that are not waited for when the program fails

@@ -40,6 +40,27 @@ class Interval(TypedDict):
     high: Number
 
 
+class ClassScores(TypedDict):
+    """Figures of one class."""
+
+    name: str
+    n_real: Number
+    kid: Number
+    kid_low: Number
+    kid_high: Number
+    precision: Number
+    recall: Number
+    coverage: Number
+
+
+class ClassShare(TypedDict):
+    """How one class is drawn, and how much it is shown."""
+
+    name: str
+    kid: Number
+    share: Number
+
+
 class TotalCost(TypedDict):
     """All that a run took, with what was tried before it."""
 
@@ -261,6 +282,19 @@ class StrategyChosen(RunEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassesBalanced(RunEvent):
+    """After an evaluation, where the recipe is `balanced`: classes that are drawn worse are shown oftener.
+
+    Attributes:
+      classes: each `{"name", "kid", "share"}`: KID against training images, or null where they are few, and the share
+        of what is shown from here on.
+    """
+
+    kind = "balance"
+    classes: Sequence[ClassShare]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointWritten(RunEvent):
     """A checkpoint was written.
 
@@ -343,6 +377,10 @@ class FinalScored(Scores):
     """The generator that is kept was scored once, on the test split.
 
     Attributes:
+      classes: of a labelled run, each class with at least 8 real images: `{"name", "n_real", "kid", "kid_low",
+        "kid_high", "precision", "recall", "coverage"}`.
+      unmeasured: names of the other classes.
+      worst_class: a name, or left out where none can be told to be.
       cost: `{"seconds", "training_seconds", "evaluation_seconds", "images", "flops"}`.
       sides, protocol: only of `mulligan score`: height and width compared at, and how a standard FID was made.
     """
@@ -353,6 +391,9 @@ class FinalScored(Scores):
     recall: Number = None
     density: Number = None
     coverage: Number = None
+    classes: Sequence[ClassScores] | None = None
+    unmeasured: Sequence[str] | None = None
+    worst_class: str | None = None
     cost: TotalCost | None = None
     sides: Sequence[int] | None = None
     protocol: str | None = None
@@ -498,6 +539,19 @@ class ProofAdvanced(Event):
     share: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProjectionAdvanced(Event):
+    """`mulligan project` has come so far.
+
+    Attributes:
+      share: of the work that is done.
+    """
+
+    kind = "projection"
+    stage: str
+    share: float
+
+
 IN_RUN: tuple[type[RunEvent], ...] = (  # what events.jsonl holds
     DataRead,
     TrainingStarted,
@@ -507,6 +561,7 @@ IN_RUN: tuple[type[RunEvent], ...] = (  # what events.jsonl holds
     Evaluated,
     RolledBack,
     StrategyChosen,
+    ClassesBalanced,
     CheckpointWritten,
     Resumed,
     Stopped,
@@ -515,7 +570,7 @@ IN_RUN: tuple[type[RunEvent], ...] = (  # what events.jsonl holds
     FinalScored,
 )
 AROUND_RUN: tuple[type[RunEvent], ...] = (Planned, SliceTrained, RaceWon, NotRecorded)  # listeners are told as well
-OTHERS: tuple[type[Event], ...] = (TaskRead, TrialEnded, SourceRead, EpisodesTrained, ProofAdvanced)
+OTHERS: tuple[type[Event], ...] = (TaskRead, TrialEnded, SourceRead, EpisodesTrained, ProofAdvanced, ProjectionAdvanced)
 KINDS = {event.kind: event for event in (*IN_RUN, *AROUND_RUN)}
 
 

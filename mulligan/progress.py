@@ -296,6 +296,8 @@ def result_lines(document: dict[str, Any]) -> list[str]:
     if scores.memorisation and scores.memorisation["share"] is not None:
         close = f"{scores.memorisation['share']:.1%} of samples are as close to a training image"
         rows.append(("memorisation", f"{close} as the closest 5% of held-out images"))
+    if scores.classes:
+        rows.append(("classes", _of_classes(scores)))
     protocol = f"{short(scores.n_fake)} generated against {short(scores.n_real)} real images"
     protocol += UNJUDGED.get(scores.split, f" of the {scores.split} split" if scores.split else "")
     protocol += ", at {1}x{0}".format(*scores.sides) if scores.sides else ""
@@ -305,6 +307,14 @@ def result_lines(document: dict[str, Any]) -> list[str]:
     if scores.best_nimg is not None:
         rows.append(("from", f"{scores.average} weights at {short(scores.best_nimg)} images"))
     return [f"{name:14}{value}" for name, value in rows]
+
+
+def _of_classes(scores: FinalScored) -> str:
+    """The worst class, or that none can be told to be."""
+    ordered = sorted(scores.classes or (), key=lambda each: each["kid"] or 0.0)
+    ends = f"KID from {number(ordered[0]['kid'])} ({printable(ordered[0]['name'])})"
+    worst = "" if scores.worst_class is None else "; the last is the worst beyond chance"
+    return f"{ends} to {number(ordered[-1]['kid'])} ({printable(ordered[-1]['name'])}){worst}"
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -367,17 +377,34 @@ def lesson_lines(quiet: bool, as_json: bool) -> Listener:
     return hear
 
 
-def proof_lines(quiet: bool, as_json: bool) -> Listener:
-    """A listener for `mulligan prove`: a line an event."""
+def stage_lines(quiet: bool, as_json: bool) -> Listener:
+    """A listener for what goes through stages, such as `mulligan prove`: a line an event; notes also when quiet."""
 
     def hear(document: dict[str, Any]) -> None:
         event = ProofAdvanced.read(document)
         if as_json:
             print(json.dumps(document), flush=True)
+        elif document["kind"] == Noted.kind:
+            print(printable(Noted.read(document).text), file=sys.stderr, flush=True)
         elif not quiet:
             print(f"{event.share:4.0%} {event.stage}", file=sys.stderr, flush=True)
 
     return hear
+
+
+def projection_lines(found: dict[str, Any]) -> list[str]:
+    """How near a projection came, for a person; `found` is what `mulligan.project` returns."""
+    rows = [
+        f"{picture['error']:6.3f}  {printable(picture['name'])}"
+        + (f"  as {picture['class']}" if picture["class"] is not None else "")
+        for picture in found["pictures"]
+    ]
+    ratio = found["error"] / found["nearest_error"] if found["nearest_error"] else 1.0
+    compared = f"{ratio:.2f} of that of the nearest of {found['draws']:,} samples"
+    return [
+        *rows,
+        f"{'error':10}{found['error']:.3f} in the median, {compared} (root mean square of pixels 0 to 1)",
+    ]
 
 
 def _episodes_line(event: EpisodesTrained) -> str:

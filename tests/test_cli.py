@@ -23,16 +23,19 @@ from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
 from mulligan.schema import Named
 from mulligan.training.budget import Budget
+from mulligan.training.generator import Generator
 
 OPTIONS = {
     "fit": "--time --images --out --seed --recipe --size --labels --background --fit --groups --strategy --experience"
-    " --race --init --from --networks --tensorboard --quiet --json",
-    "resume": "--data --time --images --networks --tensorboard --quiet --json",
-    "average": "--distil --networks --tensorboard --quiet --json",
-    "sample": "-n --out --seed --label --networks",
+    " --race --init --from --networks --tensorboard --wandb --mlflow --quiet --json",
+    "resume": "--data --time --images --networks --tensorboard --wandb --mlflow --quiet --json",
+    "average": "--distil --networks --tensorboard --wandb --mlflow --quiet --json",
+    "sample": "-n --out --seed --label --truncation --networks",
+    "project": "--out --label --networks --quiet --json",
+    "walk": "--out -n --seconds --seed --label --truncation --networks",
     "export": "--to --out --networks",
     "serve": "--port --networks",
-    "report": "--networks --tensorboard --wandb",
+    "report": "--networks --tensorboard --wandb --mlflow",
     "explain": "",
     "score": "--size -n --inception --networks --json",
     "prove": "--networks --quiet --json",
@@ -80,16 +83,29 @@ def training(monkeypatch, tmp_path):
             listener(event | ({"run": str(run)} if event["kind"] == "start" else {}))
         return SimpleNamespace(run=run, result=EVENTS[-1])
 
-    def sample(n, seed, labels):
-        calls.append(labels)
+    def sample(n, seed, labels, truncation):
+        calls.append((labels, truncation))
         return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), np.uint8)
 
     def score(*arguments, **options):
         calls.append((*arguments, options))
         return SCORES
 
+    def project(generator, pictures, out, *, label, listener):
+        calls.append((pictures, out, label))
+        listener({"kind": "note", "text": "a.txt skipped."})
+        listener({"kind": "projection", "stage": "finding", "share": 0.5})
+        rows = [{"name": "me.png", "class": "dog", "error": 0.125, "nearest_error": 0.25}]
+        return {"draws": 100, "error": 0.125, "nearest_error": 0.25, "pictures": rows}
+
+    def walk(generator, out, **options):
+        calls.append((out, options))
+        return out
+
     gan = SimpleNamespace(sample=sample, classes=("cat", "dog"))
+    gan.class_number = lambda name: Generator.class_number(gan, name)
     stand_in = SimpleNamespace(fit=train, resume=train, average=train, load=lambda run: gan, score=score)
+    stand_in.project, stand_in.walk = project, walk
     monkeypatch.setitem(sys.modules, "mulligan.api", stand_in)
     return SimpleNamespace(calls=calls, fails=fails)
 
@@ -350,9 +366,45 @@ def test_a_kind_of_picture_that_cannot_be_written_is_one_sentence(run_command, t
 
 def test_sample_of_one_class(run_command, training, tmp_path):
     assert run_command("sample", "run", "--label", "dog", "-o", tmp_path / "dogs.png")[0] == 0
-    assert training.calls == [1]
+    assert run_command("sample", "run", "--truncation", 0.5, "-o", tmp_path / "all.png")[0] == 0
+    assert training.calls == [(1, 1.0), (None, 0.5)]
     code, _, err = run_command("sample", "run", "--label", "cow", "-o", tmp_path / "cows.png")
     assert (code, err) == (2, "mulligan: this generator has no class 'cow': it knows cat, dog.\n")
+
+
+def test_project_says_how_near_each_picture_comes(run_command, training):
+    code, out, err = run_command("project", "run", "photos", "-o", "found", "--label", "dog")
+    assert (code, training.calls) == (0, [(Path("photos"), Path("found"), "dog")])
+    assert out.splitlines() == [
+        " 0.125  me.png  as dog",
+        "error     0.125 in the median, 0.50 of that of the nearest of 100 samples (root mean square of pixels 0 to 1)",
+        "pictures  found/projection.png",
+    ]
+    assert err.splitlines() == ["a.txt skipped.", " 50% finding"]
+    assert run_command("project", "run", "photos", "--quiet")[2] == "a.txt skipped.\n"
+    assert json.loads(run_command("project", "run", "photos", "--json")[1].splitlines()[-1])["error"] == 0.125
+
+
+def test_walk_says_where_it_is(run_command, training):
+    assert run_command("walk", "run", "-o", "a.webp", "-n", 4, "--seconds", 2, "--truncation", 0.5)[:2] == (
+        0,
+        "a.webp\n",
+    )
+    options = {"n": 4, "seconds": 2.0, "seed": 0, "truncation": 0.5, "label": None}
+    assert training.calls == [(Path("a.webp"), options)]
+
+
+@pytest.mark.parametrize(
+    ("words", "log"),
+    [
+        (("fit", "--tensorboard", "tb", "--mlflow", "http://x"), {"tensorboard": Path("tb"), "mlflow": "http://x"}),
+        (("resume", "--wandb", "wb"), {"wandb": Path("wb")}),
+        (("average",), None),
+    ],
+)
+def test_curves_go_where_they_are_asked_for(run_command, training, words, log):
+    assert run_command(words[0], "x", *words[1:], "-q")[0] == 0
+    assert training.calls[0][-1].get("log") == log
 
 
 def test_report_draws_a_page_and_tensorboard_files(run_command, tmp_path):

@@ -29,7 +29,7 @@ FLOORS: Floors = [
     ],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
     [{"training"}],
-    [{"meta"}, {"proof"}],
+    [{"meta"}, {"proof"}, {"latent_space"}],
     [{"report"}, {"exports"}, {"serve"}],
     [{"progress", "notebook"}],
     [{"api"}, {"keras"}],

@@ -1,14 +1,25 @@
 """Progress in a notebook: one cell, drawn again in place."""
 
+import ast
+import io
 import json
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 from PIL import Image
+from small_projections import small_projections
 
 from mulligan import api
+from mulligan.networks.architecture import build
 from mulligan.notebook import in_notebook
+from mulligan.recipe import Architecture, Recipe
+from mulligan.training.generator import Generator
+
+ARCHITECTURE = Architecture("mlp", gen_width=8, gen_depth=1, disc_width=8, disc_depth=1, latent=5)
 
 
 class ZMQInteractiveShell:  # named as that of the kernel
@@ -71,3 +82,32 @@ def test_a_listener_of_ones_own_is_asked_instead(shell, kind):
     with api._listening(told.append) as listen:
         listen({"kind": "x"})
     assert (told, drawn) == ([{"kind": "x"}], [])
+
+
+def test_a_generator_shows_itself():
+    network = build(ARCHITECTURE, (8, 10, 1), 2, jax.random.key(0)).gen
+    generator = Generator(Recipe(architecture=ARCHITECTURE), (8, 10, 1), ("cat", "dog"), network)
+    assert repr(generator) == "<mulligan generator: 10x8x1, 2 classes>"
+    with Image.open(io.BytesIO(generator._repr_png_())) as picture:
+        assert picture.size == (8 * 60 + 7 * 2, 3 * 48 + 2 * 2)
+
+
+@pytest.mark.slow
+def test_the_example_notebook_runs(tmp_path, monkeypatch, shell):
+    """Cell by cell, as written but for the time that it takes; each cell's last value is what it shows."""
+    monkeypatch.chdir(tmp_path)
+    drawn, scope, shown = shell(ZMQInteractiveShell), {}, []
+    cells = json.loads((Path(__file__).parents[1] / "examples" / "notebook.ipynb").read_text())["cells"]
+    with small_projections(steps=20):
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                tree = ast.parse("".join(cell["source"]).replace('time="2m"', 'images="3k"'))
+                last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+                exec(compile(tree, "cell", "exec"), scope)
+                shown.append(None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), scope))
+    assert "<progress" in drawn[-1]
+    assert "data:image/png" in drawn[-1]
+    assert repr(shown[1]).startswith("<mulligan generator: 16x16x1, 10 classes, KID@")
+    assert shown[3] == ((8, 16, 16, 1), np.uint8)
+    assert (tmp_path / "walk.gif").is_file()
+    assert "licence of the images: CC-BY-4.0" in (tmp_path / "gan" / "card.md").read_text()

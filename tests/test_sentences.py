@@ -32,6 +32,7 @@ SAID_BY = {
     "mulligan.tasks": {"fit", "learn", "score"},
     "mulligan.tasks.images": {"fit"},
     "mulligan.tasks.task": {"fit"},
+    "mulligan.training.class_balance": {"fit"},
     "mulligan.training.run": {"fit", "demo"},
 }
 

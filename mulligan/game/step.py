@@ -50,6 +50,7 @@ class Data(NamedTuple):
 
     images: UInt8[Array, "m h w c"]
     labels: Int[Array, " m"] | None = None
+    cumulative: Float[Array, " m"] | None = None  # sums of the chances to be drawn; None where all have the same
 
 
 class Batch(NamedTuple):
@@ -125,7 +126,11 @@ def scheduled(game: Game, state: GanState) -> Hyperparameters:
 
 def draw(data: Data, steps: int, n: int, key: Key) -> Batch:
     """Images drawn with replacement, as pixels in [-1, 1]."""
-    chosen = jax.random.randint(key, (steps, n), 0, data.images.shape[0])
+    if data.cumulative is None:
+        chosen = jax.random.randint(key, (steps, n), 0, data.images.shape[0])
+    else:
+        levels = jax.random.uniform(key, (steps, n), maxval=data.cumulative[-1])
+        chosen = jnp.searchsorted(data.cumulative, levels, side="right")
     return Batch(pixels(data.images[chosen]), None if data.labels is None else data.labels[chosen])
 
 

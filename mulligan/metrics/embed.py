@@ -24,20 +24,22 @@ from mulligan.metrics.embedding_network import DESIGNS, Prepared, Weights, stand
 from mulligan.types import Images
 
 AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
+Levels = Images | Float[Array, "n h w c"]  # 0 to 255; not rounded where a gradient is wanted
 
 
 @dataclass(frozen=True)
 class Embedding:
     """A map from images to features; call it with uint8 `[n, h, w, c]` for float32 `[n, dimension]`.
 
-    `features` maps one batch, uint8 `[batch, h, w, c]`, to `[batch, dimension]`. It always gets exactly
-    `batch` images (the last ones padded with zeros, whose features are dropped), so there is one compilation
-    an image shape, and the same images give the same bits. `flops` are operations an image of a height and a width.
+    `features` maps one batch, uint8 `[batch, h, w, c]`, to `[batch, dimension]`; floating levels 0 to 255 can be
+    differentiated through. A call gives it exactly `batch` images (the last ones padded with zeros, whose features are
+    dropped), so there is one compilation an image shape, and the same images give the same bits. `flops` are
+    operations an image of a height and a width.
     """
 
     name: str
     dimension: int
-    features: Callable[[Images], Float[Array, "n d"]]
+    features: Callable[[Levels], Float[Array, "n d"]]
     flops: Callable[[int, int], float]
     batch: int = 256
 
@@ -81,7 +83,7 @@ def network_embedding(name: str, weights: Weights) -> Embedding:
     design = DESIGNS[name]
 
     @jax.jit
-    def apply(images: Images, weights: Weights) -> Float[Array, "n d"]:
+    def apply(images: Levels, weights: Weights) -> Float[Array, "n d"]:
         return standardised(design, weights, preprocess(images, design.side(*images.shape[1:3])))
 
     return Embedding(name, design.dimension, functools.partial(apply, weights=dict(weights)), design.flops)
@@ -109,7 +111,7 @@ def check_pair(a: np.ndarray, b: np.ndarray) -> None:
         raise MulliganError(f"features of {a.shape[1]} and {b.shape[1]} numbers come from different embeddings.")
 
 
-def preprocess(images: Images, side: int) -> Prepared:
+def preprocess(images: Levels, side: int) -> Prepared:
     """Images as a network takes them: float32 `[n, side, side, 3]` in [-1, 1].
 
     Grey is repeated over three channels, alpha composited on white. Other sizes are resized with an

@@ -41,6 +41,7 @@ def predictions(
     shares: Float[np.ndarray, "mixtures n"],
     test: Float[np.ndarray, "m d"],
     classes: int,
+    seed: int = 0,
 ) -> Int32[np.ndarray, "seeds mixtures m"]:
     """Classes that classifiers find for test features, one classifier for each seed and mixture.
 
@@ -51,13 +52,14 @@ def predictions(
       shares: how often each example of a pool is drawn, for each mixture.
       test: features to classify.
       classes: number of classes.
+      seed: of all weights and batches.
     """
     chances = jnp.cumsum(jnp.asarray(shares / shares.sum(1, keepdims=True), jnp.float32), axis=1)
     found = [
         _predictions(
             jnp.asarray(pool.features), jnp.asarray(pool.labels), chances, jnp.asarray(test), key, classes, STEPS
         )
-        for pool, key in zip(pools, jax.random.split(jax.random.key(0), len(pools)), strict=True)
+        for pool, key in zip(pools, jax.random.split(jax.random.key(seed), len(pools)), strict=True)
     ]
     return np.stack([np.asarray(each, np.int32) for each in found])
 

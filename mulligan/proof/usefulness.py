@@ -49,7 +49,7 @@ class Usefulness(NamedTuple):
         return sorted((each for each in self.classes if each.gain.high < 0), key=lambda each: each.gain.value)
 
 
-def usefulness(train: Examples, synthetic: list[Examples], test: Examples) -> Usefulness:
+def usefulness(train: Examples, synthetic: list[Examples], test: Examples, seed: int = 0) -> Usefulness:
     """Trains classifiers on real, on synthetic and on both, and compares them on real test images.
 
     All see every class equally often, whatever the numbers of images: what is gained is not that rare classes come
@@ -60,6 +60,7 @@ def usefulness(train: Examples, synthetic: list[Examples], test: Examples) -> Us
       train: real images' features.
       synthetic: generated images' features, drawn afresh for each seed, as many for each.
       test: real images' features that neither generator nor classifier saw.
+      seed: of the classifiers.
 
     Raises:
       MulliganError: fewer than two classes can be compared, or a class has no synthetic images.
@@ -83,7 +84,7 @@ def usefulness(train: Examples, synthetic: list[Examples], test: Examples) -> Us
         for drawn in synthetic
     ]
     shares = _shares(pools[0].labels, len(train.labels))
-    found = predictions(pools, shares, (test.features - mean) / deviation, int(labels.max()) + 1)
+    found = predictions(pools, shares, (test.features - mean) / deviation, int(labels.max()) + 1, seed)
     return compared(train.labels, test.labels, found == test.labels)
 
 

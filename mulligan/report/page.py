@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mulligan.files import replace_file
 from mulligan.report.averages import averages
+from mulligan.report.classes import classes
 from mulligan.report.curves import quality, training
 from mulligan.report.facts import cost, data, recipe
 from mulligan.report.frame import framed
@@ -23,6 +24,7 @@ SECTIONS: list[Section] = [
     summary,
     samples,
     proof,
+    classes,
     quality,
     race,
     averages,

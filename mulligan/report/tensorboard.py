@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,78 +10,76 @@ from typing import Any
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.events import (
-    ChunkTrained,
-    Evaluated,
-    FinalScored,
-    RolledBack,
-    RunEvent,
-    SamplesDrawn,
-    as_number,
-    own_fields,
-)
-from mulligan.report.embedding import read_image
-from mulligan.report.run import RunRecord, read_run
+from mulligan.events import RolledBack, RunEvent
+from mulligan.report.curve_log import Opening, picture, scalars, write_log
+from mulligan.report.run import RunRecord
 
 SUFFIX = ".mulligan"
-ENDS = ("kid", "frechet", "precision", "recall", "density", "coverage", "diversity")
 
 
 def write_tensorboard(run: Path, out: Path) -> Path:
     """Writes scalars, sample grids and the guard's words of a run, over images seen, into the folder `out`.
 
-    What an earlier call wrote there is replaced. Stretches that the run went back to before are left out:
-    TensorBoard cannot draw a curve that returns. So are pictures that cannot be read.
+    What an earlier call wrote there is replaced. Pictures that cannot be read are left out.
 
     Raises:
       MulliganError: tensorboardX is not installed, `out` cannot be written to, or no run that can be read.
     """
     try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise MulliganError("TensorBoard files need tensorboardX: pip install 'mulligan[tensorboard]'.") from error
-    record = read_run(run)
-    try:
-        for earlier in out.glob(f"events.out.tfevents.*{SUFFIX}"):
-            earlier.unlink()
-        with SummaryWriter(str(out), filename_suffix=SUFFIX) as writer:
-            for event in record.events:
-                if not event.abandoned:
-                    _write(writer, record, event)
+        write_log(run, opening(str(out)))
     except OSError as error:
         raise MulliganError(f"cannot write TensorBoard files to {out}: {error.strerror or error}.") from error
     return out
 
 
-def scalars(event: RunEvent) -> dict[str, float]:
-    """An event's numbers by their names in TensorBoard.
+def opening(place: str) -> Opening:
+    """What begins a log in this folder.
 
-    >>> scalars(ChunkTrained.read({"penalty": 0.5, "hyperparameters": {"gamma": 2.0}}))
-    {'train/penalty': 0.5, 'hyperparameters/gamma': 2.0}
+    Raises:
+      MulliganError: tensorboardX is not installed.
     """
-    match event:
-        case ChunkTrained():
-            named = {f"train/{name}": as_number(getattr(event, name)) for name in own_fields(event)}
-            named |= {f"hyperparameters/{name}": value for name, value in event.hyperparameters.items()}
-        case Evaluated() | FinalScored():
-            group = f"{event.split}/{event.average}"
-            named = {f"{group}/{name}": getattr(event, name, None) for name in ENDS}
-        case _:
-            named = {}
-    return {name: value for name, value in named.items() if value is not None}
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise MulliganError("TensorBoard files need tensorboardX: pip install 'mulligan[tensorboard]'.") from error
+
+    def begin(record: RunRecord) -> TensorBoardLog:
+        for earlier in Path(place).glob(f"events.out.tfevents.*{SUFFIX}"):
+            earlier.unlink()
+        return TensorBoardLog(lambda **options: SummaryWriter(place, filename_suffix=SUFFIX, **options), record)
+
+    return begin
 
 
-def _write(writer: Any, record: RunRecord, event: RunEvent) -> None:
-    """One event, at its images seen and its time of day."""
-    step, time = int(event.nimg), _created(record) + event.seconds
-    for name, value in scalars(event).items():
-        writer.add_scalar(name, value, step, walltime=time)
-    if isinstance(event, RolledBack):
-        writer.add_text("guard", f"{event.reason}: {event.action}", step, walltime=time)
-    path = record.path(event.path) if isinstance(event, SamplesDrawn) else None
-    image = read_image(path.read_bytes()) if path else None
-    if image:
-        writer.add_image("samples", np.asarray(image.convert("RGBA")), step, walltime=time, dataformats="HWC")
+class TensorBoardLog:
+    """Event files in one folder, at images seen and the time of day."""
+
+    def __init__(self, open_writer: Callable[..., Any], record: RunRecord):
+        self.open_writer = open_writer
+        self.writer = open_writer()
+        self.created = _created(record)
+
+    def add(self, record: RunRecord, event: RunEvent) -> None:
+        step, time = int(event.nimg), self.created + event.seconds
+        for name, value in scalars(event).items():
+            self.writer.add_scalar(name, value, step, walltime=time)
+        if isinstance(event, RolledBack):
+            text = f"{event.reason}: {event.action}"
+            self.writer.add_text("guard", text, step, walltime=time)
+        image = picture(record, event)
+        if image is not None:
+            pixels = np.asarray(image.convert("RGBA"))
+            self.writer.add_image("samples", pixels, step, walltime=time, dataformats="HWC")
+        self.writer.flush()
+
+    def back_to(self, nimg: float) -> None:
+        """Another file, which tells TensorBoard to forget what lies beyond: it cannot draw a curve that returns."""
+        self.writer.close()
+        self.writer = self.open_writer(purge_step=int(nimg) + 1)
+
+    def close(self, failed: bool) -> None:
+        del failed
+        self.writer.close()
 
 
 def _created(record: RunRecord) -> float:

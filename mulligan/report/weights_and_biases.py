@@ -1,51 +1,67 @@
-"""A run for Weights & Biases, in offline mode: files in a folder, for `wandb sync` to send later; nothing is sent."""
+"""A run for Weights & Biases; files in a folder, for `wandb sync` to send later, unless `WANDB_MODE` says otherwise."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.events import RunEvent, SamplesDrawn
-from mulligan.report.embedding import read_image
-from mulligan.report.run import RunRecord, read_run
-from mulligan.report.tensorboard import scalars
+from mulligan.events import RunEvent
+from mulligan.report.curve_log import Opening, picture, scalars, write_log
+from mulligan.report.run import RunRecord
 
 
 def write_wandb(run: Path, out: Path) -> Path:
     """Writes scalars and sample grids of a run, over images seen, into the folder `out`.
 
-    Stretches that the run went back to before are left out, as are pictures that cannot be read.
+    Pictures that cannot be read are left out.
 
     Raises:
       MulliganError: wandb is not installed, `out` cannot be written to, or no run that can be read.
+    """
+    write_log(run, opening(str(out)))
+    return out
+
+
+def opening(place: str) -> Opening:
+    """What begins a log in this folder.
+
+    Raises:
+      MulliganError: wandb is not installed, or the folder cannot be made.
     """
     try:
         import wandb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MulliganError("Weights & Biases files need wandb: pip install 'mulligan[wandb]'.") from error
-    record = read_run(run)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        Path(place).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MulliganError(f"cannot write Weights & Biases files to {out}: {error.strerror or error}.") from error
-    with wandb.init(
-        project="mulligan", name=run.name, dir=str(out), mode="offline", config=record.recipe.to_json()
-    ) as target:
-        for event in record.events:
-            if not event.abandoned:
-                _write(wandb, target, record, event)
-    return out
+        raise MulliganError(f"cannot write Weights & Biases files to {place}: {error.strerror or error}.") from error
+    return lambda record: WandbLog(wandb, place, record)
 
 
-def _write(wandb: Any, target: Any, record: RunRecord, event: RunEvent) -> None:
-    """One event, at its images seen."""
-    found: dict[str, Any] = dict(scalars(event))
-    path = record.path(event.path) if isinstance(event, SamplesDrawn) else None
-    image = read_image(path.read_bytes()) if path else None
-    if image:
-        found["samples"] = wandb.Image(np.asarray(image.convert("RGB")))
-    if found:
-        target.log({**found, "nimg": event.nimg})
+class WandbLog:
+    """One run of Weights & Biases, at images seen."""
+
+    def __init__(self, wandb: Any, place: str, record: RunRecord):
+        self.wandb = wandb
+        mode = os.environ.get("WANDB_MODE") or "offline"
+        config = record.recipe.to_json()
+        self.target = wandb.init(project="mulligan", name=record.folder.name, dir=place, mode=mode, config=config)
+
+    def add(self, record: RunRecord, event: RunEvent) -> None:
+        found: dict[str, Any] = dict(scalars(event))
+        image = picture(record, event)
+        if image is not None:
+            found["samples"] = self.wandb.Image(np.asarray(image.convert("RGB")))
+        if found:
+            self.target.log({**found, "nimg": event.nimg})
+
+    def back_to(self, nimg: float) -> None:
+        """What was written stays: over `nimg` its curves return."""
+
+    def close(self, failed: bool) -> None:
+        self.target.finish(exit_code=int(failed))

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mulligan.errors import UsageError
-from mulligan.training.engine import Sampler
+from mulligan.serve.uploads import Found
 from mulligan.training.generator import Generator
+from mulligan.training.latents import STRONGEST, spherical, truncated
 
 MOST = 144  # images at a time
-STRONGEST = 3.0  # truncation, and the reach of a slider
+FARTHEST = np.pi / 4  # angle to which the images around an uploaded one go
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Wish:
       label: class number, or None for all in turn.
       to_seed: walk from the first latent of `seed` to that of this one, over the grid; None for separate images.
       moved: (index of a latent number, what is added to it in all images).
+      origin: what was found of an uploaded picture: a walk begins there, and separate images lie around it, the first
+        upon it; None for images of the seed alone.
     """
 
     seed: int = 0
@@ -35,9 +38,10 @@ class Wish:
     label: int | None = None
     to_seed: int | None = None
     moved: tuple[tuple[int, float], ...] = ()
+    origin: Found | None = None
 
     @staticmethod
-    def of_query(query: dict[str, str], generator: Generator) -> Wish:
+    def of_query(query: dict[str, str], generator: Generator, origin: Found | None = None) -> Wish:
         """A wish from an address: `seed=3&truncation=0.7&moved=0:1.5,4:-1`.
 
         Raises:
@@ -53,6 +57,7 @@ class Wish:
             label=int(query["label"]) if query.get("label") else None,
             to_seed=int(query["to_seed"]) if query.get("to_seed") else None,
             moved=tuple((int(index), float(step)) for index, step in moved),
+            origin=origin,
         )
         wish.check(generator)
         return wish
@@ -73,21 +78,29 @@ class Wish:
 
 def drawn(generator: Generator, wish: Wish) -> UInt8[np.ndarray, "rows columns h w c"]:
     """The images of a wish, row by row."""
-    count = wish.rows * wish.columns
-    labels = None if wish.label is None else np.full(count, wish.label)
-    images = generator.sampler(generator.network, latents(generator.sampler, wish), labels)
+    label = wish.label
+    if label is None and wish.origin is not None:
+        label = wish.origin.label
+    images = generator.draw(latents(generator, wish), label)
     return images.reshape(wish.rows, wish.columns, *generator.shape)
 
 
-def latents(sampler: Sampler, wish: Wish) -> Float[np.ndarray, "n d"]:
-    """The latents of a wish: of a seed, or on the way between those of two seeds, then moved and truncated."""
-    count = wish.rows * wish.columns
-    if wish.to_seed is None:
-        z = sampler.latents(count, wish.seed)
+def latents(generator: Generator, wish: Wish) -> Float[np.ndarray, "n d"]:
+    """The latents of a wish: of a seed, on the way to that of another, or around an origin; moved and truncated."""
+    count, drawn = wish.rows * wish.columns, generator.sampler.latents
+    start = drawn(1, wish.seed)[0] if wish.origin is None else wish.origin.latent
+    if wish.to_seed is not None:
+        z = spherical(start, drawn(1, wish.to_seed)[0], count)
+    elif wish.origin is not None:
+        z = around(start, drawn(count, wish.seed))
     else:
-        ends = [sampler.latents(1, seed)[0] for seed in (wish.seed, wish.to_seed)]
-        share = np.linspace(0, np.pi / 2, count, dtype=np.float32)[:, None]
-        z = np.cos(share) * ends[0] + np.sin(share) * ends[1]  # of independent latents, so typical all the way
+        z = drawn(count, wish.seed)
     for index, step in wish.moved:
         z[:, index] += step
-    return (wish.truncation * z).astype(np.float32)
+    return truncated(z, wish.truncation)
+
+
+def around(latent: Float[np.ndarray, " d"], others: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Latents ever farther from one, each towards another: the first is that one itself."""
+    angles = np.linspace(0, FARTHEST, len(others), dtype=np.float32)[:, None]
+    return np.cos(angles) * latent + np.sin(angles) * others

@@ -1,4 +1,4 @@
-"""`mulligan serve`: a page with sliders, and the images that it asks for. Nothing leaves this machine."""
+"""`mulligan serve`: a page with sliders, its images, and latents of given pictures. Nothing leaves this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ import numpy as np
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.grid import png
+from mulligan.latent_space.project import fitting
 from mulligan.serve.drawing import Wish, drawn
+from mulligan.serve.uploads import MOST_BYTES, BusyError, Uploads
 from mulligan.training.generator import Generator
 
 LOOPBACK = "127.0.0.1"
@@ -33,7 +35,8 @@ def make_server(generator: Generator, port: int = 8000) -> ThreadingHTTPServer:
     Raises:
       MulliganError: the port is taken.
     """
-    handler = type("Handler", (_Handler,), {"generator": generator})
+    uploads = Uploads(generator, fitting(generator))
+    handler = type("Handler", (_Handler,), {"generator": generator, "uploads": uploads})
     try:
         return _Server((LOOPBACK, port), handler)
     except OSError as error:
@@ -78,28 +81,33 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers for one generator, which `make_server` fills in."""
 
     generator: Generator
+    uploads: Uploads
     timeout = SILENT_SECONDS
 
     def do_GET(self) -> None:
+        self._serve({"/": self._page, "/about": self._about, "/image.png": self._image, "/given.png": self._given})
+
+    def do_POST(self) -> None:
+        """Takes a picture. Pages elsewhere cannot send one: browsers ask first whether they may send this type."""
+        self._serve({"/upload": self._upload})
+
+    def _serve(self, pages: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]]) -> None:
         if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for this page as localhost")
             return
         address = urlsplit(self.path)
-        pages: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]] = {
-            "/": self._page,
-            "/about": self._about,
-            "/image.png": self._image,
-        }
         if address.path not in pages:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such page")
             return
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
         try:
             kind, content = pages[address.path](query)
+        except BusyError:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"other pictures are waiting: try again")
         except (UsageError, ValueError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", str(error).encode())
-            return
-        self._answer(HTTPStatus.OK, kind, content)
+        else:
+            self._answer(HTTPStatus.OK, kind, content)
 
     def _page(self, query: dict[str, str]) -> tuple[str, bytes]:
         del query
@@ -115,10 +123,36 @@ class _Handler(BaseHTTPRequestHandler):
         return "application/json", json.dumps(about).encode()
 
     def _image(self, query: dict[str, str]) -> tuple[str, bytes]:
-        images = drawn(self.generator, Wish.of_query(query, self.generator))
+        origin = self.uploads[int(query["origin"])] if query.get("origin") else None
+        images = drawn(self.generator, Wish.of_query(query, self.generator, origin))
         rows, columns, h, w, c = images.shape
         grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, c)
         return "image/png", png(np.ascontiguousarray(grid))
+
+    def _given(self, query: dict[str, str]) -> tuple[str, bytes]:
+        return "image/png", png(self.uploads[int(query.get("origin") or -1)].given)
+
+    def _upload(self, query: dict[str, str]) -> tuple[str, bytes]:
+        number, found = self.uploads.add(self._picture(), int(query["label"]) if query.get("label") else None)
+        told = {"origin": number, "label": found.label, "error": found.error}
+        return "application/json", json.dumps(told).encode()
+
+    def _picture(self) -> bytes:
+        """The body of the request.
+
+        Raises:
+          UsageError: it is not said to be a picture, or has too many bytes.
+        """
+        if not (self.headers.get("Content-Type") or "").startswith("image/"):
+            raise UsageError("send a picture, with its type.")
+        size = int(self.headers.get("Content-Length") or 0)
+        if not 0 < size <= MOST_BYTES:
+            self.close_connection = True  # what is sent is not read
+            raise UsageError(f"a picture has at most {MOST_BYTES // 2**20} MiB.")
+        content = self.rfile.read(size)
+        if len(content) < size:
+            raise UsageError("the picture did not come whole.")
+        return content
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)

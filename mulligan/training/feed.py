@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary, ref
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from mulligan.game.step import Data
 from mulligan.tasks.task import LabelledImages, Split
@@ -38,8 +39,25 @@ class Feed:
       images: that lie on the device.
     """
 
-    def __init__(self, split: Split, labelled: bool, seed: int, drawn: int, exact: bool = True):
-        """`exact`: wait for all images that are due, and so do not depend on how fast they are read."""
+    def __init__(
+        self,
+        split: Split,
+        labelled: bool,
+        seed: int,
+        drawn: int,
+        exact: bool = True,
+        chances: Float[np.ndarray, " k"] | None = None,
+    ):
+        """Images of a split.
+
+        Args:
+          split: where they are.
+          labelled: whether their labels go with them.
+          seed: of the order in which they are streamed.
+          drawn: blocks that were drawn from the stream before.
+          exact: wait for all images that are due, and so do not depend on how fast they are read.
+          chances: how often each class is shown, until `show` says otherwise; None for as often as it occurs.
+        """
         self.streams = not split.in_memory
         self.drawn = drawn
         self._split, self._labelled, self._seed, self._exact = split, labelled, seed, exact
@@ -47,11 +65,22 @@ class Feed:
         self._block = min(BLOCK, len(split))
         self._blocks = max(min(RING, RING_BYTES // (h * w * c), len(split)) // self._block, 1)
         self.images = self._blocks * self._block if self.streams else len(split)
+        self._chances = chances
         self._stream: _Stream | None = None
         self._data: Data | None = None if self.streams else _whole(split, labelled)
 
+    def show(self, chances: Float[np.ndarray, " k"]) -> None:
+        """Changes how often each class is shown."""
+        self._chances = chances
+
     def data(self, shown: int) -> Data:
         """What the next chunk draws from, when so many images have been shown in all."""
+        data = self._present(shown)
+        if self._chances is None:
+            return data
+        return data._replace(cumulative=_cumulative(data.labels, jnp.asarray(self._chances)))
+
+    def _present(self, shown: int) -> Data:
         if not self.streams:
             assert self._data is not None
             return self._data
@@ -65,9 +94,10 @@ class Feed:
 
     def shapes(self) -> Data:
         """Shapes and types of the data, for compiling; nothing is drawn."""
-        if self._data is not None:
-            return jax.eval_shape(lambda data: data, self._data)
-        return jax.eval_shape(self._empty)
+        shapes = jax.eval_shape(self._empty) if self._data is None else jax.eval_shape(lambda data: data, self._data)
+        if self._chances is None:
+            return shapes
+        return shapes._replace(cumulative=jax.ShapeDtypeStruct((self.images,), jnp.float32))
 
     def _empty(self) -> Data:
         images = jnp.zeros((self.images, *self._split.images.shape[1:]), jnp.uint8)
@@ -95,6 +125,13 @@ class Feed:
         self.drawn += 1
         new = Data(jnp.asarray(block.images), jnp.asarray(block.labels) if self._labelled else None)
         return _put(data, new, at)
+
+
+@jax.jit
+def _cumulative(labels: Int[Array, " m"], chances: Float[Array, " k"]) -> Float[Array, " m"]:
+    """Sums of the images' chances, where each class has its own, whatever the number of its images."""
+    counts = jnp.zeros_like(chances).at[labels].add(1.0)
+    return jnp.cumsum((chances / jnp.maximum(counts, 1))[labels])
 
 
 @partial(jax.jit, donate_argnums=0)

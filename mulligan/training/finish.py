@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from mulligan.events import FinalScored, TotalCost
 from mulligan.files import replace_file
@@ -18,10 +18,12 @@ from mulligan.metrics.score import Reference
 from mulligan.networks.keras import with_batch_statistics
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
+from mulligan.training.by_class import class_scores
 from mulligan.training.choice import choose
 from mulligan.training.engine import Sampler
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples, own_rows
 from mulligan.training.generator import Generator
+from mulligan.training.latents import spherical
 from mulligan.training.loop import Loop
 from mulligan.types import Pytree
 
@@ -45,13 +47,17 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     evaluator = Evaluator.make(loop.task, loop.sampler, "test", loop.folder.embedding())
     known = evaluator.known(loop.task)
     scores = evaluator.final(known, gen)
+    real = loop.task.judge("test")[1]
+    if loop.task.classes is not None and real.labels is not None:
+        scores |= class_scores(loop.sampler, gen, evaluator.reference.embedding, real, loop.task.classes)
     _draw(loop.folder.path / "final", loop.sampler, gen)
     write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.emit(FinalScored(**chosen, **scores, cost=cost(loop)))
     result = {**chosen, **scores, "cost": cost(loop)}
-    classes = loop.task.classes
-    generator = Generator(loop.recipe, loop.task.shape, classes, gen, loop.folder.path, result)
+    task = loop.task
+    data = {"name": task.name, "hash": task.hash, "counts": task.counts}
+    generator = Generator(loop.recipe, task.shape, task.classes, gen, loop.folder.path, result, data)
     generator.save(loop.folder.path)
     return generator
 
@@ -71,24 +77,9 @@ def cost(loop: Loop) -> TotalCost:
 def _draw(folder: Path, sampler: Sampler, gen: Pytree) -> None:
     save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
     ends = sampler.latents(2 * WALKS, SEED)
-    walks = np.concatenate([walk(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    walks = np.concatenate([spherical(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None
     save_grid(folder / "interpolation.png", sampler(gen, walks, labels), WALK_STEPS)
-
-
-def walk(start: Float[np.ndarray, " d"], end: Float[np.ndarray, " d"], steps: int) -> Float[np.ndarray, "steps d"]:
-    """Spherical interpolation, ends included: lengths stay typical of a normal latent (White 2016, arXiv 1609.04468).
-
-    Example:
-      >>> walk(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 3).round(3).tolist()
-      [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
-    """
-    cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    share = np.linspace(0, 1, steps)[:, None]
-    if angle < 1e-6:
-        return (1 - share) * start + share * end
-    return ((np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)).astype(start.dtype)
 
 
 def write_neighbours(path: Path, task: Task, samples: UInt8[np.ndarray, "k h w c"], known: Reference) -> None:

@@ -15,6 +15,8 @@ from mulligan.errors import Interrupted, Terminated
 from mulligan.events import (
     CheckpointWritten,
     ChunkTrained,
+    ClassesBalanced,
+    ClassShare,
     Evaluated,
     Noted,
     Resumed,
@@ -38,6 +40,7 @@ from mulligan.training.budget import (
     plan_by_cost,
     steps_left,
 )
+from mulligan.training.class_balance import ClassBalance
 from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
@@ -73,6 +76,8 @@ class Loop:
         self.progress = Progress()
         self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
         self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
+        self.balance = self._balance() if self.recipe.balanced else None
+        self.class_state: Any = self.balance.player.init() if self.balance else ()  # of the player over classes
         self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
         self.state = self._untrained()
         self.best_gen = copy_tree(next(iter(self.averages_to_evaluate().values())))
@@ -142,6 +147,8 @@ class Loop:
         self.state = checkpoint.restored(self.state, saved.arrays, "state")
         self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
         self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
+        if self.balance:
+            self.class_state = checkpoint.restored(self.class_state, saved.arrays, "classes")
         self.folder.truncate_events(self.progress.events_length)
         self.snapshots.forget_after(self.progress.nimg)
         if self.progress.extensions < self.spec.extensions:
@@ -166,7 +173,8 @@ class Loop:
     def _compile(self) -> Session:
         """The training program and the evaluator, made side by side; then the first checkpoint."""
         exact = self.budget.images is not None
-        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.blocks_drawn, exact)
+        chances = self.balance.chances(self.class_state) if self.balance else None
+        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.blocks_drawn, exact, chances)
         pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
         try:
             compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
@@ -272,6 +280,8 @@ class Loop:
             self.best_gen = copy_tree(gens[evaluation.average])
         if self.strategist.mode == "switch":
             self._switch(evaluation)
+        if self.balance:
+            self._rebalance(self.balance, gens[evaluation.average])
         progress.next_evaluation = next_evaluation_nimg(progress)
         if not progress.first_judged and guard.can_be_judged(progress):
             progress.first_judged = progress.sequence
@@ -298,6 +308,21 @@ class Loop:
         self.progress.evaluation_seconds += spent
         self.progress.last_evaluation_seconds = spent
         return min(evaluations, key=lambda evaluation: evaluation.kid)
+
+    def _balance(self) -> ClassBalance:
+        embedding = self.evaluator.reference.embedding
+        return ClassBalance.make(self.task.train, self.spec.classes, self.sampler, embedding)
+
+    def _rebalance(self, balance: ClassBalance, gen: Pytree) -> None:
+        """Shows classes oftener that are drawn worse than others."""
+        assert self._compiled
+        kids = balance.kids(gen)
+        self.class_state = balance.player.observe(self.class_state, -kids)
+        chances = balance.chances(self.class_state)
+        self._compiled.feed.show(chances)
+        names = self.task.classes or ()
+        rows = zip(names, kids.tolist(), chances.tolist(), strict=True)
+        self.emit(ClassesBalanced(classes=[ClassShare(name=name, kid=kid, share=share) for name, kid, share in rows]))
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -372,6 +397,7 @@ class Loop:
         progress.seconds = self.seconds()
         progress.events_length = self.folder.events_length()
         kept = {"state": self.state, "best": self.best_gen, "strategist": self.strategist.state}
+        kept |= {"classes": self.class_state} if self.balance else {}
         arrays = {
             name: array for part, tree in kept.items() for name, array in checkpoint.arrays_of(tree, part).items()
         }

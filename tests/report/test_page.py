@@ -237,7 +237,7 @@ def test_a_section_that_has_nothing_to_say_is_left_out_and_a_new_one_goes_in(run
     )
     text = page(read_run(run))
     assert Outline(text).headings == ["run"]
-    assert len(SECTIONS) == 13
+    assert len(SECTIONS) == 14
 
 
 def test_a_report_is_written_whole_or_not_at_all(run, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from mulligan.errors import MulliganError
 from mulligan.events import ChunkTrained
 from mulligan.report.run import read_run
-from mulligan.report.tensorboard import write_tensorboard
+from mulligan.report.tensorboard import opening, write_tensorboard
 
 pytest.importorskip("tensorboardX", reason="the tensorboard extra is not installed")
 
@@ -41,6 +41,28 @@ def test_scalars_are_the_kept_events(light, tmp_path):
 def test_writing_again_replaces(light, tmp_path):
     first = len(list(summaries(write_tensorboard(light, tmp_path / "tb"))))
     assert len(list(summaries(write_tensorboard(light, tmp_path / "tb")))) == first
+
+
+def test_what_is_gone_back_over_is_forgotten(light, tmp_path):
+    from tensorboardX.proto.event_pb2 import Event as Record
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    record = read_run(light)
+    log = opening(str(tmp_path / "tb"))(record)
+    for event in record.kept("chunk")[:3]:
+        log.add(record, event)
+    log.back_to(record.kept("chunk")[1].nimg)
+    log.add(record, record.kept("chunk")[2])
+    log.close(failed=False)
+    found = []
+    for path in sorted((tmp_path / "tb").iterdir()):
+        content, at = path.read_bytes(), 0
+        while at < len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            found.append(Record.FromString(content[at + 12 : at + 12 + length]))
+            at += 12 + length + 4
+    purged = [record.step for record in found if record.session_log.status == SessionLog.START]
+    assert purged == [record.kept("chunk")[1].nimg + 1]
 
 
 def test_a_damaged_picture_is_left_out(light, tmp_path):

@@ -12,12 +12,13 @@ from mulligan.report.weights_and_biases import write_wandb
 
 
 def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
-    logged, started = [], []
+    logged, started, ended = [], [], []
 
     class Target:
         log = staticmethod(logged.append)
-        __enter__ = lambda self: self  # noqa: E731
-        __exit__ = lambda self, *error: None  # noqa: E731
+
+        def finish(self, exit_code):
+            ended.append(exit_code)
 
     def init(**options):
         started.append(options)
@@ -31,6 +32,21 @@ def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
     assert [entry["nimg"] for entry in logged if "train/gen_loss" in entry] == [event.nimg for event in kept]
     assert any(entry.get("samples", (0,))[-1] == 3 for entry in logged)
     assert any("test/power_10/precision" in entry for entry in logged)
+    assert ended == [0]
+
+
+def test_the_user_may_send_it_at_once(light, tmp_path, monkeypatch):
+    started = []
+
+    def init(**options):
+        started.append(options["mode"])
+        raise OSError("no network")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(OSError, match="no network"):
+        write_wandb(light, tmp_path)
+    assert started == ["online"]
 
 
 def test_without_the_library_it_says_so(light, tmp_path, monkeypatch):

@@ -13,11 +13,13 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_projections import small_projections
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, UsageError
+from mulligan.grid import png
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
-from mulligan.serve import server
+from mulligan.serve import server, uploads
 from mulligan.serve.drawing import Wish, drawn
 from mulligan.serve.server import make_server
 from mulligan.training.generator import Generator
@@ -37,6 +39,23 @@ def address(generator):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def brief():
+    with small_projections():
+        yield
+
+
+def upload(address, content, query="", **headers):
+    request = Request(f"{address}/upload{query}", content, {"Content-Type": "image/png", **headers}, method="POST")
+    return json.loads(urlopen(request).read())
+
+
+def refused(address, content, **headers):
+    with pytest.raises(HTTPError) as refusal:
+        upload(address, content, **headers)
+    return refusal.value.code, refusal.value.read().decode()
 
 
 def image(address, query):
@@ -79,6 +98,7 @@ def test_walks_truncation_classes_and_sliders(generator):
         ("label=2", "there is no such class"),
         ("moved=5:1", "a slider moves one of 5 numbers"),
         ("seed=x", "invalid literal"),
+        ("origin=99", "this picture is no longer remembered"),
     ],
 )
 def test_what_cannot_be_drawn_is_a_sentence(address, query, sentence):
@@ -95,6 +115,48 @@ def test_other_pages_and_other_names_are_refused(address):
     with pytest.raises(HTTPError) as foreign:
         urlopen(Request(address, headers={"Host": "evil.example"}))
     assert foreign.value.code == 403
+
+
+def test_an_uploaded_picture_is_found_and_moved_from(address, generator):
+    drawn_before = generator.sample(4, seed=5)[3]
+    found = upload(address, png(drawn_before))
+    assert found["label"] == 1
+    assert found["error"] < 0.05
+    given = Image.open(io.BytesIO(urlopen(f"{address}/given.png?origin={found['origin']}").read()))
+    np.testing.assert_array_equal(np.asarray(given), drawn_before)
+    around = image(address, f"origin={found['origin']}&rows=1&columns=3").reshape(8, 3, 10, 3).swapaxes(0, 1)
+    error = ((around[0].astype(int) - drawn_before) ** 2).mean() ** 0.5 / 255
+    assert error == pytest.approx(found["error"], rel=1e-3)
+    assert (around[1] != around[0]).any()
+    walk = image(address, f"origin={found['origin']}&rows=1&columns=3&to_seed=4")
+    np.testing.assert_array_equal(walk[:, :10], around[0])
+    np.testing.assert_array_equal(walk[:, 20:], generator.sample(1, seed=4, labels=1)[0])
+    moved = image(address, f"origin={found['origin']}&rows=1&columns=1&moved=0:2")
+    assert (moved != around[0]).any()
+    as_cat = upload(address, png(drawn_before), "?label=0")
+    assert (as_cat["label"], as_cat["origin"]) == (0, found["origin"] + 1)
+
+
+def test_what_is_no_picture_of_bounded_size_is_refused(address, generator, monkeypatch):
+    assert refused(address, b"words") == (400, "this picture cannot be read: not an image in a known format.")
+    assert refused(address, b"")[0] == 400
+    assert refused(address, png(generator.sample(1)[0]), **{"Content-Type": "text/plain"})[0] == 400
+    assert refused(address, png(generator.sample(1)[0]), Host="evil.example")[0] == 403
+    monkeypatch.setattr(server, "MOST_BYTES", 10)
+    assert "at most" in refused(address, b"0123456789+")[1]
+
+
+def test_uploads_wait_for_each_other_and_are_forgotten(generator, monkeypatch):
+    monkeypatch.setattr(uploads, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(uploads, "REMEMBERED", 2)
+    room = uploads.Uploads(generator, uploads.Fitting(generator.shape))
+    content = png(generator.sample(1)[0])
+    with room._one_at_a_time, pytest.raises(uploads.BusyError):
+        room.add(content, None)
+    assert [room.add(content, None)[0] for _ in range(3)] == [0, 1, 2]
+    assert room[2].label == 0
+    with pytest.raises(UsageError, match="no longer remembered"):
+        room[0]
 
 
 def test_all_pictures_and_samples_come_from_one_compiled_program(generator):

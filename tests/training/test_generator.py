@@ -3,12 +3,14 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mulligan.documents import read_sealed, write_sealed
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, UsageError
 from mulligan.networks.architecture import build
+from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.generator import MODEL, Generator, load
 
@@ -62,3 +64,25 @@ def test_an_edited_description_is_refused(generator, tmp_path):
     file.write_text(file.read_text().replace('"cat"', '"cow"'))
     with pytest.raises(MulliganError, match="damaged or was edited"):
         load(tmp_path)
+
+
+def test_truncation_draws_samples_together(generator):
+    plain, near = generator.sample(20, labels=0).astype(float), generator.sample(20, labels=0, truncation=0.5)
+    assert near.std(0).mean() < 0.7 * plain.std(0).mean()
+    assert np.ptp(generator.sample(3, labels=0, truncation=0), axis=0).max() == 0
+    np.testing.assert_array_equal(generator.sample(3, truncation=1), generator.sample(3))
+
+
+def test_latents_of_another_dimension_are_refused(generator):
+    latents = generator.sampler.latents(3, seed=0)
+    np.testing.assert_array_equal(generator.draw(latents), generator.sample(3))
+    with pytest.raises(UsageError, match="have 5 numbers each, not 4"):
+        generator.draw(latents[:, :4])
+
+
+def test_the_largest_member_draws_what_it_draws_in_the_mixture(generator):
+    others = [build(ARCHITECTURE, (8, 10, 3), 2, jax.random.key(seed)).gen for seed in (1, 2)]
+    mixed = Mixture((others[0], generator.network, others[1]), jnp.array([0.3, 0.5, 0.2]))
+    mixture = dataclasses.replace(generator, network=mixed)
+    np.testing.assert_array_equal(mixture.largest_member().sample(4), generator.sample(4))
+    assert generator.largest_member() is generator
