@@ -83,7 +83,7 @@ def test_a_recipe_without_it_keeps_its_name():
 
 
 def test_without_classes_it_is_refused(tmp_path):
-    with pytest.raises(MulliganError, match="balanced sampling needs classes: train with --labels"):
+    with pytest.raises(MulliganError, match="balanced sampling needs classes: train with `labels`"):
         api.fit("digits", images=500, recipe=dataclasses.replace(RECIPE, balanced=True), out=tmp_path / "run")
 
 
