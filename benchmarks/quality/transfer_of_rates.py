@@ -1,0 +1,216 @@
+"""Do the best rates move with width and size? Runs of one recipe over rates, widths and sizes, in four parametrisations.
+
+    python benchmarks/quality/transfer_of_rates.py run --data ../shared/data --role learning --out rates.jsonl
+    python benchmarks/quality/transfer_of_rates.py table rates.jsonl
+    python benchmarks/quality/transfer_of_rates.py check      # RMS of activations and updates by width
+
+A parametrisation says by how much Adam's rate is multiplied for each weight. Adam moves every weight by about its rate,
+whatever the gradient's length, so a layer of fan-in `f` that is moved the same way at every input changes its outputs by
+`rate * f`: in proportion to the width. With `power` 1 the rate of a weight is multiplied by `FAN / f`, which keeps that
+change (muP for Adam, Yang et al. 2022, arXiv 2203.03466, table 3); with 1/2 by the root of it, which keeps the change
+relative to the weights, whose standard deviation is `gain / sqrt(f)`; with 0 by nothing, as most GANs train. Biases are
+not multiplied. `head` also divides what the last layer of each player begins with by `sqrt(f / FAN)`, as muP wants it.
+
+Every line of the file is one finished run; runs that a file holds are not run again, so a study can be cut and go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pretrained_runs import LEAST, Classifier, Family, kid
+
+from mulligan.game.state import Data, GanState, initial_state, to_bytes
+from mulligan.metrics.embed import load_embedding
+from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
+from mulligan.training.engine import Engine, compile_engine, make_game
+from mulligan.types import Pytree
+
+FAMILIES = {"learning": ("solar_cells", "trash", "world_scripts"), "validation": ("clothing", "game_icons", "seedlings")}
+FAN = 256  # of the middle layers of the narrowest networks: there all parametrisations are alike
+POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0}
+FAKES = 400
+CHUNK = 50
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its parametrisation (of `POWERS`), its networks and image side, its images, and its numbers."""
+
+    parametrisation: str
+    width: int
+    size: int
+    nimg: int
+    rate: float
+    family: str
+    seed: int = 1
+    gamma: float = 1.0
+    batch: int = 64
+
+
+def fan_in(name: str, leaf: Any) -> int:
+    """Inputs that an output sums over; 0 for a bias, which is no sum."""
+    if "bias" in name or leaf.ndim < 2:
+        return 0
+    seen = math.prod(leaf.shape[:-1])
+    return seen // 4 if leaf.ndim == 4 and "transpose" in name else seen
+
+
+def multipliers(network: Pytree, power: float) -> Pytree:
+    """What each leaf's rate is multiplied by: `(FAN / fan_in) ** power`, 1 for biases."""
+
+    def of(path: Any, leaf: Any) -> float:
+        inputs = fan_in(jax.tree_util.keystr(path), leaf)
+        return (FAN / inputs) ** power if inputs else 1.0
+
+    return jax.tree_util.tree_map_with_path(of, network)
+
+
+def scaled_adam(power: float) -> Any:
+    """Adam whose rate is multiplied as the parametrisation wants it."""
+
+    def optimiser(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
+        def scale(updates: Pytree, params: Pytree | None = None) -> Pytree:
+            del params
+            return jax.tree.map(lambda update, factor: update * factor, updates, multipliers(updates, power))
+
+        return optax.chain(optax.scale_by_adam(beta1, beta2), optax.stateless(scale), optax.scale(-rate))
+
+    return optimiser
+
+
+class Program:
+    """One compiled step for all runs that differ in numbers alone."""
+
+    def __init__(self, run: Run, data: Data):
+        decay = Form(kind="cosine", final=0.02, warmup=0.1)
+        recipe = Recipe(
+            Architecture(gen_width=run.width, disc_width=run.width),
+            batch=run.batch,
+            hyperparameters=Hyperparameters(augment=0.3),
+            augmentation=("translate",),
+            schedules=(("disc_lr", decay), ("gen_lr", decay)),
+        )
+        self.recipe, self.shape = recipe, (run.size, run.size, 3)
+        power = POWERS[run.parametrisation]
+        self.game = replace(make_game(recipe, self.shape, 0, run.nimg), optimiser=scaled_adam(power))
+        self.engine: Engine = compile_engine(self.game, self.begin(run), data)
+        self.draw = jax.jit(lambda gen, latents: to_bytes(gen(latents)))
+
+    def begin(self, run: Run) -> GanState:
+        numbers = self.recipe.hyperparameters._replace(gen_lr=run.rate, disc_lr=run.rate, gamma=run.gamma)
+        keys = jax.random.split(jax.random.key(run.seed))
+        networks = build(self.recipe.architecture, self.shape, 0, keys[0])
+        return initial_state(self.game, networks.gen, networks.disc, numbers, keys[1])
+
+    def train(self, run: Run, data: Data) -> tuple[np.ndarray, bool]:
+        """What the finished run draws, and whether its numbers stayed finite."""
+        state, finite = self.begin(run), True
+        left = math.ceil(run.nimg / run.batch)
+        while left > 0:
+            state, info = self.engine.chunk(state, data, min(CHUNK, left))
+            left -= CHUNK
+        finite = bool(info.finite)
+        gen = self.game.averager.value(state.averages)["ema"]
+        batches = (jax.random.normal(jax.random.key(70 + i), (100, 64)) for i in range(FAKES // 100))
+        return np.concatenate([np.asarray(self.draw(gen, latents)) for latents in batches]), finite
+
+
+def study(data: Path, runs: Sequence[Run], done: set[Run]) -> Iterator[dict[str, Any]]:
+    """Finished runs, those of one program after another."""
+
+    def program(run: Run) -> tuple[Any, ...]:
+        return run.parametrisation, run.width, run.size, run.nimg, run.batch
+
+    m1 = load_embedding("m1")
+    for size in sorted({run.size for run in runs}):
+        names = sorted({run.family for run in runs})
+        known = {name: Family.read(data / "zoo", name, size) for name in names}
+        judges = {"own": Classifier(known, 300), "m1": m1}
+        real = {(name, judge): judges[judge](known[name].held) for name in known for judge in judges}
+        wanted = [run for run in runs if run.size == size and run not in done]
+        for _, some in itertools.groupby(wanted, key=program):
+            group = list(some)
+            made = Program(group[0], Data(jnp.asarray(known[group[0].family].train)))
+            for run in group:
+                started = time.monotonic()
+                fakes, finite = made.train(run, Data(jnp.asarray(known[run.family].train)))
+                seconds = time.monotonic() - started
+                kids = {f"kid@{name}": kid(real[run.family, name], judge(fakes)) for name, judge in judges.items()}
+                yield {**asdict(run), **kids, "finite": finite, "seconds": round(seconds, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--role", choices=FAMILIES, default="learning")
+    running.add_argument("--parametrisations", nargs="+", choices=POWERS, default=list(POWERS))
+    running.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32, 64])
+    running.add_argument("--size", type=int, default=16)
+    running.add_argument("--images", type=int, default=20_000)
+    running.add_argument("--rates", type=float, nargs="+", default=[1e-3 * 2**k for k in range(-2, 5)])
+    running.add_argument("--gammas", type=float, nargs="+", default=[1.0])
+    running.add_argument("--batch", type=int, default=64)
+    running.add_argument("--seeds", type=int, nargs="+", default=[1])
+    running.add_argument("--out", type=Path, required=True)
+    commands.add_parser("table").add_argument("file", type=Path, nargs="+")
+    options = parser.parse_args()
+    if options.command == "table":
+        return print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+    done = set()
+    if options.out.exists():
+        rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+        done = {Run(**{name: row[name] for name in Run.__dataclass_fields__}) for row in rows}
+    runs = [
+        Run(kind, width, options.size, options.images, rate, family, seed, gamma, options.batch)
+        for seed in options.seeds
+        for width in options.widths
+        for kind in options.parametrisations
+        for gamma in options.gammas
+        for rate in options.rates
+        for family in FAMILIES[options.role]
+    ]
+    with options.out.open("a") as file:
+        for row in study(options.data, runs, done):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean log KID (classifier's, and m1's) over families and seeds by parametrisation, width, size and rate."""
+    lines = []
+    keys = ("parametrisation", "size", "nimg", "gamma", "batch", "width")
+    for setting in sorted({tuple(row[key] for key in keys) for row in rows}):
+        some = [row for row in rows if tuple(row[key] for key in keys) == setting]
+        rates = sorted({row["rate"] for row in some})
+        for judge in ("kid@own", "kid@m1"):
+            means = {
+                rate: np.mean([math.log(max(row[judge], LEAST) if row["finite"] else 1e3) for row in some if row["rate"] == rate])
+                for rate in rates
+            }
+            best = min(means, key=lambda rate: means[rate])
+            cells = " ".join(f"{rate:.2g}:{means[rate]:+.2f}{'*' if rate == best else ''}" for rate in rates)
+            lines.append(f"{' '.join(map(str, setting)):34} {judge[4:]:4} {cells}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
