@@ -1,15 +1,15 @@
-"""Do the best rates move with width and size? Runs of one recipe over rates, widths and sizes, in four parametrisations.
+"""Do the best rates move with width and size? Runs of one recipe over rates, widths and sizes.
 
     python benchmarks/quality/transfer_of_rates.py run --data ../shared/data --role learning --out rates.jsonl
     python benchmarks/quality/transfer_of_rates.py table rates.jsonl
-    python benchmarks/quality/transfer_of_rates.py check      # RMS of activations and updates by width
 
 A parametrisation says by how much Adam's rate is multiplied for each weight. Adam moves every weight by about its rate,
 whatever the gradient's length, so a layer of fan-in `f` that is moved the same way at every input changes its outputs by
 `rate * f`: in proportion to the width. With `power` 1 the rate of a weight is multiplied by `FAN / f`, which keeps that
 change (muP for Adam, Yang et al. 2022, arXiv 2203.03466, table 3); with 1/2 by the root of it, which keeps the change
 relative to the weights, whose standard deviation is `gain / sqrt(f)`; with 0 by nothing, as most GANs train. Biases are
-not multiplied. `head` also divides what the last layer of each player begins with by `sqrt(f / FAN)`, as muP wants it.
+not multiplied. Where `BASE` is the width that the names end with, `f` counts in units of the same layer's fan-in at that
+width, so that layers whose inputs do not widen keep the rate, and networks of that width train as they do today.
 
 Every line of the file is one finished run; runs that a file holds are not run again, so a study can be cut and go on.
 """
@@ -20,7 +20,6 @@ import argparse
 import itertools
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,8 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from pretrained_runs import LEAST, Classifier, Family, kid
+from benchmarks.quality.pretrained_runs import LEAST, Classifier, Family, kid
 
 from mulligan.game.state import Data, GanState, initial_state, to_bytes
 from mulligan.metrics.embed import load_embedding
@@ -44,7 +42,8 @@ from mulligan.types import Pytree
 
 FAMILIES = {"learning": ("solar_cells", "trash", "world_scripts"), "validation": ("clothing", "game_icons", "seedlings")}
 FAN = 256  # of the middle layers of the narrowest networks: there all parametrisations are alike
-POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0}
+BASE = 16
+POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0}
 FAKES = 400
 CHUNK = 50
 
@@ -64,31 +63,37 @@ class Run:
     batch: int = 64
 
 
-def fan_in(name: str, leaf: Any) -> int:
-    """Inputs that an output sums over; 0 for a bias, which is no sum."""
-    if "bias" in name or leaf.ndim < 2:
-        return 0
-    seen = math.prod(leaf.shape[:-1])
-    return seen // 4 if leaf.ndim == 4 and "transpose" in name else seen
+def fans(network: Pytree) -> Pytree:
+    """The fan-in of each leaf, that of a kernel with all of its taps; 0 for a bias, which is no sum."""
+
+    def fan(path: Any, leaf: Any) -> int:
+        return 0 if "bias" in jax.tree_util.keystr(path) else math.prod(leaf.shape[:-1])
+
+    return jax.tree_util.tree_map_with_path(fan, network)
 
 
-def multipliers(network: Pytree, power: float) -> Pytree:
-    """What each leaf's rate is multiplied by: `(FAN / fan_in) ** power`, 1 for biases."""
+def multipliers(run: Run, architecture: Architecture) -> tuple[Pytree, Pytree]:
+    """What each leaf's rate is multiplied by, in the generator and in the discriminator; 1 for biases."""
+    power, shape = POWERS[run.parametrisation], (run.size, run.size, 3)
 
-    def of(path: Any, leaf: Any) -> float:
-        inputs = fan_in(jax.tree_util.keystr(path), leaf)
-        return (FAN / inputs) ** power if inputs else 1.0
+    def of_width(width: int) -> Pytree:
+        chosen = replace(architecture, gen_width=width, disc_width=width)
+        return fans(jax.eval_shape(lambda key: build(chosen, shape, 0, key), jax.random.key(0)))
 
-    return jax.tree_util.tree_map_with_path(of, network)
+    own = of_width(run.width)
+    base = of_width(BASE) if run.parametrisation.endswith(f"-{BASE}") else jax.tree.map(lambda _: FAN, own)
+    found = jax.tree.map(lambda fan, base: (base / fan) ** power if fan else 1.0, own, base)
+    return found.gen, found.disc
 
 
-def scaled_adam(power: float) -> Any:
-    """Adam whose rate is multiplied as the parametrisation wants it."""
+def scaled_adam(gen: Pytree, disc: Pytree) -> Any:
+    """Adam whose rate is multiplied leaf by leaf, for either player."""
+    by_structure = {jax.tree.structure(factors): factors for factors in (gen, disc)}
 
     def optimiser(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
         def scale(updates: Pytree, params: Pytree | None = None) -> Pytree:
             del params
-            return jax.tree.map(lambda update, factor: update * factor, updates, multipliers(updates, power))
+            return jax.tree.map(lambda update, by: update * by, updates, by_structure[jax.tree.structure(updates)])
 
         return optax.chain(optax.scale_by_adam(beta1, beta2), optax.stateless(scale), optax.scale(-rate))
 
@@ -108,8 +113,8 @@ class Program:
             schedules=(("disc_lr", decay), ("gen_lr", decay)),
         )
         self.recipe, self.shape = recipe, (run.size, run.size, 3)
-        power = POWERS[run.parametrisation]
-        self.game = replace(make_game(recipe, self.shape, 0, run.nimg), optimiser=scaled_adam(power))
+        optimiser = scaled_adam(*multipliers(run, recipe.architecture))
+        self.game = replace(make_game(recipe, self.shape, 0, run.nimg), optimiser=optimiser)
         self.engine: Engine = compile_engine(self.game, self.begin(run), data)
         self.draw = jax.jit(lambda gen, latents: to_bytes(gen(latents)))
 
