@@ -9,7 +9,8 @@ whatever the gradient's length, so a layer of fan-in `f` that is moved the same 
 change (muP for Adam, Yang et al. 2022, arXiv 2203.03466, table 3); with 1/2 by the root of it, which keeps the change
 relative to the weights, whose standard deviation is `gain / sqrt(f)`; with 0 by nothing, as most GANs train. Biases are
 not multiplied. Where `BASE` is the width that the names end with, `f` counts in units of the same layer's fan-in at that
-width, so that layers whose inputs do not widen keep the rate, and networks of that width train as they do today.
+width, so that layers whose inputs do not widen keep the rate, and networks of that width train as they do today. Larger
+images add coarser levels with more channels; `capped` counts these in units of the widest that 16x16 has.
 
 Every line of the file is one finished run; runs that a file holds are not run again, so a study can be cut and go on.
 """
@@ -43,7 +44,8 @@ from mulligan.types import Pytree
 FAMILIES = {"learning": ("solar_cells", "trash", "world_scripts"), "validation": ("clothing", "game_icons", "seedlings")}
 FAN = 256  # of the middle layers of the narrowest networks: there all parametrisations are alike
 BASE = 16
-POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0}
+POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0, "mup-16-capped": 1.0}
+CAP = 512  # the largest fan-in of networks of that width for images of 16x16
 FAKES = 400
 CHUNK = 50
 
@@ -81,7 +83,9 @@ def multipliers(run: Run, architecture: Architecture) -> tuple[Pytree, Pytree]:
         return fans(jax.eval_shape(lambda key: build(chosen, shape, 0, key), jax.random.key(0)))
 
     own = of_width(run.width)
-    base = of_width(BASE) if run.parametrisation.endswith(f"-{BASE}") else jax.tree.map(lambda _: FAN, own)
+    base = of_width(BASE) if f"-{BASE}" in run.parametrisation else jax.tree.map(lambda _: FAN, own)
+    if run.parametrisation.endswith("capped"):
+        base = jax.tree.map(lambda fan: min(fan, CAP), base)
     found = jax.tree.map(lambda fan, base: (base / fan) ** power if fan else 1.0, own, base)
     return found.gen, found.disc
 
