@@ -3,11 +3,11 @@
     .venv/bin/python benchmarks/meta/fixed_recipes.py --budgets 0.25 1 --seeds 5
 
 Contenders are one recipe for the whole budget (the default that ships, the one made by hand, the recipe of the lowest
-mean log KID on the *other* families, the first proposal of each prior that learned from the other families), or a search
-that shares the budget out (`table.py`). A recipe counts only where it is recorded for the whole budget; where a
+mean log KID on the *other* families, the first proposal of each prior that learned from the other families), or a
+search that shares the budget out (`table.py`). A recipe counts only where it is recorded for the whole budget; where a
 contender's own choice is not, the next that is stands for it, and the table says how often. All are compared with the
-best fixed recipe, on the same tasks and seeds; intervals are over families. What there is to gain at most is the lead of
-the oracle, the lowest end of all that is recorded, which flatters it by the noise of seeds.
+best fixed recipe, on the same tasks and seeds; intervals are over families. What there is to gain at most is the lead
+of the oracle, the lowest end of all that is recorded, which flatters it by the noise of seeds.
 """
 
 from __future__ import annotations

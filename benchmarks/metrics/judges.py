@@ -4,10 +4,10 @@
     python benchmarks/metrics/judges.py table --role validation     # Kendall's tau, with intervals over families
 
 Contenders are the networks of `--candidates` (weights by variant, as `m2_training.py` writes them), the same network
-with random weights, m1, histograms of oriented gradients, pixels at 8x8, and unions of these. Each measures how far sets of known badness
-(`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two things judge the
-ranking: a classifier trained on that family alone, where it has classes, and the order within each kind, which anyone
-would give.
+with random weights, m1, histograms of oriented gradients, pixels at 8x8, and unions of these. Each measures how far
+sets of known badness (`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two
+things judge the ranking: a classifier trained on that family alone, where it has classes, and the order within each
+kind, which anyone would give.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     mulligan demo --out runs/demo; python benchmarks/quality/readable_digits.py runs/demo
 
-The classifier is a support vector machine on the training images of the same set. A generator with classes is asked for
-each of the ten, and a digit counts where it is read as the one asked for; without classes a digit counts where the
-classifier's first choice is at least `SURE`, which is so for nearly all real ones: both are given for held-out scans, too.
+The classifier is a support vector machine on the training images of the same set. A generator with classes is asked
+for each of the ten, and a digit counts where it is read as the one asked for; without classes a digit counts where the
+classifier's first choice is at least `SURE`, as it is for nearly all real ones. Both are given for held-out scans, too.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def main() -> None:
         sure = float((read.max(1) >= SURE).mean())
         right = f"{(read.argmax(1) == asked).mean():.3f} as asked, " if gan.classes else ""
         shares = np.bincount(read.argmax(1), minlength=10) / SAMPLES
-        print(f"{run}: {right}{sure:.3f} read surely; real scans {real_right:.3f} rightly, {real_sure:.3f} surely; "
-              f"shares of classes {shares.min():.2f} to {shares.max():.2f}")
+        print(
+            f"{run}: {right}{sure:.3f} read surely; real scans {real_right:.3f} rightly, {real_sure:.3f} surely; "
+            f"shares of classes {shares.min():.2f} to {shares.max():.2f}"
+        )
 
 
 if __name__ == "__main__":

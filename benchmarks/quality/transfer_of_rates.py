@@ -4,13 +4,13 @@
     python benchmarks/quality/transfer_of_rates.py table rates.jsonl
 
 A parametrisation says by how much Adam's rate is multiplied for each weight. Adam moves every weight by about its rate,
-whatever the gradient's length, so a layer of fan-in `f` that is moved the same way at every input changes its outputs by
-`rate * f`: in proportion to the width. With `power` 1 the rate of a weight is multiplied by `FAN / f`, which keeps that
-change (muP for Adam, Yang et al. 2022, arXiv 2203.03466, table 3); with 1/2 by the root of it, which keeps the change
-relative to the weights, whose standard deviation is `gain / sqrt(f)`; with 0 by nothing, as most GANs train. Biases are
-not multiplied. Where `BASE` is the width that the names end with, `f` counts in units of the same layer's fan-in at that
-width, so that layers whose inputs do not widen keep the rate, and networks of that width train as they do today. Larger
-images add coarser levels with more channels; `capped` counts these in units of the widest that 16x16 has.
+whatever the gradient's length, so a layer of fan-in `f` that is moved the same way at every input changes its outputs
+by `rate * f`: in proportion to the width. With `power` 1 the rate of a weight is multiplied by `FAN / f`, which keeps
+that change (muP for Adam, Yang et al. 2022, arXiv 2203.03466, table 3); with 1/2 by the root of it, which keeps the
+change relative to the weights, whose standard deviation is `gain / sqrt(f)`; with 0 by nothing, as most GANs train.
+Biases are not multiplied. Where a name ends with `BASE`, `f` counts in units of the same layer's fan-in at that width:
+layers whose inputs do not widen keep the rate, and networks of that width train as they do today. Larger images add
+coarser levels with more channels; `capped` counts these in units of the widest that 16x16 has.
 
 Every line of the file is one finished run; runs that a file holds are not run again, so a study can be cut and go on.
 """
@@ -22,7 +22,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,18 @@ import numpy as np
 import optax
 
 from benchmarks.quality.pretrained_runs import LEAST, Classifier, Family, kid
-
 from mulligan.game.state import Data, GanState, initial_state, to_bytes
 from mulligan.metrics.embed import load_embedding
 from mulligan.networks.architecture import build
+from mulligan.networks.convolution import lowered
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
-from mulligan.training.engine import Engine, compile_engine, make_game
+from mulligan.training.engine import chunk, make_game
 from mulligan.types import Pytree
 
-FAMILIES = {"learning": ("solar_cells", "trash", "world_scripts"), "validation": ("clothing", "game_icons", "seedlings")}
+FAMILIES = {
+    "learning": ("solar_cells", "trash", "world_scripts"),
+    "validation": ("clothing", "game_icons", "seedlings"),
+}
 FAN = 256  # of the middle layers of the narrowest networks: there all parametrisations are alike
 BASE = 16
 POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0, "mup-16-capped": 1.0}
@@ -105,43 +108,69 @@ def scaled_adam(gen: Pytree, disc: Pytree) -> Any:
 
 
 class Program:
-    """One compiled step for all runs that differ in numbers alone."""
+    """One compiled program for all runs that differ in numbers alone: `members` of them at once.
 
-    def __init__(self, run: Run, data: Data):
+    More than one member is meant for an accelerator: there their convolutions are matrix products.
+    """
+
+    def __init__(self, run: Run, members: int):
         decay = Form(kind="cosine", final=0.02, warmup=0.1)
-        recipe = Recipe(
+        self.recipe = Recipe(
             Architecture(gen_width=run.width, disc_width=run.width),
             batch=run.batch,
             hyperparameters=Hyperparameters(augment=0.3),
             augmentation=("translate",),
             schedules=(("disc_lr", decay), ("gen_lr", decay)),
         )
-        self.recipe, self.shape = recipe, (run.size, run.size, 3)
-        optimiser = scaled_adam(*multipliers(run, recipe.architecture))
-        self.game = replace(make_game(recipe, self.shape, 0, run.nimg), optimiser=optimiser)
-        self.engine: Engine = compile_engine(self.game, self.begin(run), data)
-        self.draw = jax.jit(lambda gen, latents: to_bytes(gen(latents)))
+        self.shape, self.members = (run.size, run.size, 3), members
+        optimiser = scaled_adam(*multipliers(run, self.recipe.architecture))
+        self.game = replace(make_game(self.recipe, self.shape, 0, run.nimg), optimiser=optimiser)
+        self.begin = self._all(self._begin, (0, 0, 0, 0))
+        self.chunk = self._all(
+            lambda state, data, steps: chunk(self.game, state, data, steps), (0, 0, None), donate=True
+        )
+        self.draw = self._all(lambda gen, latents: to_bytes(gen(latents)), (0, None))
 
-    def begin(self, run: Run) -> GanState:
-        numbers = self.recipe.hyperparameters._replace(gen_lr=run.rate, disc_lr=run.rate, gamma=run.gamma)
-        keys = jax.random.split(jax.random.key(run.seed))
+    def _all(self, one: Callable, axes: tuple[int | None, ...], donate: bool = False) -> Callable:
+        """`one` for all members, compiled."""
+
+        def lower(*arguments: Any) -> Any:
+            with lowered("matmul"):
+                return jax.vmap(one, in_axes=axes)(*arguments)
+
+        return jax.jit(one if self.members == 1 else lower, donate_argnums=(0,) if donate else ())
+
+    def _begin(self, seed: Any, gen_lr: Any, disc_lr: Any, gamma: Any) -> GanState:
+        numbers = self.recipe.hyperparameters._replace(gen_lr=gen_lr, disc_lr=disc_lr, gamma=gamma)
+        keys = jax.random.split(jax.random.key(seed))
         networks = build(self.recipe.architecture, self.shape, 0, keys[0])
         return initial_state(self.game, networks.gen, networks.disc, numbers, keys[1])
 
-    def train(self, run: Run, data: Data) -> tuple[np.ndarray, bool]:
-        """What the finished run draws, and whether its numbers stayed finite."""
-        state, finite = self.begin(run), True
-        left = math.ceil(run.nimg / run.batch)
+    def train(self, runs: Sequence[Run], images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+        """What each finished run draws, and whether its numbers stayed finite; at most `members` runs."""
+        filled = [*runs, *runs[:1] * (self.members - len(runs))]
+        pictures = [*images, *images[:1] * (self.members - len(runs))]
+
+        def stacked(values: Sequence[Any]) -> Any:
+            return jnp.asarray(values[0] if self.members == 1 else np.stack(values))
+
+        rates = stacked([np.float32(run.rate) for run in filled])
+        state = self.begin(
+            stacked([run.seed for run in filled]), rates, rates, stacked([np.float32(run.gamma) for run in filled])
+        )
+        data, left = Data(stacked(pictures)), math.ceil(runs[0].nimg / runs[0].batch)
         while left > 0:
-            state, info = self.engine.chunk(state, data, min(CHUNK, left))
+            state, info = self.chunk(state, data, min(CHUNK, left))
             left -= CHUNK
-        finite = bool(info.finite)
         gen = self.game.averager.value(state.averages)["ema"]
         batches = (jax.random.normal(jax.random.key(70 + i), (100, 64)) for i in range(FAKES // 100))
-        return np.concatenate([np.asarray(self.draw(gen, latents)) for latents in batches]), finite
+        drawn = np.concatenate([np.asarray(self.draw(gen, latents)) for latents in batches], axis=-4)
+        for index in range(len(runs)):
+            one = self.members == 1
+            yield drawn if one else drawn[index], bool(info.finite if one else info.finite[index])
 
 
-def study(data: Path, runs: Sequence[Run], done: set[Run]) -> Iterator[dict[str, Any]]:
+def study(data: Path, runs: Sequence[Run], done: set[Run], members: int) -> Iterator[dict[str, Any]]:
     """Finished runs, those of one program after another."""
 
     def program(run: Run) -> tuple[Any, ...]:
@@ -156,13 +185,14 @@ def study(data: Path, runs: Sequence[Run], done: set[Run]) -> Iterator[dict[str,
         wanted = [run for run in runs if run.size == size and run not in done]
         for _, some in itertools.groupby(wanted, key=program):
             group = list(some)
-            made = Program(group[0], Data(jnp.asarray(known[group[0].family].train)))
-            for run in group:
+            made = Program(group[0], members)
+            for crew in (group[start : start + members] for start in range(0, len(group), members)):
                 started = time.monotonic()
-                fakes, finite = made.train(run, Data(jnp.asarray(known[run.family].train)))
-                seconds = time.monotonic() - started
-                kids = {f"kid@{name}": kid(real[run.family, name], judge(fakes)) for name, judge in judges.items()}
-                yield {**asdict(run), **kids, "finite": finite, "seconds": round(seconds, 1)}
+                images = [known[run.family].train for run in crew]
+                for run, (fakes, finite) in zip(crew, made.train(crew, images), strict=True):
+                    kids = {f"kid@{name}": kid(real[run.family, name], judge(fakes)) for name, judge in judges.items()}
+                    seconds = round((time.monotonic() - started) / len(crew), 1)
+                    yield {**asdict(run), **kids, "finite": finite, "seconds": seconds}
 
 
 def main() -> None:
@@ -179,11 +209,13 @@ def main() -> None:
     running.add_argument("--gammas", type=float, nargs="+", default=[1.0])
     running.add_argument("--batch", type=int, default=64)
     running.add_argument("--seeds", type=int, nargs="+", default=[1])
+    running.add_argument("--members", type=int, default=1, help="runs at once, on an accelerator")
     running.add_argument("--out", type=Path, required=True)
     commands.add_parser("table").add_argument("file", type=Path, nargs="+")
     options = parser.parse_args()
     if options.command == "table":
-        return print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+        print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+        return
     done = set()
     if options.out.exists():
         rows = [json.loads(line) for line in options.out.read_text().splitlines()]
@@ -198,7 +230,7 @@ def main() -> None:
         for family in FAMILIES[options.role]
     ]
     with options.out.open("a") as file:
-        for row in study(options.data, runs, done):
+        for row in study(options.data, runs, done, options.members):
             file.write(json.dumps(row) + "\n")
             file.flush()
 
@@ -212,7 +244,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         rates = sorted({row["rate"] for row in some})
         for judge in ("kid@own", "kid@m1"):
             means = {
-                rate: np.mean([math.log(max(row[judge], LEAST) if row["finite"] else 1e3) for row in some if row["rate"] == rate])
+                rate: np.mean(
+                    [math.log(max(row[judge], LEAST) if row["finite"] else 1e3) for row in some if row["rate"] == rate]
+                )
                 for rate in rates
             }
             best = min(means, key=lambda rate: means[rate])
