@@ -212,9 +212,17 @@ def main() -> None:
     running.add_argument("--members", type=int, default=1, help="runs at once, on an accelerator")
     running.add_argument("--out", type=Path, required=True)
     commands.add_parser("table").add_argument("file", type=Path, nargs="+")
+    drawing = commands.add_parser("plot")
+    drawing.add_argument("file", type=Path, nargs="+")
+    drawing.add_argument("--parametrisations", nargs="+", choices=POWERS, required=True)
+    drawing.add_argument("--image", type=Path, required=True)
     options = parser.parse_args()
-    if options.command == "table":
-        print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+    if options.command != "run":
+        rows = [json.loads(line) for file in options.file for line in file.read_text().splitlines()]
+        if options.command == "plot":
+            plot(rows, options.parametrisations, options.image)
+        else:
+            print(table(rows))
         return
     done = set()
     if options.out.exists():
@@ -235,24 +243,53 @@ def main() -> None:
             file.flush()
 
 
+SETTING = ("parametrisation", "size", "nimg", "gamma", "batch", "width")
+
+
+def curves(rows: Sequence[dict[str, Any]], judge: str) -> dict[tuple[Any, ...], dict[float, float]]:
+    """By setting, the mean log KID over families and seeds for each rate; a run that blew up counts as KID 1,000."""
+    values: dict[tuple[Any, ...], dict[float, list[float]]] = {}
+    for row in rows:
+        value = math.log(max(row[judge], LEAST) if row["finite"] else 1e3)
+        values.setdefault(tuple(row[key] for key in SETTING), {}).setdefault(row["rate"], []).append(value)
+    return {
+        setting: {rate: float(np.mean(found)) for rate, found in sorted(of_rates.items())}
+        for setting, of_rates in sorted(values.items())
+    }
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean log KID (classifier's, and m1's) over families and seeds by parametrisation, width, size and rate."""
+    """Mean log KID, the classifier's and m1's, by setting and rate, the lowest marked."""
     lines = []
-    keys = ("parametrisation", "size", "nimg", "gamma", "batch", "width")
-    for setting in sorted({tuple(row[key] for key in keys) for row in rows}):
-        some = [row for row in rows if tuple(row[key] for key in keys) == setting]
-        rates = sorted({row["rate"] for row in some})
-        for judge in ("kid@own", "kid@m1"):
-            means = {
-                rate: np.mean(
-                    [math.log(max(row[judge], LEAST) if row["finite"] else 1e3) for row in some if row["rate"] == rate]
-                )
-                for rate in rates
-            }
+    for judge in ("kid@own", "kid@m1"):
+        for setting, means in curves(rows, judge).items():
             best = min(means, key=lambda rate: means[rate])
-            cells = " ".join(f"{rate:.2g}:{means[rate]:+.2f}{'*' if rate == best else ''}" for rate in rates)
-            lines.append(f"{' '.join(map(str, setting)):34} {judge[4:]:4} {cells}")
+            cells = " ".join(f"{rate:.2g}:{mean:+.2f}{'*' if rate == best else ''}" for rate, mean in means.items())
+            lines.append(f"{' '.join(map(str, setting)):40} {judge[4:]:4} {cells}")
     return "\n".join(lines)
+
+
+def plot(rows: Sequence[dict[str, Any]], kinds: Sequence[str], path: Path) -> None:
+    """A panel for each parametrisation and size: mean log KID over the rate, a line for each width."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    found = curves(rows, "kid@own")
+    figure, axes = plt.subplots(1, len(kinds), figsize=(4.2 * len(kinds), 3.6), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        for setting, means in found.items():
+            if setting[0] == kind:
+                best = min(means, key=lambda rate: means[rate])
+                [line] = axis.plot(list(means), list(means.values()), marker=".", label=f"width {setting[-1]}")
+                axis.plot(best, means[best], "o", color=line.get_color(), markersize=9)
+        axis.set(xscale="log", title=kind, xlabel="Adam's rate", ylim=(-4, 3))
+    axes[0][0].set_ylabel("mean log KID (classifier)")
+    axes[0][-1].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
