@@ -383,7 +383,7 @@ def demo(
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "60s",
     quiet: Quiet = False,
 ) -> None:
-    """Train on built-in handwritten digits for about a minute, each digit a class."""
+    """Train on built-in handwritten digits for about a minute."""
     fit("digits", time=time, out=out, size=16, labels=True, quiet=quiet)
 
 

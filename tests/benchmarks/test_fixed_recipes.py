@@ -1,4 +1,4 @@
-"""The best fixed recipe is chosen by other families alone, and whoever is compared with it counts only recorded budgets."""
+"""The best fixed recipe is chosen by other families alone, and whatever is compared with it counts recorded budgets."""
 
 import math
 
