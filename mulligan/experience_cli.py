@@ -33,8 +33,7 @@ def experience_list(experience: Place = None, as_json: Json = False) -> None:
 
     found = overview(experience)
     print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
-    if found["told"] and not as_json:
-        print(f"mulligan: {found['told']}", file=sys.stderr)
+    _tell(found["told"])
 
 
 @experience_app.command("report")
@@ -47,7 +46,9 @@ def experience_report(
     """Draw a page: which recipes win where, and what matters."""
     from mulligan.report.experience import write_experience_report
 
-    print(write_experience_report(experience, out))
+    told = write_experience_report(experience, out)
+    print(out)
+    _tell(told)
 
 
 @experience_app.command("export")
@@ -122,3 +123,9 @@ def experience_verify(
     print("\n".join(found) or "nothing is damaged")
     if found:
         raise typer.Exit(1)
+
+
+def _tell(sentence: str | None) -> None:
+    """Says what is no result beside the result."""
+    if sentence:
+        print(f"mulligan: {sentence}", file=sys.stderr)

@@ -139,11 +139,13 @@ def advised(event: Event) -> str | None:
     """What the experience promises before a run; `event` is a `plan`."""
     if event["trouble"]:
         return f"going on without experience: {event['trouble']}"
+    skipped = event.get("skipped")
     if event["kid"] is None:
-        return None
+        return skipped
     kid = event["kid"]
     interval = f"80%: {number(kid['low'])} to {number(kid['high'])}"
-    parts = [f"expected KID@{event['embedding']} {number(kid['median'])} ({interval})"]
+    parts = [skipped] if skipped else []
+    parts += [f"expected KID@{event['embedding']} {number(kid['median'])} ({interval})"]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event['nearest'])}"] if event["nearest"] else []
     if event["saving"] is not None and event["saving"] > 1:
         parts.append(f"the textbook's recipe would take about {number(round(event['saving'], 1))} times the compute")
