@@ -1,8 +1,8 @@
 """Ends runs at random instants and checks that each goes on to the very bits where an undisturbed run ends.
 
 python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills
-python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills --of stream      # of images that stay in their files
-python benchmarks/robustness/kill.py --kills 60 --folder /tmp/kills --of race        # of three recipes
+python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills --of stream  # of images that stay in their files
+python benchmarks/robustness/kill.py --kills 60 --folder /tmp/kills --of race  # of three recipes
 python benchmarks/robustness/kill.py --kills 20 --folder /tmp/kills --signal SIGTERM  # and checks that all was saved
 
 What was seen is appended to FOLDER/kills.jsonl, and a call goes on from there. A kill counts if no other came at its

@@ -169,6 +169,11 @@ class Comparison(NamedTuple):
         even = np.array([1 / families.count(family) / len(set(families)) for family in families], float)
         return self.bounded(even)
 
+    def independent(self) -> int:
+        """Families, which speak for themselves; those that only imports know do not, where there are others."""
+        known = zip(self.families, self.sources, strict=True)
+        return len({family for family, source in known if source == HERE} or {*self.families})
+
     def bounded(self, weights: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
         """Weights of the tasks in which imports do not outweigh what was seen here; they keep their sum.
 

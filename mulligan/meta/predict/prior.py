@@ -143,7 +143,7 @@ class LearnedPrior:
         losses = at_fidelity(self.ensemble.differences(query.task, offered), query.fidelity)
         losses = imputed(losses, weights, self.ensemble.own())
         columns = self._chosen(query, list(offered.values()), losses, number)
-        shares = chances(losses[:, columns], weights, len(set(self.similarity.comparison.families)))
+        shares = chances(losses[:, columns], weights, self.similarity.comparison.independent())
         names, found = list(offered), []
         for column, share in zip(columns, shares.tolist(), strict=True):
             name = names[column]

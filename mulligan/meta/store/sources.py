@@ -64,7 +64,7 @@ def _who() -> str:
 def remove(connection: Connection, source: str | None, task: str | None, trial: str | None) -> Removed:
     """Deletes the trials that are of the source, of the task (its name or id) and of the id that are given.
 
-    Tasks that came with the source go too, where no trial is left of them.
+    Where a source is given, its tasks and those of other imports go too, if no trial is left of them.
 
     Raises:
       MulliganError: there is nothing of the kind.
@@ -82,7 +82,7 @@ def remove(connection: Connection, source: str | None, task: str | None, trial: 
     ids = select(trials.c.id).where(*wanted)
     connection.execute(curves.delete().where(curves.c.trial.in_(ids)))
     gone = connection.execute(trials.delete().where(*wanted)).rowcount
-    emptied = [tasks.c.source == source, tasks.c.id.not_in(select(trials.c.task))]
+    emptied = [or_(tasks.c.source == source, tasks.c.source != HERE), tasks.c.id.not_in(select(trials.c.task))]
     if task is not None:
         emptied.append(or_(tasks.c.name == task, tasks.c.id == task))
     orphans = connection.execute(tasks.delete().where(*emptied)).rowcount if source and trial is None else 0

@@ -83,6 +83,7 @@ def test_imports_weigh_a_quarter_of_the_rest_at_most():
     comparison = compare([*OWN, *INVENTED], OWN_TRIALS + from_source(lies(INVENTED), "poison"))
     imported = np.array(comparison.sources) == "poison"
     assert (imported.sum(), (~imported).sum()) == (30, 10)
+    assert comparison.independent() == 5
     for weights in (comparison.family_weights(), TaskSimilarity(comparison, 0.25).weights(QUERY.task)):
         assert weights.sum() == pytest.approx(1)
         assert weights[imported].sum() == pytest.approx(0.2)
