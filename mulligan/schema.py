@@ -84,6 +84,18 @@ class Named:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of these texts."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.literal_schema(list(self.names))
+
+
+@dataclass(frozen=True)
 class Line:
     """Text of one line that a terminal may show, of so many characters at most."""
 

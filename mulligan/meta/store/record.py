@@ -9,22 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple
 
 from mulligan import schema
 from mulligan.documents import finite
 from mulligan.errors import MulliganError
 from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
-from mulligan.schema import Checked, Line, Within
+from mulligan.schema import Checked, Line, OneOf, Within
 from mulligan.tasks.task import Task
 
 DONE, FAILED = "done", "failed"
 HERE, SHIPPED = "here", "shipped"  # sources of what was tried on this experience's machines, and of the package's own
 UNNAMED = "m1"  # the embedding of trials that name none: there was no other
-# Figures of a point of a curve, what a trial cost, and parts of a task's images.
-Metric = Literal["kid", "kid_low", "kid_high", "frechet", "diversity"]
-Cost = Literal[
+METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve
+COSTS = (
     "images",
     "flops",
     "seconds",
@@ -32,11 +31,12 @@ Cost = Literal[
     "evaluation_seconds",
     "compile_seconds",
     "training_cpu_seconds",
-]
-Part = Literal["train", "validation", "test"]
-METRICS = get_args(Metric)
+)
 
 # What a record that was read may hold.
+Metric = Annotated[str, OneOf(METRICS)]
+Cost = Annotated[str, OneOf(COSTS)]
+Part = Annotated[str, OneOf(("train", "validation", "test"))]
 Name = Annotated[str, Line(500)]
 Key = Annotated[str, Line(32)]  # as long as the tables' columns
 Side = Annotated[int, Within(1, 4096)]
@@ -153,7 +153,7 @@ class Trial:
     recipe_json: dict[str, Any]
     seed: Annotated[int, Within(-(2**63), 2**63 - 1)]
     budget: Amount
-    status: Literal["done", "failed"]
+    status: Annotated[str, OneOf((DONE, FAILED))]
     reason: str | None
     cost: dict[Cost, Annotated[int | float, Within(0, 1e30)]]
     curve: Annotated[tuple[Point, ...], Checked(_curve)]
