@@ -389,7 +389,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train on built-in handwritten digits for about a minute."""
-    fit("digits", time=time, out=out, size=16, quiet=quiet)
+    fit("digits", time=time, out=out, size=16, labels=True, quiet=quiet)
 
 
 @app.command()

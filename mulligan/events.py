@@ -416,6 +416,7 @@ class Planned(RunEvent):
     race_from: Mapping[str, Number] | None
     others: Sequence[str]
     trouble: str | None
+    skipped: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

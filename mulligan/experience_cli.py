@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mulligan.errors import UsageError
 
 Place = Annotated[
     str | None,
     typer.Option(
         "--experience", metavar="FILE|URL", help="Where trials are remembered; your own data folder if not given."
     ),
+]
+SourceName = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Name of where it comes from; `here` for trials of your own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
 
@@ -26,6 +33,7 @@ def experience_list(experience: Place = None, as_json: Json = False) -> None:
 
     found = overview(experience)
     print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
+    _tell(found["told"])
 
 
 @experience_app.command("report")
@@ -38,7 +46,9 @@ def experience_report(
     """Draw a page: which recipes win where, and what matters."""
     from mulligan.report.experience import write_experience_report
 
-    print(write_experience_report(experience, out))
+    told = write_experience_report(experience, out)
+    print(out)
+    _tell(told)
 
 
 @experience_app.command("export")
@@ -58,9 +68,10 @@ def experience_export(
 def experience_import(
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Exported files.", show_default=False)],
     experience: Place = None,
+    source: SourceName = None,
 ) -> None:
-    """Add what exported files hold."""
-    experience_merge([str(path) for path in files], experience)
+    """Add what exported files hold, all of it or nothing; `remove` takes it away again."""
+    experience_merge([str(path) for path in files], experience, source)
 
 
 @experience_app.command("merge")
@@ -69,15 +80,34 @@ def experience_merge(
         list[str], typer.Argument(metavar="PLACES", help="Experiences, or exported files.", show_default=False)
     ],
     experience: Place = None,
+    source: SourceName = None,
 ) -> None:
     """Add what other experiences hold; what is known stays as it is."""
-    from mulligan.meta.store.exchange import merge, read
-    from mulligan.meta.store.experience import Experience
+    from mulligan.meta.store.exchange import take
+    from mulligan.meta.store.experience import Experience, without_password
 
-    added = [read(place) for place in places]  # before anything is written
-    target = Experience(experience)
-    for place, found in zip(places, added, strict=True):
-        print(f"{merge(target, found)} new of {len(found.trials)} trials in {place}")
+    taken = take(Experience(experience), places, source)
+    for place, (name, new, trials) in zip(places, taken, strict=True):
+        print(f"{new} new of {trials} trials in {without_password(place)}, from now on of the source {name}")
+
+
+@experience_app.command("remove")
+def experience_remove(
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="What came from this source: see `list`.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="NAME|ID", help="What was tried on this task.")] = None,
+    trial: Annotated[str | None, typer.Option("--trial", metavar="ID", help="This trial.")] = None,
+    experience: Place = None,
+) -> None:
+    """Forget trials for good; of several options all must apply."""
+    from mulligan.meta.store.exchange import existing
+    from mulligan.meta.store.experience import required_place
+
+    if source is None and task is None and trial is None:
+        raise UsageError("say what is to be removed: give --source, --task or --trial.")
+    gone = existing(experience or required_place()).remove(source, task, trial)
+    print(f"{gone.trials} trials and {gone.tasks} tasks removed")
 
 
 @experience_app.command("verify")
@@ -93,3 +123,9 @@ def experience_verify(
     print("\n".join(found) or "nothing is damaged")
     if found:
         raise typer.Exit(1)
+
+
+def _tell(sentence: str | None) -> None:
+    """Says what is no result beside the result."""
+    if sentence:
+        print(f"mulligan: {sentence}", file=sys.stderr)

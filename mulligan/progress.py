@@ -165,9 +165,10 @@ def planned(event: Planned) -> str | None:
     if event.trouble:
         return f"going on without experience: {event.trouble}"
     if event.kid is None:
-        return None
+        return event.skipped
     interval = f"80%: {number(event.kid['low'])} to {number(event.kid['high'])}"
-    parts = [f"expected KID@{event.embedding} {number(event.kid['median'])} ({interval})"]
+    parts = [event.skipped] if event.skipped else []
+    parts += [f"expected KID@{event.embedding} {number(event.kid['median'])} ({interval})"]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event.nearest)}"] if event.nearest else []
     if event.saving is not None and event.saving > 1:
         parts.append(f"the textbook's recipe would take about {number(round(event.saving, 1))} times the compute")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, printable
 
 T = TypeVar("T")
 SHOWN = 60  # characters of a value that a sentence repeats
@@ -30,6 +30,9 @@ WORDS = {  # pydantic's kinds of errors, in place of its own words
     "tuple_type": "it must be a list",
     "dict_type": "it must be an object",
     "dataclass_type": "it must be an object",
+    "arguments_type": "it must be a list",
+    "too_long": "it must have {max_length} entries at most",
+    "literal_error": "it must be {expected}",
 }
 
 
@@ -40,11 +43,19 @@ class Within:
     low: float
     high: float
 
+    def check(self, number: Any) -> int | float:
+        """Of either kind, which it stays."""
+        if isinstance(number, bool) or not isinstance(number, int | float) or not self.low <= number <= self.high:
+            raise ValueError(f"it must be a number from {self.low:g} to {self.high:g}")
+        return number
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
         if source is int:
             return core_schema.int_schema(ge=int(self.low), le=int(self.high))
+        if source == int | float:
+            return core_schema.no_info_plain_validator_function(self.check)
         return core_schema.float_schema(ge=self.low, le=self.high, allow_inf_nan=False)
 
 
@@ -65,6 +76,50 @@ class Named:
         if name not in (known := self.names()):
             raise ValueError(f"{_near(name, known)}choose {_listed(known)}")
         return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of these texts."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.literal_schema(list(self.names))
+
+
+@dataclass(frozen=True)
+class Line:
+    """Text of one line that a terminal may show, of so many characters at most."""
+
+    longest: int
+    shortest: int = 1
+
+    def check(self, text: str) -> str:
+        if not self.shortest <= len(text) <= self.longest:
+            raise ValueError(f"it must have {self.shortest} to {self.longest} characters")
+        if printable(text) != text:
+            raise ValueError("it holds characters that no terminal should be shown")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, core_schema.str_schema())
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A value that passes a `check` as well, which returns it or raises `ValueError` with what it must be."""
+
+    check: Callable[[Any], Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema

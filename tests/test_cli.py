@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from trials import some
+from trials import some, task
 
 import mulligan
 from mulligan import cli
@@ -220,7 +221,8 @@ def test_json_is_one_event_a_line_and_nothing_else(run_command, training):
 def test_demo_trains_on_digits(run_command, training):
     code, out, _ = run_command("demo", "--time", "5s")
     [(data, options)] = training.calls
-    assert (code, data, options["time"], options["size"]) == (0, "digits", "5s", 16)
+    assert (code, data) == (0, "digits")
+    assert (options["time"], options["size"], options["labels"]) == ("5s", 16, True)
     assert "samples.png" in out
     assert "report.html" in out
 
@@ -479,26 +481,36 @@ def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
     assert "a@labels: 9 tasks with 180 training images\n400 episodes in 20.0 s, 20 a second" in err
 
 
-def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_command, tmp_path):
-    from mulligan.meta.store.exchange import merge
+def test_experience_is_listed_drawn_exported_imported_merged_removed_and_verified(run_command, tmp_path):
     from mulligan.meta.store.experience import Experience
 
     own, other, file = (tmp_path / name for name in ("own.db", "other.db", "x.jsonl.gz"))
-    merge(Experience(own), some([0, 1]))
-    merge(Experience(other), some([1, 2]))
+    for path, seeds in ((own, [0, 1]), (other, [1, 2])):
+        made = Experience(path)
+        made.add_task(task())
+        made.add(some(seeds).trials.values())
     place = ["--experience", own]
     code, out, _ = run_command("experience", "list", *place)
     assert (code, out.splitlines()[1].split()[:3]) == (0, ["family/a", "2", "0"])
     assert f"0.1250@{EMBEDDING}" in out
-    assert json.loads(run_command("experience", "list", "--json", *place)[1])[0]["best_kid"] == 0.125
+    assert json.loads(run_command("experience", "list", "--json", *place)[1])["tasks"][0]["best_kid"] == 0.125
     page = tmp_path / "page.html"
     assert run_command("experience", "report", "-o", page, *place) == (0, f"{page}\n", "")
     assert "family/a" in page.read_text("utf-8")
     assert run_command("experience", "export", file, *place) == (0, f"{file}\n", "")
     assert run_command("experience", "verify", file)[:2] == (0, "nothing is damaged\n")
-    assert run_command("experience", "merge", other, *place)[1] == f"1 new of 2 trials in {other}\n"
-    assert run_command("experience", "merge", own, *place)[1] == f"0 new of 3 trials in {own}\n"
-    assert run_command("experience", "import", file, "--experience", other)[1] == f"1 new of 2 trials in {file}\n"
+    merged = run_command("experience", "merge", other, *place)[1]
+    assert merged.startswith(f"1 new of 2 trials in {other}, from now on of the source other.db@")
+    assert run_command("experience", "merge", own, *place)[1].startswith(f"0 new of 3 trials in {own}")
+    imported = run_command("experience", "import", file, "--source", "ada", "--experience", other)[1]
+    assert imported == f"1 new of 2 trials in {file}, from now on of the source ada\n"
+    assert "ada" in run_command("experience", "list", "--experience", other)[1]
+    removed = run_command("experience", "remove", "--source", "ada", "--experience", other)
+    assert removed == (0, "1 trials and 0 tasks removed\n", "")
+    code, _, err = run_command("experience", "remove", "--source", "ada", "--experience", other)
+    assert (code, err.count("\n")) == (1, 1)
+    assert run_command("experience", "remove", *place)[0] == 2
+    assert run_command("experience", "remove", "--task", "family/a", "--experience", tmp_path / "none.db")[0] == 1
     file.write_bytes(file.read_bytes()[:-50])
     code, out, _ = run_command("experience", "verify", file)
     assert (code, "damaged" in out) == (1, True)
@@ -506,9 +518,24 @@ def test_experience_is_listed_drawn_exported_imported_merged_and_verified(run_co
     assert (code, err.count("\n")) == (1, 1)
 
 
+def test_rows_that_cannot_be_read_are_told_in_one_sentence(run_command, tmp_path):
+    from mulligan.meta.store.experience import Experience
+
+    own = tmp_path / "own.db"
+    made = Experience(own)
+    made.add_task(task())
+    made.add(some([0, 1]).trials.values())
+    with sqlite3.connect(own) as raw:
+        raw.execute("UPDATE trials SET cost = 'not json' WHERE seed = 1")
+    for command in (["list"], ["report", "-o", tmp_path / "page.html"]):
+        code, _, err = run_command("experience", *command, "--experience", own)
+        assert (code, err.count("\n")) == (0, 1)
+        assert "1 row of the experience left out" in err
+
+
 def test_every_experience_command_is_tested_here():
     group = typer.main.get_command(cli.app).commands["experience"]
-    assert list(group.commands) == ["list", "report", "export", "import", "merge", "verify"]
+    assert list(group.commands) == ["list", "report", "export", "import", "merge", "remove", "verify"]
 
 
 @pytest.mark.slow

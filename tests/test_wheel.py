@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# What tests set for themselves, and people do not (tests/conftest.py).
+OF_TESTS = {"PYTHONPATH", "VIRTUAL_ENV", "MULLIGAN_EXPERIENCE", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"}
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_trains(tmp_path):
+def test_an_installed_wheel_trains_as_it_ships(tmp_path):
+    """With the shipped experience, as many samples as ship, and programs compiled as they are for people."""
+    clean = {name: value for name, value in os.environ.items() if name not in OF_TESTS}
+    clean["MULLIGAN_EXPERIENCE"] = str(tmp_path / "own.db")
+
     def run(*command: object) -> str:
-        clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         done = subprocess.run(
             [*map(str, command)], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
         )
@@ -32,8 +37,19 @@ def test_an_installed_wheel_trains(tmp_path):
     installed = {package["name"] for package in json.loads(run(programs / "pip", "list", "--format", "json"))}
     assert not installed & absent
     assert "Commands:" in run(programs / "mulligan", "--help")
-    events = run(programs / "mulligan", "fit", "digits", "--time", "3s", "--out", "run", "--json").splitlines()
-    assert json.loads(events[-1])["kind"] == "final"
+    lines = run(programs / "mulligan", "fit", "digits", "--time", "3s", "--out", "run", "--json").splitlines()
+    events = {event["kind"]: event for event in map(json.loads, lines)}
+    assert events["plan"]["trials"] > 1000
+    assert events["plan"]["kid"]["low"] < events["plan"]["kid"]["high"]
+    assert events["data"]["counts"] == {"train": 1439, "validation": 179, "test": 179}
+    assert json.loads(lines[-1]) == events["final"]
+    assert (events["final"]["split"], events["final"]["n_real"]) == ("test", 179)
+    assert events["final"]["n_fake"] >= 1000
+    listed = json.loads(run(programs / "mulligan", "experience", "list", "--json"))
+    assert [(source["name"], source["trials"] > 0) for source in listed["sources"]] == [
+        ("shipped", True),
+        ("here", True),
+    ]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     run(programs / "mulligan", "sample", "run", "-n", "9", "-o", "grid.png")
     assert (tmp_path / "grid.png").exists()

@@ -29,7 +29,7 @@ from mulligan.meta.collect.proposals import limits
 from mulligan.meta.collect.trial import TrialSpec, run_trial
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import SHIPPED, SUFFIX, read, write_file
+from mulligan.meta.store.exchange import PACKAGE, SUFFIX, read, write_file
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import TaskRecord, Trial, assignment
 from mulligan.tasks.families import parse_source, read_family
@@ -82,7 +82,7 @@ def main() -> int:
         worker.join()
     if arguments.ship:
         known = read(arguments.place)
-        path = SHIPPED / f"experience-{datetime.now(UTC):%Y-%m-%d}{SUFFIX}"
+        path = PACKAGE / f"experience-{datetime.now(UTC):%Y-%m-%d}{SUFFIX}"
         write_file(path, known)
         print(f"{path}: {len(known.trials)} trials on {len(known.tasks)} tasks")
     return int(any(worker.exitcode for worker in workers))

@@ -287,7 +287,8 @@ TRAINED: dict[str, tuple[Degradation, tuple[float, ...]]] = {
     "checker": (on_pixels(checkered), (6, 16, 40)),
     "ring": (on_pixels(ringing), (0.4, 1.0, 2.5)),
 }
-UNORDERED = ("components",)  # few components are smooth, many are noisy: nobody could say which is worse
+# Few components are smooth, many are noisy, and a game without penalty may collapse: nobody could say which is worse.
+UNORDERED = ("components", "gan: convolutions, no penalty")
 UNTRAINED: dict[str, tuple[Degradation, tuple[float, ...]]] = {
     "jpeg": (on_pixels(compressed), (50, 80, 95)),
     "posterised": (on_pixels(posterised), (32, 64, 128)),

@@ -137,7 +137,9 @@ def conv_score(weights: Weights, images: jax.Array) -> jax.Array:
 
 GANS = {
     "dense, no penalty": GanKind(dense_shapes, dense_generate, dense_score, 0.0, 0.5, (20, 80, 300)),
-    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60)),
+    "dense, R1": GanKind(dense_shapes, dense_generate, dense_score, 0.1, 0.0, (20, 80, 300, 1000)),
+    "convolutions, R1": GanKind(conv_shapes, conv_generate, conv_score, 0.1, 0.0, (20, 60, 200, 600)),
+    "convolutions, no penalty": GanKind(conv_shapes, conv_generate, conv_score, 0.0, 0.5, (20, 60, 200)),
 }
 
 

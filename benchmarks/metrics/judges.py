@@ -4,10 +4,10 @@
     python benchmarks/metrics/judges.py table --role validation     # Kendall's tau, with intervals over families
 
 Contenders are the networks of `--candidates` (weights by variant, as `m2_training.py` writes them), the same network
-with random weights, m1, histograms of oriented gradients and pixels at 8x8. Each measures how far sets of known badness
-(`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two things judge the
-ranking: a classifier trained on that family alone, where it has classes, and the order within each kind, which anyone
-would give.
+with random weights, m1, histograms of oriented gradients, pixels at 8x8, and unions of these. Each measures how far
+sets of known badness (`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two
+things judge the ranking: a classifier trained on that family alone, where it has classes, and the order within each
+kind, which anyone would give.
 """
 
 from __future__ import annotations
@@ -46,11 +46,23 @@ from tools.m2_training import M2, ships
 
 COUNTS = {32: 160, 64: 100}  # images a side of each comparison
 RANDOM_SEEDS = (1, 2)
-FURTHER = ("class+simclr+deg", "random 1")  # of which more choices of features are tried
+FURTHER = ("class+simclr+deg",)  # of which more choices of features are tried
 BOUND = 3.0  # deviations, beyond which features grow no more
 BATCH = 40
+FLOOR = 0.1  # of the mean deviation, added to each where no training made the features alike in scale
 CLASSIFIER_STEPS = 300
 PARTS = {"levels": slice(0, 304), "dense": slice(304, 432), "both": slice(0, 432)}
+# Several spaces side by side, each so scaled that it adds as much to a squared distance as the others.
+UNIONS = (
+    ("m1", "gradients"),
+    ("m1", "random 1"),
+    ("m1", "pixels"),
+    ("gradients", "random 1"),
+    ("gradients", "pixels"),
+    ("m1", "gradients", "random 1"),
+    ("m1", "gradients", "pixels"),
+    ("m1", "gradients", "random 1", "pixels"),
+)
 Space = Callable[[np.ndarray], np.ndarray]  # uint8 [n, h, w, c] to [n, d]
 
 
@@ -71,7 +83,7 @@ def network_space(weights: dict[str, np.ndarray]) -> Space:
 
 def gradient_space(images: np.ndarray) -> np.ndarray:
     """Histograms of oriented gradients in 4x4 cells, 8 orientations; then means and deviations of the channels."""
-    pixels = images.astype(np.float32) / 127.5 - 1
+    pixels = np.broadcast_to(images, (*images.shape[:3], 3)).astype(np.float32) / 127.5 - 1
     down, right = np.gradient(pixels.mean(-1), axis=(1, 2))
     size, angle = np.hypot(down, right), np.arctan2(down, right) % np.pi
     side = images.shape[1]
@@ -82,7 +94,8 @@ def gradient_space(images: np.ndarray) -> np.ndarray:
 
 def pixel_space(images: np.ndarray) -> np.ndarray:
     side = images.shape[1]
-    small = images.reshape(len(images), 8, side // 8, 8, side // 8, -1).mean((2, 4))
+    images = np.broadcast_to(images, (*images.shape[:3], 3))
+    small = images.reshape(len(images), 8, side // 8, 8, side // 8, 3).mean((2, 4))
     return (small / 127.5 - 1).reshape(len(images), -1).astype(np.float32)
 
 
@@ -105,7 +118,7 @@ def halve(images: np.ndarray) -> np.ndarray:
 
 
 def constants(spaces: dict[str, Space], zoo: Path, work: Path) -> dict[str, np.ndarray]:
-    """Mean and deviation of every network's features over the families that may ship, at 64 and 32 pixels."""
+    """Mean and deviation of every space's features over the families that may ship, at 64 and 32 pixels."""
     path = work / "constants.safetensors"
     if not path.exists():
         sets = [read_family(zoo, name).images for name in ships(zoo)]
@@ -114,7 +127,8 @@ def constants(spaces: dict[str, Space], zoo: Path, work: Path) -> dict[str, np.n
         found = {}
         for name, space in spaces.items():
             features = np.concatenate([space(each) for each in sets])
-            found[f"{name}/mean"], found[f"{name}/deviation"] = features.mean(0), features.std(0) + 1e-4
+            least = 1e-4 + FLOOR * features.std(0).mean() * (name in ("gradients", "pixels"))
+            found[f"{name}/mean"], found[f"{name}/deviation"] = features.mean(0), features.std(0) + least
         save_file(found, path)
     return load_file(path)
 
@@ -207,10 +221,11 @@ def contenders(
     if name == "own":  # in one scale: single units may rest on all real images
         yield name, (raw - real.mean(0)) / np.sqrt(real.var(0).mean())
         return
-    if f"{name}/mean" not in known:
-        yield name, (raw - real.mean(0)) / (real.std(0) + 0.1 * real.std(0).mean())
-        return
     fixed = (raw - known[f"{name}/mean"]) / known[f"{name}/deviation"]
+    if name in ("gradients", "pixels"):
+        yield name, (raw - real.mean(0)) / (real.std(0) + FLOOR * real.std(0).mean())
+        yield f"{name}, fixed", fixed
+        return
     yield f"{name}, dense", fixed[:, PARTS["dense"]]
     yield f"{name}, both", fixed
     if name in FURTHER:
@@ -218,6 +233,17 @@ def contenders(
         yield f"{name}, both, bounded", BOUND * np.tanh(fixed / BOUND)
         yield f"{name}, dense, bounded", BOUND * np.tanh(fixed[:, PARTS["dense"]] / BOUND)
         yield f"{name}, both, by reference", (raw - real.mean(0)) / (real.std(0) + 0.1 * known[f"{name}/deviation"])
+
+
+def unions(raw: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """The spaces of each of `UNIONS` side by side, by constants that no family of the study has touched."""
+    for names in UNIONS:
+        parts = []
+        for name in names:
+            part = raw[name] if name == "m1" else (raw[name] - known[f"{name}/mean"]) / known[f"{name}/deviation"]
+            parts.append(part / np.sqrt(part.shape[1]))
+        joined = np.concatenate(parts, axis=1)
+        yield " + ".join(names), joined * np.sqrt(joined.shape[1] / len(parts))
 
 
 def measure_family(name: str, side: int, options: argparse.Namespace, spaces: dict[str, Space], known: Any) -> None:
@@ -239,12 +265,7 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
         if channels < stranger.shape[-1]
         else np.broadcast_to(stranger, (*stranger.shape[:3], channels))
     )
-    spaces = {
-        **spaces,
-        "m1": in_batches(load_embedding("m1").features),
-        "gradients": gradient_space,
-        "pixels": pixel_space,
-    }
+    spaces = {**spaces, "m1": in_batches(load_embedding("m1").features)}
     found: dict[str, Any] = {"classes": classes, "values": {}}
     if classes > 1:
         weights = own_classifier(name, family, options)
@@ -255,15 +276,22 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
         )
     real = {space: features(parts["reference"]) for space, features in spaces.items()}
     reals = {space: dict(contenders(space, raw, raw, known)) for space, raw in real.items()}
+    joined = dict(unions(real, known))
     log = log_to(options.work, f"{name} {side}")
     log("begun")
     for which, images in sets_of(parts, stranger, classes > 1):
         log(f"{which} {time.monotonic() - started:.0f} s, {time.process_time():.0f} of processor")
-        for space, features in spaces.items():
-            for label, fake in contenders(space, features(images), real[space], known):
-                for distance, apply in DISTANCES.items():
-                    value = apply(reals[space][label], fake)
-                    found["values"].setdefault(f"{label}: {distance}", {})[which] = value
+        raw = {space: features(images) for space, features in spaces.items()}
+        pairs = [
+            (label, reals[space][label], fake)
+            for space in spaces
+            for label, fake in contenders(space, raw[space], real[space], known)
+        ]
+        pairs += [(label, joined[label], fake) for label, fake in unions(raw, known)]
+        for label, reference, fake in pairs:
+            for distance in options.distances:
+                value = DISTANCES[distance](reference, fake)
+                found["values"].setdefault(f"{label}: {distance}", {})[which] = value
     path.write_text(json.dumps(found))
     log(f"{time.monotonic() - started:.0f} s, accuracy {found.get('accuracy')}")
 
@@ -279,7 +307,9 @@ def own_classifier(name: str, family: Any, options: argparse.Namespace) -> dict[
 
 
 def measure(options: argparse.Namespace) -> None:
-    spaces = {name: network_space(weights) for name, weights in read_candidates(options.candidates).items()}
+    networks = read_candidates(options.candidates)
+    spaces = {name: network_space(networks[name]) for name in options.variants or networks}
+    spaces |= {"gradients": gradient_space, "pixels": pixel_space}
     known = constants(spaces, options.zoo, options.work)
     for side in options.sides:
         for name in options.only or families(options.role):
@@ -394,6 +424,8 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judges")
     parser.add_argument("--candidates", type=Path, default=Path(tempfile.gettempdir()) / "mulligan-judges" / "m2.npz")
+    parser.add_argument("--variants", nargs="+", help="of the candidates and of random 1, random 2; all if not given")
+    parser.add_argument("--distances", nargs="+", choices=DISTANCES, default=list(DISTANCES))
     parser.add_argument("--only", nargs="+", help="families, to share the work among processes")
     parser.add_argument("--sides", nargs="+", type=int, default=[32, 64])
     parser.add_argument("--rows", type=int, default=40)

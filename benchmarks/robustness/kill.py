@@ -1,103 +1,186 @@
-"""Kills runs at random instants and checks that each resumes to the very bits where an uninterrupted run ends.
+"""Ends runs at random instants and checks that each goes on to the very bits where an undisturbed run ends.
 
-python benchmarks/robustness/kill.py --kills 50 --folder /tmp/kills
-python benchmarks/robustness/kill.py --kills 20 --folder /tmp/kills --race
+python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills
+python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills --of stream  # of images that stay in their files
+python benchmarks/robustness/kill.py --kills 60 --folder /tmp/kills --of race  # of three recipes
+python benchmarks/robustness/kill.py --kills 20 --folder /tmp/kills --signal SIGTERM  # and checks that all was saved
+
+What was seen is appended to FOLDER/kills.jsonl, and a call goes on from there. A kill counts if no other came at its
+point of training: the same run, after as many events.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
 
+from mulligan import cli
 from mulligan.documents import SEAL
-
-CHILD = """
-import sys
-from pathlib import Path
-from mulligan.meta import fit as module
-from mulligan.meta.race.warm_start import RacePlan
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta import fit as fitting
 from mulligan.meta.race.arms import Arm
+from mulligan.meta.race.warm_start import RacePlan
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.training.budget import Budget
-run = Path(sys.argv[1])
-small = Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=1, disc_depth=1, latent=8)
-recipes = [
+from mulligan.training import evaluation, feed
+
+FORK = multiprocessing.get_context("fork")  # nothing is imported twice; nothing here starts a device before
+KILLS = 8  # of one run, at most, so that little is lost if this program is ended too
+EARLY = 0.15  # of the signals come at any instant from the start on, the others after a number of events
+FAKES = 100  # that a run is judged by: most of the time of a small run is judging
+FIGURES = ("evaluation", "guard", "stop", "average", "choice", "final")
+SMALL = Architecture(family="mlp", gen_width=64, disc_width=64, gen_depth=1, disc_depth=1, latent=8)
+RECIPES = [
     Recipe(
-        architecture=small,
+        architecture=SMALL,
         batch=32,
         hyperparameters=Hyperparameters(gen_lr=rate, disc_lr=rate),
         averages=("ema", "power_05", "power_10"),
     )
     for rate in (2e-3, 1e-3, 1e-5)
 ]
-arms = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(recipes, (0.3, 0.3, 0.4), strict=True))
-module.plan_race = lambda *arguments: RacePlan(arms)
-recipe = None if sys.argv[3] == "race" else recipes[0]
-resume(run) if (run / "run.json").exists() else fit(
-    "digits", Budget(int(sys.argv[2]), None), Options(out=run, recipe=recipe, experience="none")
-)
-"""
+ARMS = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(RECIPES, (0.3, 0.3, 0.4), strict=True))
+
+
+class Case(NamedTuple):
+    """A run of its own seed."""
+
+    of: str  # run, stream, race
+    images: int
+    seed: int
+    folder: Path
+
+    def start(self, run: Path) -> Any:
+        """A process that begins the run in a folder, or goes on with it."""
+        process = FORK.Process(target=self._train, args=(run,))
+        process.start()
+        return process
+
+    def _train(self, run: Path) -> None:
+        sys.stdout = sys.stderr = (self.folder / "said.txt").open("a")
+        evaluation.FAKES = evaluation.FINAL_FAKES = FAKES
+        fitting.plan_race = lambda *_: RacePlan(ARMS if self.of == "race" else ARMS[:1])
+        data = "digits"
+        if self.of == "stream":
+            feed.BLOCK, feed.RING = 64, 1024  # fewer than there are
+            fitting.read_task = partial(fitting.read_task, memory=1)
+            data = str(self.folder / "images")
+        budget = ["--images", str(self.images), "--seed", str(self.seed), "--experience", "none", "--out", str(run)]
+        going_on = (run / "run.json").exists()
+        sys.argv = ["mulligan", *(["resume", str(run)] if going_on else ["fit", data, *budget]), "--quiet"]
+        cli.main()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--race", action="store_true", help="of three recipes, in place of one run")
+    parser.add_argument("--of", choices=("run", "stream", "race"), default="run")
+    parser.add_argument("--signal", choices=("SIGKILL", "SIGTERM"), default="SIGKILL")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    whole = arguments.folder / "whole"
-    what = (str(arguments.images), "race" if arguments.race else "run")
-    seconds = _timed(lambda: _start(whole, what).wait())
-    chance = random.Random(arguments.seed)
-    kills = exact = 0
-    while kills < arguments.kills:
-        run = arguments.folder / "killed"
-        shutil.rmtree(run, ignore_errors=True)
-        killed, moments = _killed(run, what, chance, seconds, arguments.kills - kills)
-        same = _end(run) == _end(whole)
-        kills, exact = kills + killed, exact + killed * same
-        print(f"killed after {', '.join(f'{moment:.2f} s' for moment in moments)}: {'exact' if same else 'DIFFERENT'}")
-    print(f"{kills} kills, {exact} exact resumes")
-    return 0 if exact == kills else 1
-
-
-def _killed(
-    run: Path, what: tuple[str, str], chance: random.Random, seconds: float, most: int
-) -> tuple[int, list[float]]:
-    """Lets a run go on from kill to kill until it ends; how often and when it was killed."""
-    moments: list[float] = []
+    number = signal.Signals[arguments.signal]
+    _make_images(arguments.folder / "images")
+    ledger = arguments.folder / "kills.jsonl"
     while True:
-        child = _start(run, what)
-        moment = chance.uniform(0.0, seconds) if len(moments) < most else float("inf")
-        try:
-            child.wait(timeout=None if moment == float("inf") else moment)
-        except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            moments.append(moment)
-            if not (run / "run.json").exists():  # too early for there to be anything to resume
-                shutil.rmtree(run, ignore_errors=True)
-            continue
-        if child.returncode:
-            raise SystemExit(f"the run failed with exit code {child.returncode}")
-        return len(moments), moments
+        seen = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+        same = [entry for entry in seen if (entry["of"], entry["signal"]) == (arguments.of, arguments.signal)]
+        kills = sum(len(entry["points"]) for entry in same)
+        if kills >= arguments.kills:
+            break
+        case = Case(arguments.of, arguments.images, len(seen), arguments.folder)
+        entry = {"of": case.of, "signal": arguments.signal, "seed": case.seed}
+        entry |= _tried(case, number, min(KILLS, arguments.kills - kills))
+        with ledger.open("a") as file:
+            print(json.dumps(entry), file=file)
+        print(json.dumps(entry))
+    exact = sum(len(entry["points"]) for entry in same if entry["exact"])
+    saved = sum(entry["saved"] for entry in same)
+    print(f"{kills} kills, {exact} exact resumes" + (f", {saved} saved" if number == signal.SIGTERM else ""))
+    return 0 if exact == kills and (number == signal.SIGKILL or saved == kills) else 1
 
 
-def _start(run: Path, what: tuple[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(run), *what])
+def _make_images(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        for index, image in enumerate(load_digits().images):
+            Image.fromarray((image * 15).astype("uint8")).save(folder / f"{index:04d}.png")
+
+
+def _tried(case: Case, number: signal.Signals, most: int) -> dict[str, Any]:
+    """Ends a run so often and lets it end by itself at last; a run that ends otherwise than it should is kept."""
+    whole, run = (case.folder / f"{name}-{case.of}-{case.seed}" for name in ("whole", "killed"))
+    for folder in (whole, run):  # of a call that was ended
+        shutil.rmtree(folder, ignore_errors=True)
+    began = time.monotonic()
+    _joined(case.start(whole))
+    seconds, events = time.monotonic() - began, _count(whole)
+    chance = random.Random(case.seed)
+    points: dict[int, list[Any]] = {}
+    saved = 0
+    for after in sorted(chance.sample(range(events), min(most, events))):
+        process = case.start(run)
+        if chance.random() < EARLY:
+            process.join(chance.uniform(0.0, seconds / 4))
+        else:
+            while process.is_alive() and _count(run) < after:
+                time.sleep(0.01)
+            process.join(chance.uniform(0.0, seconds / events))
+        process.kill() if number == signal.SIGKILL else process.terminate()
+        process.join()
+        if process.exitcode == 0:  # it was done before the signal came
+            break
+        if not (run / "run.json").exists():  # too early for there to be anything to go on with
+            shutil.rmtree(run, ignore_errors=True)
+        elif (found := _events(run)) and len(found) not in points:
+            points[len(found)] = [found[-1]["kind"], found[-1]["nimg"]]
+            saved += process.exitcode == 128 + number and (_newest(run) or 0) == found[-1]["nimg"]
+    _joined(case.start(run))
+    exact = _end(run) == _end(whole)
+    for folder in (whole, run) if exact else ():
+        shutil.rmtree(folder)
+    return {"exact": exact, "saved": saved, "points": [[events, *point] for events, point in points.items()]}
+
+
+def _joined(process: Any) -> None:
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"the run failed with exit code {process.exitcode}")
+
+
+def _events(run: Path) -> list[dict[str, Any]]:
+    """What a run, and of a race each of its recipes, has told of training; the last line may be torn."""
+    found = []
+    for path in sorted(run.rglob("events.jsonl"), key=lambda path: path.stat().st_mtime_ns):
+        text = path.read_text()
+        found += [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [event for event in found if event["kind"] != "resume"]
+
+
+def _count(run: Path) -> int:
+    """Lines of events, told as cheaply as may be."""
+    return sum(path.read_bytes().count(b"\n") for path in run.rglob("events.jsonl"))
+
+
+def _newest(run: Path) -> int | None:
+    """Images seen at the newest checkpoint; of a race, of any of its recipes' checkpoints."""
+    found = sorted(run.rglob("checkpoints/*.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        return None
+    with safe_open(found[-1], framework="numpy") as file:
+        return json.loads(file.metadata()["progress"])["nimg"]
 
 
 def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
@@ -109,7 +192,7 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     figures = [
         {name: value for name, value in event.items() if name not in ("seconds", "spent", "cost")}
         for event in lines
-        if event["kind"] in ("evaluation", "guard", "stop", "average", "choice", "final")
+        if event["kind"] in FIGURES and event.get("code") != "interrupted"
     ]
     described = json.loads((run / "generator.json").read_text())
     described["result"].pop("cost")
@@ -118,12 +201,6 @@ def _end(run: Path) -> tuple[dict[str, bytes], list[object]]:
     weights = {f"{file.stem} {name}": array.tobytes() for file in files for name, array in load_file(file).items()}
     decisions = json.loads((run / "race.json").read_text())["decisions"] if (run / "race.json").exists() else []
     return weights, [figures, described, decisions]
-
-
-def _timed(work: object) -> float:
-    began = time.monotonic()
-    work()  # type: ignore[operator]
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def learn(config: CollectConfig, listener: Listener = lambda event: None) -> dic
     place = config.place or required_place()
     chosen = executor(config.workers, place)
     experience = Experience(place)
-    until = time.time() + config.seconds
+    until = time.monotonic() + config.seconds
     tasks: dict[str, Task] = {}
     for source in config.sources:
         family = read_family(source, size=config.size)
@@ -71,7 +71,7 @@ def learn(config: CollectConfig, listener: Listener = lambda event: None) -> dic
         ended.append(event)
         listener(event)
 
-    work = WorkerConfig(place, tuple(tasks.values()), until, config.images, config.trials)
+    work = WorkerConfig(place, tuple(tasks.values()), until - time.monotonic(), config.images, config.trials)
     chosen.run(work, hear)
     failed = sum(event["status"] == "failed" for event in ended)
     spent = round(time.monotonic() - began, 3)

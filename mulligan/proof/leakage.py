@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Int32
 
 from mulligan.metrics.distances import neighbours
 from mulligan.proof.intervals import Estimate, excess, ranking
@@ -56,6 +56,32 @@ def relative_distances(images: Float[np.ndarray, "n d"], train: Float[np.ndarray
     _, distance = neighbours(images, train, min(AROUND + 1, len(train)))
     around = distance[:, 1:].mean(1)
     return np.where(around > 0, distance[:, 0] / np.where(around > 0, around, 1), 1.0)
+
+
+def matched(
+    train: Int32[np.ndarray, " n"], held_out: Int32[np.ndarray, " m"]
+) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+    """Rows of training and of held-out images whose classes are equally common in both, as many as can be had.
+
+    An attack would otherwise live on classes that are commoner in one of them, where a source brings its own splits.
+    Where hardly an image has a class that is in both, all rows.
+
+    Example:
+      >>> matched(np.array([0, 0, 0, 0, 1, 1], np.int32), np.array([0, 1, 1, 1], np.int32))
+      (array([0, 4, 5]), array([0, 1, 2]))
+    """
+    classes = int(max(train.max(), held_out.max())) + 1
+    trained, held = np.bincount(train, minlength=classes), np.bincount(held_out, minlength=classes)
+    common = np.minimum(trained, held)
+    if common.sum() < 2:
+        return np.arange(len(train)), np.arange(len(held_out))
+    times = int(min(trained[common > 0] // common[common > 0]))
+
+    def first(labels: Int32[np.ndarray, " n"], counts: Int[np.ndarray, " k"]) -> Int[np.ndarray, " a"]:
+        rows = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(counts)]
+        return np.sort(np.concatenate(rows))
+
+    return first(train, times * common), first(held_out, common)
 
 
 def nearness_attack(

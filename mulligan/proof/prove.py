@@ -19,7 +19,7 @@ from mulligan.metrics.embed import Embedding, load_embedding
 from mulligan.networks.architecture import build
 from mulligan.proof.classifier import STEPS, Examples
 from mulligan.proof.intervals import Estimate, ranking
-from mulligan.proof.leakage import near_copies, nearness_attack
+from mulligan.proof.leakage import matched, near_copies, nearness_attack
 from mulligan.proof.sentence import sentence
 from mulligan.proof.usefulness import Usefulness, usefulness
 from mulligan.tasks.images import read_task
@@ -69,8 +69,8 @@ def prove(source: Generator | Path | str, data: Any, listener: Listener = lambda
     listener(ProofAdvanced(stage="attacking", share=0.95).to_json())
     every = np.concatenate([examples.features for examples in drawn])
     copies = near_copies(every, train.features, held_out.features)
-    attacked = train.features[:ATTACKED], held_out.features[:ATTACKED]
-    attacks = {"nearest neighbour": nearness_attack(*attacked, every)}
+    members, others = matched(train.labels[:ATTACKED], held_out.labels[:ATTACKED])
+    attacks = {"nearest neighbour": nearness_attack(train.features[members], held_out.features[others], every)}
     by_discriminator = discriminator_attack(subject)
     if by_discriminator is not None:
         attacks["discriminator"] = by_discriminator
@@ -127,9 +127,12 @@ def discriminator_attack(subject: Subject) -> Estimate | None:
     if disc is None:
         return None
     parts = [_some(part, ATTACKED) for part in (subject.task.train, subject.task.validation)]
+    labels, classes = [part.labels for part in parts if part.labels is not None], None
+    if len(labels) == len(parts):
+        chosen = matched(*labels)
+        parts = [Batch(part.images[rows], None) for part, rows in zip(parts, chosen, strict=True)]
+        classes = np.concatenate([each[rows] for each, rows in zip(labels, chosen, strict=True)])
     images = np.concatenate([part.images for part in parts])
-    labels = [part.labels for part in parts if part.labels is not None]
-    classes = np.concatenate(labels) if labels else None
     order = np.random.default_rng(0).permutation(len(images))
     judge = jax.jit(lambda images, labels: disc(pixels(images), labels))
     logits = np.empty(len(images))

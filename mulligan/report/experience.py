@@ -22,15 +22,18 @@ LEAST_SHARE = 0.001  # of the variance, that a choice is shown for
 CLEAR = math.log(1.1)  # a difference in log KID that is coloured
 
 
-def write_experience_report(place: str | None, out: Path) -> Path:
+def write_experience_report(place: str | None, out: Path) -> str | None:
     """Draws a page of an experience, shipped trials too unless a place is given, into the file `out`.
+
+    Returns:
+      What there is to tell of rows that cannot be read.
 
     Raises:
       MulliganError: an experience that cannot be read, or a file that cannot be written.
     """
     known = shipped_and_own() if place is None else read(place)
     replace_file(out, experience_page(known).encode("utf-8", errors="replace"))
-    return out
+    return known.told()
 
 
 def experience_page(known: Records) -> str:

@@ -99,6 +99,8 @@ def prediction(record: RunRecord) -> Iterator[str]:
     plan = record.plan
     if plan.get("trouble"):
         yield f"The experience could not be used: {plan['trouble']}"
+    if plan.get("skipped"):
+        yield f"Not all of the experience could be read: {plan['skipped']}"
     kid = plan.get("kid")
     if not isinstance(kid, dict):
         return

@@ -61,6 +61,10 @@ def read_listing(listing: Listing, request: Request, memory: int, where: str, gr
     read = _decoded(images, kept, len(listing.files), request, memory, where, notes)
     if told.contradiction:
         return replace(read, labels=None, classes=None, unlabelled=told.contradiction)
+    if told.damaged:
+        damage = f"{', '.join(told.damaged)} cannot be read: damaged, or no table."
+        said = read.unlabelled or (damage if read.labels is None else "")
+        read = replace(read, notes=(*read.notes, damage), unlabelled=said)
     if read.labels is None and not read.unlabelled and told.shards:
         return replace(read, unlabelled="dataset.json holds no classes, and the folders beside it are none")
     return read

@@ -91,7 +91,7 @@ def _no_labels(name: str, collection: Collection) -> str:
         return f"{name} has no labels to use: {collection.unlabelled.rstrip('.')}."
     return (
         f"{name} has no labels: put the images of each class into a folder of their own, or an array 'labels' beside "
-        "'images' in an .npz, or name the classes in a labels.csv; or leave `labels` out."
+        "'images' in an .npz, or name the classes in a labels.csv; or train without classes."
     )
 
 

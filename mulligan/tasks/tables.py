@@ -16,6 +16,7 @@ from mulligan.tasks.stored import StoredFile, UnreadableError
 
 STYLEGAN = "dataset.json"  # as StyleGAN's dataset tool writes it: folders are mere shards
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+TABLES = ("metadata.csv", "metadata.jsonl", "labels.csv", "dataset.json")  # that tell of images wherever they lie
 DELIMITERS = ",;\t|"
 MOST_BYTES = 2**28  # of one table
 MOST_TABLES = 64  # more are an image's own each, and no table
@@ -50,6 +51,7 @@ class Told:
     columns: set[str] = field(default_factory=set)
     shards: bool = False  # whether folders are no classes, since a table names the images
     contradiction: str = ""  # which tables disagree on a class
+    damaged: list[str] = field(default_factory=list)  # names of tables that cannot be read
 
 
 def read_tables(files: Sequence[StoredFile], images: Sequence[str], groups: str | None = None) -> Told:
@@ -66,7 +68,10 @@ def read_tables(files: Sequence[StoredFile], images: Sequence[str], groups: str 
         folder, _, last = file.name.rpartition("/")
         told.shards = told.shards or last.lower() == STYLEGAN
         before = len(told.names)
-        _take(told, _rows(file), finder, folder, last, groups)
+        rows = _rows(file)
+        if rows is None and last.lower() in TABLES:
+            told.damaged.append(last)
+        _take(told, rows or [], finder, folder, last, groups)
         if len(told.names) > before or last.lower() == STYLEGAN:
             told.paths.add(file.name)
     return told
@@ -121,7 +126,8 @@ def _fill(told: Told, found: Sequence[tuple[int, Row]], column: str | None, kind
             continue
         if values.setdefault(position, value) == value or kind == "groups":
             continue
-        told.contradiction = f"{' and '.join(told.names[-2:])} contradict each other"
+        tables = told.names[-2:]
+        told.contradiction = f"{' and '.join(tables)} contradict{'s itself' if len(tables) == 1 else ' each other'}"
         if kind == "splits":
             raise MulliganError(f"{told.contradiction} in the split of an image: keep one of them.")
 
@@ -177,14 +183,14 @@ def _split(cell: Any) -> int | None:
     return SPLIT_WORDS.get(str(cell).strip().lower())
 
 
-def _rows(file: StoredFile) -> list[Row]:
-    """The rows of a table; none where the file is no table."""
+def _rows(file: StoredFile) -> list[Row] | None:
+    """The rows of a table; None where the file is none, or damaged."""
     try:
         content = file.start(MOST_BYTES)
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         return _json_rows(text) if file.name.lower().endswith((".json", ".jsonl")) else _csv_rows(text)
     except (UnreadableError, ValueError, csv.Error, RecursionError):
-        return []
+        return None
 
 
 def _csv_rows(text: str) -> list[Row]:

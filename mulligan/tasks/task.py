@@ -257,8 +257,8 @@ def _labelled(
     lacking = bare & (codes == TRAIN)
     if lacking.sum() > (codes == TRAIN).sum() / SHARE:
         raise MulliganError(
-            f"{lacking.sum():,} of {(codes == TRAIN).sum():,} training images have no class: leave `labels` out, or "
-            "give them one."
+            f"{lacking.sum():,} of {(codes == TRAIN).sum():,} training images have no class: give them one, or "
+            "train without classes."
         )
     codes = codes.copy()
     if bare.any():
@@ -278,7 +278,7 @@ def _labelled(
         notes += (f"no training images of the classes {names}: they are none, and their {counted} left out.",)
         codes[unknown] = DROPPED
     if len(known) == 1:
-        raise UsageError(f"all images are of one class, {collection.classes[known[0]]}: leave `labels` out.")
+        raise UsageError(f"all images are of one class, {collection.classes[known[0]]}: train without classes.")
     kept = np.searchsorted(known, given).astype(np.int32)
     return codes, tuple(collection.classes[label] for label in known), kept, notes
 
@@ -286,7 +286,9 @@ def _labelled(
 def _unused(classes: tuple[str, ...]) -> tuple[str, ...]:
     shown = ", ".join([*classes[:SHOWN], *(["..."] if len(classes) > SHOWN else [])])
     return (
-        (f"{len(classes)} classes ({shown}) are known and not used: `labels` trains on them.",) if classes[1:] else ()
+        (f"{len(classes)} classes ({shown}) are known and not used: `mulligan fit --labels` trains on them.",)
+        if classes[1:]
+        else ()
     )
 
 

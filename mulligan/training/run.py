@@ -17,7 +17,7 @@ from mulligan.errors import MulliganError, newer_format
 from mulligan.events import E, Evaluated, Event
 from mulligan.files import locked, make_folder
 from mulligan.metrics import EMBEDDING
-from mulligan.schema import Within
+from mulligan.schema import Checked, Within
 
 FORMAT = 1
 LOCK = ".lock"
@@ -36,6 +36,31 @@ class RunDocument:
     source: str
     experience: str
     options: dict[str, Any]
+
+
+def _size(value: Any) -> Any:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    if value is not None and not all(type(side) is int and 1 <= side <= 65_536 for side in sides):
+        raise ValueError("it must be a side, or height and width")
+    return value
+
+
+def _colour(value: Any) -> Any:
+    numbers = isinstance(value, list) and len(value) == 3 and all(type(part) is int for part in value)
+    if not (value is None or isinstance(value, str) or numbers):
+        raise ValueError("it must be the name of a colour, or three numbers")
+    return value
+
+
+@dataclass(frozen=True)
+class ReadingDocument:
+    """What `run.json` says of how its images are read: no more than `tasks.images.read_task` takes."""
+
+    size: Annotated[Any, Checked(_size)] = None
+    labels: bool = False
+    background: Annotated[Any, Checked(_colour)] = None
+    fit: Literal["crop", "pad"] | None = None
+    groups: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +147,8 @@ class RunFolder:
         document = read_sealed(path)
         if name in CHECKED:
             schema.read(CHECKED[name], document, str(path), extra="ignore")
+        if name == "run":
+            schema.read(ReadingDocument, document["options"], f"{path}'s options")
         return document
 
     def write(self, name: str, document: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from made_up import write_experience
 from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.events import FinalScored, RolledBack
-from mulligan.meta.fit import Options, _free_folder, fit, resume
+from mulligan.meta import fit as module
+from mulligan.meta.fit import Options, _free_folder, examine, fit, resume
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
 from mulligan.meta.race.warm_start import RacePlan, plan_race
@@ -44,6 +45,41 @@ def told_by(data, budget, **entries):
 
 def kinds(told):
     return {event["kind"] for event in told}
+
+
+IMPOSSIBLE = {
+    "no such place for attention": (
+        dataclasses.replace(TINY, architecture=dataclasses.replace(SMALL, attention=True)),
+        "attention",
+    ),
+    "weights of other networks": (dataclasses.replace(TINY, init="families-1"), "families-1"),
+    "more memory than there is": (
+        dataclasses.replace(TINY, architecture=dataclasses.replace(SMALL, gen_width=4096, gen_depth=16), opponents=64),
+        "it needs about",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_recipe_that_was_asked_for_is_examined_before_there_is_a_run(tmp_path, task, case, monkeypatch):
+    recipe, words = IMPOSSIBLE[case]
+    monkeypatch.setattr(module, "memory_bytes", lambda: 2.0**30)
+    with pytest.raises(MulliganError, match=words):
+        examine(recipe, task)
+    with pytest.raises(MulliganError, match=words):
+        fit("digits", SHORT, Options(out=tmp_path / "run", recipe=recipe, experience=NONE))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_can_be_trained_passes(task, monkeypatch):
+    examine(TINY, task)
+    monkeypatch.setattr(module, "refusal", lambda *_: "it is another's.")
+    with pytest.raises(MulliganError, match="cannot be trained on digits: it is another's"):
+        examine(TINY, task)
+    own = dataclasses.replace(SMALL, family="keras", models="{}")
+    monkeypatch.setattr(module, "check", lambda *_: None)  # whose cost is not known: they are the caller's own
+    monkeypatch.setattr(module, "make_game", lambda *_, **__: None)
+    examine(dataclasses.replace(TINY, architecture=own), task)
 
 
 def test_a_run_is_remembered_as_a_trial(tmp_path, task):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mulligan.proof.leakage import near_copies, nearness_attack, relative_distances
+from mulligan.proof.leakage import matched, near_copies, nearness_attack, relative_distances
 
 
 def cloud(rng, n):
@@ -53,3 +53,23 @@ def test_members_are_told_where_they_were_copied(share):
 def test_a_place_where_all_are_alike_is_no_copy():
     same = np.ones((60, 2))
     assert relative_distances(same[:3], same).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_an_attack_does_not_live_on_classes_that_are_commoner_in_training():
+    rng = np.random.default_rng(3)
+    train_labels, held_labels = np.repeat([0, 1], [450, 50]).astype(np.int32), np.repeat([0, 1], 100).astype(np.int32)
+    train, held_out = (cloud(rng, len(labels)) + 9 * labels[:, None] for labels in (train_labels, held_labels))
+    generated = cloud(rng, 500)  # of the first class alone
+    assert nearness_attack(train, held_out, generated).low > 0.2
+    members, others = matched(train_labels, held_labels)
+    assert np.bincount(train_labels[members]).tolist() == [100, 50]
+    assert np.bincount(held_labels[others]).tolist() == [100, 50]
+    found = nearness_attack(train[members], held_out[others], generated)
+    assert found.low < 0 < found.high
+
+
+def test_more_members_are_taken_where_every_class_has_them():
+    labels = np.tile([0, 1], 50).astype(np.int32)
+    members, others = matched(labels, labels[:20])
+    assert (len(members), len(others)) == (100, 20)
+    assert [len(rows) for rows in matched(labels, labels[:3] + 5)] == [100, 3]

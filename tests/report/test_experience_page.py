@@ -21,7 +21,8 @@ def place(tmp_path_factory):
 
 
 def test_the_page_shows_who_won_where(place, tmp_path):
-    text = write_experience_report(place, tmp_path / "page.html").read_text("utf-8")
+    assert write_experience_report(place, tmp_path / "page.html") is None
+    text = (tmp_path / "page.html").read_text("utf-8")
     outline = Outline(text)
     assert outline.headings == ["Recipes", "Where they win", "Tasks"]
     rows = text.split("<tr>")

@@ -169,3 +169,18 @@ def test_groups_of_a_table(tmp_path):
     assert "split by 50 groups by patient, the largest of 4 images." in task.notes
     with pytest.raises(UsageError, match="tells nothing of groups called 'doctor'"):
         read_task(tmp_path, groups="doctor")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.jsonl", b'{"file_name": "0.png", "label": "a"}\n{oops\n'),
+        ("dataset.json", b'{"labels": [["0.png", 1]'),
+        ("labels.csv", b"\xff\xfe\x00"),
+    ],
+)
+def test_a_damaged_table_is_told_of(tmp_path, name, content):
+    folder(tmp_path, [f"{index}.png" for index in range(30)], {name: content})
+    assert any(f"{name} cannot be read" in note for note in read_task(tmp_path).notes)
+    with pytest.raises(MulliganError, match=f"no labels to use: {name} cannot be read"):
+        read_task(tmp_path, labels=True)

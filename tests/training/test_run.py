@@ -48,3 +48,36 @@ def test_a_folder_that_was_deleted_is_one_sentence(folder, use):
     shutil.rmtree(folder.path)
     with pytest.raises(MulliganError, match=r"cannot write .*: No such file or directory\.$"):
         use(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": "32"}, "size"),
+        ({"size": [32, 32, 32]}, "size"),
+        ({"size": 0}, "size"),
+        ({"size": True}, "size"),
+        ({"labels": "yes"}, "labels"),
+        ({"background": 7}, "background"),
+        ({"background": [0, 0]}, "background"),
+        ({"fit": "stretch"}, "fit"),
+        ({"groups": 3}, "groups"),
+        ({"seed": 1}, "seed"),
+        ({"memory": 1}, "memory"),
+        ({"source": "/etc"}, "source"),
+    ],
+)
+def test_how_images_are_read_is_checked_field_by_field(folder, options, words):
+    folder.write("run", folder.document("run") | {"options": options})
+    with pytest.raises(MulliganError, match=rf"run\.json's options.*{words}"):
+        folder.document("run")
+
+
+def test_how_images_were_read_passes(folder):
+    for options in (
+        {"size": 32, "labels": True, "background": "white", "fit": "pad", "groups": "near"},
+        {"size": [24, 32], "labels": False, "background": [255, 0, 0], "fit": None, "groups": None},
+        {"labels": False, "groups": None},
+    ):
+        folder.write("run", folder.document("run") | {"options": options})
+        assert folder.document("run")["options"] == options

@@ -105,7 +105,8 @@ def _on_cluster(ray: Any, config: WorkerConfig, emit: Listener) -> None:
     shared = ray.put(replace(config, trials=1))
     slots = max(int(ray.cluster_resources().get("CPU", 1)) // CORES_A_WORKER, 1)
     left = math.inf if config.trials is None else config.trials
-    running = {remote.remote(shared): left for _ in range(slots if left else 0)}
+    until = time.monotonic() + config.seconds
+    running = {remote.remote(shared, config.seconds): left for _ in range(slots if left else 0)}
     fruitless = 0
     while running:
         [ended], _ = ray.wait(list(running))
@@ -115,8 +116,8 @@ def _on_cluster(ray: Any, config: WorkerConfig, emit: Listener) -> None:
             emit(event)
         left -= len(told)
         fruitless += not told
-        if left > 0 and fruitless <= RESTARTS and time.time() < config.until:
-            running[remote.remote(shared)] = left
+        if left > 0 and fruitless <= RESTARTS and (seconds := until - time.monotonic()) > 0:
+            running[remote.remote(shared, seconds)] = left
 
 
 def _told(ray: Any, ended: Any) -> list[dict[str, Any]]:
@@ -127,10 +128,10 @@ def _told(ray: Any, ended: Any) -> list[dict[str, Any]]:
         return []
 
 
-def _one_trial(config: WorkerConfig) -> list[dict[str, Any]]:
-    """What happened; nothing where the time was up."""
+def _one_trial(config: WorkerConfig, seconds: float) -> list[dict[str, Any]]:
+    """What happened; nothing where the time, of which there are `seconds` left, was up."""
     told: list[dict[str, Any]] = []
-    work(config, new_worker_name(), told.append)
+    work(replace(config, seconds=seconds), new_worker_name(), told.append)
     return told
 
 
@@ -138,9 +139,9 @@ def _in_processes(config: WorkerConfig, workers: int, emit: Listener) -> None:
     """Runs workers side by side, and new ones in place of those that die."""
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    start = partial(_start, context, config, events)
+    start, until = partial(_start, context, events), time.monotonic() + config.seconds
     cores = _shares(workers)
-    running = {index: start(cores[index]) for index in range(workers)}
+    running = {index: start(config, cores[index]) for index in range(workers)}
     restarts = 0
     try:
         while running:
@@ -155,8 +156,8 @@ def _in_processes(config: WorkerConfig, workers: int, emit: Listener) -> None:
                 del running[index]
                 restarts += process.exitcode != 0
                 more = process.exitcode != 0 or config.trials is None
-                if more and restarts <= RESTARTS and time.time() < config.until:
-                    running[index] = start(cores[index])
+                if more and restarts <= RESTARTS and (seconds := until - time.monotonic()) > 0:
+                    running[index] = start(replace(config, seconds=seconds), cores[index])
     finally:
         for process in running.values():
             process.terminate()
@@ -164,7 +165,7 @@ def _in_processes(config: WorkerConfig, workers: int, emit: Listener) -> None:
             process.join()
 
 
-def _start(context: Any, config: WorkerConfig, events: Any, cores: Sequence[int]) -> Any:
+def _start(context: Any, events: Any, config: WorkerConfig, cores: Sequence[int]) -> Any:
     process = context.Process(target=_work_on, args=(config, list(cores), events), daemon=True)
     process.start()
     return process

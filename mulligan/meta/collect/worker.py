@@ -30,22 +30,26 @@ from mulligan.training.device import cache_programs
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker does: trials on `tasks` until a time in seconds since 1970, `trials` of them at most."""
+    """What a worker does: it begins trials on `tasks` for so many `seconds`, and `trials` of them at most.
+
+    Seconds are counted by each process on a clock that nobody sets: `time.monotonic`, whose zero is a machine's own.
+    """
 
     place: str
     tasks: tuple[Task, ...]
-    until: float
+    seconds: float
     images: int
     trials: int | None
 
 
 def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
     """One worker: claims, tries, writes, until the time is up."""
+    until = time.monotonic() + config.seconds
     cache_programs()
     experience = Experience(config.place)
     try:
         for _ in range(config.trials) if config.trials is not None else iter(int, 1):
-            over = time.time() >= config.until or _orphaned()
+            over = time.monotonic() >= until or _orphaned()
             chosen = None if over else _claimed(experience, config, worker)
             if chosen is None:
                 return

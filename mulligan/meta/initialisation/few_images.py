@@ -120,4 +120,6 @@ def read_players(folder: RunFolder, recipe: Recipe, task: Task) -> tuple[Pytree,
     if not path.is_file():
         return None
     blank = Players(*build(recipe.architecture, task.shape, len(task.classes or ()), jax.random.key(0)))
-    return checkpoint.restored(blank, checkpoint.read(path).arrays, "players")
+    players = checkpoint.restored(blank, checkpoint.read(path).arrays, "players")
+    checkpoint.require_finite(players, path)
+    return players

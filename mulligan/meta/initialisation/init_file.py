@@ -5,30 +5,35 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mulligan import schema
 from mulligan.errors import MulliganError, newer_format
 from mulligan.files import make_folder
 from mulligan.game.penalties import PENALTIES, lazy
 from mulligan.game.step import Players
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, fresh_initialisation, ftrl_optimiser
+from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.net2net import inherit, inherit_scale
 from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import ImageShape
 from mulligan.networks.parameters import named_parameters, with_parameters
 from mulligan.networks.residual import Unfold
 from mulligan.recipe import Architecture, Recipe
+from mulligan.schema import Line, Within
 from mulligan.training import checkpoint
+from mulligan.training.device import memory_bytes
 from mulligan.training.engine import make_game
 from mulligan.types import Key, Pytree
 
 FORMAT = 1
 SHIPPED = Path(__file__).resolve().parents[2] / "data"  # holds initial-YYYY-MM-DD.safetensors
+Side = Annotated[int, Within(1, 256)]  # of an image that a network may be of
 STORED = np.float16  # of weights and scales on disk: their third digit means nothing
 
 
@@ -63,6 +68,26 @@ def inner_game(recipe: Recipe, shape: ImageShape, updates: int) -> InnerGame:
     return InnerGame(game, recipe.hyperparameters, updates)
 
 
+@dataclass(frozen=True)
+class ProvenanceDocument:
+    """What a file says at least of where its weights come from."""
+
+    sources: tuple[Annotated[str, Line(500)], ...]
+    tasks: Annotated[int, Within(0, 10**9)]
+    descriptor: dict[str, Annotated[float, Within(-1e12, 1e12)]]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file says besides its weights."""
+
+    format: Annotated[int, Within(1, 1000)]
+    recipe: dict[str, Any]
+    shape: tuple[Side, Side, Annotated[int, Within(1, 4)]]
+    updates: Annotated[int, Within(1, 10_000)]
+    provenance: ProvenanceDocument
+
+
 def write_pretrained(path: Path, start: PretrainedInit) -> None:
     """Writes a file whole or not at all.
 
@@ -89,16 +114,28 @@ def read_pretrained(path: Path) -> PretrainedInit:
     """
     saved = checkpoint.read(path)
     document = saved.progress
-    if "provenance" not in document:
+    if not isinstance(document, dict) or "provenance" not in document:
         raise MulliganError(f"{path} holds no initial weights: give a file that `mulligan learn --init` wrote.")
-    if document["format"] > FORMAT:
-        raise newer_format(path, document["format"], FORMAT)
-    recipe = Recipe.from_json(document["recipe"])
-    h, w, c = document["shape"]
-    blank = fresh_initialisation(recipe.architecture, (h, w, c), 1.0, jax.random.key(0))
+    checked = schema.read(Document, document, str(path), extra="ignore")
+    if checked.format > FORMAT:
+        raise newer_format(path, checked.format, FORMAT)
+    if "mean" not in checked.provenance.descriptor:
+        raise MulliganError(f"{path} does not say how light its images were: it has no provenance.descriptor.mean.")
+    recipe, shape = Recipe.from_json(document["recipe"]), checked.shape
+    reason = refusal(recipe, shape, 0, Limits(bytes=memory_bytes()))
+    if reason is not None or recipe.architecture.models:
+        raise MulliganError(f"{path} holds weights that cannot be used here: {reason or 'they are of Keras models'}")
+    blank = fresh_initialisation(recipe.architecture, shape, 1.0, jax.random.key(0))
+    foreign = {str(array.dtype) for array in saved.arrays.values()} - {"float16", "float32"}
+    if foreign:
+        raise MulliganError(f"{path} holds numbers of another kind than weights are: {', '.join(sorted(foreign))}.")
     arrays = {name: array.astype(np.float32) for name, array in saved.arrays.items()}
-    learned = checkpoint.restored(blank, arrays, "learned")
-    return PretrainedInit(learned, recipe, (h, w, c), document["updates"], document["provenance"])
+    try:
+        learned = checkpoint.restored(blank, arrays, "learned")
+    except MulliganError as error:
+        raise MulliganError(f"{path} is not what it says that it is: {error}") from error
+    checkpoint.require_finite(learned, path)
+    return PretrainedInit(learned, recipe, shape, checked.updates, document["provenance"])
 
 
 def shipped_pretrained() -> Path | None:

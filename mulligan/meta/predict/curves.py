@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from mulligan.meta.space.default import default_recipe, handmade_recipe
 from mulligan.meta.space.fidelity import fidelity_of
 from mulligan.meta.store.kid_curves import log_kid
-from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
+from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Point, TaskRecord, Trial
 from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
@@ -28,6 +28,7 @@ from mulligan.training.budget import Budget
 FIDELITIES = np.arange(25.0)  # fidelities, up to four million reference images
 DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.space.default`
 HELD = 4  # fidelities past its end for which a difference is held: a short trial says nothing of a long run
+IMPORTED = 1 / 4  # what imports may weigh together, of what weighs all that was tried here or shipped
 PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities still counts for the next
 
 Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
@@ -138,7 +139,8 @@ class ComparedTrials(NamedTuple):
     """Trials that can be compared: tasks with the anchor's curve, and how far other recipes are from it.
 
     Attributes:
-      tasks: those on which the anchor was tried.
+      tasks: those on which the anchor was tried; one that several sources tried is there once for each.
+      sources: of each task the import that it is known by, or HERE, which stands for the shipped ones too.
       recipes: by name, see `recipe_name`; of those in NAMED every task has its own.
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
@@ -149,6 +151,7 @@ class ComparedTrials(NamedTuple):
     """
 
     tasks: tuple[TaskRecord, ...]
+    sources: tuple[str, ...]
     recipes: dict[str, Recipe]
     rows: tuple[Row, ...]
     anchor: int
@@ -161,9 +164,28 @@ class ComparedTrials(NamedTuple):
         return tuple(task.family for task in self.tasks)
 
     def family_weights(self) -> Float[np.ndarray, " t"]:
-        """A weight for each task; those of a family share one, and all sum to 1."""
+        """A weight for each task; those of a family share one, `bounded` by their sources, and all sum to 1."""
         families = self.families
-        return np.array([1 / families.count(family) / len(set(families)) for family in families], float)
+        even = np.array([1 / families.count(family) / len(set(families)) for family in families], float)
+        return self.bounded(even)
+
+    def independent(self) -> int:
+        """Families, which speak for themselves; those that only imports know do not, where there are others."""
+        known = zip(self.families, self.sources, strict=True)
+        return len({family for family, source in known if source == HERE} or {*self.families})
+
+    def bounded(self, weights: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+        """Weights of the tasks in which imports do not outweigh what was seen here; they keep their sum.
+
+        An import may say anything. So all of them together weigh IMPORTED of what the others do at most; where there
+        are no others they are all there is.
+        """
+        imported = np.array([source != HERE for source in self.sources], bool)
+        theirs, own = weights[imported].sum(), weights[~imported].sum()
+        if not own or theirs <= IMPORTED * own:
+            return weights
+        limited = np.where(imported, weights * IMPORTED * own / theirs, weights)
+        return limited * weights.sum() / limited.sum()
 
 
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTrials:
@@ -174,29 +196,52 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTri
     is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among those);
     tasks without it are left out.
     """
-    by_id = {task.id: (index, task) for index, task in enumerate(tasks)}
+    by_id = {task.id: task for task in tasks}
     names: dict[str, Recipe] = {}
-    found: list[tuple[int, str, Trial, Curve]] = []
+    found: list[_Found] = []
     for trial in trials:
         if trial.task in by_id and trial.embedding == EMBEDDING:
-            index, task = by_id[trial.task]
+            task, source = by_id[trial.task], HERE if trial.source == SHIPPED else trial.source
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)
-            found.append((index, name, trial, on_grid(task.shape, trial.curve)))
+            found.append(_Found(task.id, source, name, trial, on_grid(task.shape, trial.curve)))
     names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
     columns = {name: column for column, name in enumerate(names)}
-    rows = [Row(index, columns[name], curve) for index, name, curve in _with_failures(tasks, found)]
+    places = [(task.id, HERE) for task in tasks]
+    places += sorted({(each.task, each.source) for each in found} - {*places})
+    order = {place: index for index, place in enumerate(places)}
+    rows = [Row(order[place], columns[name], curve) for place, name, curve in _with_failures(by_id, found)]
     rows = [row for row in rows if not np.isnan(row.curve).all()]
     tried = {(row.task, row.column) for row in rows}
-    counts = np.bincount([column for _, column in tried], minlength=len(names))
-    anchor = int(np.argmax(counts)) if names else 0
-    kept = [index for index in range(len(tasks)) if (index, anchor) in tried]
+    anchor = _anchor(tried, [source for _, source in places], len(names))
+    kept = [index for index in range(len(places)) if (index, anchor) in tried]
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
+    sources = tuple(places[index][1] for index in kept)
     means = _means(rows, len(kept), len(names))
     reference = means[:, anchor] if names else means.reshape(0, len(FIDELITIES))
-    differences = means - reference[:, None]
+    differences = _credible(means - reference[:, None], sources)
     differences = fill_forward(differences, HELD, lead_decay(differences))
-    return ComparedTrials(tuple(tasks[index] for index in kept), names, rows, anchor, reference, differences)
+    kept_tasks = tuple(by_id[places[index][0]] for index in kept)
+    return ComparedTrials(kept_tasks, sources, names, rows, anchor, reference, differences)
+
+
+def _anchor(tried: set[tuple[int, int]], sources: Sequence[str], recipes: int) -> int:
+    """The column tried on most tasks here; where nothing was tried here, on most tasks of all."""
+    here = [column for task, column in tried if sources[task] == HERE]
+    counts = np.bincount(here or [column for _, column in tried], minlength=recipes)
+    return int(np.argmax(counts)) if recipes else 0
+
+
+def _credible(differences: Float[np.ndarray, "t r g"], sources: Sequence[str]) -> Float[np.ndarray, "t r g"]:
+    """Differences in which no import claims more than the most that was ever seen here, of any recipe."""
+    here = differences[np.array(sources, object) == HERE]
+    if not here.size or np.isnan(here).all():
+        return differences
+    return np.where(
+        (np.array(sources, object) == HERE)[:, None, None],
+        differences,
+        np.clip(differences, np.nanmin(here), np.nanmax(here)),
+    )
 
 
 def recipe_name(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
@@ -241,21 +286,33 @@ def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, images: in
 NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in reference images
 
 
-def _with_failures(
-    tasks: Sequence[TaskRecord], found: list[tuple[int, str, Trial, Curve]]
-) -> Iterable[tuple[int, str, Curve]]:
-    worst = np.full((len(tasks), len(FIDELITIES)), -np.inf)
-    for index, _, trial, curve in found:
-        if trial.status != FAILED:
-            worst[index] = np.fmax(worst[index], curve)
-    for index, name, trial, curve in found:
-        if trial.status == FAILED:
-            end = fidelity_of(tasks[index].shape, trial.budget) + PAST_END
+class _Found(NamedTuple):
+    """A trial with its curve, before tasks and recipes have numbers."""
+
+    task: str
+    source: str
+    name: str
+    trial: Trial
+    curve: Curve
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.task, self.source
+
+
+def _with_failures(by_id: dict[str, TaskRecord], found: list[_Found]) -> Iterator[tuple[tuple[str, str], str, Curve]]:
+    worst: dict[tuple[str, str], Curve] = {}
+    for each in found:
+        if each.trial.status != FAILED:
+            worst[each.place] = np.fmax(worst.get(each.place, -np.inf), each.curve)
+    for each in found:
+        curve = each.curve
+        if each.trial.status == FAILED and each.place in worst:
+            end = fidelity_of(by_id[each.task].shape, each.trial.budget) + PAST_END
             after = np.clip(FIDELITIES, _last_fidelity(curve), end) == FIDELITIES
-            missing = np.isnan(curve) & after & np.isfinite(worst[index])
-            yield index, name, np.where(missing, worst[index], curve)
-        else:
-            yield index, name, curve
+            missing = np.isnan(curve) & after & np.isfinite(worst[each.place])
+            curve = np.where(missing, worst[each.place], curve)
+        yield each.place, each.name, curve
 
 
 def _last_fidelity(curve: Curve) -> float:

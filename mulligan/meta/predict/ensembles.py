@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mulligan.meta.predict.curves import FIDELITIES, Curve, fill_forward, mean_curve, weighted_mean
 from mulligan.meta.predict.residual_gp import HeldOutResiduals
 from mulligan.meta.predict.task_similarity import TaskSimilarity
-from mulligan.meta.store.record import TaskRecord
+from mulligan.meta.store.record import HERE, TaskRecord
 from mulligan.recipe import Recipe
 
 USUAL_START, USUAL_STEP = 1.6, -0.33  # log KID of the default at fidelity 0 and its change to the next, on 18 tasks
@@ -40,6 +40,10 @@ class CurveEnsemble(Protocol):
         """NaN where a predictor makes no prediction; recipes come with their names in the comparison."""
         ...
 
+    def own(self) -> Bool[np.ndarray, " w"]:
+        """Predictors that do not rest on an import alone."""
+        ...
+
 
 @dataclass(frozen=True)
 class TaskEnsemble:
@@ -58,6 +62,9 @@ class TaskEnsemble:
             if name in columns:
                 found[:, index] = comparison.differences[:, columns[name]]
         return found
+
+    def own(self) -> Bool[np.ndarray, " w"]:
+        return np.array([source == HERE for source in self.similarity.comparison.sources], bool)
 
 
 def expectation(

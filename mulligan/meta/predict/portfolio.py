@@ -7,7 +7,7 @@ A predictor is a task seen before, or one prediction among several on a task to 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 DOUBT = 2.0  # predictors more, by which a recipe is as the others are on average, besides those where it was tried
 TIE = 1e-6  # weight of a recipe's own mean loss, which decides where none brings anything
@@ -29,25 +29,32 @@ def ranks(losses: Float[np.ndarray, "w r"]) -> Float[np.ndarray, "w r"]:
     return shares
 
 
-def imputed(losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"]) -> Float[np.ndarray, "w r"]:
+def imputed(
+    losses: Float[np.ndarray, "w r"], weights: Float[np.ndarray, " w"], own: Bool[np.ndarray, " w"] | None = None
+) -> Float[np.ndarray, "w r"]:
     """What is missing as it is to be expected; NaN stays for recipes that were tried nowhere.
 
     A recipe's mean over the predictors where it was tried, with DOUBT more by which it is the mean of all recipes: what
     was tried in few predictors is not trusted far beyond them.
 
+    Args:
+      own: the predictors that are trusted beyond themselves: what only the others tried is expected to be as recipes
+        are on average. None for all.
+
     Example:
       >>> imputed(np.array([[-1.0, 3.0], [-1.0, 3.0], [np.nan, 3.0]]), np.full(3, 1 / 3)).round(2).tolist()
       [[-1.0, 3.0], [-1.0, 3.0], [0.0, 3.0]]
     """
+    own = np.ones(len(weights), bool) if own is None or not own.any() else own
     known = ~np.isnan(losses)
     shares = weights[:, None] * known
-    total = shares.sum(axis=0)
-    tried = total > 0
-    if not tried.any():
+    total, trusted = shares.sum(axis=0), shares[own].sum(axis=0)
+    tried, tried_here = total > 0, trusted > 0
+    if not tried_here.any():
         return losses
-    ensemble = np.where(tried, total**2 / np.where(tried, (shares**2).sum(axis=0), 1), 0)
+    ensemble = np.where(tried_here, trusted**2 / np.where(tried_here, (shares[own] ** 2).sum(axis=0), 1), 0)
     mean = (shares * np.nan_to_num(losses)).sum(axis=0) / np.where(tried, total, 1)
-    expected = (ensemble * mean + DOUBT * mean[tried].mean()) / (ensemble + DOUBT)
+    expected = (ensemble * mean + DOUBT * mean[tried_here].mean()) / (ensemble + DOUBT)
     return np.where(known, losses, np.where(tried, expected, np.nan))
 
 

@@ -140,9 +140,10 @@ class LearnedPrior:
         offered = default | self.similarity.comparison.recipes
         offered |= {name: NAMED[name](query.task, query.images) for name in NAMED if name in offered} | default
         weights = self.ensemble.weights(query.task)
-        losses = imputed(at_fidelity(self.ensemble.differences(query.task, offered), query.fidelity), weights)
+        losses = at_fidelity(self.ensemble.differences(query.task, offered), query.fidelity)
+        losses = imputed(losses, weights, self.ensemble.own())
         columns = self._chosen(query, list(offered.values()), losses, number)
-        shares = chances(losses[:, columns], weights, len(set(self.similarity.comparison.families)))
+        shares = chances(losses[:, columns], weights, self.similarity.comparison.independent())
         names, found = list(offered), []
         for column, share in zip(columns, shares.tolist(), strict=True):
             name = names[column]

@@ -75,6 +75,10 @@ class Forest:
         )
         return np.where(anchors[:, None], 0.0, found)
 
+    def own(self) -> Bool[np.ndarray, " w"]:
+        """Every tree is grown on all sources, weighed as they are."""
+        return np.ones(len(self.trees), bool)
+
     def predictions(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "w n"]:
         """What each tree says."""
         rows = np.ascontiguousarray(features, np.float32)  # what trees split on: checked once for all of them

@@ -43,7 +43,7 @@ class TaskSimilarity:
             return even
         decay = math.log(10) * (self.distances(task) / self.bandwidth) ** 2
         near = even * np.exp(decay[even > 0].min() - decay)
-        return near / near.sum()
+        return self.comparison.bounded(near / near.sum())
 
     def distances(self, task: TaskRecord) -> Float[np.ndarray, " t"]:
         """From a task to those recorded."""

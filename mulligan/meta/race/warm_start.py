@@ -41,6 +41,7 @@ class RacePlan:
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
       trouble: why the experience could not be used.
+      skipped: that rows of it could not be read.
       compared: recipes that the likeliest one was chosen from; 0 where none was chosen.
       race_from: the budget from which recipes race; None where more time would change nothing.
       others: where recipes come from that would then race with it.
@@ -54,6 +55,7 @@ class RacePlan:
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
     trouble: str | None = None
+    skipped: str | None = None
     compared: int = 0
     race_from: Budget | None = None
     others: tuple[str, ...] = ()
@@ -61,7 +63,7 @@ class RacePlan:
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
         kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "embedding", "saving", "trouble", "compared")
+        names = ("tasks", "trials", "embedding", "saving", "trouble", "skipped", "compared")
         known = {name: getattr(self, name) for name in names}
         known |= {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
         known |= {"origin": self.arms[0].origin, "others": list(self.others)}
@@ -94,6 +96,7 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
+        skipped=known.told(),
         compared=len({trial.recipe for trial in known.trials.values()} | {proposals[0].recipe}),
         race_from=longer,
         others=_others(prior, query, budget, longer, proposals[0]) if longer else (),

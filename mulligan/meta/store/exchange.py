@@ -7,35 +7,25 @@ then a digest of all ids. It does not depend on the database that it comes from;
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, first_line, printable
 from mulligan.files import replace_file
-from mulligan.meta.store.experience import Experience, own_place, required_place
-from mulligan.meta.store.record import TaskRecord, Trial, digest
+from mulligan.meta.store.experience import Experience, own_place, required_place, without_password
+from mulligan.meta.store.record import HERE, SHIPPED, Records, TaskRecord, Trial, digest
+from mulligan.meta.store.sources import Source, source_of
 
 FORMAT = 2
 SUFFIX = ".jsonl.gz"
-SHIPPED = Path(__file__).resolve().parents[2] / "data"  # holds experience-YYYY-MM-DD.jsonl.gz
-
-
-class Records(NamedTuple):
-    """Tasks and trials by id."""
-
-    tasks: dict[str, TaskRecord]
-    trials: dict[str, Trial]
-
-    def union(self, other: Records) -> Records:
-        return Records(self.tasks | other.tasks, self.trials | other.trials)
-
-
-def records(experience: Experience) -> Records:
-    """All that an experience holds."""
-    return Records({task.id: task for task in experience.tasks()}, {trial.id: trial for trial in experience.trials()})
+PACKAGE = Path(__file__).resolve().parents[2] / "data"  # holds experience-YYYY-MM-DD.jsonl.gz
+LONGEST_LINE = 4 * 2**20  # bytes; a trial takes a few thousand
+MOST_BYTES = 2**29  # that a file may unpack to
+KINDS = ("task", "trial")
 
 
 def shipped_and_own(place: str | None = None) -> Records:
@@ -45,18 +35,30 @@ def shipped_and_own(place: str | None = None) -> Records:
       MulliganError: one is there and cannot be read.
     """
     shipped, own = shipped_file(), place or own_place()
-    known = Records({}, {}) if shipped is None else read_file(shipped)
+    known = Records({}, {}) if shipped is None else read_file(shipped, SHIPPED)
     return known.union(read(own)) if own and ("://" in own or Path(own).exists()) else known
 
 
 def shipped_file() -> Path | None:
     """The newest experience in the package."""
-    return max(SHIPPED.glob(f"experience-*{SUFFIX}"), default=None)
+    return max(PACKAGE.glob(f"experience-*{SUFFIX}"), default=None)
 
 
 def read(place: str | Path) -> Records:
-    """What an exported file or an experience that exists holds."""
-    return read_file(Path(place)) if str(place).endswith(SUFFIX) else records(_existing(str(place)))
+    """What an exported file or an experience that exists holds; rows that cannot be read are left out and told of."""
+    if str(place).endswith(SUFFIX):
+        return read_file(Path(place), HERE)
+    return existing(str(place)).records()
+
+
+def imports(place: str | None = None) -> dict[str, Source]:
+    """The imports of an experience (the user's own if None) by name; an exported file and one that is not there have
+    none.
+    """
+    where = place or own_place()
+    if not where or where.endswith(SUFFIX) or ("://" not in where and not Path(where).exists()):
+        return {}
+    return Experience(where).sources()
 
 
 def damage(place: str | None = None) -> list[str]:
@@ -64,21 +66,42 @@ def damage(place: str | None = None) -> list[str]:
     where = place or required_place()
     if where.endswith(SUFFIX):
         return list(problems(Path(where)))
-    return list(_existing(where).problems())
+    return list(existing(where).problems())
 
 
-def _existing(place: str) -> Experience:
+def existing(place: str) -> Experience:
     """The experience at a place where there is one."""
     if "://" not in place and not Path(place).is_file():
         raise MulliganError(f"there is no experience {place}: give a file, or the URL of a database.")
     return Experience(place)
 
 
-def merge(experience: Experience, added: Records) -> int:
-    """Adds what is new; returns the number of new trials. In any order, and again, the result is the same."""
-    for task in added.tasks.values():
-        experience.add_task(task)
-    return experience.add(added.trials.values())
+def take(experience: Experience, places: Sequence[str], name: str | None = None) -> list[tuple[str, int, int]]:
+    """Adds what exported files and other experiences hold, all of it or nothing.
+
+    Args:
+      name: of the source of what they hold; None for one of each file's own.
+
+    Returns:
+      Of each place the name of its source, how many trials were new, and of how many.
+
+    Raises:
+      MulliganError: one of them cannot be read, or a row in it is none; the sentence says which row and field.
+    """
+    imports = [_import(place, name) for place in places]  # before anything is written
+    added = experience.take(imports)
+    return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
+
+
+def _import(place: str, name: str | None) -> tuple[Source, Records]:
+    found = read(place)
+    for sentence in found.skipped:
+        raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")
+    if place.endswith(SUFFIX):
+        checksum = hashlib.sha256(Path(place).read_bytes()).hexdigest()
+    else:
+        checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
+    return source_of(printable(Path(without_password(place)).name), checksum, name), found
 
 
 def write_file(path: Path, exported: Records) -> None:
@@ -97,54 +120,74 @@ def write_file(path: Path, exported: Records) -> None:
     replace_file(path, gzip.compress(text.encode(), mtime=0))
 
 
-def read_file(path: Path) -> Records:
-    """Reads what `write_file` wrote.
+def read_file(path: Path, source: str = HERE) -> Records:
+    """Reads what `write_file` wrote; rows that no trial or task can be are left out and told of.
 
     Raises:
       MulliganError: missing, damaged, or of a newer version.
     """
-    found = problems(path)
-    for problem in found:
+    for problem in problems(path):
         raise MulliganError(f"the exported experience {path} cannot be used: {problem}")
-    tasks: dict[str, TaskRecord] = {}
-    trials: dict[str, Trial] = {}
-    for line in _lines(path):
-        if "task" in line:
-            tasks[line["task"]["id"]] = TaskRecord.from_json(line["task"])
-        elif "trial" in line:
-            trials[line["digest"]] = Trial.from_json(line["trial"])
-    return Records(tasks, trials)
+    known, found, skipped = {}, {}, []
+    for number, line in enumerate(_lines(path), 1):
+        kind = _kind(line)
+        try:
+            if kind == "task":
+                task = TaskRecord.from_json(line[kind], f"the task in line {number}")
+                known[task.id] = task
+            elif kind == "trial":
+                trial = Trial.from_json(line[kind], source, f"the trial in line {number}")
+                if trial.task not in known:  # tasks come first
+                    raise MulliganError(f"the trial in line {number} is of a task that the file does not hold.")
+                found[trial.id] = trial
+        except MulliganError as error:
+            skipped.append(str(error))
+    return Records(known, found, tuple(skipped))
 
 
 def problems(path: Path) -> Iterator[str]:
-    """A sentence for everything in an exported file that is damaged."""
-    digests = []
+    """A sentence for everything in an exported file that is not what was written."""
+    digests: list[Any] = []
+    line: Any = None
     try:
-        lines = list(_lines(path))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        yield f"it is missing, damaged or no exported experience ({error})."
-        return
-    if not lines or "format" not in lines[0]:
-        yield "it does not begin as an exported experience does."
-        return
-    if lines[0]["format"] > FORMAT:
-        written = lines[0]["format"]
-        yield f"a newer version of mulligan wrote it (format {written}; this version reads up to {FORMAT}): upgrade."
-        return
-    for number, line in enumerate(lines[1:], 2):
-        digests += [line["digest"]] if "digest" in line else []
-        kind = next((kind for kind in ("task", "trial") if kind in line), None)
-        if kind and digest(line[kind]) != line.get("digest"):
-            yield f"the {kind} in line {number} is not what was written."
-    if lines[-1].get("end") != digest(digests):
-        yield "its end is missing."
+        for number, line in enumerate(_lines(path), 1):
+            if number == 1:
+                if (problem := _wrong_head(line)) is not None:
+                    yield problem
+                    return
+            elif (kind := _kind(line)) is not None:
+                digests.append(line.get("digest"))
+                if digest(line[kind]) != line.get("digest"):
+                    yield f"the {kind} in line {number} is not what was written."
+        if not isinstance(line, dict) or line.get("end") != digest(digests):
+            yield "its end is missing."
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+        yield f"it is missing, damaged or no exported experience ({first_line(error)})."
+
+
+def _wrong_head(line: Any) -> str | None:
+    written = line.get("format") if isinstance(line, dict) else None
+    if type(written) is not int:
+        return "it does not begin as an exported experience does."
+    if written > FORMAT:
+        return f"a newer version of mulligan wrote it (format {written}; this version reads up to {FORMAT}): upgrade."
+    return None
+
+
+def _kind(line: Any) -> str | None:
+    return next((kind for kind in KINDS if kind in line), None) if isinstance(line, dict) else None
 
 
 def _with_digest(kind: str, document: dict[str, Any]) -> dict[str, Any]:
     return {kind: document, "digest": digest(document)}
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with gzip.open(path, "rt") as file:
-        for line in file:
+def _lines(path: Path) -> Iterator[Any]:
+    """The values of the file's lines; no more of it is unpacked than an experience may hold."""
+    left = MOST_BYTES
+    with gzip.open(path, "rb") as file:
+        while line := file.readline(LONGEST_LINE + 1):
+            left -= len(line)
+            if len(line) > LONGEST_LINE or left < 0:
+                raise ValueError("it unpacks to more than an experience holds")
             yield json.loads(line)

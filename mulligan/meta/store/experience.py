@@ -11,27 +11,32 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, make_url, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mulligan.errors import MulliganError, first_line
+from mulligan.errors import MulliganError, first_line, printable
 from mulligan.files import make_folder
 from mulligan.meta.store import schema
-from mulligan.meta.store.record import Point, TaskRecord, Trial, digest
-from mulligan.meta.store.schema import claims, curves, recipes, tasks, trials
+from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
+from mulligan.meta.store.schema import claims, curves, recipes, sources, tasks, trials
+from mulligan.meta.store.sources import Removed, Source, remove
 from mulligan.places import data_folder
 
+T = TypeVar("T")
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
 PATIENCE_SECONDS = 30.0  # for another writer's transaction
 NONE = "none"  # in place of a place: nothing is asked, nothing remembered
 HOMELESS = "this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
 AT_A_TIME = 500  # trials read in one query
+UNREADABLE = (ValueError, TypeError, KeyError, MulliganError)  # rows that are not even JSON, or not of a record
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # of dialects that can insert where nothing is
 
 
@@ -60,21 +65,34 @@ class Experience:
         with self._writing() as connection:
             _add_task(connection, task)
 
-    def tasks(self) -> list[TaskRecord]:
-        """Every task, by name."""
+    def tasks(self, skipped: list[str] | None = None) -> list[TaskRecord]:
+        """Every task, by name; to `skipped` is added a sentence for each row that cannot be read."""
         with self._reading() as connection:
-            rows = connection.execute(select(tasks).order_by(tasks.c.family, tasks.c.name, tasks.c.id))
-            return [task_of(row._asdict()) for row in rows]
+            ids = connection.scalars(select(tasks.c.id).order_by(tasks.c.family, tasks.c.name, tasks.c.id)).all()
+            return list(_readable(partial(_tasks, connection), ids, "task", skipped))
 
-    def trials(self, task: str | None = None) -> Iterator[Trial]:
-        """Every trial that has ended, or those of one task, by id."""
+    def trials(self, task: str | None = None, skipped: list[str] | None = None) -> Iterator[Trial]:
+        """Every trial that has ended, or those of one task, by id; `skipped` as of `tasks`."""
         with self._reading() as connection:
             wanted = select(trials.c.id).order_by(trials.c.id)
             if task is not None:
                 wanted = wanted.where(trials.c.task == task)
             ids = connection.execute(wanted).scalars().all()
             for start in range(0, len(ids), AT_A_TIME):
-                yield from _trials(connection, ids[start : start + AT_A_TIME])
+                yield from _readable(partial(_trials, connection), ids[start : start + AT_A_TIME], "trial", skipped)
+
+    def records(self) -> Records:
+        """All that can be read, and a sentence for each row that cannot."""
+        skipped: list[str] = []
+        known = {task.id: task for task in self.tasks(skipped)}
+        found = {trial.id: trial for trial in self.trials(skipped=skipped) if trial.task in known}
+        return Records(known, found, tuple(skipped))
+
+    def sources(self) -> dict[str, Source]:
+        """Imports by name, the oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(select(sources).order_by(sources.c.added, sources.c.name))
+            return {row.name: Source(**row._asdict()) for row in rows}
 
     def add(self, added: Iterable[Trial]) -> int:
         """Adds trials that ended elsewhere, in one transaction; those that are known are passed over.
@@ -87,6 +105,23 @@ class Experience:
         """
         with self._writing() as connection:
             return sum(_add_trial(connection, trial) for trial in added)
+
+    def take(self, imports: Iterable[tuple[Source, Records]]) -> list[int]:
+        """Adds what came from elsewhere, all of it or nothing: one transaction. What is known stays as it is.
+
+        Returns:
+          How many trials of each were new.
+
+        Raises:
+          MulliganError: a trial of a task that neither it nor the experience knows.
+        """
+        with self._writing() as connection:
+            return [_take(connection, source, found) for source, found in imports]
+
+    def remove(self, source: str | None = None, task: str | None = None, trial: str | None = None) -> Removed:
+        """Deletes trials; see `sources.remove`."""
+        with self._writing() as connection:
+            return remove(connection, source, task, trial)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Of each task's id, how many trials have each status; `running` are those with a claim that holds."""
@@ -271,9 +306,22 @@ def _insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bo
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def _add_task(connection: Connection, task: TaskRecord) -> None:
+def _take(connection: Connection, source: Source, found: Records) -> int:
+    # In one order, so that writers at the same instant wait for each other in one direction only.
+    if source.name != HERE:
+        _insert_new(connection, sources, source._asdict())
+    for _, task in sorted(found.tasks.items()):
+        _add_task(connection, task, source.name)
+    documents = {digest(trial.recipe_json): trial.recipe_json for trial in found.trials.values()}
+    for name, document in sorted(documents.items()):
+        _insert_new(connection, recipes, {"digest": name, "document": document})
+    ordered = (replace(trial, source=source.name) for _, trial in sorted(found.trials.items()))
+    return sum(_add_trial(connection, trial) for trial in ordered)
+
+
+def _add_task(connection: Connection, task: TaskRecord, source: str = HERE) -> None:
     document = task.to_json()
-    _insert_new(connection, tasks, document | {"digest": digest(document)})
+    _insert_new(connection, tasks, document | {"digest": digest(document), "source": source})
 
 
 def _add_trial(connection: Connection, trial: Trial, assignment: str | None = None) -> bool:
@@ -291,6 +339,7 @@ def _add_trial(connection: Connection, trial: Trial, assignment: str | None = No
         "assignment": assignment or trial.assignment,
         "recipe": name,
         "embedding": trial.embedding,
+        "source": trial.source,
     }
     if not _insert_new(connection, trials, row):
         return False
@@ -304,28 +353,49 @@ def _add_trial(connection: Connection, trial: Trial, assignment: str | None = No
     return True
 
 
+def _readable(
+    read: Callable[[Sequence[str]], Iterator[T]], ids: Sequence[str], kind: str, skipped: list[str] | None
+) -> Iterator[T]:
+    """Rows of these ids: all at once, or one by one where one of them cannot be read, so that the others can."""
+    try:
+        yield from list(read(ids))
+    except UNREADABLE as error:
+        if len(ids) > 1:
+            for name in ids:
+                yield from _readable(read, [name], kind, skipped)
+        elif skipped is not None:
+            skipped.append(f"the {kind} {printable(ids[0])} cannot be read: {first_line(error)}")
+
+
+def _tasks(connection: Connection, ids: Sequence[str]) -> Iterator[TaskRecord]:
+    """The tasks of these ids, in their order."""
+    rows = connection.execute(select(tasks).where(tasks.c.id.in_(ids)))
+    by_id = {row.id: task_of(row._asdict()) for row in rows}
+    yield from (by_id[name] for name in ids)
+
+
 def _trials(connection: Connection, ids: Sequence[str]) -> Iterator[Trial]:
     """The trials of these ids, which ascend."""
     joined: Select = select(trials, recipes.c.document).join(recipes, trials.c.recipe == recipes.c.digest)
     points = select(curves).where(curves.c.trial.in_(ids)).order_by(curves.c.trial, curves.c.nimg)
     by_trial = {
-        trial: tuple(_points(rows)) for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
+        trial: list(_points(rows)) for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
     }
     for row in connection.execute(joined.where(trials.c.id.in_(ids)).order_by(trials.c.id)):
-        yield trial_of(row._asdict(), by_trial.get(row.id, ()))
+        yield trial_of(row._asdict(), by_trial.get(row.id, []))
 
 
-def _points(rows: Iterable[Any]) -> Iterator[Point]:
+def _points(rows: Iterable[Any]) -> Iterator[list[Any]]:
     for nimg, group in groupby(rows, key=lambda row: row.nimg):
         of_point = list(group)
-        yield Point(nimg, of_point[0].flops, of_point[0].seconds, {row.metric: row.value for row in of_point})
+        yield [nimg, of_point[0].flops, of_point[0].seconds, {row.metric: row.value for row in of_point}]
 
 
 def _whole(digests: Callable[[], set[str]]) -> bool:
     """Whether what was written and what is read have one digest."""
     try:
         return len(digests()) == 1
-    except (ValueError, TypeError, KeyError, MulliganError):  # not even JSON, or not of a record
+    except UNREADABLE:
         return False
 
 
@@ -336,10 +406,11 @@ def _task_digests(connection: Connection, name: str) -> set[str]:
 
 def task_of(row: dict[str, Any]) -> TaskRecord:
     """A row of `tasks` as a record."""
-    return TaskRecord.from_json({name: value for name, value in row.items() if name != "digest"})
+    return TaskRecord.from_json({name: value for name, value in row.items() if name not in ("digest", "source")})
 
 
-def trial_of(row: dict[str, Any], curve: tuple[Point, ...]) -> Trial:
+def trial_of(row: dict[str, Any], curve: list[Any]) -> Trial:
     """A row of `trials` with its recipe's document, and its curve, as a record."""
-    document = {name: row[name] for name in row if name not in ("id", "assignment", "recipe", "document")}
-    return Trial(recipe_json=row["document"], curve=curve, **document)
+    aside = ("id", "assignment", "recipe", "document", "source")
+    document = {name: row[name] for name in row if name not in aside}
+    return Trial.from_json({**document, "recipe_json": row["document"], "curve": curve}, row["source"])

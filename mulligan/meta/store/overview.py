@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mulligan.meta.store.exchange import Records, read, shipped_and_own
+from mulligan.errors import printable
+from mulligan.meta.store.exchange import imports, read, shipped_and_own
 from mulligan.meta.store.kid_curves import lowest_kid
-from mulligan.meta.store.record import FAILED, Trial
+from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Records, Trial
+from mulligan.meta.store.sources import Source
 from mulligan.metrics import EMBEDDING
 
+ORDER = {SHIPPED: 0, HERE: 1}  # of sources; imports come after them
 
-def overview(place: str | None = None) -> list[dict[str, Any]]:
-    """An entry for each task, shipped ones too unless a place is given: trials, failures and the best trial.
 
-    The best is that with the lowest KID at any point of its curve, among all lengths; where trials on a task were
-    judged in different embeddings, among those judged in the default one.
+def overview(place: str | None = None) -> dict[str, Any]:
+    """What there is, shipped trials too unless a place is given.
+
+    `tasks` has an entry for each task: trials, failures and the best trial. That is the one with the lowest KID at any
+    point of its curve, among all lengths; where trials on a task were judged in different embeddings, among those
+    judged in the default one. `sources` has one for each source, `skipped` a sentence for each row that cannot be read.
     """
-    return summaries(shipped_and_own() if place is None else read(place))
+    known = shipped_and_own() if place is None else read(place)
+    return {
+        "tasks": summaries(known),
+        "sources": list(_sources(known, imports(place))),
+        "skipped": list(known.skipped),
+        "told": known.told(),
+    }
+
+
+def _sources(known: Records, imported: dict[str, Source]) -> Iterator[dict[str, Any]]:
+    counts = Counter(trial.source for trial in known.trials.values())
+    for name in sorted({*counts, *imported}, key=lambda name: (ORDER.get(name, len(ORDER)), name)):
+        told = imported[name]._asdict() if name in imported else {"name": name}
+        yield {**told, "trials": counts[name]}
 
 
 def summaries(known: Records) -> list[dict[str, Any]]:
@@ -40,32 +60,46 @@ def _summary(trials: list[Trial]) -> dict[str, Any]:
         "trials": len(trials),
         "failed": sum(trial.status == FAILED for trial in trials),
         "recipes": len({trial.recipe.hash() for trial in trials}),
-        "seconds": round(sum(trial.cost["seconds"] for trial in trials), 1),
+        "seconds": round(sum(trial.cost.get("seconds", 0.0) for trial in trials), 1),
         "best_kid": kid,
         "embedding": best and best.embedding,
         "best_recipe": best and best.recipe.hash(),
     }
 
 
-def overview_lines(tasks: list[dict[str, Any]]) -> list[str]:
-    """The overview as a table of plain text."""
-    if not tasks:
+def overview_lines(found: dict[str, Any]) -> list[str]:
+    """The overview as tables of plain text."""
+    if not found["tasks"]:
         return ["nothing is remembered yet: `mulligan learn` fills the experience."]
-    heads = ("task", "trials", "failed", "recipes", "hours", "best KID", "with")
-    rows = [
-        (
-            task["task"],
-            str(task["trials"]),
-            str(task["failed"]),
-            str(task["recipes"]),
-            f"{task['seconds'] / 3600:.2f}",
-            "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
-            task["best_recipe"] or "",
-        )
-        for task in tasks
-    ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = _table(("task", "trials", "failed", "recipes", "hours", "best KID", "with"), map(_task_row, found["tasks"]))
+    sources = found["sources"]
+    if any("added" in source for source in sources):
+        lines += ["", *_table(("source", "trials", "added", "by"), map(_source_row, sources))]
+    return lines
+
+
+def _task_row(task: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        task["task"],
+        str(task["trials"]),
+        str(task["failed"]),
+        str(task["recipes"]),
+        f"{task['seconds'] / 3600:.2f}",
+        "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
+        task["best_recipe"] or "",
+    )
+
+
+def _source_row(source: dict[str, Any]) -> tuple[str, ...]:
+    return source["name"], str(source["trials"]), source.get("added", ""), source.get("who", "")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns of text to the left and of numbers to the right."""
+    lines = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    left = [name in ("task", "source", "with", "added", "by") for name in heads]
     return [
-        "  ".join(f"{cell:{'<' if index in (0, 6) else '>'}{widths[index]}}" for index, cell in enumerate(row)).rstrip()
-        for row in (heads, *rows)
+        "  ".join(f"{printable(cell):{'<' if to_left else '>'}{width}}" for cell, width, to_left in columns).rstrip()
+        for columns in (zip(row, widths, left, strict=True) for row in lines)
     ]

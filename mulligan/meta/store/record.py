@@ -5,18 +5,73 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any, NamedTuple
 
+from mulligan import schema
 from mulligan.documents import finite
+from mulligan.errors import MulliganError
 from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
+from mulligan.schema import Checked, Line, OneOf, Within
 from mulligan.tasks.task import Task
 
 DONE, FAILED = "done", "failed"
+HERE, SHIPPED = "here", "shipped"  # sources of what was tried on this experience's machines, and of the package's own
 UNNAMED = "m1"  # the embedding of trials that name none: there was no other
 METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve
+COSTS = (
+    "images",
+    "flops",
+    "seconds",
+    "training_seconds",
+    "evaluation_seconds",
+    "compile_seconds",
+    "training_cpu_seconds",
+)
+
+# What a record that was read may hold.
+Metric = Annotated[str, OneOf(METRICS)]
+Cost = Annotated[str, OneOf(COSTS)]
+Part = Annotated[str, OneOf(("train", "validation", "test"))]
+Name = Annotated[str, Line(500)]
+Key = Annotated[str, Line(32)]  # as long as the tables' columns
+Side = Annotated[int, Within(1, 4096)]
+Count = Annotated[int, Within(0, 10**12)]
+Amount = Annotated[float, Within(0, 1e30)]
+Figure = Annotated[float, Within(-1e12, 1e12)]
+
+
+def _with_training_images(counts: dict[str, int]) -> dict[str, int]:
+    if not counts.get("train"):
+        raise ValueError("it must say how many images train")
+    return counts
+
+
+def _date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _curve(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Training goes on from point to point."""
+    for before, after in pairwise(points):
+        if after.nimg <= before.nimg or after.flops <= before.flops or after.seconds < before.seconds:
+            raise ValueError("images, operations and seconds must rise from point to point")
+    return points
+
+
+def _figures(figures: dict[str, float | None]) -> dict[str, float | None]:
+    for name in ("frechet", "diversity"):
+        if (figures.get(name) or 0.0) < 0:
+            raise ValueError(f"{name} cannot be negative")
+    kid, low, high = (figures.get(name) for name in ("kid", "kid_low", "kid_high"))
+    if kid is not None and not (kid if low is None else low) <= kid <= (kid if high is None else high):
+        raise ValueError("kid must lie between kid_low and kid_high")
+    return figures
 
 
 @dataclass(frozen=True)
@@ -26,13 +81,13 @@ class TaskRecord:
     `family` names what it shares an origin with: generalisation is measured across families.
     """
 
-    id: str
-    name: str
-    family: str
-    shape: tuple[int, int, int]
-    counts: dict[str, int]
-    classes: int
-    descriptor: dict[str, float]
+    id: Key
+    name: Name
+    family: Name
+    shape: tuple[Side, Side, Annotated[int, Within(1, 4)]]
+    counts: Annotated[dict[Part, Count], Checked(_with_training_images)]
+    classes: Annotated[int, Within(0, 10**6)]
+    descriptor: dict[Key, Figure]
 
     @staticmethod
     def of(task: Task, family: str) -> TaskRecord:
@@ -43,22 +98,29 @@ class TaskRecord:
         return finite(dataclasses.asdict(self))
 
     @staticmethod
-    def from_json(document: dict[str, Any]) -> TaskRecord:
-        return TaskRecord(**{**document, "shape": tuple(document["shape"])})
+    def from_json(document: Any, what: str = "the task") -> TaskRecord:
+        """What `to_json` gave.
+
+        Args:
+          what: it is, for people.
+
+        Raises:
+          MulliganError: it is none, or cannot be.
+        """
+        return schema.read(TaskRecord, document, what)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One evaluation: figures of the generator after so much training.
 
     `seconds` are of training alone; what compiling and evaluating took is in the trial's cost. A figure that is not
     finite is None.
     """
 
-    nimg: int
-    flops: float
-    seconds: float
-    figures: dict[str, float | None]
+    nimg: Count
+    flops: Amount
+    seconds: Amount
+    figures: Annotated[dict[Metric, Figure | None], Checked(_figures)]
 
     def to_json(self) -> list[Any]:
         figures = {name: None if value is None else float(value) for name, value in self.figures.items()}
@@ -84,21 +146,23 @@ class Trial:
       device: kind of device and number of cores.
       finished: UTC, ISO 8601.
       embedding: in which its figures were taken. Figures of different ones do not compare.
+      source: where it was found, no part of what it says: HERE, SHIPPED, or the name of an import.
     """
 
-    task: str
+    task: Key
     recipe_json: dict[str, Any]
-    seed: int
-    budget: float
-    status: str
+    seed: Annotated[int, Within(-(2**63), 2**63 - 1)]
+    budget: Amount
+    status: Annotated[str, OneOf((DONE, FAILED))]
     reason: str | None
-    cost: dict[str, float]
-    curve: tuple[Point, ...]
-    code: str
-    space: int
-    device: str
-    finished: str
-    embedding: str = EMBEDDING
+    cost: dict[Cost, Annotated[int | float, Within(0, 1e30)]]
+    curve: Annotated[tuple[Point, ...], Checked(_curve)]
+    code: Name
+    space: Annotated[int, Within(0, 10**6)]
+    device: Name
+    finished: Annotated[Key, Checked(_date)]
+    embedding: Key = EMBEDDING
+    source: str = field(default=HERE, compare=False)
 
     @cached_property
     def id(self) -> str:
@@ -116,15 +180,48 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
-        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self) if entry.compare}
         if self.embedding == UNNAMED:
             del fields["embedding"]  # its digest stays what it was
         return finite(fields | {"curve": [point.to_json() for point in self.curve], "budget": float(self.budget)})
 
     @staticmethod
-    def from_json(document: dict[str, Any]) -> Trial:
-        curve = tuple(Point(*point) for point in document["curve"])
-        return Trial(**{"embedding": UNNAMED, **document, "curve": curve})
+    def from_json(document: Any, source: str = HERE, what: str = "the trial") -> Trial:
+        """What `to_json` gave, from a `source`.
+
+        Args:
+          what: it is, for people.
+
+        Raises:
+          MulliganError: it is none, or cannot be: its recipe is none, or its curve goes back.
+        """
+        if not isinstance(document, dict) or "source" in document:
+            raise MulliganError(f"{what} is not what an experience holds of a trial.")
+        trial = schema.read(Trial, {"embedding": UNNAMED, **document}, what)
+        try:
+            _ = trial.recipe
+        except MulliganError as error:
+            raise MulliganError(f"{what} has a recipe that is none: {error}") from error
+        return dataclasses.replace(trial, source=source)
+
+
+class Records(NamedTuple):
+    """Tasks and trials by id, as they were read."""
+
+    tasks: dict[str, TaskRecord]
+    trials: dict[str, Trial]
+    skipped: tuple[str, ...] = ()  # a sentence for each that could not be read
+
+    def union(self, other: Records) -> Records:
+        """Of both; what both hold as it is here."""
+        return Records(other.tasks | self.tasks, other.trials | self.trials, self.skipped + other.skipped)
+
+    def told(self) -> str | None:
+        """That some could not be read, in one sentence; None where all could."""
+        if not self.skipped:
+            return None
+        rows = "1 row" if len(self.skipped) == 1 else f"{len(self.skipped):,} rows"
+        return f"{rows} of the experience left out (`mulligan experience verify` names all): {self.skipped[0]}"
 
 
 def assignment(task: str, recipe: Recipe, seed: int, budget: float, embedding: str = EMBEDDING) -> str:

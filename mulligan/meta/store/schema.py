@@ -23,7 +23,8 @@ from sqlalchemy import (
 
 from mulligan.errors import MulliganError
 
-VERSION = 2
+VERSION = 3
+SOURCE_LENGTH = 80
 LOCK = 0x6D756C6C  # of PostgreSQL's advisory locks, by which whoever opens an experience first makes its tables alone
 
 
@@ -32,12 +33,31 @@ def add_embedding(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE trials ADD COLUMN embedding VARCHAR(32) NOT NULL DEFAULT 'm1'"))
 
 
+def add_sources(connection: Connection) -> None:
+    """Records name their source; what there was counts as tried here."""
+    sources.create(connection)
+    for table in (tasks, trials):
+        column = f"VARCHAR({SOURCE_LENGTH}) NOT NULL DEFAULT 'here'"
+        connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN source {column}"))
+
+
 # MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding, 3: add_sources}
 
 metadata = MetaData()
 
 about = Table("about", metadata, Column("version", Integer, nullable=False))
+
+# Imports; what was tried on this experience's own machines has the source `here`, which needs no row.
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", String(SOURCE_LENGTH), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("added", String(32), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
 
 tasks = Table(
     "tasks",
@@ -50,6 +70,7 @@ tasks = Table(
     Column("classes", Integer, nullable=False),
     Column("descriptor", JSON, nullable=False),
     Column("digest", String(32), nullable=False),  # of the row, to find damage
+    Column("source", String(SOURCE_LENGTH), nullable=False),
 )
 
 recipes = Table("recipes", metadata, Column("digest", String(32), primary_key=True), Column("document", JSON))
@@ -72,6 +93,7 @@ trials = Table(
     Column("device", Text, nullable=False),
     Column("finished", String(32), nullable=False),
     Column("embedding", String(32), nullable=False),
+    Column("source", String(SOURCE_LENGTH), nullable=False),
 )
 
 curves = Table(

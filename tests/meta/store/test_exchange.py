@@ -14,27 +14,28 @@ from mulligan.meta.store import exchange
 from mulligan.meta.store.exchange import (
     Records,
     damage,
-    merge,
     problems,
     read,
     read_file,
-    records,
     shipped_and_own,
     write_file,
 )
 from mulligan.meta.store.experience import Experience
+from mulligan.meta.store.sources import Source
+
+SOURCE = Source("theirs", "ada@there", "2026-11-27T12:00:00+00:00", "theirs.jsonl.gz", "0" * 64)
 
 
 def experience(path, *added: Records) -> Experience:
     made = Experience(path)
     for each in added:
-        merge(made, each)
+        made.take([(SOURCE, each)])
     return made
 
 
 def test_an_export_is_what_was_there(tmp_path):
     held = some(range(5), "ab")
-    write_file(tmp_path / "x.jsonl.gz", records(experience(tmp_path / "one.db", held)))
+    write_file(tmp_path / "x.jsonl.gz", experience(tmp_path / "one.db", held).records())
     assert read_file(tmp_path / "x.jsonl.gz") == held == read(tmp_path / "one.db")
     assert damage(str(tmp_path / "x.jsonl.gz")) == damage(str(tmp_path / "one.db")) == []
 
@@ -48,7 +49,7 @@ def test_a_merge_is_a_union_in_any_order_and_any_number_of_times(tmp_path_factor
     exports = []
     for number, sequence in enumerate((parts, [*order, again])):
         path = folder / f"{number}.jsonl.gz"
-        write_file(path, records(experience(folder / f"{number}.db", *map(some, sequence))))
+        write_file(path, experience(folder / f"{number}.db", *map(some, sequence)).records())
         exports.append(path.read_bytes())
     assert exports[0] == exports[1]
     assert {each.seed for each in read_file(folder / "0.jsonl.gz").trials.values()} == set().union(*parts)
@@ -67,7 +68,7 @@ def test_trials_that_name_no_embedding_were_judged_in_the_first(tmp_path):
 
 def test_a_merge_with_itself_changes_nothing(tmp_path):
     made = experience(tmp_path / "one.db", some(range(3)))
-    assert merge(made, read(tmp_path / "one.db")) == 0
+    assert made.take([(SOURCE, read(tmp_path / "one.db"))]) == [0]
     assert len(list(made.trials())) == 3
 
 
@@ -113,7 +114,7 @@ def test_there_must_be_something_to_read(tmp_path):
 
 
 def test_the_shipped_and_the_own_are_read_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(exchange, "SHIPPED", tmp_path)
+    monkeypatch.setattr(exchange, "PACKAGE", tmp_path)
     own = str(tmp_path / "own.db")
     assert shipped_and_own(own) == Records({}, {})
     write_file(tmp_path / "experience-2026-01-01.jsonl.gz", some([9]))

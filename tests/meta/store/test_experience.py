@@ -234,6 +234,9 @@ def test_trials_of_before_embeddings_were_named_keep_theirs(place):
         raw.execute("DELETE FROM curves WHERE trial = ?", (new.id,))
         raw.execute("DELETE FROM trials WHERE id = ?", (new.id,))
         raw.execute("ALTER TABLE trials DROP COLUMN embedding")
+        raw.execute("ALTER TABLE trials DROP COLUMN source")
+        raw.execute("ALTER TABLE tasks DROP COLUMN source")
+        raw.execute("DROP TABLE sources")
         raw.execute("UPDATE about SET version = 1")
     again = Experience(place)
     assert list(again.trials()) == [old]
@@ -243,26 +246,26 @@ def test_trials_of_before_embeddings_were_named_keep_theirs(place):
 
 def test_migrations_run_in_order_once_and_whole(place, monkeypatch):
     Experience(place).add([trial(0)])
-    ran = []
+    ran, next_version = [], schema.VERSION + 1
 
     def add_column(connection):
-        ran.append(3)
+        ran.append(next_version)
         connection.execute(text("ALTER TABLE claims ADD COLUMN machine TEXT"))
 
     def fail(connection):
         connection.execute(text("DROP TABLE claims"))
         raise MulliganError("the second migration failed.")
 
-    monkeypatch.setattr(schema, "VERSION", 4)
-    monkeypatch.setattr(schema, "MIGRATIONS", {3: add_column, 4: fail})
+    monkeypatch.setattr(schema, "VERSION", next_version + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", {next_version: add_column, next_version + 1: fail})
     with pytest.raises(MulliganError, match="second migration"):
         Experience(place)
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", next_version)
     Experience(place)
     Experience(place)
-    assert ran == [3, 3]  # undone with the one that failed, then done for good
+    assert ran == [next_version, next_version]  # undone with the one that failed, then done for good
     with sqlite3.connect(place) as raw:
-        assert raw.execute("SELECT version FROM about").fetchall() == [(3,)]
+        assert raw.execute("SELECT version FROM about").fetchall() == [(next_version,)]
     assert seeds_of(place) == [0]
 
 

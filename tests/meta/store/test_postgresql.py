@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from trials import task, trial
+from trials import some, task, trial
 
 from mulligan.errors import MulliganError
+from mulligan.meta.store.exchange import Records, take, write_file
 from mulligan.meta.store.experience import Experience, without_password
 
 pytest.importorskip("psycopg")
@@ -121,3 +122,36 @@ def test_no_message_holds_the_password(place):
         Experience(wrong)
     assert "secret" not in str(error.value)
     assert without_password(wrong) in str(error.value)
+
+
+def test_imports_of_the_same_at_the_same_instant_are_taken_once_and_can_be_removed(place, tmp_path):
+    experience, paths = Experience(place), []
+    for number, seeds in enumerate((range(20), range(10, 30))):
+        paths.append(str(tmp_path / f"{number}.jsonl.gz"))
+        write_file(Path(paths[-1]), some(seeds, "ab"))
+    taking = [partial(take, Experience(place), [path], f"s{k}") for path in paths for k in range(WRITERS // 2)]
+    new = [added for [(_, added, _)] in together(*taking)]
+    assert sum(new) == 60 == len(experience.records().trials)
+    with pytest.raises(MulliganError, match="nothing of the kind"):
+        experience.remove(source="nobody")
+    removed = [experience.remove(source=name) for name in experience.sources() if _has_trials(experience, name)]
+    assert sum(gone.trials for gone in removed) == 60
+    assert experience.records() == Records({}, {})
+    assert not list(experience.problems())
+
+
+def _has_trials(experience, source):
+    return any(each.source == source for each in experience.trials())
+
+
+def test_tables_of_the_second_version_get_sources(place):
+    experience = Experience(place)
+    experience.add_task(task())
+    experience.add([trial(1)])
+    with experience._writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE trials DROP COLUMN source")
+        connection.exec_driver_sql("ALTER TABLE tasks DROP COLUMN source")
+        connection.exec_driver_sql("DROP TABLE sources")
+        connection.exec_driver_sql("UPDATE about SET version = 2")
+    assert [each.source for each in Experience(place).trials()] == ["here"]
+    assert Experience(place).sources() == {}
