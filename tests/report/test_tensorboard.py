@@ -49,10 +49,10 @@ def test_what_is_gone_back_over_is_forgotten(light, tmp_path):
 
     record = read_run(light)
     log = opening(str(tmp_path / "tb"))(record)
-    for event in record.kept("chunk")[:3]:
+    for event in record.kept(ChunkTrained)[:3]:
         log.add(record, event)
-    log.back_to(record.kept("chunk")[1].nimg)
-    log.add(record, record.kept("chunk")[2])
+    log.back_to(record.kept(ChunkTrained)[1].nimg)
+    log.add(record, record.kept(ChunkTrained)[2])
     log.close(failed=False)
     found = []
     for path in sorted((tmp_path / "tb").iterdir()):
@@ -62,7 +62,7 @@ def test_what_is_gone_back_over_is_forgotten(light, tmp_path):
             found.append(Record.FromString(content[at + 12 : at + 12 + length]))
             at += 12 + length + 4
     purged = [record.step for record in found if record.session_log.status == SessionLog.START]
-    assert purged == [record.kept("chunk")[1].nimg + 1]
+    assert purged == [record.kept(ChunkTrained)[1].nimg + 1]
 
 
 def test_a_damaged_picture_is_left_out(light, tmp_path):
