@@ -130,7 +130,7 @@ def discriminator_attack(subject: Subject) -> Estimate | None:
     labels, classes = [part.labels for part in parts if part.labels is not None], None
     if len(labels) == len(parts):
         chosen = matched(*labels)
-        parts = [Batch(part.images[rows], None) for part, rows in zip(parts, chosen, strict=True)]
+        parts = [LabelledImages(part.images[rows], None) for part, rows in zip(parts, chosen, strict=True)]
         classes = np.concatenate([each[rows] for each, rows in zip(labels, chosen, strict=True)])
     images = np.concatenate([part.images for part in parts])
     order = np.random.default_rng(0).permutation(len(images))
