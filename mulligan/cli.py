@@ -23,6 +23,7 @@ from mulligan.commands import command
 from mulligan.errors import MulliganError, Terminated, UsageError, signal_number
 from mulligan.experience_cli import Json, Place, experience_app
 from mulligan.interrupt import terminations_raised
+from mulligan.tables import listed
 
 
 class Commands(TyperGroup):
@@ -115,14 +116,16 @@ def fit(
         str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
+        str | None,
+        typer.Option(metavar=listed("training.strategist.MODES"), help="Adapt rates and gamma while training."),
     ] = None,
     experience: Annotated[
         str | None,
         typer.Option("--experience", metavar="FILE|URL|none", help="What was learned; your own if not given."),
     ] = None,
     race: Annotated[
-        str, typer.Option(metavar="ftrl|halving|uniform|single", help="Share the budget out among recipes.")
+        str,
+        typer.Option(metavar=listed("meta.race.allocation.ALLOCATIONS"), help="Share the budget out among recipes."),
     ] = "ftrl",
     init: Annotated[
         str | None, typer.Option(metavar="FILE|none", help="Learned initial weights; chosen by itself if not given.")
@@ -276,7 +279,7 @@ def walk(
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(metavar="keras|onnx|savedmodel|safetensors", help="The kind of file to write.")],
+    to: Annotated[str, typer.Option(metavar=listed("exports.export.FORMATS"), help="The kind of file to write.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Where; generator.keras and the like if not given."),

@@ -24,6 +24,7 @@ FLOORS: Floors = [
             "grid",
             "documents",
             "schema",
+            "tables",
         }
     ],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],
