@@ -14,6 +14,7 @@ together those of one source move as it did.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -31,8 +32,8 @@ from mulligan.networks.residual import Block, Fold, Unfold
 from mulligan.recipe import Architecture
 from mulligan.types import Key
 
-SAME = ("family", "kernel", "resampling", "activation", "latent", "minibatch_std", "attention", "models")
-SAME += ("gen_normalisation", "disc_normalisation", "coarsest")
+GROWS = ("gen_width", "disc_width", "gen_depth", "disc_depth")
+SAME = tuple(field.name for field in dataclasses.fields(Architecture) if field.name not in GROWS)
 LEAST_SHARE, MOST_SHARE = 0.5, 1.5  # before shares of repeated channels are made to sum to 1
 
 
