@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test slow lint check bench peers clean
 
-demo: $(VENV)/ready  ## train on handwritten digits for about a minute
+demo: $(VENV)/runs  ## train on handwritten digits for about a minute
 	$(BIN)/mulligan demo
 
 test: $(VENV)/ready  ## the fast tests, with doctests and documentation
@@ -33,8 +33,12 @@ bench: $(VENV)/ready $(PEERS)/ready  ## against PyTorch and Keras: takes hours o
 
 peers: $(PEERS)/ready  ## what the benchmarks compare with, in an environment of its own
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/runs: pyproject.toml constraints.txt  # the package and what it needs
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/ready: $(VENV)/runs  # and what its tests need
 	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 

@@ -24,6 +24,7 @@ from mulligan.commands import command
 from mulligan.errors import MulliganError, Terminated, UsageError, signal_number
 from mulligan.experience_cli import Json, Place, experience_app
 from mulligan.interrupt import terminations_raised
+from mulligan.tables import listed
 
 
 class Commands(TyperGroup):
@@ -116,7 +117,8 @@ def fit(
         str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option(metavar="none|fork|switch", help="Adapt rates and gamma while training.")
+        str | None,
+        typer.Option(metavar=listed("training.strategist.MODES"), help="Adapt rates and gamma while training."),
     ] = None,
     experience: Annotated[
         str | None,
@@ -126,7 +128,9 @@ def fit(
     ] = None,
     race: Annotated[
         str,
-        typer.Option(metavar="ftrl|halving|uniform|single", help="How to divide the budget among recipes."),
+        typer.Option(
+            metavar=listed("meta.race.allocation.ALLOCATIONS"), help="How to divide the budget among recipes."
+        ),
     ] = "ftrl",
     init: Annotated[
         str | None,
@@ -281,7 +285,7 @@ def walk(
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(metavar="keras|onnx|savedmodel|safetensors", help="The kind of file to write.")],
+    to: Annotated[str, typer.Option(metavar=listed("exports.export.FORMATS"), help="The kind of file to write.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Where; generator.keras and the like if not given."),

@@ -1,6 +1,7 @@
 """What every test runs under: shapes checked at every call, compiled programs kept, cores shared out."""
 
 import os
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +12,9 @@ from jaxtyping import install_import_hook
 
 install_import_hook("mulligan", "typechecker.checked")
 
-ROOT = Path(__file__).resolve().parents[1]
-
 # Set before jax is imported, and inherited by the programs that tests start.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+PROGRAMS = Path(sys.prefix) / "compiled" / f"jaxlib-{version('jaxlib')}"  # shared by workers and later runs
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 CHEAP = "--xla_backend_optimization_level=0"  # most of a test's time is compiling

@@ -25,6 +25,7 @@ FLOORS: Floors = [
             "grid",
             "documents",
             "schema",
+            "tables",
         }
     ],
     [{"game"}, {"networks"}, {"online"}, {"averaging"}, {"schedules"}, {"metrics"}, {"tasks"}],

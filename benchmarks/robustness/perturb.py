@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +101,8 @@ def copied() -> Iterator[Path]:
 
 def forked() -> ForkServerContext:
     """Processes that begin with the libraries loaded; compiled programs are shared among them."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+    programs = Path(sys.prefix) / "compiled" / f"jaxlib-{version('jaxlib')}"  # those of the tests (tests/conftest.py)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs))
     os.environ |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
     os.environ |= {"CI": "perturb", "MULLIGAN_EXPERIENCE": "none", "PYTHONDONTWRITEBYTECODE": "1"}
     context = multiprocessing.get_context("forkserver")

@@ -104,7 +104,17 @@ def exponent(width: float) -> float:
     return float(np.roots([1.0, 7.0, 16.0 - inverse, 12.0 - inverse]).real.max())
 
 
-POWER_WIDTHS = {"power_05": 0.05, "power_10": 0.10}
+def power_name(width: float) -> str:
+    """The name of the power average of this width.
+
+    Example:
+      >>> power_name(0.05)
+      'power_05'
+    """
+    return f"power_{round(100 * width):02d}"
+
+
+POWER_WIDTHS = {power_name(width): width for width in (0.05, 0.10)}
 
 AVERAGES: dict[str, Callable[[], Averager]] = {
     "last": last,

@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_safetensors
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import with_card
 from mulligan.metrics import EMBEDDING
-from mulligan.metrics.embedding_network import DESIGNS, Prepared, Weights, standardised
+from mulligan.metrics.embedding_network import DESIGNS, Design, Prepared, Weights, standardised
 from mulligan.types import Images
 
 AnyImages = UInt8[np.ndarray, "n h w c"] | Images  # in numpy or on a device
@@ -81,12 +81,13 @@ def load_embedding(name: str = EMBEDDING) -> Embedding:
 def network_embedding(name: str, weights: Weights) -> Embedding:
     """The embedding of this design with these weights: its standardised features."""
     design = DESIGNS[name]
+    features = functools.partial(_features, design, weights=dict(weights))
+    return Embedding(name, design.dimension, features, design.flops)
 
-    @jax.jit
-    def apply(images: Levels, weights: Weights) -> Float[Array, "n d"]:
-        return standardised(design, weights, preprocess(images, design.side(*images.shape[1:3])))
 
-    return Embedding(name, design.dimension, functools.partial(apply, weights=dict(weights)), design.flops)
+@functools.partial(jax.jit, static_argnums=0)
+def _features(design: Design, images: Levels, weights: Weights) -> Float[Array, "n d"]:
+    return standardised(design, weights, preprocess(images, design.side(*images.shape[1:3])))
 
 
 def check_images(images: np.ndarray) -> None:

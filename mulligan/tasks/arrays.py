@@ -19,6 +19,7 @@ from mulligan.tasks.decode import DEEP, FLAT, depth, visible
 from mulligan.tasks.framing import WHITE, Colour, choose_ground
 from mulligan.tasks.layout import SPLIT_WORDS
 from mulligan.tasks.named_arrays import pick
+from mulligan.tasks.source import Source
 from mulligan.tasks.splits import count_sentence, digests_of
 from mulligan.tasks.stored import MOST_RATIO
 from mulligan.tasks.streaming import StreamedImages
@@ -116,42 +117,46 @@ def _group_numbers(groups: ArrayLike, n: int) -> np.ndarray:
     return np.unique(given, return_inverse=True)[1]
 
 
-def read_npy(
-    path: Path, memory: int, background: Colour | None, groups: str | None, labels: ArrayLike | None = None
-) -> Collection:
+def read_npy(source: Source) -> Collection:
     """Reads one array of images; never unpickles. One that is larger than `memory` stays in its file."""
-    del groups
+    path = _path(source)
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, OverflowError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(images, np.ndarray):  # a zip or so, by its content
         raise MulliganError(f"{path} is no single array: is it an .npz, and should be called so?")
-    return collect(np.asarray(images), labels, background=background, memory=memory)
+    ground = source.request.background
+    return collect(np.asarray(images), source.labels, background=ground, memory=source.memory)
 
 
-def read_npz(
-    path: Path, memory: int, background: Colour | None, groups: str | None, labels: ArrayLike | None = None
-) -> Collection:
+def read_npz(source: Source) -> Collection:
     """Reads the images of an `.npz`, and labels, split and names of classes where they are there.
 
     They are told by the names of the arrays (`mulligan.tasks.named_arrays`).
     """
+    path = _path(source)
     try:
         with zipfile.ZipFile(path) as archive:
-            _refuse_large(path, archive, memory)
+            _refuse_large(path, archive, source.memory)
         with np.load(path, allow_pickle=False) as arrays:
-            found = pick({name: _Lazy(arrays, name) for name in arrays.files}, str(path), groups)
+            found = pick({name: _Lazy(arrays, name) for name in arrays.files}, str(path), source.groups)
     except (ValueError, OSError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     return collect(
         found.images,
-        found.labels if labels is None else labels,
+        found.labels if source.labels is None else source.labels,
         found.split,
         found.classes,
-        background,
+        source.request.background,
         groups=found.groups,
     )
+
+
+def _path(source: Source) -> Path:
+    """Of the array's own file, which is mapped into memory."""
+    assert source.path is not None, "arrays are read where they are given by themselves"
+    return source.path
 
 
 class _Lazy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from mulligan.errors import MulliganError
 from mulligan.tasks.arrays import collect
 from mulligan.tasks.collection import Collection
+from mulligan.tasks.source import Source
 from mulligan.tasks.splits import TEST, TRAIN
 from mulligan.tasks.stored import StoredFile, UnreadableError
 
@@ -40,8 +40,9 @@ def is_cifar(name: str) -> bool:
     return BATCH.search(name) is not None
 
 
-def read_cifar(files: Sequence[StoredFile]) -> Collection:
+def read_cifar(source: Source) -> Collection:
     """Reads all batches found; `test_batch` is the test split, and `batches.meta` names the classes."""
+    files = source.listing.files
     batches = [file for file in files if is_cifar(file.name)]
     contents = [_batch(file) for file in batches]
     rows = np.concatenate([content[b"data"] for content in contents])

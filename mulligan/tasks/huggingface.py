@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mulligan.errors import MulliganError, first_line
-from mulligan.tasks.image_files import ImageFile
+from mulligan.tasks.collection import Collection
+from mulligan.tasks.image_files import ImageFile, read_image_files
 from mulligan.tasks.layout import SPLIT_WORDS
+from mulligan.tasks.source import Source
 from mulligan.tasks.stored import StoredFile, UnreadableError, one_file
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -24,8 +26,8 @@ def is_parquet(name: str) -> bool:
     return name.lower().endswith(".parquet")
 
 
-def read_parquet(files: Sequence[StoredFile]) -> list[ImageFile]:
-    """The encoded images of parquet files, whose names tell the split: `data/train-00000-of-00001.parquet`.
+def read_parquet(source: Source) -> Collection:
+    """Reads the encoded images of parquet files, whose names tell the split: `data/train-00000-of-00001.parquet`.
 
     Raises:
       MulliganError: pyarrow is not installed, or a file is damaged or has no column of encoded images.
@@ -36,7 +38,7 @@ def read_parquet(files: Sequence[StoredFile]) -> list[ImageFile]:
     except ImportError as error:
         raise MulliganError("reading parquet needs pyarrow: pip install 'mulligan[parquet]'.") from error
     images = []
-    for file in files:
+    for file in source.listing.files:
         if not is_parquet(file.name):
             continue
         try:
@@ -44,7 +46,7 @@ def read_parquet(files: Sequence[StoredFile]) -> list[ImageFile]:
         except (arrow.ArrowException, UnreadableError, OSError) as error:
             raise MulliganError(f"{file.name} cannot be read as parquet: {error}.") from error
         images += _images_of_table(table, file.name, _split_of_name(file.name), _embedded)
-    return images
+    return read_image_files(images, source.request, source.memory, source.where)
 
 
 def read_hub(name: str) -> list[ImageFile]:

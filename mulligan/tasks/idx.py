@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from mulligan.errors import MulliganError
 from mulligan.tasks.arrays import collect
 from mulligan.tasks.collection import Collection
+from mulligan.tasks.source import Source
 from mulligan.tasks.splits import TEST, TRAIN
 from mulligan.tasks.stored import StoredFile, UnreadableError, refuse_bomb
 
@@ -43,9 +44,9 @@ def _data_set(name: str) -> str:
     return re.sub(r"idx\d", "idx", PART.sub("", name).replace("labels", "images"))
 
 
-def read_idx(files: Sequence[StoredFile]) -> Collection:
+def read_idx(source: Source) -> Collection:
     """Reads all parts found, with the labels beside them; `t10k` or `test` in a name makes the test split."""
-    named = {file.name: file for file in files if is_idx(file.name)}
+    named = {file.name: file for file in source.listing.files if is_idx(file.name)}
     parts = [name for name in sorted(named) if "labels" not in name and "idx1" not in name]
     if not parts:
         raise MulliganError(f"{next(iter(named))} holds labels, and the images that belong to it are not beside it.")

@@ -16,8 +16,9 @@ from mulligan.tasks.collection import UNLABELLED, Collection
 from mulligan.tasks.decode import DEEP, Look, depth, look
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, choose_ground
 from mulligan.tasks.layout import lay_out
+from mulligan.tasks.source import Source
 from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
-from mulligan.tasks.stored import Listing, StoredFile, UnreadableError
+from mulligan.tasks.stored import StoredFile, UnreadableError
 from mulligan.tasks.streaming import StreamedImages
 from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
 from mulligan.tasks.tables import Told, read_tables
@@ -32,16 +33,9 @@ class ImageFile(NamedTuple):
     group: str | None = None
 
 
-def read_listing(listing: Listing, request: Request, memory: int, where: str, groups: str | None = None) -> Collection:
-    """Images of a folder or archive, with the classes and splits that tables or folders tell.
-
-    Args:
-      listing: the files.
-      request: the shape asked for.
-      memory: as of `read_image_files`.
-      where: the source, for messages.
-      groups: `folder` for the folder that an image lies in, or a column of a table.
-    """
+def read_listing(source: Source) -> Collection:
+    """Images of a folder or archive, with the classes and splits that tables or folders tell."""
+    listing, where, groups = source.listing, source.where, source.groups
     found = survey(listing.files, where)
     files = [listing.files[position] for position in found.images]
     names = [file.name for file in files]
@@ -58,7 +52,7 @@ def read_listing(listing: Listing, request: Request, memory: int, where: str, gr
         others=tuple(pair for pair in found.others if pair[0] not in told.paths),
     )
     notes = (*listing.notes, *found.notes, *layout.notes, *_table_notes(told))
-    read = _decoded(images, kept, len(listing.files), request, memory, where, notes)
+    read = _decoded(images, kept, len(listing.files), source.request, source.memory, where, notes)
     if told.contradiction:
         return replace(read, labels=None, classes=None, unlabelled=told.contradiction)
     if told.damaged:

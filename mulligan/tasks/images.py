@@ -17,24 +17,22 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError, printable
-from mulligan.tasks.arrays import read_npy, read_npz
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
-from mulligan.tasks.cifar import is_cifar, read_cifar
 from mulligan.tasks.collection import Collection
+from mulligan.tasks.formats import FORMATS, IMAGE_FILES, format_among, format_of
 from mulligan.tasks.framing import Frame, Request, choose_frame, parse_colour, resample
-from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, is_parquet, read_hub, read_parquet
-from mulligan.tasks.idx import is_idx, read_idx, siblings
-from mulligan.tasks.image_files import read_image_files, read_listing
+from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, read_hub
+from mulligan.tasks.image_files import read_image_files
 from mulligan.tasks.near_copies import NEAR, near_groups
 from mulligan.tasks.python_objects import read_object
+from mulligan.tasks.source import Source
 from mulligan.tasks.stored import Listing, is_tar, list_folder, list_tar, list_zip, one_file
 from mulligan.tasks.streaming import StreamedImages, measured
 from mulligan.tasks.task import Task, make_task
 
 MEMORY = 4 * 2**30  # bytes of decoded pixels above which image files stream
-ARRAY_FILES: dict[str, Callable[..., Collection]] = {".npy": read_npy, ".npz": read_npz}
-SUFFIXES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip", ".npz", ".npy", ".parquet", ".idx3-ubyte")
+ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")  # how their names end
 
 
 def read_task(
@@ -127,7 +125,8 @@ def _read(
     if not str(source).strip():
         raise UsageError("no data was named: give a folder, an archive, a file, or the name of a built-in task.")
     if os.path.isdir(path):  # unlike pathlib's, no error for a name that no file system takes
-        found = _read_files(list_folder(path), request, memory, str(source), groups)
+        inside = Source(list_folder(path), str(source), request, memory, groups)
+        found = format_among(inside.listing.files).read(inside)
         return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
         return printable(_stem(path)), _read_file(path, request, memory, labels, groups)
@@ -153,18 +152,21 @@ def _without(labels: ArrayLike | None, collection: Collection) -> Collection:
 
 
 def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | None, groups: str | None) -> Collection:
-    where = str(path)
     _refuse_unreadable(path)
-    if path.suffix.lower() in ARRAY_FILES:
-        return ARRAY_FILES[path.suffix.lower()](path, memory, request.background, groups, labels)
-    if is_idx(path.name):
-        beside = siblings(path.name, [other.name for other in path.parent.iterdir()])
-        return _without(labels, read_idx([one_file(path.parent / name) for name in sorted({path.name, *beside})]))
-    if zipfile.is_zipfile(path):
-        return _without(labels, _read_files(list_zip(path), request, memory, where, groups))
-    if is_tar(path):
-        return _without(labels, _read_files(list_tar(path, memory), request, memory, where, groups))
-    return _without(labels, _read_files(Listing([one_file(path)]), request, memory, where, groups))
+    source = Source(Listing([one_file(path)]), str(path), request, memory, groups, labels, path)
+    form = format_of(path.name)
+    if form is IMAGE_FILES:
+        if zipfile.is_zipfile(path):
+            source = replace(source, listing=list_zip(path))
+        elif is_tar(path):
+            source = replace(source, listing=list_tar(path, memory))
+        form = format_among(source.listing.files)
+    elif form.beside:
+        beside = form.beside(path.name, [other.name for other in path.parent.iterdir()])
+        files = [one_file(path.parent / name) for name in sorted({path.name, *beside})]
+        source = replace(source, listing=Listing(files))
+    found = form.read(source)
+    return found if form.takes_labels else _without(labels, found)
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -174,16 +176,6 @@ def _refuse_unreadable(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _read_files(listing: Listing, request: Request, memory: int, where: str, groups: str | None) -> Collection:
-    """Arrays in a known format when there are any among the files, else image files."""
-    for belongs, read in ((is_idx, read_idx), (is_cifar, read_cifar)):
-        if any(belongs(file.name) for file in listing.files):
-            return read(listing.files)
-    if any(is_parquet(file.name) for file in listing.files):
-        return read_image_files(read_parquet(listing.files), request, memory, where)
-    return read_listing(listing, request, memory, where, groups)
 
 
 def resized(collection: Collection, request: Request) -> Collection:
@@ -212,8 +204,8 @@ def _placed(
 
 def _stem(path: Path) -> str:
     """The file's name without the suffixes of archives and arrays."""
-    name = path.name
-    while name.lower().endswith(SUFFIXES):
+    name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+    while name.lower().endswith(suffixes):
         name = name.rpartition(".")[0]
     return name
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, rebuild
+from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, power_name, rebuild
 from mulligan.events import Gain, GeneratorChosen
 from mulligan.metrics.kid import Difference, polynomial
 from mulligan.networks.mixture import Mixture
@@ -116,10 +116,9 @@ def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], 
     comparison.judge(singles[0])
     for candidate in singles[1:]:
         comparison.attempt(candidate)
-    snapshots = loop.snapshots.read()
-    if snapshots:
-        _try_widths(loop, comparison, snapshots)
-        _try_soup(loop, comparison, snapshots)
+    ended = Ended(comparison, loop.best_gen, loop.snapshots.read())
+    for made_from_snapshots in STAGES.values() if ended.snapshots else ():
+        made_from_snapshots(ended)
     single = settled(comparison.kids, plain, comparison.difference)
     mixture = _mixture(comparison)
     if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
@@ -150,42 +149,53 @@ def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
     ]
 
 
-def _try_widths(loop: Loop, comparison: Comparison, snapshots: Sequence[Snapshot]) -> None:
+class Ended(NamedTuple):
+    """What further candidates are made from once a run has ended.
+
+    Attributes:
+      comparison: judges candidates, and says whether there is time for so many more.
+      gen: a generator of the run, for its structure.
+      snapshots: of its power averages, oldest first.
+    """
+
+    comparison: Comparison
+    gen: Pytree
+    snapshots: Sequence[Snapshot]
+
+
+def power_averages(ended: Ended) -> None:
     """Power averages up to the newest snapshot."""
-    nimg = int(snapshots[-1].nimg)
+    nimg = int(ended.snapshots[-1].nimg)
     for width in WIDTHS:
-        gen = with_parameters(loop.best_gen, rebuild(snapshots, nimg, width))
-        comparison.attempt(Candidate(_named(width), gen, nimg))
+        gen = with_parameters(ended.gen, rebuild(ended.snapshots, nimg, width))
+        ended.comparison.attempt(Candidate(power_name(width), gen, nimg))
 
 
-def _try_soup(loop: Loop, comparison: Comparison, snapshots: Sequence[Snapshot]) -> None:
+def soup(ended: Ended) -> None:
     """A soup of the newest snapshots of the narrowest average."""
+    comparison, snapshots = ended.comparison, ended.snapshots
     narrowest = min(snapshot.width for snapshot in snapshots)
     ingredients = [snapshot for snapshot in snapshots if snapshot.width == narrowest][-INGREDIENTS:]
     if not comparison.allows(2 * len(ingredients)):
         comparison.skipped.append("soup")
         return
     newest = int(ingredients[-1].nimg)
-    alone = {
-        id(each.params): _named(narrowest) + (f" at {int(each.nimg)}" if each.nimg < newest else "")
-        for each in ingredients
-    }
-    nimgs = {id(each.params): int(each.nimg) for each in ingredients}
 
     def score(params: Parameters) -> float:
-        gen = with_parameters(loop.best_gen, params)
-        if id(params) in alone:
-            return comparison.judge(Candidate(alone[id(params)], gen, nimgs[id(params)]))
-        return comparison.kid(gen)
+        gen = with_parameters(ended.gen, params)
+        alone = next((int(each.nimg) for each in ingredients if each.params is params), None)
+        if alone is None:  # a mean of several
+            return comparison.kid(gen)
+        name = power_name(narrowest) + (f" at {alone}" if alone < newest else "")
+        return comparison.judge(Candidate(name, gen, alone))
 
-    soup = greedy_soup([each.params for each in ingredients], score)
-    if len(soup.members) > 1:
-        comparison.judge(Candidate("soup", with_parameters(loop.best_gen, soup.params), newest))
+    found = greedy_soup([each.params for each in ingredients], score)
+    if len(found.members) > 1:
+        comparison.judge(Candidate("soup", with_parameters(ended.gen, found.params), newest))
 
 
-def _named(width: float) -> str:
-    """As in `averaging.AVERAGES`."""
-    return f"power_{round(100 * width):02d}"
+# What makes further candidates of a run's snapshots, the surest first; each is a function and a line here.
+STAGES: dict[str, Callable[[Ended], None]] = {"power averages": power_averages, "soup": soup}
 
 
 def _mixture(comparison: Comparison) -> str | None:

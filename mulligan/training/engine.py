@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from mulligan.game.matching import Matching, energy
 from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
 from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import FAMILIES, build
+from mulligan.networks.convolution import default_lowering, lowered
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.online.opponents import queue
@@ -56,6 +58,7 @@ class Engine(NamedTuple):
     compile_seconds: float
 
 
+@lru_cache(maxsize=64)  # one object for one game: programs are kept by it
 def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon_nimg: float) -> Game:
     """The static choices of a recipe on images of this shape.
 
@@ -138,19 +141,27 @@ def start_state(
       players: generator and discriminator to start from; None for those that the recipe begins with.
     """
 
+    make = _starting(game, recipe, shape, classes)
+    return make(jax.random.key(seed), players, None if players else load_initial(recipe, shape))
+
+
+@lru_cache(maxsize=64)
+def _starting(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Callable[..., GanState]:
+    @jax.jit
     def make(key: Key, given: Any, learned: Any) -> GanState:
         network_key, game_key = jax.random.split(key)
         gen, disc = given or initial_networks(recipe, shape, classes, network_key, learned)
         return initial_state(game, gen, disc, recipe.hyperparameters, game_key)
 
-    return jax.jit(make)(jax.random.key(seed), players, None if players else load_initial(recipe, shape))
+    return make
 
 
 def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
-    """Compiles a chunk of training for states and data of these shapes."""
+    """A compiled chunk of training for states and data of these shapes; a process compiles each once."""
     started = time.monotonic()
-    program = jax.jit(lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0)
-    compiled = program.lower(state, data, jnp.int32(1)).compile()
+    leaves, structure = jax.tree.flatten((state, data))
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    compiled = _compiled(game, structure, shapes, default_lowering())
     cost: Any = compiled.cost_analysis() or {}
     return Engine(
         game=game,
@@ -158,6 +169,14 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
         flops_per_step=float(cost.get("flops", 0.0)),
         compile_seconds=time.monotonic() - started,
     )
+
+
+@lru_cache(maxsize=16)
+def _compiled(game: Game, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...], lowering: str) -> Any:
+    state, data = jax.tree.unflatten(structure, shapes)
+    program = jax.jit(lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0)
+    with lowered(lowering):
+        return program.lower(state, data, jnp.int32(1)).compile()
 
 
 def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[GanState, ChunkInfo]:
@@ -178,6 +197,11 @@ def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[
     return state, ChunkInfo(means, jnp.isfinite(jnp.stack(numbers)).all())
 
 
+@jax.jit
+def _draw(gen: Pytree, latents: Float[Array, "n latent"], labels: Any) -> UInt8[Array, "n h w c"]:
+    return to_bytes(gen(latents, labels))
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Images from generators of one architecture, image shape and number of classes."""
@@ -189,7 +213,7 @@ class Sampler:
     @staticmethod
     def make(architecture: Architecture, classes: int) -> Sampler:
         """Compiles on first use, once for each image shape."""
-        return Sampler(architecture, classes, jax.jit(lambda gen, latents, labels: to_bytes(gen(latents, labels))))
+        return Sampler(architecture, classes, _draw)
 
     def latents(self, n: int, seed: int) -> Float[np.ndarray, "n latent"]:
         """The latents of samples 0 to n - 1 of this seed; the first are the same for every `n`."""

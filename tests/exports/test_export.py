@@ -67,7 +67,8 @@ def generator(name: str, members: int = 1) -> Generator:
     [
         pytest.param(name, to, marks=pytest.mark.slow) if to == "keras" and name not in QUICK else (name, to)
         for name in CASES
-        for to in ("keras", "onnx", "safetensors")
+        for to in FORMATS
+        if to != "savedmodel"  # TensorFlow's own, below
     ],
 )
 def test_every_family_draws_the_same(name, to, tmp_path):

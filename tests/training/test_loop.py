@@ -24,7 +24,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 from mulligan.training.run import RunFolder
 
-IMAGES = Budget(images=40_000, seconds=None)
+IMAGES = Budget(images=8_000, seconds=None)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,12 @@ def test_a_run_leaves_what_its_folder_promises(whole):
     assert {"start", "chunk", "evaluation", "checkpoint", "stop"} <= set(kinds)
     final = events(whole, "final")[0]
     assert final["split"] == "test"
-    assert final["cost"]["images"] == 40_000
+    assert final["cost"]["images"] == IMAGES.images
     for name in ("samples.png", "interpolation.png", "neighbours.npz"):
         assert (whole / "final" / name).stat().st_size > 100
     spent = [event["nimg"] for event in events(whole, "chunk")]
     assert spent == sorted(spent)
-    assert spent[-1] == 40_000
+    assert spent[-1] == IMAGES.images
 
 
 def test_the_best_evaluation_is_compared_and_the_choice_is_the_generator_that_is_kept(whole):
@@ -200,7 +200,7 @@ def test_an_existing_folder_is_left_alone(whole):
 
 def test_time_is_kept(tmp_path):
     began = time.monotonic()
-    fit("digits", Budget(None, 12.0), Options(out=tmp_path / "run", recipe=RECIPE))
+    fit("digits", Budget(None, 8.0), Options(out=tmp_path / "run", recipe=RECIPE))
     assert events(tmp_path / "run", "stop")[0]["code"] == "budget"
     assert events(tmp_path / "run", "final")[0]["cost"]["images"] > 0
     assert time.monotonic() - began < 60
@@ -231,7 +231,7 @@ def test_a_number_that_is_not_finite_sends_the_run_back_gentler(monkeypatch, tmp
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
     event = events(tmp_path / "run", "guard")[0]
     assert event["reason"] == guard.NOT_FINITE
-    assert event["back_to_nimg"] < 40_000
+    assert event["back_to_nimg"] < IMAGES.images
     later = [entry for entry in events(tmp_path / "run", "chunk") if entry["seconds"] > event["seconds"]]
     assert later[0]["hyperparameters"]["gen_lr"] == pytest.approx(1e-3)
     assert later[0]["hyperparameters"]["gamma"] == pytest.approx(1.0)

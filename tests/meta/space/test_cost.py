@@ -35,7 +35,7 @@ RECIPES = {
     "two opponents": Recipe(replace(WIDE, activation="silu"), opponents=2),
     "matching": Recipe(replace(WIDE, activation="silu"), matching=1.0),
 }
-SMOOTH = Recipe(replace(WIDE, activation="silu"))
+SMOOTH = replace(RECIPES["mlp"], architecture=replace(RECIPES["mlp"].architecture, activation="silu"), penalty="r1r2")
 RECIPES |= {name: replace(SMOOTH, dynamics=name) for name in DYNAMICS}
 RECIPES |= {name: replace(SMOOTH, loss=name, penalty="none") for name in LOSSES}
 RECIPES |= {f"{name} penalty": replace(SMOOTH, penalty=name) for name in PENALTIES}

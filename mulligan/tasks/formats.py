@@ -1,0 +1,61 @@
+"""The formats in which images come: each is a function that reads it, and one line in `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from mulligan.tasks.arrays import read_npy, read_npz
+from mulligan.tasks.cifar import is_cifar, read_cifar
+from mulligan.tasks.collection import Collection
+from mulligan.tasks.huggingface import is_parquet, read_parquet
+from mulligan.tasks.idx import is_idx, read_idx, siblings
+from mulligan.tasks.image_files import read_listing
+from mulligan.tasks.source import Source
+from mulligan.tasks.stored import StoredFile
+
+
+class Format(NamedTuple):
+    """How files of one format are told and read.
+
+    Attributes:
+      belongs: whether a file of this name is of the format.
+      read: the images of a source that holds such files; files of other formats in it are left alone.
+      suffixes: of its files, which are no part of a task's name.
+      alone: whether it is read only where such a file is given by itself, not from a folder or archive.
+      takes_labels: whether its images have an order that the caller can know, so that labels can be given with them.
+      beside: `beside(name, others)`: the files in its folder that belong to one given by itself, where there are any.
+    """
+
+    belongs: Callable[[str], bool]
+    read: Callable[[Source], Collection]
+    suffixes: tuple[str, ...] = ()
+    alone: bool = False
+    takes_labels: bool = False
+    beside: Callable[[str, Sequence[str]], Sequence[str]] | None = None
+
+
+def ends_in(suffix: str) -> Callable[[str], bool]:
+    """Whether a name ends in the suffix, in capitals or not."""
+    return lambda name: name.lower().endswith(suffix)
+
+
+FORMATS = {
+    "npy": Format(ends_in(".npy"), read_npy, (".npy",), alone=True, takes_labels=True),
+    "npz": Format(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
+    "idx": Format(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),
+    "CIFAR-10": Format(is_cifar, read_cifar),
+    "parquet": Format(is_parquet, read_parquet, (".parquet",)),
+}
+IMAGE_FILES = Format(lambda name: True, read_listing)  # what is of no other format is an image, or skipped
+
+
+def format_of(name: str) -> Format:
+    """The format of a file that is given by itself."""
+    return next((form for form in FORMATS.values() if form.belongs(name)), IMAGE_FILES)
+
+
+def format_among(files: Sequence[StoredFile]) -> Format:
+    """The format of the files of a folder or archive: the first in `FORMATS` that any of them is of."""
+    inside = [form for form in FORMATS.values() if not form.alone]
+    return next((form for form in inside if any(form.belongs(file.name) for file in files)), IMAGE_FILES)
