@@ -1,6 +1,6 @@
 """Does it help rare classes to be shown by how badly they are drawn? Long-tailed families, plain against balanced.
 
-    .venv/bin/python benchmarks/quality/class_balance.py --images 8k
+    .venv/bin/python benchmarks/quality/class_balance.py --images 24k
 
 One run a family, way and seed, by the same narrow recipe, and KID of each class on even test images. `uniform` shows
 all classes alike. The tail are the rarest three tenths of the classes.
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES))
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
-    parser.add_argument("--images", type=parse_images, default=8_000)
+    parser.add_argument("--images", type=parse_images, default=24_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=RESULTS / "class_balance")
     chosen = parser.parse_args()
