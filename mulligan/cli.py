@@ -535,11 +535,11 @@ def as_options(sentence: str) -> str:
       >>> as_options("give `time` or `images`; `from_run` goes on, and `other` is no option")
       'give --time or --images; --from goes on, and `other` is no option'
     """
-    return re.sub(r"`(\w+)`", lambda found: _options().get(found[1], found[0]), sentence)
+    return re.sub(r"`(\w+)`", lambda found: _command_line_options().get(found[1], found[0]), sentence)
 
 
 @lru_cache(maxsize=1)
-def _options() -> dict[str, str]:
+def _command_line_options() -> dict[str, str]:
     """Options of all commands by the parameter that each is."""
     commands = getattr(typer.main.get_command(app), "commands", {}).values()
     options = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}

@@ -13,7 +13,7 @@ def sentence(
     found: Usefulness | None, copies: Copies, attacks: dict[str, Estimate], names: tuple[str, ...], n_test: int
 ) -> str:
     """Whether the images help, make no difference or hurt; whether they are copies; and who is given away."""
-    parts = [] if found is None else [_help(found, n_test), *_harm(found, names)]
+    parts = [] if found is None else [_help(found, n_test), *_harm(found, names), *_alone(found)]
     parts.append(_copies(copies))
     parts += [_leak(name, attack) for name, attack in attacks.items() if attack.low > LEAKING]
     return " ".join(parts)
@@ -40,6 +40,14 @@ def _harm(found: Usefulness, names: tuple[str, ...]) -> list[str]:
     worst, others = found.harmed[0], len(found.harmed) - 1
     more = f" and {others} more" if others else ""
     return [f"It hurts the class {names[worst.label]!r} ({100 * worst.gain.value:+.1f} points){more}."]
+
+
+def _alone(found: Usefulness) -> list[str]:
+    """Images that teach nothing by themselves: a collapsed generator may do little harm beside real images."""
+    right, chance = found.accuracy["synthetic"], 1 / len(found.classes)
+    if right.low > chance or found.accuracy["real"].low <= chance:
+        return []
+    return [f"Alone they teach nothing ({right.value:.0%} right, by chance {chance:.0%}): look whether it collapsed."]
 
 
 def _copies(copies: Copies) -> str:

@@ -20,7 +20,7 @@ LABELS = "labels"
 FEWEST = 50  # training images below which a class is no task of its own
 
 
-class Source(NamedTuple):
+class FamilySpec(NamedTuple):
     """What was asked for: a source, the array whose values are the tasks, and the names of those wanted."""
 
     source: str
@@ -28,18 +28,18 @@ class Source(NamedTuple):
     wanted: tuple[str, ...]
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> FamilySpec:
     """Takes `SOURCE`, `SOURCE@ARRAY` or `SOURCE@ARRAY=NAME,NAME` apart; a path that exists is a source as it is.
 
     Example:
       >>> parse_source("glyphs@labels=A,B")
-      Source(source='glyphs', array='labels', wanted=('A', 'B'))
+      FamilySpec(source='glyphs', array='labels', wanted=('A', 'B'))
     """
     source, at, rest = text.rpartition("@")
     if not at or os.path.exists(text):
-        return Source(text, None, ())
+        return FamilySpec(text, None, ())
     array, _, names = rest.partition("=")
-    return Source(source, array or LABELS, tuple(name for name in names.split(",") if name))
+    return FamilySpec(source, array or LABELS, tuple(name for name in names.split(",") if name))
 
 
 def read_family(text: str, *, size: int | None = None, least: int = FEWEST, groups: str | None = None) -> Family:
@@ -68,7 +68,7 @@ def read_family(text: str, *, size: int | None = None, least: int = FEWEST, grou
     return Family(tasks[0].name.partition("/")[0], tasks)
 
 
-def _tasks(asked: Source, size: int | None, groups: str | None) -> Sequence[Task]:
+def _tasks(asked: FamilySpec, size: int | None, groups: str | None) -> Sequence[Task]:
     if asked.source in BUILTIN and asked.array == LABELS and not os.path.exists(asked.source):
         members = [member for member in BUILTIN[asked.source].members if not asked.wanted or member in asked.wanted]
         return [read_task(f"{asked.source}/{member}", size=size) for member in members]
@@ -77,7 +77,7 @@ def _tasks(asked: Source, size: int | None, groups: str | None) -> Sequence[Task
     return by_class(_grouped(Path(asked.source), str(asked.array), size)).tasks
 
 
-def _chosen(tasks: Sequence[Task], asked: Source, text: str, least: int) -> tuple[Task, ...]:
+def _chosen(tasks: Sequence[Task], asked: FamilySpec, text: str, least: int) -> tuple[Task, ...]:
     names = {task.name.partition("/")[2]: task for task in tasks}
     missing = [name for name in asked.wanted if name not in names]
     if missing:

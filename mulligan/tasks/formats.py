@@ -15,7 +15,7 @@ from mulligan.tasks.source import Source
 from mulligan.tasks.stored import StoredFile
 
 
-class Format(NamedTuple):
+class DataFormat(NamedTuple):
     """How files of one format are told and read.
 
     Attributes:
@@ -41,21 +41,21 @@ def ends_in(suffix: str) -> Callable[[str], bool]:
 
 
 FORMATS = {
-    "npy": Format(ends_in(".npy"), read_npy, (".npy",), alone=True, takes_labels=True),
-    "npz": Format(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
-    "idx": Format(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),
-    "CIFAR-10": Format(is_cifar, read_cifar),
-    "parquet": Format(is_parquet, read_parquet, (".parquet",)),
+    "npy": DataFormat(ends_in(".npy"), read_npy, (".npy",), alone=True, takes_labels=True),
+    "npz": DataFormat(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
+    "idx": DataFormat(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),
+    "CIFAR-10": DataFormat(is_cifar, read_cifar),
+    "parquet": DataFormat(is_parquet, read_parquet, (".parquet",)),
 }
-IMAGE_FILES = Format(lambda name: True, read_listing)  # what is of no other format is an image, or skipped
+IMAGE_FILES = DataFormat(lambda name: True, read_listing)  # what is of no other format is an image, or skipped
 
 
-def format_of(name: str) -> Format:
+def format_of(name: str) -> DataFormat:
     """The format of a file that is given by itself."""
     return next((form for form in FORMATS.values() if form.belongs(name)), IMAGE_FILES)
 
 
-def format_among(files: Sequence[StoredFile]) -> Format:
+def format_among(files: Sequence[StoredFile]) -> DataFormat:
     """The format of the files of a folder or archive: the first in `FORMATS` that any of them is of."""
     inside = [form for form in FORMATS.values() if not form.alone]
     return next((form for form in inside if any(form.belongs(file.name) for file in files)), IMAGE_FILES)

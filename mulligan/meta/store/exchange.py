@@ -18,7 +18,7 @@ from mulligan.errors import MulliganError, first_line, printable
 from mulligan.files import replace_file
 from mulligan.meta.store.experience import Experience, own_place, required_place, without_password
 from mulligan.meta.store.record import HERE, SHIPPED, Records, TaskRecord, Trial, digest
-from mulligan.meta.store.sources import Source, source_of
+from mulligan.meta.store.sources import ImportSource, source_of
 
 FORMAT = 2
 SUFFIX = ".jsonl.gz"
@@ -51,7 +51,7 @@ def read(place: str | Path) -> Records:
     return existing(str(place)).records()
 
 
-def imports(place: str | None = None) -> dict[str, Source]:
+def imports(place: str | None = None) -> dict[str, ImportSource]:
     """The imports of an experience (the user's own if None) by name; an exported file and one that is not there have
     none.
     """
@@ -93,7 +93,7 @@ def take(experience: Experience, places: Sequence[str], name: str | None = None)
     return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
 
 
-def _import(place: str, name: str | None) -> tuple[Source, Records]:
+def _import(place: str, name: str | None) -> tuple[ImportSource, Records]:
     found = read(place)
     for sentence in found.skipped:
         raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")

@@ -27,7 +27,7 @@ from mulligan.files import make_folder
 from mulligan.meta.store import schema
 from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
 from mulligan.meta.store.schema import claims, curves, recipes, sources, tasks, trials
-from mulligan.meta.store.sources import Removed, Source, remove
+from mulligan.meta.store.sources import ImportSource, Removed, remove
 from mulligan.places import data_folder
 
 T = TypeVar("T")
@@ -88,11 +88,11 @@ class Experience:
         found = {trial.id: trial for trial in self.trials(skipped=skipped) if trial.task in known}
         return Records(known, found, tuple(skipped))
 
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, ImportSource]:
         """Imports by name, the oldest first."""
         with self._reading() as connection:
             rows = connection.execute(select(sources).order_by(sources.c.added, sources.c.name))
-            return {row.name: Source(**row._asdict()) for row in rows}
+            return {row.name: ImportSource(**row._asdict()) for row in rows}
 
     def add(self, added: Iterable[Trial]) -> int:
         """Adds trials that ended elsewhere, in one transaction; those that are known are passed over.
@@ -106,7 +106,7 @@ class Experience:
         with self._writing() as connection:
             return sum(_add_trial(connection, trial) for trial in added)
 
-    def take(self, imports: Iterable[tuple[Source, Records]]) -> list[int]:
+    def take(self, imports: Iterable[tuple[ImportSource, Records]]) -> list[int]:
         """Adds what came from elsewhere, all of it or nothing: one transaction. What is known stays as it is.
 
         Returns:
@@ -306,7 +306,7 @@ def _insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bo
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def _take(connection: Connection, source: Source, found: Records) -> int:
+def _take(connection: Connection, source: ImportSource, found: Records) -> int:
     # In one order, so that writers at the same instant wait for each other in one direction only.
     if source.name != HERE:
         _insert_new(connection, sources, source._asdict())

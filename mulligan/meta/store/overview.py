@@ -10,7 +10,7 @@ from mulligan.errors import printable
 from mulligan.meta.store.exchange import imports, read, shipped_and_own
 from mulligan.meta.store.kid_curves import lowest_kid
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Records, Trial
-from mulligan.meta.store.sources import Source
+from mulligan.meta.store.sources import ImportSource
 from mulligan.metrics import EMBEDDING
 
 ORDER = {SHIPPED: 0, HERE: 1}  # of sources; imports come after them
@@ -32,7 +32,7 @@ def overview(place: str | None = None) -> dict[str, Any]:
     }
 
 
-def _sources(known: Records, imported: dict[str, Source]) -> Iterator[dict[str, Any]]:
+def _sources(known: Records, imported: dict[str, ImportSource]) -> Iterator[dict[str, Any]]:
     counts = Counter(trial.source for trial in known.trials.values())
     for name in sorted({*counts, *imported}, key=lambda name: (ORDER.get(name, len(ORDER)), name)):
         told = imported[name]._asdict() if name in imported else {"name": name}

@@ -14,7 +14,7 @@ from mulligan.meta.store.record import HERE, SHIPPED
 from mulligan.meta.store.schema import SOURCE_LENGTH, curves, sources, tasks, trials
 
 
-class Source(NamedTuple):
+class ImportSource(NamedTuple):
     """An import.
 
     Attributes:
@@ -39,7 +39,7 @@ class Removed(NamedTuple):
     tasks: int
 
 
-def source_of(file: str, sha256: str, name: str | None = None) -> Source:
+def source_of(file: str, sha256: str, name: str | None = None) -> ImportSource:
     """The source that an import makes now; its name, if none is given, is the file's with the first digits of its sum.
 
     Raises:
@@ -50,7 +50,7 @@ def source_of(file: str, sha256: str, name: str | None = None) -> Source:
         raise MulliganError(
             f"{named!r} cannot be the name of a source: give up to {SOURCE_LENGTH} letters, not {SHIPPED!r}."
         )
-    return Source(named, _who(), datetime.now(UTC).isoformat(timespec="seconds"), file, sha256)
+    return ImportSource(named, _who(), datetime.now(UTC).isoformat(timespec="seconds"), file, sha256)
 
 
 def _who() -> str:

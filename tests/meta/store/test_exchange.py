@@ -21,9 +21,9 @@ from mulligan.meta.store.exchange import (
     write_file,
 )
 from mulligan.meta.store.experience import Experience
-from mulligan.meta.store.sources import Source
+from mulligan.meta.store.sources import ImportSource
 
-SOURCE = Source("theirs", "ada@there", "2026-11-27T12:00:00+00:00", "theirs.jsonl.gz", "0" * 64)
+SOURCE = ImportSource("theirs", "ada@there", "2026-11-27T12:00:00+00:00", "theirs.jsonl.gz", "0" * 64)
 
 
 def experience(path, *added: Records) -> Experience:
