@@ -346,7 +346,7 @@ def report(
 
 @app.command()
 def explain(run: Run) -> None:
-    """Explain which recipes were tried, what was predicted, and why the winner won."""
+    """Explain which recipes were tried, and why the winner won."""
     from mulligan.report.race import explain as lines
 
     print("\n".join(lines(run)))

@@ -32,7 +32,7 @@ def test_images(text, images):
 @pytest.mark.parametrize("parse", [parse_seconds, parse_images])
 @pytest.mark.parametrize("text", ["", "soon", "-3", "nan", "inf", "1h 2", "10x", "1e400", "9" * 400, 0, "0", "0.0", -1])
 def test_what_is_no_budget_is_refused(parse, text):
-    with pytest.raises(UsageError, match=r"^(cannot read|a run needs) .*: (write it as|try) .*\.$"):
+    with pytest.raises(UsageError, match=r"^(cannot read|the (time )?budget must be) .*: (write it as|try) .*\.$"):
         parse(text)
 
 

@@ -41,7 +41,7 @@ def closed_path(steps: int, dimension: int, turns: int, seed: int) -> Float[np.n
     Example:
       >>> path = closed_path(100, 64, turns=3, seed=0)
       >>> strides = np.linalg.norm(path - np.roll(path, 1, axis=0), axis=1)
-      >>> np.linalg.norm(path, axis=1).round(3)[:2].tolist(), strides.max() < 2 * strides.min()
+      >>> np.linalg.norm(path, axis=1).round(3)[:2].tolist(), bool(strides.max() < 2 * strides.min())
       ([8.0, 8.0], True)
     """
     cosines, sines = np.random.default_rng(seed).standard_normal((2, turns, dimension))

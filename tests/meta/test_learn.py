@@ -28,6 +28,7 @@ from mulligan.tasks.task import make_task
 from mulligan.training.budget import Budget
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+DEEP = replace(SMALL, gen_depth=8, disc_depth=8)
 TINY = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -85,9 +86,8 @@ def test_a_cheap_recipe_does_not_see_images_without_end(digits):
 @pytest.mark.parametrize(
     ("recipe", "reason"),
     [
-        (Recipe(SMALL, hyperparameters=Hyperparameters(gen_lr=1e30, disc_lr=1e30)), "no longer finite"),
+        (Recipe(DEEP, hyperparameters=Hyperparameters(gen_lr=1e6, disc_lr=1e6)), "no longer finite"),
         (Recipe(SMALL, dynamics="simultaneous", disc_steps=2), "disc_steps"),
-        (Recipe(SMALL, loss="magic"), "not a loss"),
     ],
 )
 def test_failures_are_trials(digits, recipe, reason):

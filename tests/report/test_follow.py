@@ -61,7 +61,7 @@ def test_every_event_is_told_once_as_it_happens_and_a_return_too(light, logs, op
     first, second = logs  # the run was interrupted once
     told = [entry for entry in first.told if entry[0] in ("chunk", "back")]
     [guard] = record.of(RolledBack)
-    assert ("back", guard.number("back_to_nimg")) in told
+    assert ("back", guard.back_to_nimg) in told
     assert first.told[-1] == ("close", False)
     kept = [(event.kind, event.nimg) for event in record.events if not event.abandoned]
     assert second.told == [*kept, ("close", False)]

@@ -78,7 +78,7 @@ def test_names_cannot_begin_a_line_a_field_or_a_tag():
     evil = "x\n---\nlicense: mit | <script>`"
     text = card(dataclasses.replace(FACTS, data=DATA | {"name": evil}, classes=(evil, "b"), licence=evil, proof=evil))
     head, body = text.split("\n---\n", 1)
-    assert json.loads(head.split("license: ")[1]) == evil
+    assert json.loads(head.split("license: ", 1)[1]) == evil
     assert "\nlicense: mit" not in body
     assert "<script" not in body.replace("\\<script", "")
 

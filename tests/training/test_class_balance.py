@@ -78,7 +78,7 @@ def test_within_a_class_all_images_are_drawn_alike_and_none_without_chance():
 
 
 def test_a_recipe_without_it_keeps_its_name():
-    assert "balanced" not in Recipe().to_json()
+    assert "balanced" not in Recipe().differences()
     assert Recipe.from_json(Recipe(balanced=True).to_json()).balanced
 
 

@@ -31,8 +31,7 @@ def gens():
 
 def begun(evaluator, told=None, pace=0.0, **allowance):
     told = [] if told is None else told
-    emit = lambda kind, **entries: told.append((kind, entries))  # noqa: E731
-    return Comparison(evaluator, Allowance(**allowance), emit, pace)
+    return Comparison(evaluator, Allowance(**allowance), told.append, pace)
 
 
 def test_halves_are_all_images_once_with_latents_of_their_own(evaluator):
@@ -58,10 +57,10 @@ def test_a_candidate_is_judged_and_told_once(evaluator, gens):
     comparison = begun(evaluator, told)
     first = comparison.judge(Candidate("ema", gens[0], 640), members={"a": 1.0})
     assert comparison.judge(Candidate("ema", gens[1], 640)) == first
-    [(kind, entries)] = told
-    assert (kind, entries["average"], entries["at_nimg"], entries["members"]) == ("average", "ema", 640, {"a": 1.0})
-    assert entries["kid"] == first == comparison.kids["ema"] == comparison.kid(gens[0])
-    assert entries["n_real"] == len(comparison.choosing.reference.features)
+    [event] = told
+    assert (event.kind, event.average, event.at_nimg, event.members) == ("average", "ema", 640, {"a": 1.0})
+    assert event.kid == first == comparison.kids["ema"] == comparison.kid(gens[0])
+    assert event.n_real == len(comparison.choosing.reference.features)
 
 
 def test_differences_are_of_the_second_half(evaluator, gens):

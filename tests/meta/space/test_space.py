@@ -72,7 +72,7 @@ def test_samples_reach_every_option():
     for choice in CHOICES:
         if not isinstance(choice.domain, Range):
             assert seen[choice.name] == set(choice.domain.options), choice.name
-    assert seen["dynamics"] == set(DYNAMICS)
+    assert seen["dynamics"] == set(DYNAMICS) - {"consensus", "nested_lookahead"}  # measured to hurt
 
 
 @settings(max_examples=25)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from mulligan.events import read_event
 from mulligan.meta.store.kid_curves import log_kid, lowest_kid, lowest_log_kid, points_of
 from mulligan.meta.store.record import METRICS, Point
 
@@ -34,7 +35,7 @@ def test_the_lowest_of_a_curve():
 
 def test_points_are_of_the_first_average_and_end_where_the_guard_went_back_to():
     events = [
-        {"nimg": nimg, "seconds": nimg / 10, "average": average, "kid": kid}
+        read_event({"kind": "evaluation", "nimg": nimg, "seconds": nimg / 10, "average": average, "kid": kid})
         for nimg, average, kid in ((10, "ema", 0.3), (10, "last", 0.1), (20, "ema", 0.2), (30, "ema", 9.0))
     ]
     found = list(points_of(events, 5.0, until=20))

@@ -140,7 +140,7 @@ def test_what_is_removed_meets_every_condition(mine):
     mine.add([trial(5, "b"), trial(6, "b")])
     assert mine.remove(trial=trial(5, "b").id) == (1, 0)
     assert mine.remove(source=HERE, task="family/b") == (1, 1)
-    assert [each.seed for each in mine.trials()] == [0, 1]
+    assert sorted(each.seed for each in mine.trials()) == [0, 1]
     for chosen in ({"source": "theirs"}, {"task": "c"}, {"trial": "x"}, {"source": "theirs", "task": "family/a"}):
         with pytest.raises(MulliganError, match="nothing of the kind to remove; its sources are here"):
             mine.remove(**chosen)
