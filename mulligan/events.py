@@ -528,29 +528,29 @@ class EpisodesTrained(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProofAdvanced(Event):
-    """`mulligan prove` begins another stage.
+class StageReached(Event):
+    """Work that goes through stages has come so far.
 
     Attributes:
       share: of the work that is done.
     """
 
-    kind = "proof"
     stage: str
     share: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectionAdvanced(Event):
-    """`mulligan project` has come so far.
+class ProofAdvanced(StageReached):
+    """`mulligan prove` begins another stage."""
 
-    Attributes:
-      share: of the work that is done.
-    """
+    kind = "proof"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionAdvanced(StageReached):
+    """`mulligan project` has come so far."""
 
     kind = "projection"
-    stage: str
-    share: float
 
 
 IN_RUN: tuple[type[RunEvent], ...] = (  # what events.jsonl holds

@@ -35,7 +35,6 @@ from mulligan.events import (
     Noted,
     NotRecorded,
     Planned,
-    ProofAdvanced,
     RaceWon,
     Resumed,
     RolledBack,
@@ -43,6 +42,7 @@ from mulligan.events import (
     SamplesDrawn,
     Scores,
     SourceRead,
+    StageReached,
     Stopped,
     StrategyChosen,
     TaskRead,
@@ -382,12 +382,12 @@ def stage_lines(quiet: bool, as_json: bool) -> Listener:
     """A listener for what goes through stages, such as `mulligan prove`: a line an event; notes also when quiet."""
 
     def hear(document: dict[str, Any]) -> None:
-        event = ProofAdvanced.read(document)
         if as_json:
             print(json.dumps(document), flush=True)
         elif document["kind"] == Noted.kind:
             print(printable(Noted.read(document).text), file=sys.stderr, flush=True)
         elif not quiet:
+            event = StageReached.read(document)
             print(f"{event.share:4.0%} {event.stage}", file=sys.stderr, flush=True)
 
     return hear

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mulligan.errors import MulliganError
+from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for, recipe_name
 from mulligan.meta.predict.prior import PRIORS, Prior, Query, with_handmade_default
+from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records
 from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Recipe
@@ -71,6 +73,16 @@ def judged(records: Records) -> list[TaskRecord]:
         task for task in records.tasks.values() if handmade(task) in names.get(task.id, ()) and len(names[task.id]) > 1
     ]
     return sorted(kept, key=lambda task: (task.family, task.name))
+
+
+def cases_of(records: Records, priors: Taught, budget: float, seeds: int) -> list[Case]:
+    """All tasks that can be judged, with each draw of seeds; the budget is in short trials."""
+    return [
+        Case(task, arms_of(task, records.trials.values(), seed), budget * length, length, seed, priors[task.family])
+        for task in judged(records)
+        for length in [reference_flops(task.shape, IMAGES)]
+        for seed in range(seeds)
+    ]
 
 
 def of_size(records: Records, size: int | None) -> Records:

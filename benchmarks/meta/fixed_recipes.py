@@ -20,14 +20,12 @@ from functools import partial
 import numpy as np
 
 from benchmarks.common.intervals import Interval, interval
-from benchmarks.meta.cases import Case, arms_of, held_out, judged, of_size
+from benchmarks.meta.cases import Case, cases_of, held_out, of_size
 from benchmarks.meta.replay import Moves, halving, replay
 from benchmarks.meta.table import CONTENDERS, PROPOSALS
-from benchmarks.meta.yardsticks import lasts, lowest
-from mulligan.meta.learn import IMAGES
+from benchmarks.meta.yardsticks import by_mean, lasts, lowest
 from mulligan.meta.predict.curves import default_for, recipe_name
 from mulligan.meta.predict.prior import PRIORS
-from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import read, shipped_and_own
 
 BEST_FIXED = "best fixed recipe of the others"
@@ -39,7 +37,6 @@ SEARCHES = (
     "nearest, in turn",
     "nearest + FTRL race",
 )
-COMMON = 0.9  # of the other families' cases, in which a fixed recipe must be recorded
 
 Choice = tuple[int, bool]  # an arm, and whether it is the contender's own choice
 
@@ -72,8 +69,7 @@ class Recorded:
         for (case, _), of_case in others:
             for name, gap in of_case.items():
                 gaps.setdefault(name, []).append((case.task.family, gap))
-        means = {name: interval(pairs).mean for name, pairs in gaps.items() if len(pairs) >= COMMON * len(others)}
-        return sorted(means, key=lambda name: means[name])
+        return by_mean(gaps, len(others))
 
 
 def first_recorded(case: Case, names: Iterable[str], values: dict[int, float]) -> Choice | None:
@@ -161,13 +157,7 @@ def main() -> None:
     records = read(chosen.experience) if chosen.experience else shipped_and_own()
     priors, seen = held_out(records), of_size(records, chosen.size)
     for budget in chosen.budgets:
-        cases = [
-            Case(task, arms_of(task, seen.trials.values(), seed), budget * length, length, seed, priors[task.family])
-            for task in judged(seen)
-            for length in [reference_flops(task.shape, IMAGES)]
-            for seed in range(chosen.seeds)
-        ]
-        recorded = Recorded(cases)
+        recorded = Recorded(cases_of(seen, priors, budget, chosen.seeds))
         families = {case.task.family for case, _ in recorded.ends}
         print(f"\nbudget: {budget:g} short trials; {len(recorded.ends)} cases of {len(families)} families\n")
         print(shown(gaps(recorded, chosen.searches)))

@@ -23,14 +23,12 @@ import numpy as np
 
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS
-from benchmarks.meta.cases import Case, Taught, arms_of, held_out, judged, of_size, rng_of
+from benchmarks.meta.cases import Case, Taught, cases_of, held_out, judged, of_size, rng_of
 from benchmarks.meta.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.meta.yardsticks import Pick, yards, yardsticks
-from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import lowest_so_far, recipe_name
 from mulligan.meta.predict.prior import PartialCurve, Query
 from mulligan.meta.race.allocation import Allocation
-from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.record import FAILED, Point
 
@@ -149,17 +147,9 @@ def outcomes(
     records: Records, priors: Taught, budgets: Sequence[float], seeds: int, contenders: Sequence[str]
 ) -> list[Outcome]:
     """All contenders on all tasks that can be judged."""
-    cases = [
-        (budget, Case(task, arms, budget * length, length, seed, priors[task.family]))
-        for task in judged(records)
-        for length in [reference_flops(task.shape, IMAGES)]
-        for seed in range(seeds)
-        for arms in [arms_of(task, records.trials.values(), seed)]
-        for budget in budgets
-    ]
     found = []
     for budget in budgets:
-        of_budget = [case for length, case in cases if length == budget]
+        of_budget = cases_of(records, priors, budget, seeds)
         picks = yardsticks(of_budget)
         for case in of_budget:
             found += _of_case(case, budget, contenders, picks)

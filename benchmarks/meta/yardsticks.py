@@ -16,7 +16,7 @@ from mulligan.meta.predict.curves import recipe_name
 from mulligan.meta.space.default import textbook_recipe
 
 LASTS = 0.9  # of a budget, that a yardstick's record must fill: steps may miss it
-COMMON = 0.9  # of the cases, in which the best single recipe must be recorded
+COMMON = 0.9  # of the cases, in which a fixed recipe must be recorded
 
 Pick = Callable[[Case], int | None]  # an arm of a case, where it is recorded
 
@@ -43,9 +43,14 @@ def best_single(cases: Sequence[Case]) -> Pick:
                 gains.setdefault(arm.name, []).append(
                     (case.task.family, reached.at(case.budget) - plain.at(case.budget))
                 )
-    common = {name: interval(pairs).mean for name, pairs in gains.items() if len(pairs) >= COMMON * len(cases)}
-    best = min(common, key=lambda name: common[name], default=None)
+    best = next(iter(by_mean(gains, len(cases))), None)
     return lambda case: None if best is None else _named(case, best)
+
+
+def by_mean(gaps: dict[str, list[tuple[str, float]]], cases: int) -> list[str]:
+    """Recipes with a (family, gap) pair in nearly all cases by their means over families, the lowest first."""
+    means = {name: interval(pairs).mean for name, pairs in gaps.items() if len(pairs) >= COMMON * cases}
+    return sorted(means, key=lambda name: means[name])
 
 
 def lowest(case: Case, index: int) -> Trace:

@@ -197,13 +197,17 @@ class Generator:
           licence: of the images that it was trained on, such as `CC-BY-4.0`; None for what was stated before.
         """
         folder = make_folder(Path(path))
+        self._written(folder, licence).write_card(folder / CARD)
+
+    def _written(self, folder: Path, licence: str | None) -> Generator:
+        """Writes all but the card; the generator with the licence that is stated, as it is written."""
         stated = replace(self, licence=licence or self.licence)
         checkpoint.write(folder / WEIGHTS, checkpoint.arrays_of(self.network, "gen"), {})
         described = {"format": FORMAT, "recipe": self.recipe.to_json(), "shape": list(self.shape)}
         described |= {"classes": self.classes and list(self.classes), "members": self.members, "result": self.result}
         described |= {"data": self.data, "licence": stated.licence, "proof": self.proof}
         write_sealed(folder / MODEL, described)
-        stated.write_card(folder / CARD)
+        return stated
 
     def write_card(self, file: Path, name: str | None = None, picture: str | None = None) -> None:
         """Writes a card: what it was trained on, how good it is by which protocol, its limits, how to load it.
@@ -243,10 +247,8 @@ class Generator:
         """
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            self.save(folder, licence)
-            (folder / CARD).unlink()
+            stated = self._written(folder, licence)
             save_grid(folder / SAMPLES, self.sample(GRID_IMAGES))
-            stated = replace(self, licence=licence or self.licence)
             stated.write_card(folder / "README.md", f"{hub.PREFIX}{name}", SAMPLES)
             return hub.upload(folder, name, private)
 
