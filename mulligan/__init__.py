@@ -1,4 +1,4 @@
-"""Train a GAN on your images. Every GAN it trains makes the next one better."""
+"""Train a GAN on your images, from what was learned on others."""
 
 from typing import TYPE_CHECKING, Any
 

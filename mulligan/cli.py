@@ -41,7 +41,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="mulligan",
     cls=Commands,
-    help="Train a GAN on your images. Every GAN it trains makes the next one better.",
+    help="Train a GAN on your images, from what was learned on others.",
     epilog="mulligan COMMAND --help tells more. Exit codes: 0 done, 1 failed, 2 bad usage, 128 + n ended by signal n "
     "(130 is Ctrl-C).",
     no_args_is_help=True,
