@@ -327,21 +327,12 @@ def report(
 ) -> None:
     """Draw the report of a run again, as one HTML page."""
     del networks  # every command on a run takes them; a page needs none
+    from mulligan.report.follow import write_curves
     from mulligan.report.page import write_report
 
     print(write_report(run))
-    if tensorboard is not None:
-        from mulligan.report.tensorboard import write_tensorboard
-
-        write_tensorboard(run, tensorboard)
-    if wandb is not None:
-        from mulligan.report.weights_and_biases import write_wandb
-
-        write_wandb(run, wandb)
-    if mlflow is not None:
-        from mulligan.report.mlflow_tracking import write_mlflow
-
-        write_mlflow(run, mlflow)
+    for program, place in _log(tensorboard, wandb, mlflow).get("log", {}).items():
+        write_curves(run, program, str(place))
 
 
 @app.command()

@@ -1,6 +1,8 @@
 """The errors that are meant for people, and the one that is no error."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mulligan.commands import command
@@ -68,6 +70,30 @@ class Interrupted(Terminated):
 def signal_number(stop: KeyboardInterrupt | None) -> int:
     """The signal that an exception stands for; Python's own stands for Ctrl-C."""
     return stop.number if isinstance(stop, Terminated) else int(signal.SIGINT)
+
+
+@contextmanager
+def optional_import(library: str, purpose: str, extra: str) -> Iterator[None]:
+    """Imports inside it are of a library that mulligan works without.
+
+    Args:
+      library: its name, for people.
+      purpose: what it is needed for, a singular.
+      extra: mulligan's extra that brings it.
+
+    Raises:
+      MulliganError: it is not installed.
+
+    Example:
+      >>> with optional_import("pyarrow", "reading parquet", "parquet"):
+      ...     raise ModuleNotFoundError("No module named 'pyarrow'")
+      Traceback (most recent call last):
+      mulligan.errors.MulliganError: reading parquet needs pyarrow: pip install 'mulligan[parquet]'.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MulliganError(f"{purpose} needs {library}: pip install 'mulligan[{extra}]'.") from error
 
 
 def newer_format(what: object, written: object, known: int) -> MulliganError:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, optional_import
 from mulligan.exports.keras_layers import import_keras, keras_model
 from mulligan.exports.onnx_graph import import_onnx, onnx_model
 from mulligan.networks.keras import inference_mode
@@ -51,10 +51,8 @@ def write_onnx(generator: Generator, path: Path) -> None:
 def read_onnx(path: Path, generator: Generator, latents: Latents, labels: np.ndarray | None) -> Pixels:
     """What ONNX Runtime draws on the CPU."""
     del generator
-    try:
+    with optional_import("onnxruntime", "checking an ONNX file", "onnx"):
         import onnxruntime
-    except ImportError as error:
-        raise MulliganError("an ONNX file is checked by onnxruntime: pip install 'mulligan[onnx]'.") from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed: dict[str, Any] = {"latents": latents}
     if labels is not None:
@@ -87,8 +85,9 @@ def read_savedmodel(path: Path, generator: Generator, latents: Latents, labels: 
 
 def _tensorflow(*words: Any) -> None:
     """Runs `tensorflow_side.py` in a process of its own, where Keras has TensorFlow as its backend."""
-    if importlib.util.find_spec("tensorflow") is None:
-        raise MulliganError("a SavedModel is made by TensorFlow: pip install 'mulligan[savedmodel]'.")
+    with optional_import("TensorFlow", "a SavedModel", "savedmodel"):
+        if importlib.util.find_spec("tensorflow") is None:  # importing it would take seconds of this process as well
+            raise ModuleNotFoundError("tensorflow")
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(TENSORFLOW_SIDE), *map(str, words)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.errors import MulliganError
+from mulligan.errors import optional_import
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape, Tensor
 from mulligan.networks.layers import SLOPE
@@ -29,10 +29,8 @@ def import_keras() -> Any:
     """
     if "keras" not in sys.modules:
         os.environ.setdefault("KERAS_BACKEND", "jax")
-    try:
+    with optional_import("Keras", "a .keras file", "keras"):
         import keras
-    except ImportError as error:
-        raise MulliganError("this needs Keras: pip install 'mulligan[keras]'.") from error
     return keras
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.errors import MulliganError
+from mulligan.errors import optional_import
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape
 from mulligan.networks.layers import SLOPE
@@ -34,10 +34,8 @@ def import_onnx() -> Any:
     Raises:
       MulliganError: it is not installed.
     """
-    try:
+    with optional_import("onnx", "an ONNX file", "onnx"):
         import onnx
-    except ImportError as error:
-        raise MulliganError("ONNX files need onnx and onnxruntime: pip install 'mulligan[onnx]'.") from error
     return onnx
 
 

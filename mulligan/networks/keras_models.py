@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.errors import MulliganError, UsageError, first_line
+from mulligan.errors import MulliganError, UsageError, first_line, optional_import
 from mulligan.networks.image_layout import ImageLayout, probe_layout
 from mulligan.networks.keras import (
     KerasDiscriminator,
@@ -50,10 +50,8 @@ def import_keras() -> Any:
     """
     if "keras" not in sys.modules:
         os.environ.setdefault("KERAS_BACKEND", "jax")
-    try:
+    with optional_import("Keras", "a model of your own", "keras"):
         import keras
-    except ImportError as error:
-        raise MulliganError("models of your own need Keras: pip install 'mulligan[keras]'.") from error
     backend = keras.backend.backend()
     if backend != "jax":
         raise MulliganError(

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mulligan.errors import UsageError, first_line
+from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.events import Listener, read_event
 from mulligan.report import mlflow_tracking, tensorboard, weights_and_biases
-from mulligan.report.curve_log import CurveLog, Opening, write_kept
+from mulligan.report.curve_log import CurveLog, Opening, write_kept, write_log
 from mulligan.report.run import RunRecord, read_run
 
 BEFORE = ("data", "plan", "note")  # kinds of events that come before a run's folder says what is trained
@@ -20,6 +20,27 @@ PROGRAMS: dict[str, Callable[[str], Opening]] = {
     "wandb": weights_and_biases.opening,
     "mlflow": mlflow_tracking.opening,
 }
+
+
+def write_curves(run: Path, program: str, place: str) -> None:
+    """Writes all of a run for a program: scalars, sample grids and what the guard did, over images seen.
+
+    Stretches that it went back to before and pictures that cannot be read are left out. What an earlier call wrote for
+    TensorBoard is replaced.
+
+    Args:
+      run: its folder.
+      program: one of `PROGRAMS`.
+      place: a folder; or a tracking URI of MLflow's, such as `http://localhost:5000`.
+
+    Raises:
+      UsageError: a program that is not known.
+      MulliganError: the program is not installed, `place` cannot be written to, or no run that can be read.
+    """
+    try:
+        write_log(run, _opening(program, place))
+    except OSError as error:
+        raise MulliganError(f"curves for {program} cannot be written to {place}: {error.strerror or error}.") from error
 
 
 class Following:

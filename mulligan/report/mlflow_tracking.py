@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
-from mulligan.errors import MulliganError
+from mulligan.errors import optional_import
 from mulligan.events import RolledBack, RunEvent
-from mulligan.report.curve_log import Opening, picture, scalars, write_log
+from mulligan.report.curve_log import Opening, picture, scalars
 from mulligan.report.run import RunRecord
 
 EXPERIMENT = "mulligan"
 LONGEST = 500  # characters of a parameter that MLflow takes
 
 
-def write_mlflow(run: Path, place: str) -> str:
-    """Writes parameters, curves and sample grids of a run, over images seen.
-
-    Args:
-      run: its folder.
-      place: a tracking URI of MLflow's, such as `http://localhost:5000`; or a folder.
-
-    Raises:
-      MulliganError: MLflow is not installed or cannot write there, or no run that can be read.
-    """
-    write_log(run, opening(place))
-    return place
-
-
 def opening(place: str) -> Opening:
-    """What begins a log at this place.
+    """What begins a log at this place: a tracking URI of MLflow's, or a folder.
 
     Raises:
       MulliganError: MLflow is not installed.
     """
-    try:
+    with optional_import("its client", "a log for MLflow", "mlflow"):
         from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MulliganError("MLflow curves need its client: pip install 'mulligan[mlflow]'.") from error
     return lambda record: MLflowLog(MlflowClient(place), record)
 
 

@@ -9,27 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mulligan.errors import MulliganError
+from mulligan.errors import optional_import
 from mulligan.events import RolledBack, RunEvent
-from mulligan.report.curve_log import Opening, picture, scalars, write_log
+from mulligan.report.curve_log import Opening, picture, scalars
 from mulligan.report.run import RunRecord
 
 SUFFIX = ".mulligan"
-
-
-def write_tensorboard(run: Path, out: Path) -> Path:
-    """Writes scalars, sample grids and the guard's words of a run, over images seen, into the folder `out`.
-
-    What an earlier call wrote there is replaced. Pictures that cannot be read are left out.
-
-    Raises:
-      MulliganError: tensorboardX is not installed, `out` cannot be written to, or no run that can be read.
-    """
-    try:
-        write_log(run, opening(str(out)))
-    except OSError as error:
-        raise MulliganError(f"cannot write TensorBoard files to {out}: {error.strerror or error}.") from error
-    return out
 
 
 def opening(place: str) -> Opening:
@@ -38,10 +23,8 @@ def opening(place: str) -> Opening:
     Raises:
       MulliganError: tensorboardX is not installed.
     """
-    try:
+    with optional_import("tensorboardX", "a log for TensorBoard", "tensorboard"):
         from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise MulliganError("TensorBoard files need tensorboardX: pip install 'mulligan[tensorboard]'.") from error
 
     def begin(record: RunRecord) -> TensorBoardLog:
         for earlier in Path(place).glob(f"events.out.tfevents.*{SUFFIX}"):

@@ -8,22 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mulligan.errors import MulliganError
+from mulligan.errors import MulliganError, optional_import
 from mulligan.events import RunEvent
-from mulligan.report.curve_log import Opening, picture, scalars, write_log
+from mulligan.report.curve_log import Opening, picture, scalars
 from mulligan.report.run import RunRecord
-
-
-def write_wandb(run: Path, out: Path) -> Path:
-    """Writes scalars and sample grids of a run, over images seen, into the folder `out`.
-
-    Pictures that cannot be read are left out.
-
-    Raises:
-      MulliganError: wandb is not installed, `out` cannot be written to, or no run that can be read.
-    """
-    write_log(run, opening(str(out)))
-    return out
 
 
 def opening(place: str) -> Opening:
@@ -32,10 +20,8 @@ def opening(place: str) -> Opening:
     Raises:
       MulliganError: wandb is not installed, or the folder cannot be made.
     """
-    try:
+    with optional_import("wandb", "a log for Weights & Biases", "wandb"):
         import wandb  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MulliganError("Weights & Biases files need wandb: pip install 'mulligan[wandb]'.") from error
     try:
         Path(place).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mulligan.errors import MulliganError, UsageError, first_line
+from mulligan.errors import MulliganError, UsageError, first_line, optional_import
 from mulligan.tasks.arrays import collect
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.splits import TEST, TRAIN, VALIDATION
@@ -41,14 +41,16 @@ def is_catalogued(name: str) -> bool:
 def _read_keras(name: str) -> Collection:
     if name not in KERAS_NAMES:
         raise UsageError(f"Keras has no data set of images {name!r}; choose keras:{', keras:'.join(KERAS_NAMES)}.")
-    datasets = _library("keras.datasets", "Keras", "mulligan[keras]")
+    with optional_import("Keras", f"keras:{name}", "keras"):
+        datasets: Any = importlib.import_module("keras.datasets")
     (images, labels), (more, more_labels) = _fetched(f"keras:{name}", getattr(datasets, name).load_data)
     split = np.repeat([TRAIN, TEST], [len(images), len(more)])
     return collect(np.concatenate([images, more]), np.concatenate([labels, more_labels]).ravel(), split)
 
 
 def _read_tfds(name: str) -> Collection:
-    library = _library("tensorflow_datasets", "tensorflow-datasets", "tensorflow-datasets")
+    with optional_import("tensorflow-datasets", f"tfds:{name}", "tfds"):
+        library: Any = importlib.import_module("tensorflow_datasets")
     sources = _fetched(f"tfds:{name}", lambda: library.data_source(name))
     images, labels, split = [], [], []
     for part, examples in sources.items():
@@ -62,13 +64,6 @@ def _read_tfds(name: str) -> Collection:
         raise MulliganError(f"the images of tfds:{name} differ in size: save them to a folder, and give that.")
     known = all(label is not None for label in labels)
     return collect(np.stack(images), np.array(labels) if known else None, np.array(split))
-
-
-def _library(module: str, name: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MulliganError(f"this data set comes from {name}: pip install '{package}'.") from error
 
 
 def _fetched(name: str, load: Callable[[], Any]) -> Any:

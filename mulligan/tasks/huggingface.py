@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mulligan.errors import MulliganError, first_line
+from mulligan.errors import MulliganError, first_line, optional_import
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.image_files import ImageFile, read_image_files
 from mulligan.tasks.layout import SPLIT_WORDS
@@ -32,11 +32,9 @@ def read_parquet(source: Source) -> Collection:
     Raises:
       MulliganError: pyarrow is not installed, or a file is damaged or has no column of encoded images.
     """
-    try:
+    with optional_import("pyarrow", "reading parquet", "parquet"):
         import pyarrow as arrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise MulliganError("reading parquet needs pyarrow: pip install 'mulligan[parquet]'.") from error
     images = []
     for file in source.listing.files:
         if not is_parquet(file.name):
@@ -55,10 +53,8 @@ def read_hub(name: str) -> list[ImageFile]:
     Raises:
       MulliganError: the library is not installed, or the data set cannot be loaded.
     """
-    try:
+    with optional_import("datasets", f"reading {name} from the hub", "datasets"):
         import datasets  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MulliganError(f"reading {name} from the hub needs datasets: pip install 'mulligan[datasets]'.") from error
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # network, permissions, scripts: whatever the library raises

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mulligan.errors import MulliganError, UsageError, first_line
+from mulligan.errors import MulliganError, UsageError, first_line, optional_import
 
 PREFIX = "hf:"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -72,8 +72,6 @@ def _require_name(name: str) -> None:
 
 
 def _library() -> Any:
-    try:
+    with optional_import("huggingface_hub", "the hub", "hub"):
         import huggingface_hub  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MulliganError("the hub needs huggingface_hub: pip install 'mulligan[hub]'.") from error
     return huggingface_hub

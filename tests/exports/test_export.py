@@ -177,9 +177,9 @@ def test_an_unknown_format_and_a_place_that_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("to", "missing", "sentence"),
     [
-        ("onnx", "onnx", "ONNX files need onnx and onnxruntime: pip install 'mulligan[onnx]'."),
-        ("onnx", "onnxruntime", "an ONNX file is checked by onnxruntime: pip install 'mulligan[onnx]'."),
-        ("keras", "keras", "this needs Keras: pip install 'mulligan[keras]'."),
+        ("onnx", "onnx", "an ONNX file needs onnx: pip install 'mulligan[onnx]'."),
+        ("onnx", "onnxruntime", "checking an ONNX file needs onnxruntime: pip install 'mulligan[onnx]'."),
+        ("keras", "keras", "a .keras file needs Keras: pip install 'mulligan[keras]'."),
     ],
 )
 def test_what_is_not_installed_is_named(to, missing, sentence, tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_what_is_not_installed_is_named(to, missing, sentence, tmp_path, monkeyp
 
 def test_savedmodel_without_tensorflow_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MulliganError, match=r"made by TensorFlow: pip install 'mulligan\[savedmodel\]'"):
+    with pytest.raises(MulliganError, match=r"a SavedModel needs TensorFlow: pip install 'mulligan\[savedmodel\]'"):
         export(generator("mlp"), "savedmodel", tmp_path / "out")
 
 

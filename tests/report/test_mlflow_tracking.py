@@ -7,7 +7,7 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.events import ChunkTrained
-from mulligan.report.mlflow_tracking import write_mlflow
+from mulligan.report.follow import write_curves
 from mulligan.report.run import read_run
 
 
@@ -53,7 +53,8 @@ def client(monkeypatch):
 
 
 def test_what_is_told_are_the_recipe_and_the_kept_events(light, client):
-    assert write_mlflow(light, "http://localhost:5000") == client.place == "http://localhost:5000"
+    write_curves(light, "mlflow", "http://localhost:5000")
+    assert client.place == "http://localhost:5000"
     assert client.params["data"] == "digits"
     assert client.params["architecture.family"] == read_run(light).recipe.architecture.family
     losses = [(value, step) for name, value, step in client.metrics if name == "train/gen_loss"]
@@ -69,14 +70,14 @@ def test_without_the_library_it_says_so(light, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     with pytest.raises(MulliganError, match=r"pip install 'mulligan\[mlflow\]'"):
-        write_mlflow(light, "x")
+        write_curves(light, "mlflow", "x")
 
 
 @pytest.mark.slow
 def test_the_real_library_keeps_it(light, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking", reason="the mlflow extra is not installed")
     place = f"sqlite:///{tmp_path}/runs.db"
-    write_mlflow(light, place)
+    write_curves(light, "mlflow", place)
     client = tracking.MlflowClient(place)
     [run] = client.search_runs([client.get_experiment_by_name("mulligan").experiment_id])
     assert run.info.status == "FINISHED"

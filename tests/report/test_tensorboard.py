@@ -8,8 +8,9 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.events import ChunkTrained
+from mulligan.report.follow import write_curves
 from mulligan.report.run import read_run
-from mulligan.report.tensorboard import opening, write_tensorboard
+from mulligan.report.tensorboard import opening
 
 pytest.importorskip("tensorboardX", reason="the tensorboard extra is not installed")
 
@@ -28,19 +29,24 @@ def summaries(folder):
                 yield event.step, value.tag, value
 
 
+def written(run, folder):
+    write_curves(run, "tensorboard", str(folder))
+    return list(summaries(folder))
+
+
 def test_scalars_are_the_kept_events(light, tmp_path):
-    written = list(summaries(write_tensorboard(light, tmp_path / "tb")))
+    found = written(light, tmp_path / "tb")
     kept = read_run(light).kept(ChunkTrained)
-    losses = [(step, value.simple_value) for step, tag, value in written if tag == "train/gen_loss"]
+    losses = [(step, value.simple_value) for step, tag, value in found if tag == "train/gen_loss"]
     assert [step for step, _ in losses] == [event.nimg for event in kept]
     np.testing.assert_allclose([value for _, value in losses], [event.gen_loss for event in kept], rtol=1e-6)
-    tags = {tag.split("/text_summary")[0] for _, tag, _ in written}
+    tags = {tag.split("/text_summary")[0] for _, tag, _ in found}
     assert {"validation/ema/kid", "test/power_10/precision", "hyperparameters/gamma", "samples", "guard"} <= tags
 
 
 def test_writing_again_replaces(light, tmp_path):
-    first = len(list(summaries(write_tensorboard(light, tmp_path / "tb"))))
-    assert len(list(summaries(write_tensorboard(light, tmp_path / "tb")))) == first
+    first = len(written(light, tmp_path / "tb"))
+    assert len(written(light, tmp_path / "tb")) == first
 
 
 def test_what_is_gone_back_over_is_forgotten(light, tmp_path):
@@ -68,7 +74,7 @@ def test_what_is_gone_back_over_is_forgotten(light, tmp_path):
 def test_a_damaged_picture_is_left_out(light, tmp_path):
     for path in (light / "samples").glob("*.png"):
         path.write_bytes(b"\x89PNG")
-    tags = {tag for _, tag, _ in summaries(write_tensorboard(light, tmp_path / "tb"))}
+    tags = {tag for _, tag, _ in written(light, tmp_path / "tb")}
     assert "samples" not in tags
     assert "train/gen_loss" in tags
 
@@ -76,4 +82,4 @@ def test_a_damaged_picture_is_left_out(light, tmp_path):
 def test_without_tensorboardx_the_error_says_what_to_install(light, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(MulliganError, match=r"pip install 'mulligan\[tensorboard\]'"):
-        write_tensorboard(light, tmp_path / "tb")
+        write_curves(light, "tensorboard", str(tmp_path / "tb"))

@@ -7,8 +7,8 @@ import pytest
 
 from mulligan.errors import MulliganError
 from mulligan.events import ChunkTrained
+from mulligan.report.follow import write_curves
 from mulligan.report.run import read_run
-from mulligan.report.weights_and_biases import write_wandb
 
 
 def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
@@ -25,7 +25,7 @@ def test_what_is_logged_are_the_kept_events(light, tmp_path, monkeypatch):
         return Target()
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Image=lambda pixels: pixels.shape))
-    write_wandb(light, tmp_path / "wb")
+    write_curves(light, "wandb", str(tmp_path / "wb"))
     assert started[0]["mode"] == "offline"
     assert started[0]["config"]["architecture"]["family"]
     kept = read_run(light).kept(ChunkTrained)
@@ -44,19 +44,19 @@ def test_the_user_may_send_it_at_once(light, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     monkeypatch.setenv("WANDB_MODE", "online")
-    with pytest.raises(OSError, match="no network"):
-        write_wandb(light, tmp_path)
+    with pytest.raises(MulliganError, match=r"cannot be written to .*: no network\."):
+        write_curves(light, "wandb", str(tmp_path))
     assert started == ["online"]
 
 
 def test_without_the_library_it_says_so(light, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MulliganError, match=r"pip install 'mulligan\[wandb\]'"):
-        write_wandb(light, tmp_path)
+        write_curves(light, "wandb", str(tmp_path))
 
 
 @pytest.mark.slow
 def test_the_real_library_writes_files_offline(light, tmp_path):
     pytest.importorskip("wandb", reason="the wandb extra is not installed")
-    write_wandb(light, tmp_path / "wb")
+    write_curves(light, "wandb", str(tmp_path / "wb"))
     assert list((tmp_path / "wb").rglob("run-*.wandb"))

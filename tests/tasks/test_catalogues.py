@@ -67,5 +67,5 @@ def test_an_unknown_name_and_a_missing_library(keras_datasets, monkeypatch):
     with pytest.raises(UsageError, match="Keras has no data set of images 'imdb'; choose keras:mnist, keras:fashion"):
         read_task("keras:imdb")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(MulliganError, match="comes from tensorflow-datasets: pip install 'tensorflow-datasets'"):
+    with pytest.raises(MulliganError, match=r"tfds:mnist needs tensorflow-datasets: pip install 'mulligan\[tfds\]'"):
         read_task("tfds:mnist")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from mulligan.errors import MulliganError, UsageError
+from mulligan.errors import MulliganError, UsageError, optional_import
 from mulligan.events import Listener
 from mulligan.meta.collect.worker import WorkerConfig, new_worker_name, work
 
@@ -85,10 +85,8 @@ class RayCluster:
     address: str | None
 
     def run(self, config: WorkerConfig, emit: Listener) -> None:
-        try:
+        with optional_import("Ray", "a cluster of workers", "ray"):
             import ray  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise MulliganError("workers on a Ray cluster need Ray: pip install 'mulligan[ray]'.") from error
         try:
             ray.init(address=self.address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from mulligan.errors import MulliganError
+from mulligan.errors import optional_import
 from mulligan.types import Key, Pytree
 
 Parameters = Float[Array, " d"]
@@ -128,12 +128,8 @@ def _unrolled(
 
 def _searching(inner: InnerProblem, deviation: float, pairs: int, remembered: int) -> Estimator:
     """Evosax's persistent strategies, whose perturbations are forgotten every `remembered` truncations."""
-    try:
+    with optional_import("evosax", "learning a schedule by evolution", "evolution"):
         from evosax.algorithms import PersistentES  # brings flax with it
-    except ImportError as error:
-        raise MulliganError(
-            "learning a schedule by evolution needs evosax: pip install 'mulligan[evolution]'."
-        ) from error
 
     # Descent with a rate of 1 from zero: what it comes to is the negative gradient.
     descent = optax.sgd(1.0)
