@@ -19,6 +19,7 @@ def squared_distances(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) 
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     norms = (a**2).sum(1)[:, None] + (b**2).sum(1)
     squared = norms - 2 * (a @ b.T)
+    # The difference of nearly equal numbers is their rounding: some 1e-16 of the norms for each addend.
     squared[squared < 1e-12 * norms] = 0
     return squared
 
@@ -44,6 +45,7 @@ def neighbours(
     distances = np.empty((len(samples), k))
     for start in range(0, len(samples), rows):
         squared = squared_distances(samples[start : start + rows], train)
+        # Sorted by index first, then stably by distance: of equally near rows the first comes first.
         nearest = np.sort(np.argpartition(squared, k - 1, axis=1)[:, :k], axis=1)
         found = np.take_along_axis(squared, nearest, axis=1)
         order = np.argsort(found, axis=1, kind="stable")

@@ -52,6 +52,8 @@ class Embedding:
         images = np.asarray(images)
         check_images(images)
         chunks = []
+        # Every batch has the same size, the last one too: another size would compile another program, and XLA's sums
+        # over another shape may differ in their last bits.
         for start in range(0, len(images), self.batch):
             chunk = images[start : start + self.batch]
             padding = [(0, self.batch - len(chunk)), (0, 0), (0, 0), (0, 0)]
@@ -75,14 +77,8 @@ def load_embedding(name: str = EMBEDDING) -> Embedding:
         raise UsageError(f"no embedding is called {name!r}; there are {' and '.join(DESIGNS)}.")
     stored, _ = with_card("mulligan.metrics", name, f"embedding {name}")
     weights = {key: jnp.asarray(value, jnp.float32) for key, value in load_safetensors(stored).items()}
-    return network_embedding(name, weights)
-
-
-def network_embedding(name: str, weights: Weights) -> Embedding:
-    """The embedding of this design with these weights: its standardised features."""
     design = DESIGNS[name]
-    features = functools.partial(_features, design, weights=dict(weights))
-    return Embedding(name, design.dimension, features, design.flops)
+    return Embedding(name, design.dimension, functools.partial(_features, design, weights=weights), design.flops)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -91,13 +87,21 @@ def _features(design: Design, images: Levels, weights: Weights) -> Float[Array, 
 
 
 def check_images(images: np.ndarray) -> None:
-    """Raises `MulliganError` unless `images` is uint8 `[n, h, w, c]` with c in 1, 3, 4."""
+    """Refuses what an embedding cannot take.
+
+    Raises:
+      MulliganError: `images` is not uint8 `[n, h, w, c]` with c in 1, 3, 4.
+    """
     if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.dtype != np.uint8:
         raise MulliganError(f"metrics take uint8 images [n, h, w, 1, 3 or 4], not {images.dtype} {list(images.shape)}.")
 
 
 def check_features(features: np.ndarray) -> None:
-    """Raises `MulliganError` unless `features` is `[n, d]`, n >= 2, all finite."""
+    """Refuses features with which no distance can be computed.
+
+    Raises:
+      MulliganError: `features` is not `[n, d]` with n >= 2, or one is not finite.
+    """
     if features.ndim != 2 or len(features) < 2:
         raise MulliganError(f"a metric needs at least 2 images on each side, not {len(features)}.")
     if not np.isfinite(features).all():
@@ -105,7 +109,11 @@ def check_features(features: np.ndarray) -> None:
 
 
 def check_pair(a: np.ndarray, b: np.ndarray) -> None:
-    """Raises `MulliganError` unless both are `[n, d]`, n >= 2, finite, with the same d."""
+    """Refuses two sides that cannot be compared.
+
+    Raises:
+      MulliganError: one of them is not `[n, d]` with n >= 2, or not finite, or they differ in d.
+    """
     for features in (a, b):
         check_features(features)
     if a.shape[1] != b.shape[1]:

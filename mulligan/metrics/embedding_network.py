@@ -38,11 +38,11 @@ class Design(NamedTuple):
 
     @property
     def dimension(self) -> int:
-        """Of the features."""
+        """Numbers of a feature vector."""
         return sum(self.widths[level] for level in self.levels) + self.units
 
     def side(self, height: int, width: int) -> int:
-        """Of the input for images of this size."""
+        """Pixels of the square input for images of this size."""
         return next(side for side, longest in self.sides if max(height, width) <= longest)
 
     def flops(self, height: int, width: int) -> float:

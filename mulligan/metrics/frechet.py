@@ -39,8 +39,10 @@ def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
     part arises
     (Heusel et al. 2017, arXiv 1706.08500, eq. 6; Dowson and Landau 1982).
     """
+    # Rounding makes eigenvalues of a singular covariance slightly negative, hence the clips.
     values, vectors = eigh(a.covariance)
     root = vectors * np.sqrt(np.clip(values, 0, None))
+    # `root` is no symmetric root: A = root root^T is enough, since A B and root^T B root have the same eigenvalues.
     product = eigh(root.T @ b.covariance @ root, eigvals_only=True)
     cross = np.sqrt(np.clip(product, 0, None)).sum()
     apart = float(((a.mean - b.mean) ** 2).sum())

@@ -34,7 +34,6 @@ PROTOCOL = "Inception-v3 of 2015-12-05, resized to 299x299 bilinearly as by Tens
 Maps = Float[Array, "n h w c"]
 Out = Float[Array, "n oh ow oc"]
 Weights = Mapping[str, Array]
-Net = Callable[..., Array]
 
 
 def load_inception(path: Path) -> Embedding:
@@ -50,13 +49,15 @@ def load_inception(path: Path) -> Embedding:
         )
     tensors = read_torch_file(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    return inception_embedding(f"inception-{digest}", folded(tensors))
-
-
-def inception_embedding(name: str, weights: Weights) -> Embedding:
-    """The embedding with these weights, as `folded` gives them."""
     apply = jax.jit(lambda images, weights: features(weights, prepare(images)))
-    return Embedding(name, DIMENSION, functools.partial(apply, weights=dict(weights)), lambda h, w: FLOPS, BATCH)
+    # The weights are an argument: as constants they would be 87 MB of the compiled program.
+    return Embedding(
+        name=f"inception-{digest}",
+        dimension=DIMENSION,
+        features=functools.partial(apply, weights=folded(tensors)),
+        flops=lambda height, width: FLOPS,
+        batch=BATCH,
+    )
 
 
 def folded(tensors: Mapping[str, np.ndarray]) -> dict[str, Array]:
@@ -103,32 +104,6 @@ def _resized(x: Maps, axis: int) -> Out:
     return low + (high - low) * share
 
 
-def features(weights: Weights, x: Float[Array, "n 299 299 3"]) -> Float[Array, "n 2048"]:
-    """The means of the last maps."""
-    net = functools.partial(_block, weights)
-    x = net("Conv2d_2a_3x3", net("Conv2d_1a_3x3", x, stride=2))
-    x = _max_pool(net("Conv2d_2b_3x3", x, same=True))
-    x = _max_pool(net("Conv2d_4a_3x3", net("Conv2d_3b_1x1", x)))
-    for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
-        x = _wide(functools.partial(_in, weights, name), x)
-    x = _smaller(functools.partial(_in, weights, "Mixed_6a"), x)
-    for name in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
-        x = _long(functools.partial(_in, weights, name), x)
-    x = _smallest(functools.partial(_in, weights, "Mixed_7a"), x)
-    x = _split(functools.partial(_in, weights, "Mixed_7b"), x, _mean_pool)
-    x = _split(functools.partial(_in, weights, "Mixed_7c"), x, functools.partial(_max_pool, stride=1, padding="SAME"))
-    return x.mean(axis=(1, 2))
-
-
-def _in(weights: Weights, mixed: str, path: str, x: Maps, stride: int = 1, same: bool = True) -> Out:
-    """Convolutions of one branch, one after the other: `"branch5x5_1 branch5x5_2"`. The last has the stride."""
-    names = path.split()
-    for name in names:
-        last = name == names[-1]
-        x = _block(weights, f"{mixed}.{name}", x, stride if last else 1, same or not last)
-    return x
-
-
 def _block(weights: Weights, name: str, x: Maps, stride: int = 1, same: bool = False) -> Out:
     """Convolution, with zeros around the maps or without, bias and rectifier."""
     kernel = weights[f"{name}.kernel"]
@@ -149,56 +124,66 @@ def _mean_pool(x: Maps) -> Out:
     return total / lax.reduce_window(jnp.ones_like(x[:1, :, :, :1]), 0.0, lax.add, window, strides, "SAME")
 
 
-def _together(*branches: Float[Array, "n h w _"]) -> Out:
-    return jnp.concatenate(branches, axis=-1)
+def features(weights: Weights, x: Float[Array, "n 299 299 3"]) -> Float[Array, "n 2048"]:
+    """The means of the last maps."""
+    net = functools.partial(_block, weights)
+    x = net("Conv2d_2a_3x3", net("Conv2d_1a_3x3", x, stride=2))
+    x = _max_pool(net("Conv2d_2b_3x3", x, same=True))
+    x = _max_pool(net("Conv2d_4a_3x3", net("Conv2d_3b_1x1", x)))
+    for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
+        x = _mixed(weights, name, WIDE, x)
+    x = _mixed(weights, "Mixed_6a", SMALLER, x, stride=2)
+    for name in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
+        x = _mixed(weights, name, LONG, x)
+    x = _mixed(weights, "Mixed_7a", SMALLEST, x, stride=2)
+    x = _mixed(weights, "Mixed_7b", SPLIT, x)
+    # The last block pools by maximum: probably an error of the network that FID was made with, now part of the figure.
+    x = _mixed(weights, "Mixed_7c", SPLIT, x, pool=functools.partial(_max_pool, stride=1, padding="SAME"))
+    return x.mean(axis=(1, 2))
 
 
-def _wide(net: Net, x: Maps) -> Out:
-    return _together(
-        net("branch1x1", x),
-        net("branch5x5_1 branch5x5_2", x),
-        net("branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3", x),
-        net("branch_pool", _mean_pool(x)),
-    )
+def _mixed(
+    weights: Weights,
+    name: str,
+    branches: tuple[str, ...],
+    x: Maps,
+    stride: int = 1,
+    pool: Callable[[Maps], Out] = _mean_pool,
+) -> Out:
+    """Branches side by side, each of convolutions one after the other; where the maps get smaller the last one does it.
+
+    Smaller maps also have the pooled input itself beside them. Branches that begin with the same convolution share it:
+    XLA computes equal operations once.
+    """
+    outputs = []
+    for branch in branches:
+        *first, last = branch.split()
+        y = pool(x) if last == "branch_pool" else x
+        for convolution in first:
+            y = _block(weights, f"{name}.{convolution}", y, same=True)
+        outputs.append(_block(weights, f"{name}.{last}", y, stride, same=stride == 1))
+    return jnp.concatenate([*outputs, *([_max_pool(x)] if stride > 1 else [])], axis=-1)
 
 
-def _smaller(net: Net, x: Maps) -> Out:
-    return _together(
-        net("branch3x3", x, stride=2, same=False),
-        net("branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3", x, stride=2, same=False),
-        _max_pool(x),
-    )
+# --- the branches of the mixed blocks, and their convolutions' shapes, (out, in, rows, columns) ----------
 
-
-def _long(net: Net, x: Maps) -> Out:
-    return _together(
-        net("branch1x1", x),
-        net("branch7x7_1 branch7x7_2 branch7x7_3", x),
-        net("branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 branch7x7dbl_5", x),
-        net("branch_pool", _mean_pool(x)),
-    )
-
-
-def _smallest(net: Net, x: Maps) -> Out:
-    return _together(
-        net("branch3x3_1 branch3x3_2", x, stride=2, same=False),
-        net("branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4", x, stride=2, same=False),
-        _max_pool(x),
-    )
-
-
-def _split(net: Net, x: Maps, pool: Net) -> Out:
-    single = net("branch3x3_1", x)
-    double = net("branch3x3dbl_1 branch3x3dbl_2", x)
-    return _together(
-        net("branch1x1", x),
-        _together(net("branch3x3_2a", single), net("branch3x3_2b", single)),
-        _together(net("branch3x3dbl_3a", double), net("branch3x3dbl_3b", double)),
-        net("branch_pool", pool(x)),
-    )
-
-
-# --- the convolutions' shapes, (out, in, rows, columns) -------------------------------------------------
+WIDE = ("branch1x1", "branch5x5_1 branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3", "branch_pool")
+SMALLER = ("branch3x3", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3")
+LONG = (
+    "branch1x1",
+    "branch7x7_1 branch7x7_2 branch7x7_3",
+    "branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 branch7x7dbl_5",
+    "branch_pool",
+)
+SMALLEST = ("branch3x3_1 branch3x3_2", "branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4")
+SPLIT = (
+    "branch1x1",
+    "branch3x3_1 branch3x3_2a",
+    "branch3x3_1 branch3x3_2b",
+    "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a",
+    "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3b",
+    "branch_pool",
+)
 
 Sizes = dict[str, tuple[int, int, int, int]]
 

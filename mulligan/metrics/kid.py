@@ -37,20 +37,11 @@ def polynomial(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "
 
 
 @jax.jit
-def mmd2_biased(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> Float[Array, ""]:
-    """`|mean k(real, .) - mean k(fake, .)|^2`, >= 0: the V-statistic (Gretton et al. 2012, eq. 5)."""
-    return polynomial(real, real).mean() + polynomial(fake, fake).mean() - 2 * polynomial(real, fake).mean()
-
-
-@jax.jit
 def mmd2_unbiased(real: Float[Array, "n d"], fake: Float[Array, "m d"]) -> Float[Array, ""]:
     """The U-statistic, without pairs of an image with itself (Gretton et al. 2012, eq. 3); n, m >= 2."""
-    within_real, within_fake, between = (
-        _off_diagonal_means(polynomial(real, real)).mean(),
-        _off_diagonal_means(polynomial(fake, fake)).mean(),
-        polynomial(real, fake).mean(),
-    )
-    return within_real + within_fake - 2 * between
+    within_real = _off_diagonal_means(polynomial(real, real)).mean()
+    within_fake = _off_diagonal_means(polynomial(fake, fake)).mean()
+    return within_real + within_fake - 2 * polynomial(real, fake).mean()
 
 
 def mmd2_of_few(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> float:
@@ -60,13 +51,11 @@ def mmd2_of_few(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) 
       >>> mmd2_of_few(np.zeros((4, 2)), np.ones((3, 2)))
       7.0
     """
-
-    def mean(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], pairs: int) -> float:
-        kernel = (a @ b.T / a.shape[1] + 1) ** 3
-        return float((kernel.sum() - (np.trace(kernel) if a is b else 0)) / pairs)
-
     n, m = len(real), len(fake)
-    return mean(real, real, n * (n - 1)) + mean(fake, fake, m * (m - 1)) - 2 * mean(real, fake, n * m)
+    rr, ff, rf = ((a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((real, real), (fake, fake), (real, fake)))
+    within_real = float((rr.sum() - np.trace(rr)) / (n * (n - 1)))
+    within_fake = float((ff.sum() - np.trace(ff)) / (m * (m - 1)))
+    return within_real + within_fake - 2 * float(rf.sum() / (n * m))
 
 
 def kid(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key) -> Kid:
@@ -144,6 +133,7 @@ def _bootstrap(
     image), plus a mean over pairs of a kernel whose mean over either image is zero. Each image gets a normal
     multiplier.
     """
+    # Hoeffding's projections: what each image contributes on average over all others, and the rest of each pair.
     n, m = len(real), len(fake)
     rr, ff, rf = polynomial(real, real), polynomial(fake, fake), polynomial(real, fake)
     mean_rr, mean_ff = _off_diagonal_means(rr), _off_diagonal_means(ff)
@@ -153,6 +143,7 @@ def _bootstrap(
     pairs_rr = _zero_diagonal(rr - mean_rr[:, None] - mean_rr + mean_rr.mean())
     pairs_ff = _zero_diagonal(ff - mean_ff[:, None] - mean_ff + mean_ff.mean())
     pairs_rf = rf - mean_rf[:, None] - mean_fr + mean_rf.mean()
+    # The measured projections hold the noise of the pairs besides their own variance, by these mean squares.
     square_rr = (pairs_rr**2).sum() / (n * (n - 1))
     square_ff = (pairs_ff**2).sum() / (m * (m - 1))
     square_rf = (pairs_rf**2).mean()

@@ -78,6 +78,7 @@ def distances_to(
         block = slice(start, start + rows)
         squared = squared_distances(held_out[block], train)
         mine = np.flatnonzero(own[block] >= 0)
+        # `squared_distances` is exactly 0 for copies, so that one rule leaves out the row itself and its copies.
         squared[mine, own[block][mine]] = 0
         squared[squared == 0] = np.inf
         nearest[block] = np.sqrt(squared.min(axis=1))

@@ -99,7 +99,11 @@ def final_metrics(
 
 
 def validation_metrics_of(reference: Reference, fake: Float[np.ndarray, "m d"], seed: int = 0) -> dict[str, Any]:
-    """What `validation_metrics` returns, from the features of the generated images."""
+    """What `validation_metrics` returns, from the features of the generated images.
+
+    Raises:
+      MulliganError: fewer than two features, one that is not finite, or of another embedding.
+    """
     distance = kid(reference.features, fake, jax.random.key(seed))
     return {
         "embedding": reference.embedding.name,

@@ -74,6 +74,11 @@ class _TensorUnpickler(pickle.Unpickler):
         self.archive, self.folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a function or class that the pickle names.
+
+        Raises:
+          _RefusedError: it is none that tensors need.
+        """
         known = {f"torch.{storage}": dtype for storage, dtype in STORAGES.items()} | {
             "collections.OrderedDict": StateDict,
             "torch._utils._rebuild_tensor_v2": self._tensor,
@@ -84,7 +89,11 @@ class _TensorUnpickler(pickle.Unpickler):
         return known[f"{module}.{name}"]
 
     def persistent_load(self, pid: Any) -> Storage:
-        """A storage, named by `("storage", type, key, device, numel)`."""
+        """A storage, named by `("storage", type, key, device, numel)`.
+
+        Raises:
+          _RefusedError: it names something else.
+        """
         kind, dtype, key = pid[:3]
         if kind != "storage" or not isinstance(dtype, np.dtype):
             raise _RefusedError(str(kind))
@@ -95,6 +104,7 @@ class _TensorUnpickler(pickle.Unpickler):
     ) -> np.ndarray:
         """A tensor's numbers, copied out of the file."""
         numbers = np.frombuffer(self.archive.read(storage.member), storage.dtype)
+        # Strides come from the file: checked against the bytes, for `as_strided` would read any memory.
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min([offset, *shape, *strides]) < 0 or (0 not in shape and last >= len(numbers)):
             raise ValueError("a tensor is larger than its numbers")
