@@ -32,8 +32,8 @@ class Dynamics(NamedTuple):
     """How the two players move.
 
     `init(gen, disc) -> memory`, what the dynamics needs to remember, () where that is nothing; `step(game, state,
-    batch, hyperparameters, key) -> (state, info)` moves both networks, their optimisers and the memory,
-    `state.dynamics`, and leaves everything else alone. Where `simultaneous`, both players move once a step, so that
+    batch) -> (state, info)` moves both networks, their optimisers and the memory, `state.dynamics`, and leaves
+    everything else alone. Where `simultaneous`, both players move once a step, so that
     several discriminator steps have no meaning. `gradients` is what a step costs, in gradients of both players.
     """
 

@@ -59,7 +59,7 @@ def dirac(
     """
     return Game(
         loss=loss,
-        penalty=lazy(PENALTIES[penalty](), 1),
+        penalty=lazy(PENALTIES[penalty].penalty, 1),
         augment=augment([]),
         dynamics=dynamics,
         schedule=Schedule(lambda numbers: numbers, lambda state, nimg: state, lambda state, info: state),
@@ -76,10 +76,10 @@ def path(game: Game, steps: int, eta: float = ETA, gamma: float = 0.0) -> Float[
     numbers = Hyperparameters(gen_lr=eta, disc_lr=eta, gamma=gamma)
     one = jnp.ones(())
     start = initial_state(game, Point(one), Slope(one), numbers, jax.random.key(0))
-    batch = Batch(jnp.zeros((game.disc_steps, BATCH, 1, 1, 1)), None)
+    images = jnp.zeros((game.disc_steps, BATCH, 1, 1, 1))
 
     def advance(state: Any, _: None) -> tuple[Any, Array]:
-        state, _ = game.dynamics.step(game, state, batch, numbers, state.key)
+        state, _ = game.dynamics.step(game, state, Batch(images, None, numbers, state.key))
         nimg = state.nimg + BATCH * game.disc_steps
         return state._replace(nimg=nimg), jnp.stack([state.gen.x, state.disc.y])
 

@@ -197,7 +197,10 @@ CHANGES = {
         ("gen_loss_and_gradient(game, disc, fakes.images, turn)[1]", "jnp.zeros_like(fakes.images)"),
         ("(real > fake).astype", "(real < fake).astype"),
         ("for index in range(game.disc_steps)", "for index in range(game.disc_steps - 1)"),
-        ("Turn.of(batch, index, hyperparameters, keys[index])", "Turn.of(batch, 0, hyperparameters, keys[0])"),
+        (
+            "Turn(batch.real[index], labels, batch.hyperparameters, keys[index]",
+            "Turn(batch.real[0], labels, batch.hyperparameters, keys[0]",
+        ),
         ("gen_gradient(game, state, fakes, turn)  #", "gen_gradient(game, before, fakes, turn)  #"),
     ],
     "game/dynamics.py": [
@@ -207,7 +210,7 @@ CHANGES = {
         ),
         ("lambda w, now, before: w + (now - before)", "lambda w, now, before: w + now"),
         ("lambda w, now, before: w + (now - before)", "lambda w, now, before: w + 2 * (now - before)"),
-        ("moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))", "moves = _players(moved)"),
+        ("moves = jax.tree.map(jnp.subtract, after, at)", "moves = after"),
         ("disc=disc, dynamics=moves)", "disc=disc)"),
         ("own + weight * common", "own - weight * common"),
         ("own + weight * common", "own + weight / 2 * common"),

@@ -25,17 +25,14 @@ def _chosen(key: Key, strength: Float[Array, ""], n: int) -> Float[Array, "n 1 1
 
 def colour(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """Brightness shifted by up to 0.5, saturation and contrast scaled by up to 2 and by 0.5 to 1.5."""
-    chosen, brightness, saturation, contrast = jax.random.split(key, 4)
+    chosen, *keys = jax.random.split(key, 4)
     n = images.shape[0]
-
-    def uniform(key: Key) -> Float[Array, "n 1 1 1"]:
-        return jax.random.uniform(key, (n, 1, 1, 1))
-
-    changed = images + uniform(brightness) - 0.5
+    brightness, saturation, contrast = (jax.random.uniform(each, (n, 1, 1, 1)) for each in keys)
+    changed = images + brightness - 0.5
     grey = jnp.mean(changed, axis=3, keepdims=True)
-    changed = grey + (changed - grey) * 2 * uniform(saturation)
+    changed = grey + (changed - grey) * 2 * saturation
     mean = jnp.mean(changed, axis=(1, 2, 3), keepdims=True)
-    changed = mean + (changed - mean) * (0.5 + uniform(contrast))
+    changed = mean + (changed - mean) * (0.5 + contrast)
     return images + _chosen(chosen, strength, n) * (changed - images)
 
 
@@ -53,11 +50,10 @@ def translate(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     chosen, down, right = jax.random.split(key, 3)
     n, h, w, _ = images.shape
     applied = _chosen(chosen, strength, n)[:, 0, 0, 0].astype(jnp.int32)
-
-    def shift(key: Key, side: int) -> Float[Array, "n side side"]:
-        return _shift_matrix(applied * jax.random.randint(key, (n,), -(side // 8), side // 8 + 1), side)
-
-    rows, columns = shift(down, h), shift(right, w)
+    rows, columns = (
+        _shift_matrix(applied * jax.random.randint(each, (n,), -(side // 8), side // 8 + 1), side)
+        for each, side in ((down, h), (right, w))
+    )
     return jnp.einsum("nij,nkl,njlc->nikc", rows, columns, images)
 
 
@@ -65,13 +61,11 @@ def cutout(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """A grey rectangle of half of each side, somewhere, perhaps partly outside."""
     chosen, top, left = jax.random.split(key, 3)
     n, h, w, _ = images.shape
-
-    def inside(key, side):
-        start = jax.random.randint(key, (n, 1), -(side // 4), side - side // 4)
-        place = jnp.arange(side)
-        return ((place >= start) & (place < start + side // 2)).astype(jnp.float32)
-
-    hole = inside(top, h)[:, :, None, None] * inside(left, w)[:, None, :, None]
+    inside = []
+    for each, side in ((top, h), (left, w)):
+        start, place = jax.random.randint(each, (n, 1), -(side // 4), side - side // 4), jnp.arange(side)
+        inside.append(((place >= start) & (place < start + side // 2)).astype(jnp.float32))
+    hole = inside[0][:, :, None, None] * inside[1][:, None, :, None]
     return images * (1 - hole * _chosen(chosen, strength, n))
 
 
@@ -85,7 +79,11 @@ POLICIES: dict[str, Policy] = {"colour": colour, "translate": translate, "cutout
 
 
 def augment(names: Sequence[str]) -> Policy:
-    """The policies of these names, one after the other; no names give the identity."""
+    """The policies of these names, one after the other; no names give the identity.
+
+    Args:
+      names: of `POLICIES`.
+    """
 
     def policy(images, strength, key):
         for index, name in enumerate(names):

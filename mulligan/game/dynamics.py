@@ -29,65 +29,57 @@ from mulligan.game.step import (
     step_info,
 )
 from mulligan.recipe import Hyperparameters
-from mulligan.types import Dynamics, Key, Pytree, StepInfo
+from mulligan.types import Dynamics, Pytree, StepInfo
 
 
-def both_gradients(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[Players, Float[Array, ""], Seen]:
+def both_gradients(game: Game, state: GanState, batch: Batch) -> tuple[Players, Float[Array, ""], Seen]:
     """`F(w)`: both players' gradients, each against the other as it is."""
-    turn = Turn.of(batch, 0, hyperparameters, key)
+    labels = None if batch.labels is None else batch.labels[0]
+    turn = Turn(batch.real[0], labels, batch.hyperparameters, batch.key, 0)
     fakes = generate(game, state.gen, turn)
     gen, loss = gen_gradient(game, state, fakes, turn)
     disc, seen = disc_gradient(game, state, fakes.images, turn)
     return Players(gen, disc), loss, seen
 
 
-def simultaneous(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
+def simultaneous(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
     """Both players move at once, each against the other as it was: `w - eta F(w)`."""
-    gradients, loss, seen = both_gradients(game, state, batch, hyperparameters, key)
-    return _moved(game, state, gradients, hyperparameters), step_info(game, state, gradients, loss, seen)
+    gradients, loss, seen = both_gradients(game, state, batch)
+    return _moved(game, state, gradients, batch.hyperparameters), step_info(game, state, gradients, loss, seen)
 
 
-def extragradient(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
+def extragradient(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
     """Looks one step ahead and moves by what it finds there: `w - eta F(w - eta F(w))`; twice the work.
 
     Both gradients are taken on the same images and latents: with independent ones extragradient can diverge where it
     should not (Mishchenko et al. 2020, arXiv 1905.11373). Both update the optimisers' moments (Korpelevich 1976; Gidel
     et al. 2019, arXiv 1802.10551, algorithm 4).
     """
-    gradients, _, _ = both_gradients(game, state, batch, hyperparameters, key)
-    state, _, info = _corrected(game, state, gradients, batch, hyperparameters, key)
+    gradients, _, _ = both_gradients(game, state, batch)
+    state, _, info = _corrected(game, state, gradients, batch)
     return state, info
 
 
-def past_extragradient(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
+def past_extragradient(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
     """Extragradient that looks ahead along the gradients found ahead last time, so that a step needs only one.
 
     `v = w - eta F(v_before)`, then `w - eta F(v)` (Popov 1980; Gidel et al. 2019, equation 14, "from the past").
     """
-    state, gradients, info = _corrected(game, state, state.dynamics, batch, hyperparameters, key)
+    state, gradients, info = _corrected(game, state, state.dynamics, batch)
     return state._replace(dynamics=gradients), info
 
 
-def optimistic(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
+def optimistic(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
     """Takes the last move as a hint of the next: `w - 2 eta F(w) + eta F(w_before)`.
 
     With Adam the optimistic Adam of Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1. Where rates change, the past
     move counts at the rate it was made with, so that hints cancel and only the last remains.
     """
-    gradients, loss, seen = both_gradients(game, state, batch, hyperparameters, key)
-    moved = _moved(game, state, gradients, hyperparameters)
-    moves = jax.tree.map(jnp.subtract, _players(moved), _players(state))
-    gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), _players(moved), moves, state.dynamics)
+    gradients, loss, seen = both_gradients(game, state, batch)
+    moved = _moved(game, state, gradients, batch.hyperparameters)
+    after, at = Players(moved.gen, moved.disc), Players(state.gen, state.disc)
+    moves = jax.tree.map(jnp.subtract, after, at)
+    gen, disc = jax.tree.map(lambda w, now, before: w + (now - before), after, moves, state.dynamics)
     return moved._replace(gen=gen, disc=disc, dynamics=moves), step_info(game, state, gradients, loss, seen)
 
 
@@ -101,18 +93,16 @@ def consensus(weight: float = 10.0) -> Dynamics:
       weight: >= 0; the paper's gamma.
     """
 
-    def step(
-        game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-    ) -> tuple[GanState, StepInfo]:
+    def step(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
         def field(players: Players) -> tuple[Players, tuple[Any, Seen]]:
             at = state._replace(gen=players.gen, disc=players.disc)
-            gradients, loss, seen = both_gradients(game, at, batch, hyperparameters, key)
+            gradients, loss, seen = both_gradients(game, at, batch)
             return gradients, (loss, seen)
 
-        gradients, pullback, (loss, seen) = jax.vjp(field, _players(state), has_aux=True)
+        gradients, pullback, (loss, seen) = jax.vjp(field, Players(state.gen, state.disc), has_aux=True)
         (agreement,) = pullback(gradients)
         total = jax.tree.map(lambda own, common: own + weight * common, gradients, agreement)
-        return _moved(game, state, total, hyperparameters), step_info(game, state, gradients, loss, seen)
+        return _moved(game, state, total, batch.hyperparameters), step_info(game, state, gradients, loss, seen)
 
     return Dynamics(_nothing, step, simultaneous=True, gradients=3)  # a backward pass through one costs two more
 
@@ -149,15 +139,10 @@ def _moved(game: Game, state: GanState, gradients: Players, hyperparameters: Hyp
     return move_gen(game, state, gradients.gen, hyperparameters)
 
 
-def _corrected(
-    game: Game, state: GanState, ahead: Players, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, Players, StepInfo]:
+def _corrected(game: Game, state: GanState, ahead: Players, batch: Batch) -> tuple[GanState, Players, StepInfo]:
     """Moves by the gradients at the point that the gradients `ahead` lead to; these gradients as well."""
-    there = _moved(game, state, ahead, hyperparameters)
-    gradients, loss, seen = both_gradients(game, there, batch, hyperparameters, key)
+    there = _moved(game, state, ahead, batch.hyperparameters)
+    gradients, loss, seen = both_gradients(game, there, batch)
     back = there._replace(gen=state.gen, disc=state.disc)
-    return _moved(game, back, gradients, hyperparameters), gradients, step_info(game, state, gradients, loss, seen)
-
-
-def _players(state: GanState) -> Players:
-    return Players(state.gen, state.disc)
+    moved = _moved(game, back, gradients, batch.hyperparameters)
+    return moved, gradients, step_info(game, state, gradients, loss, seen)

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mulligan.recipe import Hyperparameters
-from mulligan.types import Dynamics, Key, Pytree, StepInfo
+from mulligan.types import Dynamics, Pytree, StepInfo
 
 
 class LookaheadMemory(NamedTuple):
@@ -35,9 +34,9 @@ def lookahead(inside: Dynamics, every: int, share: float = 0.5) -> Dynamics:
         # Copies: a buffer that is both player and memory could not be donated.
         return LookaheadMemory(jax.tree.map(jnp.array, gen), jax.tree.map(jnp.array, disc), inside.init(gen, disc))
 
-    def step(game: Any, state: Any, batch: Any, hyperparameters: Hyperparameters, key: Key) -> tuple[Any, StepInfo]:
+    def step(game: Any, state: Any, batch: Any) -> tuple[Any, StepInfo]:
         slow: LookaheadMemory = state.dynamics
-        moved, info = inside.step(game, state._replace(dynamics=slow.inside), batch, hyperparameters, key)
+        moved, info = inside.step(game, state._replace(dynamics=slow.inside), batch)
         gen, disc = jax.tree.map(lambda s, w: s + share * (w - s), (slow.gen, slow.disc), (moved.gen, moved.disc))
         returned = moved._replace(gen=gen, disc=disc, dynamics=init(gen, disc))
         onward = moved._replace(dynamics=slow._replace(inside=moved.dynamics))

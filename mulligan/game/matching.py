@@ -37,7 +37,12 @@ def energy_distance(real: Float[Array, "n ..."], fake: Float[Array, "m ..."]) ->
 
 
 def energy(features: Callable[[Any, Pixels, Any], Features], weight: float) -> Matching:
-    """`weight` times the energy distance in each layer of `features(disc, images, labels)`, summed over the layers."""
+    """`weight` times the energy distance in each layer of `features(disc, images, labels)`, summed over the layers.
+
+    Args:
+      features: of one batch, a layer each.
+      weight: >= 0.
+    """
 
     def matching(disc: Any, labels: Any, real: Pixels, fake: Pixels) -> Float[Array, ""]:
         pairs = zip(features(disc, real, labels), features(disc, fake, labels), strict=True)

@@ -17,36 +17,52 @@ from jaxtyping import Array, Float, Int
 from mulligan.types import Key, Logits, Pixels
 
 Labels = Int[Array, " n"] | None
+Both = Float[Array, "2 n h w c"]  # real images and fakes
 Discriminator = Callable[[Pixels, Labels], Logits]  # a pytree, so that it can be differentiated
 PenaltyOutputs = tuple[Logits, Logits, Float[Array, ""]]
 Penalty = Callable[[Discriminator, Labels, Pixels, Pixels, Key], PenaltyOutputs]
 Lifted = Callable[[Any, Pixels, Pixels, Float[Array, " n"], Labels], Logits]
 
 
-def real_fake_logits(disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]) -> Float[Array, "2 n"]:
+def real_fake_logits(disc: Discriminator, labels: Labels, images: Both) -> Float[Array, "2 n"]:
     """Logits of real and fake images from one call."""
     return jax.vmap(lambda x: disc(x, labels))(images)
 
 
-def none() -> Penalty:
+def none(disc: Discriminator, labels: Labels, real: Pixels, fake: Pixels, _key: Key) -> PenaltyOutputs:
     """No penalty."""
-
-    def penalty(disc, labels, real, fake, key):
-        del key
-        return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.zeros(())
-
-    return penalty
+    return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.zeros(())
 
 
-def r1r2() -> Penalty:
+def r1(disc: Discriminator, labels: Labels, real: Pixels, fake: Pixels, _key: Key) -> PenaltyOutputs:
+    """`E |grad D(x)|^2` at real images (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
+    real_logits, pullback = jax.vjp(lambda x: disc(x, labels), real)
+    (gradients,) = pullback(jnp.ones_like(real_logits))
+    return real_logits, disc(fake, labels), jnp.sum(gradients**2) / real.shape[0]
+
+
+def r2(disc: Discriminator, labels: Labels, real: Pixels, fake: Pixels, key: Key) -> PenaltyOutputs:
+    """`E |grad D(G(z))|^2` at generated images: `r1` with the players' images exchanged."""
+    fake_logits, real_logits, value = r1(disc, labels, fake, real, key)
+    return real_logits, fake_logits, value
+
+
+def gradient(disc: Discriminator, labels: Labels, real: Pixels, fake: Pixels, key: Key) -> PenaltyOutputs:
+    """`E (|grad D(u x + (1-u) G(z))| - 1)^2` at random mixtures (Gulrajani et al. 2017, arXiv 1704.00028, equation 3).
+
+    That paper's lambda is half of `gamma`.
+    """
+    share = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
+    gradients = jax.grad(lambda x: jnp.sum(disc(x, labels)))(share * real + (1 - share) * fake)
+    # The square root's derivative at zero is infinite: a flat discriminator would turn into NaN.
+    norms = jnp.sqrt(jnp.sum(gradients**2, axis=(1, 2, 3)) + 1e-12)
+    return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.mean((norms - 1) ** 2)
+
+
+def r1r2(disc: Discriminator, labels: Labels, real: Pixels, fake: Pixels, _key: Key) -> PenaltyOutputs:
     """`E |grad D(x)|^2 + E |grad D(G(z))|^2`: R1 and R2 (Roth et al. 2017; Mescheder et al. 2018, arXiv 1801.04406)."""
-
-    def penalty(disc, labels, real, fake, key):
-        del key
-        logits, gradients = _logits_and_gradients(disc, labels, jnp.stack([real, fake]))
-        return logits[0], logits[1], jnp.sum(gradients**2) / real.shape[0]
-
-    return penalty
+    logits, gradients = _logits_and_gradients(disc, labels, jnp.stack([real, fake]))
+    return logits[0], logits[1], jnp.sum(gradients**2) / real.shape[0]
 
 
 def r1r2_piecewise(lifted: Lifted) -> Penalty:
@@ -72,98 +88,54 @@ def r1r2_piecewise(lifted: Lifted) -> Penalty:
         of_logits, of_penalty = cotangents
         # The penalty is sum |slope|^2 / n, so its gradient is that of (2 / n) sum slope . grad D, slopes held.
         inputs = of_logits[..., None, None, None] * images + (2 * of_penalty / images.shape[1]) * gradients
-
-        def total(disc):
-            return jnp.sum(jax.vmap(lambda x, u, s: lifted(disc, x, u, s, labels))(images, inputs, of_logits))
-
-        return jax.grad(total)(disc), None, None
+        lift = jax.vmap(lambda disc, x, u, s: lifted(disc, x, u, s, labels), in_axes=(None, 0, 0, 0))
+        return jax.grad(lambda disc: jnp.sum(lift(disc, images, inputs, of_logits)))(disc), None, None
 
     evaluate.defvjp(forward, backward)
 
-    def penalty(disc, labels, real, fake, key):
-        del key
+    def penalty(disc, labels, real, fake, _key):
         logits, value = evaluate(disc, labels, jnp.stack([real, fake]))
         return logits[0], logits[1], value
 
     return penalty
 
 
-def _logits_and_gradients(
-    disc: Discriminator, labels: Labels, images: Float[Array, "2 n h w c"]
-) -> tuple[Float[Array, "2 n"], Float[Array, "2 n h w c"]]:
-    """Logits of both batches, and their gradients with respect to the images."""
-    logits, pullback = jax.vjp(lambda images: real_fake_logits(disc, labels, images), images)
+def _logits_and_gradients(disc: Discriminator, labels: Labels, images: Both) -> tuple[Float[Array, "2 n"], Both]:
+    """Logits of both batches, from one call, and their gradients with respect to the images."""
+    logits, pullback = jax.vjp(jax.vmap(lambda x: disc(x, labels)), images)
     (gradients,) = pullback(jnp.ones_like(logits))
     return logits, gradients
-
-
-def r1() -> Penalty:
-    """`E |grad D(x)|^2` at real images (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
-
-    def penalty(disc, labels, real, fake, key):
-        del key
-        real_logits, pullback = jax.vjp(lambda x: disc(x, labels), real)
-        (gradients,) = pullback(jnp.ones_like(real_logits))
-        return real_logits, disc(fake, labels), jnp.sum(gradients**2) / real.shape[0]
-
-    return penalty
-
-
-def r2() -> Penalty:
-    """`E |grad D(G(z))|^2` at generated images: `r1` with the players' images exchanged."""
-
-    def penalty(disc, labels, real, fake, key):
-        fake_logits, real_logits, value = r1()(disc, labels, fake, real, key)
-        return real_logits, fake_logits, value
-
-    return penalty
-
-
-def gradient() -> Penalty:
-    """`E (|grad D(u x + (1-u) G(z))| - 1)^2` at random mixtures (Gulrajani et al. 2017, arXiv 1704.00028, equation 3).
-
-    That paper's lambda is half of `gamma`.
-    """
-
-    def penalty(disc, labels, real, fake, key):
-        share = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
-        gradients = jax.grad(lambda x: jnp.sum(disc(x, labels)))(share * real + (1 - share) * fake)
-        # The square root's derivative at zero is infinite: a flat discriminator would turn into NaN.
-        norms = jnp.sqrt(jnp.sum(gradients**2, axis=(1, 2, 3)) + 1e-12)
-        return *real_fake_logits(disc, labels, jnp.stack([real, fake])), jnp.mean((norms - 1) ** 2)
-
-    return penalty
 
 
 def lazy(penalty: Penalty, every: int) -> Callable[..., PenaltyOutputs]:
     """The penalty in one step of `every`, `every` times as strong there (Karras et al. 2020, arXiv 1912.04958, app. B).
 
     The result takes the number of discriminator steps taken so far as a further argument.
+
+    Args:
+      penalty: of the table.
+      every: discriminator steps, >= 1.
     """
     if every == 1:
         return lambda disc, labels, real, fake, key, steps: penalty(disc, labels, real, fake, key)
 
     def penalty_or_none(disc, labels, real, fake, key, steps):
-        def now():
-            real_logits, fake_logits, value = penalty(disc, labels, real, fake, key)
-            return real_logits, fake_logits, value * every
-
-        return jax.lax.cond(steps % every == 0, now, lambda: none()(disc, labels, real, fake, key))
+        shown = (disc, labels, real, fake, key)
+        due = steps % every == 0
+        real_logits, fake_logits, value = jax.lax.cond(due, lambda: penalty(*shown), lambda: none(*shown))
+        return real_logits, fake_logits, value * every
 
     return penalty_or_none
 
 
 class PenaltyChoice(NamedTuple):
-    """A penalty of the table: `choice()` makes it; `disc_passes` is what a discriminator step with it costs.
+    """A penalty of the table, and what a discriminator step with it costs.
 
     In forward passes an image pair: a backward pass counts as two, so a step without a penalty takes six.
     """
 
-    make: Callable[[], Penalty]
+    penalty: Penalty
     disc_passes: int
-
-    def __call__(self) -> Penalty:
-        return self.make()
 
 
 PENALTIES = {

@@ -54,10 +54,12 @@ class Data(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step sees: a batch for each discriminator step."""
+    """What one step is made of: images for each discriminator step, the numbers in force, and all its randomness."""
 
     real: Float[Array, "steps n h w c"]
     labels: Int[Array, "steps n"] | None
+    hyperparameters: Hyperparameters
+    key: Key
 
 
 def adam(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
@@ -84,13 +86,22 @@ class Game:
 
 
 def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperparameters, key: Key) -> GanState:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Args:
+      game: the static choices.
+      gen: from latents `[n, d]` to pixels `[n, h, w, c]`.
+      disc: from pixels to logits `[n]`.
+      hyperparameters: at the start of their schedules.
+      key: of all that the run draws.
+    """
+    start = hyperparameters
     return GanState(
         nimg=jnp.zeros((), jnp.int32),
         gen=gen,
         disc=disc,
-        gen_opt=_gen_optimiser(game, hyperparameters).init(gen),
-        disc_opt=_disc_optimiser(game, hyperparameters).init(disc),
+        gen_opt=game.optimiser(start.gen_lr, start.gen_beta1, start.gen_beta2).init(gen),
+        disc_opt=game.optimiser(start.disc_lr, start.disc_beta1, start.disc_beta2).init(disc),
         dynamics=game.dynamics.init(gen, disc),
         opponents=game.opponents.init(gen, disc) if game.opponents else (),
         averages=game.averager.init(gen),
@@ -107,31 +118,32 @@ def step(game: Game, state: GanState, data: Data) -> tuple[GanState, StepInfo]:
     """One generator step with its discriminator steps, then whatever looks on. Pure; jit, scan and vmap clean."""
     key, batch_key, game_key = jax.random.split(state.key, 3)
     hyperparameters = scheduled(game, state)
-    batch = draw(data, game.disc_steps, game.batch, batch_key)
-    state, info = game.dynamics.step(game, state, batch, hyperparameters, game_key)
+    batch = Batch(*draw(data, game.disc_steps, game.batch, batch_key), hyperparameters, game_key)
+    state, info = game.dynamics.step(game, state, batch)
     nimg = state.nimg + game.batch * game.disc_steps
     averages = game.averager.update(state.averages, state.gen, nimg, hyperparameters.ema_nimg)
     schedule = game.schedule.observe(state.schedule, info)
-    if game.opponents:
-        state = state._replace(opponents=game.opponents.observe(state.opponents, state.gen, state.disc))
-    return state._replace(nimg=nimg, averages=averages, schedule=schedule, key=key), info
+    opponents = game.opponents.observe(state.opponents, state.gen, state.disc) if game.opponents else ()
+    return state._replace(nimg=nimg, averages=averages, schedule=schedule, opponents=opponents, key=key), info
 
 
 def scheduled(game: Game, state: GanState) -> Hyperparameters:
     """The hyperparameters in force."""
-    values = game.schedule.value(state.schedule, state.nimg.astype(jnp.float32))
-    factors = {name: getattr(values, name) * factor for name, factor in state.strategy._asdict().items()}
-    return values._replace(**factors)
+    values, by = game.schedule.value(state.schedule, state.nimg.astype(jnp.float32)), state.strategy
+    gen_lr, disc_lr, gamma = values.gen_lr * by.gen_lr, values.disc_lr * by.disc_lr, values.gamma * by.gamma
+    return values._replace(gen_lr=gen_lr, disc_lr=disc_lr, gamma=gamma)
 
 
-def draw(data: Data, steps: int, n: int, key: Key) -> Batch:
-    """Images drawn with replacement, as pixels in [-1, 1]."""
-    if data.cumulative is None:
-        chosen = jax.random.randint(key, (steps, n), 0, data.images.shape[0])
-    else:
-        levels = jax.random.uniform(key, (steps, n), maxval=data.cumulative[-1])
-        chosen = jnp.searchsorted(data.cumulative, levels, side="right")
-    return Batch(pixels(data.images[chosen]), None if data.labels is None else data.labels[chosen])
+def draw(data: Data, steps: int, n: int, key: Key) -> tuple[Float[Array, "steps n h w c"], Any]:
+    """Images drawn with replacement, as pixels in [-1, 1], and their labels `[steps, n]`, or None."""
+    chances, shape = data.cumulative, (steps, n)
+    rows = jax.random.randint(key, shape, 0, len(data.images)) if chances is None else _by_chance(chances, shape, key)
+    return pixels(data.images[rows]), None if data.labels is None else data.labels[rows]
+
+
+def _by_chance(cumulative: Float[Array, " m"], shape: tuple[int, int], key: Key) -> Int[Array, "steps n"]:
+    """Rows by the inverse of the sums of their chances."""
+    return jnp.searchsorted(cumulative, jax.random.uniform(key, shape, maxval=cumulative[-1]), side="right")
 
 
 def pixels(images: UInt8[Array, "..."]) -> Float[Array, "..."]:
@@ -147,11 +159,6 @@ class Turn(NamedTuple):
     hyperparameters: Hyperparameters
     key: Key
     index: int  # of the discriminator step
-
-    @staticmethod
-    def of(batch: Batch, index: int, hyperparameters: Hyperparameters, key: Key) -> Turn:
-        real, labels = jax.tree.map(lambda part: part[index], batch)
-        return Turn(real, labels, hyperparameters, key, index)
 
 
 class Players(NamedTuple):
@@ -179,18 +186,17 @@ class Seen(NamedTuple):
     penalty: Float[Array, ""]  # unweighted
 
 
-def alternating(
-    game: Game, state: GanState, batch: Batch, hyperparameters: Hyperparameters, key: Key
-) -> tuple[GanState, StepInfo]:
+def alternating(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
     """`disc_steps` discriminator steps, then the generator answers the discriminator that they made."""
-    before, keys = state, jax.random.split(key, game.disc_steps)
+    before, keys = state, jax.random.split(batch.key, game.disc_steps)
     for index in range(game.disc_steps):
-        turn = Turn.of(batch, index, hyperparameters, keys[index])
+        labels = None if batch.labels is None else batch.labels[index]
+        turn = Turn(batch.real[index], labels, batch.hyperparameters, keys[index], index)
         fakes = generate(game, state.gen, turn)
         disc, seen = disc_gradient(game, state, fakes.images, turn)
-        state = move_disc(game, state, disc, hyperparameters)
+        state = move_disc(game, state, disc, batch.hyperparameters)
     gen, loss = gen_gradient(game, state, fakes, turn)  # of the last fakes: their forward pass is paid for once
-    return move_gen(game, state, gen, hyperparameters), step_info(game, before, Players(gen, disc), loss, seen)
+    return move_gen(game, state, gen, batch.hyperparameters), step_info(game, before, Players(gen, disc), loss, seen)
 
 
 def generate(game: Game, gen: Pytree, turn: Turn) -> Fakes:
@@ -208,21 +214,18 @@ def disc_gradient(game: Game, state: GanState, fake: Pixels, turn: Turn) -> tupl
     def loss(disc: Pytree) -> tuple[Float[Array, ""], Seen]:
         real_logits, fake_logits, penalty = game.penalty(disc, turn.labels, real, fake, keys[2], steps)
         value = jnp.mean(game.loss.disc(real_logits, fake_logits))
-        total = value + turn.hyperparameters.gamma / 2 * penalty
-        return total, Seen(real, fake, real_logits, fake_logits, value, penalty)
+        seen = Seen(real, fake, real_logits, fake_logits, value, penalty)
+        return value + turn.hyperparameters.gamma / 2 * penalty, seen
 
     gradient, seen = jax.grad(loss, has_aux=True)(state.disc)
-    if game.opponents:
-        gradient = _against_past_gens(game, game.opponents.past(state.opponents), state, turn, gradient)
-    return gradient, seen
+    return _against_past_gens(game, state, turn, gradient) if game.opponents else gradient, seen
 
 
 def gen_gradient(game: Game, state: GanState, fakes: Fakes, turn: Turn) -> tuple[Pytree, Float[Array, ""]]:
     """The generator's gradient, and its loss against the present discriminator."""
     loss, gradient = gen_loss_and_gradient(game, state.disc, fakes.images, turn)
-    if game.opponents:
-        return _against_past_discs(game, game.opponents.past(state.opponents), state, fakes, turn, gradient), loss
-    return fakes.pullback(gradient)[0], loss
+    gen = _against_past_discs(game, state, fakes, turn, gradient) if game.opponents else fakes.pullback(gradient)[0]
+    return gen, loss
 
 
 def gen_loss_and_gradient(game: Game, disc: Pytree, fake: Pixels, turn: Turn) -> tuple[Float[Array, ""], Pixels]:
@@ -244,24 +247,18 @@ def augmented(game: Game, images: Pixels, turn: Turn, key: Key) -> Pixels:
     return images if game.augment is None else game.augment(images, turn.hyperparameters.augment, key)
 
 
-def move_disc(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
+def move_disc(game: Game, state: GanState, gradient: Pytree, numbers: Hyperparameters) -> GanState:
     """The discriminator moved by its optimiser."""
-    move, disc_opt = _disc_optimiser(game, hyperparameters).update(gradient, state.disc_opt, state.disc)
+    optimiser = game.optimiser(numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
+    move, disc_opt = optimiser.update(gradient, state.disc_opt, state.disc)
     return state._replace(disc=optax.apply_updates(state.disc, move), disc_opt=disc_opt)
 
 
-def move_gen(game: Game, state: GanState, gradient: Pytree, hyperparameters: Hyperparameters) -> GanState:
+def move_gen(game: Game, state: GanState, gradient: Pytree, numbers: Hyperparameters) -> GanState:
     """The generator moved by its optimiser."""
-    move, gen_opt = _gen_optimiser(game, hyperparameters).update(gradient, state.gen_opt, state.gen)
+    optimiser = game.optimiser(numbers.gen_lr, numbers.gen_beta1, numbers.gen_beta2)
+    move, gen_opt = optimiser.update(gradient, state.gen_opt, state.gen)
     return state._replace(gen=optax.apply_updates(state.gen, move), gen_opt=gen_opt)
-
-
-def _disc_optimiser(game: Game, numbers: Hyperparameters) -> optax.GradientTransformation:
-    return game.optimiser(numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
-
-
-def _gen_optimiser(game: Game, numbers: Hyperparameters) -> optax.GradientTransformation:
-    return game.optimiser(numbers.gen_lr, numbers.gen_beta1, numbers.gen_beta2)
 
 
 def step_info(game: Game, before: GanState, gradients: Players, gen_loss: Float[Array, ""], seen: Seen) -> StepInfo:
@@ -282,15 +279,18 @@ def step_info(game: Game, before: GanState, gradients: Players, gen_loss: Float[
 # --- past opponents: research, measured to hurt (docs/log/README.md)
 
 
-def _against_past_gens(game: Game, past: Past, state: GanState, turn: Turn, gradient: Pytree) -> Pytree:
+def _against_past_gens(game: Game, state: GanState, turn: Turn, gradient: Pytree) -> Pytree:
     """The discriminator's gradient against past generators as well."""
-    alone = replace(game, opponents=None)
+    assert game.opponents
+    past, alone = game.opponents.past(state.opponents), replace(game, opponents=None)
     meet = lambda gen: disc_gradient(alone, state, generate(game, gen, turn).images, turn)[0]  # noqa: E731
     return _decayed(past, _shared(past, gradient, jax.vmap(meet)(past.gens)), state.disc)
 
 
-def _against_past_discs(game: Game, past: Past, state: GanState, fakes: Fakes, turn: Turn, gradient: Pixels) -> Pytree:
+def _against_past_discs(game: Game, state: GanState, fakes: Fakes, turn: Turn, gradient: Pixels) -> Pytree:
     """The generator's gradient against past discriminators as well."""
+    assert game.opponents
+    past = game.opponents.past(state.opponents)
     meet = lambda disc: gen_loss_and_gradient(game, disc, fakes.images, turn)[1]  # noqa: E731
     gradient = _shared(past, gradient, jax.vmap(meet)(past.discs))
     return _decayed(past, fakes.pullback(gradient)[0], state.gen)

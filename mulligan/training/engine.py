@@ -15,11 +15,11 @@ from jaxtyping import Array, Float, UInt8
 
 from mulligan.averaging.weights import several
 from mulligan.errors import MulliganError
-from mulligan.game.augment import POLICIES, Policy, augment
+from mulligan.game.augment import POLICIES, augment
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
-from mulligan.game.matching import Matching, energy
-from mulligan.game.penalties import PENALTIES, Penalty, lazy, r1r2_piecewise
+from mulligan.game.matching import energy
+from mulligan.game.penalties import PENALTIES, lazy, r1r2_piecewise
 from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import FAMILIES, build
 from mulligan.networks.convolution import default_lowering, lowered
@@ -30,7 +30,7 @@ from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.schedules.gap import gap_aware
 from mulligan.schedules.learned import learned, shipped
-from mulligan.types import Key, Loss, Pytree, Schedule, StepInfo
+from mulligan.types import Key, Pytree, StepInfo
 
 SAMPLE_BATCH = 100
 
@@ -71,54 +71,36 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
     dynamics = _choose(DYNAMICS, recipe.dynamics, "dynamics")
     if dynamics.simultaneous and recipe.disc_steps != 1:
         raise MulliganError(f"{recipe.dynamics} dynamics move both players once a step: set disc_steps to 1.")
+    if recipe.matching and recipe.architecture.family not in FAMILIES:
+        raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
+    policies = [name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]
     loss = _choose(LOSSES, recipe.loss, "loss")()
+
+    penalty = _choose(PENALTIES, recipe.penalty, "penalty").penalty
+    networks = jax.eval_shape(lambda key: build(recipe.architecture, shape, classes, key), jax.random.key(0))
+    if recipe.penalty == "r1r2" and is_piecewise_linear(networks.disc):
+        penalty = r1r2_piecewise(lifted)  # the same numbers from two thirds of the work
+
+    followed = schedule(recipe.schedules, horizon_nimg)
+    if recipe.gap_aware:
+        followed = gap_aware(followed, loss.ideal)
+    if recipe.learned_schedule:
+        followed = learned(followed, loss, shipped(recipe.learned_schedule), horizon_nimg)
+
+    seen = lambda disc, images, labels: (images, *disc.hidden(images))  # noqa: E731
     return Game(
         loss=loss,
-        penalty=lazy(_penalty(recipe, shape, classes), recipe.penalty_every),
-        augment=_augmentation(recipe),
+        penalty=lazy(penalty, recipe.penalty_every),
+        augment=augment(policies) if policies else None,
         dynamics=dynamics,
-        schedule=_schedule(recipe, loss, horizon_nimg),
+        schedule=followed,
         averager=several(recipe.averages),
         batch=recipe.batch,
         disc_steps=recipe.disc_steps,
         latent=recipe.architecture.latent,
         opponents=queue(recipe.opponents) if recipe.opponents else None,
-        matching=_matching(recipe),
+        matching=energy(seen, recipe.matching) if recipe.matching else None,
     )
-
-
-def _augmentation(recipe: Recipe) -> Policy | None:
-    """The recipe's policies; None where it has none."""
-    chosen = [name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]
-    return augment(chosen) if chosen else None
-
-
-def _matching(recipe: Recipe) -> Matching | None:
-    """The energy distance in the pixels and in the discriminator's hidden layers, where the recipe wants it."""
-    if not recipe.matching:
-        return None
-    if recipe.architecture.family not in FAMILIES:
-        raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
-    return energy(lambda disc, images, labels: (images, *disc.hidden(images)), recipe.matching)
-
-
-def _schedule(recipe: Recipe, loss: Loss, horizon_nimg: float) -> Schedule:
-    """The recipe's closed forms, and what follows the run on top of them."""
-    chosen = schedule(recipe.schedules, horizon_nimg)
-    if recipe.gap_aware:
-        chosen = gap_aware(chosen, loss.ideal)
-    if recipe.learned_schedule:
-        chosen = learned(chosen, loss, shipped(recipe.learned_schedule), horizon_nimg)
-    return chosen
-
-
-def _penalty(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Penalty:
-    """The recipe's penalty, in its cheap form where the discriminator allows it."""
-    penalty = _choose(PENALTIES, recipe.penalty, "penalty")()
-    networks = jax.eval_shape(lambda key: build(recipe.architecture, shape, classes, key), jax.random.key(0))
-    if recipe.penalty == "r1r2" and is_piecewise_linear(networks.disc):
-        return r1r2_piecewise(lifted)
-    return penalty
 
 
 def _choose(family: dict[str, Any], name: str, kind: str) -> Any:
@@ -157,7 +139,16 @@ def _starting(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: 
 
 
 def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
-    """A compiled chunk of training for states and data of these shapes; a process compiles each once."""
+    """A compiled chunk of training for states and data of these shapes; a process compiles each once.
+
+    Args:
+      game: the static choices.
+      state: whose shapes and types count.
+      data: arrays, or their shapes (`Feed.shapes`).
+
+    Raises:
+      JaxRuntimeError: the device has no memory for it.
+    """
     started = time.monotonic()
     leaves, structure = jax.tree.flatten((state, data))
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
@@ -183,6 +174,12 @@ def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[
     """`steps` steps and the means of what they tell.
 
     Traced, the number leaves one program for all lengths; a Python number can be differentiated through.
+
+    Args:
+      game: the static choices.
+      state: before the first step.
+      data: that batches are drawn from.
+      steps: >= 1.
     """
 
     def body(_: Any, carry: tuple[GanState, StepInfo]) -> tuple[GanState, StepInfo]:

@@ -13,7 +13,7 @@ from mulligan.game.matching import TINY, energy_distance
 from mulligan.game.step import Turn, gen_loss_and_gradient
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
-from mulligan.training.engine import _matching, make_game
+from mulligan.training.engine import make_game
 
 SMALL = Architecture(family="mlp", gen_width=4, disc_width=4, gen_depth=1, disc_depth=2, latent=3)
 SHAPE = (8, 8, 1)
@@ -76,4 +76,4 @@ def test_matching_is_part_of_a_recipes_name():
 
 def test_models_of_ones_own_cannot_match():
     with pytest.raises(MulliganError, match="matching looks into mulligan's own discriminators"):
-        _matching(Recipe(Architecture(family="keras"), matching=1.0))
+        make_game(Recipe(Architecture(family="keras"), matching=1.0), SHAPE, 0, 1.0)

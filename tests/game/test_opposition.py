@@ -42,7 +42,7 @@ def by_hand(of, state, past, rounds):
     """Simultaneous descent on the mean over the present opponent and the past ones, plus the pull."""
     loss = of.loss
     _, batch_key, game_key = jax.random.split(state.key, 3)
-    real = draw(Data(IMAGES), 1, BATCH, batch_key).real[0]
+    real = draw(Data(IMAGES), 1, BATCH, batch_key)[0][0]
     latents = jax.random.normal(jax.random.fold_in(game_key, 0), (BATCH, 3))
     gens, discs = [state.gen, *(p.gen for p in past)], [state.disc, *(p.disc for p in past)]
     pull = PULL / np.sqrt(rounds + 1)

@@ -31,7 +31,7 @@ def mean_square(x):
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_logits_are_the_discriminators(name):
-    real, fake, _ = PENALTIES[name]()(quadratic, None, REAL, FAKE, KEY)
+    real, fake, _ = PENALTIES[name].penalty(quadratic, None, REAL, FAKE, KEY)
     np.testing.assert_allclose(real, quadratic(REAL), rtol=1e-6)
     np.testing.assert_allclose(fake, quadratic(FAKE), rtol=1e-6)
 
@@ -46,24 +46,28 @@ def test_logits_are_the_discriminators(name):
     ],
 )
 def test_squared_slopes_of_a_quadratic(name, expected):
-    assert float(PENALTIES[name]()(quadratic, None, REAL, FAKE, KEY)[2]) == pytest.approx(expected, rel=1e-5)
+    assert float(PENALTIES[name].penalty(quadratic, None, REAL, FAKE, KEY)[2]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_the_same_everywhere():
     norm = float(jnp.sqrt(jnp.sum(WEIGHT**2)))
-    assert float(PENALTIES["gradient"]()(linear, None, REAL, FAKE, KEY)[2]) == pytest.approx((norm - 1) ** 2, rel=1e-5)
+    assert float(PENALTIES["gradient"].penalty(linear, None, REAL, FAKE, KEY)[2]) == pytest.approx(
+        (norm - 1) ** 2, rel=1e-5
+    )
 
 
 def test_gradient_penalty_is_taken_between_real_and_fake():
     """With real images at 0 and fakes at 1, slopes of the quadratic have norms between 0 and sqrt(24)."""
-    value = float(PENALTIES["gradient"]()(quadratic, None, jnp.zeros((999, 4, 3, 2)), jnp.ones((999, 4, 3, 2)), KEY)[2])
+    value = float(
+        PENALTIES["gradient"].penalty(quadratic, None, jnp.zeros((999, 4, 3, 2)), jnp.ones((999, 4, 3, 2)), KEY)[2]
+    )
     share = np.linspace(0, 1, 10_001)
     assert value == pytest.approx(float(np.mean((share * np.sqrt(24) - 1) ** 2)), rel=0.1)
 
 
 def test_gradient_penalty_of_a_flat_discriminator_has_a_finite_slope():
     def value(scale):
-        return PENALTIES["gradient"]()(lambda x, labels: scale * linear(x), None, REAL, FAKE, KEY)[2]
+        return PENALTIES["gradient"].penalty(lambda x, labels: scale * linear(x), None, REAL, FAKE, KEY)[2]
 
     slope = jax.grad(value)(0.0)
     assert jnp.isfinite(slope)
@@ -76,7 +80,7 @@ def test_weight_gradient_matches_finite_differences(name):
 
     def value(scale):
         scaled = jax.tree.map(lambda leaf: leaf * scale, disc)
-        return PENALTIES[name]()(scaled, None, real, fake, KEY)[2]
+        return PENALTIES[name].penalty(scaled, None, real, fake, KEY)[2]
 
     value = jax.jit(value)
     width = 1e-2
@@ -94,7 +98,7 @@ def test_real_and_fake_never_share_batch_statistics():
 
 
 def test_lazy_penalty_is_as_strong_on_average():
-    eager, every = PENALTIES["r1r2"](), 4
+    eager, every = PENALTIES["r1r2"].penalty, 4
     values = [float(lazy(eager, every)(quadratic, None, REAL, FAKE, KEY, jnp.int32(step))[2]) for step in range(8)]
     assert values[0] == pytest.approx(every * float(eager(quadratic, None, REAL, FAKE, KEY)[2]), rel=1e-6)
     assert values[1:4] == [0.0, 0.0, 0.0]
@@ -127,7 +131,7 @@ def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes)
         return jnp.mean(jax.nn.softplus(fake_logits - real_logits)) + 0.3 * value
 
     differentiate = jax.jit(jax.value_and_grad(loss), static_argnums=1)
-    expected, slow = differentiate(disc, PENALTIES["r1r2"]())
+    expected, slow = differentiate(disc, PENALTIES["r1r2"].penalty)
     value, fast = differentiate(disc, r1r2_piecewise(lifted))
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
     for left, right in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):

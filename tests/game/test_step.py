@@ -49,7 +49,7 @@ last = Averager(init=lambda params: params, update=lambda state, params, nimg, h
 def game(loss="relativistic", penalty="r1r2", dynamics="alternating", disc_steps=1, every=1):
     return Game(
         loss=LOSSES[loss](),
-        penalty=lazy(PENALTIES[penalty](), every),
+        penalty=lazy(PENALTIES[penalty].penalty, every),
         augment=augment([]),
         dynamics=DYNAMICS[dynamics],
         schedule=constant,
@@ -73,7 +73,7 @@ def by_hand(of, state, disc_steps, simultaneous=False):
     """Textbook alternating (or simultaneous) descent: separate forward passes, optax's own Adam."""
     loss, sigma = of.loss, NUMBERS
     _, batch_key, game_key = jax.random.split(state.key, 3)
-    real = draw(Data(IMAGES), disc_steps, BATCH, batch_key).real
+    real = draw(Data(IMAGES), disc_steps, BATCH, batch_key)[0]
     gen_adam = optax.adam(sigma.gen_lr, sigma.gen_beta1, sigma.gen_beta2)
     disc_adam = optax.adam(sigma.disc_lr, sigma.disc_beta1, sigma.disc_beta2)
     disc, disc_opt = state.disc, disc_adam.init(state.disc)
@@ -123,10 +123,10 @@ def test_alternating_is_the_textbook_step(disc_steps):
 def test_accuracy_is_the_share_of_pairs_in_which_the_real_image_has_the_larger_logit():
     of = game(loss="nonsaturating", penalty="none")
     state = start(of)
-    batch = draw(Data(IMAGES), 1, BATCH, state.key)
+    (real,), _ = draw(Data(IMAGES), 1, BATCH, state.key)
     fake = state.gen(jax.random.normal(state.key, (BATCH, 3)))
-    pairs = state.disc(batch.real[0], None) > state.disc(fake, None)
-    turn = Turn.of(batch, 0, NUMBERS, state.key)
+    pairs = state.disc(real, None) > state.disc(fake, None)
+    turn = Turn(real, None, NUMBERS, state.key, 0)
 
     def accuracy(fake):
         gradient, seen = disc_gradient(of, state, fake, turn)
@@ -134,7 +134,7 @@ def test_accuracy_is_the_share_of_pairs_in_which_the_real_image_has_the_larger_l
 
     assert accuracy(fake) == pytest.approx(float(jnp.mean(pairs)))
     assert accuracy(fake) != 0.5  # else the other way round would pass as well
-    assert accuracy(batch.real[0]) == 0  # a pair of equals is not told apart
+    assert accuracy(real) == 0  # a pair of equals is not told apart
 
 
 def test_simultaneous_answers_the_old_discriminator():

@@ -44,7 +44,7 @@ def test_the_real_images_are_described():
     of = playing()
     state = start(of)
     _, info = step(of, state, Data(IMAGES))
-    real = np.asarray(draw(Data(IMAGES), 1, BATCH, jax.random.split(state.key, 3)[1]).real[0])
+    real = np.asarray(draw(Data(IMAGES), 1, BATCH, jax.random.split(state.key, 3)[1])[0][0])
     assert float(info.stats.contrast) == pytest.approx(np.sqrt(real.var(axis=0).mean()), rel=1e-5)
     steepness = (np.abs(np.diff(real, axis=1)).mean() + np.abs(np.diff(real, axis=2)).mean()) / 2
     assert float(info.stats.edges) == pytest.approx(steepness, rel=1e-5)

@@ -127,7 +127,7 @@ def test_the_cheap_penalty_of_a_model_is_the_dear_one(conv, with_bias_at_zero):
     if not with_bias_at_zero:
         judge = jax.tree.map(lambda leaf: leaf + 0.1, judge)
     real = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (6, *SHAPE)), jnp.float32)
-    value, gradient = total(r1r2(), real, ours(latents()))(judge)
+    value, gradient = total(r1r2, real, ours(latents()))(judge)
     cheap, slope = total(r1r2_piecewise(lifted), real, ours(latents()))(judge)
     np.testing.assert_allclose(cheap, value, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), slope, gradient)

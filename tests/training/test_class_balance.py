@@ -61,7 +61,7 @@ def test_images_are_drawn_by_the_chances_of_their_classes():
     feed = Feed(Split(np.zeros((345, *SHAPE), np.uint8), LABELS), True, 0, 0, chances=np.array([0.1, 0.2, 0.3, 0.4]))
     for chances in ([0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]):
         feed.show(np.array(chances, np.float32))
-        labels = draw(feed.data(0), 10, 4000, jax.random.key(0)).labels
+        labels = draw(feed.data(0), 10, 4000, jax.random.key(0))[1]
         np.testing.assert_allclose(np.bincount(np.ravel(labels), minlength=4) / labels.size, chances, atol=0.01)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), feed.shapes()) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), feed.data(0)
@@ -71,7 +71,7 @@ def test_images_are_drawn_by_the_chances_of_their_classes():
 def test_within_a_class_all_images_are_drawn_alike_and_none_without_chance():
     images = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, *SHAPE), np.uint8)
     cumulative = jnp.cumsum(jnp.array([0.0, 0.2, 0.2, 0, 0, 0.1, 0.1, 0.2, 0.2, 0]))
-    real = draw(Data(jnp.asarray(images), None, cumulative), 1, 20_000, jax.random.key(1)).real
+    real = draw(Data(jnp.asarray(images), None, cumulative), 1, 20_000, jax.random.key(1))[0]
     levels = np.round((np.asarray(real)[0, :, 0, 0, 0] + 1) * 127.5).astype(int)
     shares = np.bincount(levels, minlength=10) / 20_000
     np.testing.assert_allclose(shares, [0, 0.2, 0.2, 0, 0, 0.1, 0.1, 0.2, 0.2, 0], atol=0.01)

@@ -73,7 +73,8 @@ class Training:
         @jax.jit
         def step(state: GanState, images: jax.Array, latent: jax.Array) -> GanState:
             source.value = latent
-            state, _ = self.game.dynamics.step(self.game, state, Batch(pixels(images)[None], None), values, state.key)
+            batch = Batch(pixels(images)[None], None, values, state.key)
+            state, _ = self.game.dynamics.step(self.game, state, batch)
             return state
 
         for images, latent in zip(batches, latents, strict=True):

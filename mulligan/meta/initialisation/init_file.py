@@ -63,7 +63,7 @@ class PretrainedInit:
 
 def inner_game(recipe: Recipe, shape: ImageShape, updates: int) -> InnerGame:
     """The inner game of a recipe: FTRL in place of Adam, and penalties that can be differentiated twice."""
-    penalty = lazy(PENALTIES[recipe.penalty](), recipe.penalty_every)
+    penalty = lazy(PENALTIES[recipe.penalty].penalty, recipe.penalty_every)
     game = dataclasses.replace(make_game(recipe, shape, 0, 1.0), optimiser=ftrl_optimiser, penalty=penalty)
     return InnerGame(game, recipe.hyperparameters, updates)
 

@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.dynamics import both_gradients
-from mulligan.game.step import Data, Players, draw, pixels
+from mulligan.game.step import Batch, Data, Players, draw, pixels
 from mulligan.meta.initialisation.adaptation import Initialisation, InnerGame, adapt, initial_inner_state
 from mulligan.meta.initialisation.episodes import Episode, EpisodeSpec, sample_episode
 from mulligan.meta.initialisation.objectives import QueryObjective
@@ -87,10 +87,9 @@ def multitask(task_objective: MetaObjective, learned: Initialisation, episode: E
     state = initial_inner_state(task_objective.inner, learned, key)
     everything = Data(jnp.concatenate(episode))
     batch_key, game_key = jax.random.split(key)
-    batch = draw(everything, 1, task_objective.inner.game.batch, batch_key)
-    gradients, loss, _ = both_gradients(
-        task_objective.inner.game, state, batch, task_objective.inner.hyperparameters, game_key
-    )
+    game, numbers = task_objective.inner.game, task_objective.inner.hyperparameters
+    batch = Batch(*draw(everything, 1, game.batch, batch_key), numbers, game_key)
+    gradients, loss, _ = both_gradients(game, state, batch)
     return OuterGradient(Initialisation(gradients, _zeros(learned.log_scale)), loss)
 
 
