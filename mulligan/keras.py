@@ -21,9 +21,11 @@ from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs
-from mulligan.training.engine import ChunkInfo, Engine, Sampler, compile_engine, make_game, start_state
+from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
+from mulligan.training.progress import Progress
+from mulligan.training.session import advance, open_session
 
 keras = import_keras()
 
@@ -101,12 +103,12 @@ class GAN(keras.Model):
         if epochs < 1 or batch_size < 1:
             raise UsageError(f"epochs and batch_size must be 1 or more, not {epochs} and {batch_size}.")
         task = read_task(x)
-        match = _Match(self, task, self._recipe(batch_size), epochs)
+        match = _Match(task, self._recipe(batch_size), epochs, validation)
         told = self._callbacks(callbacks, verbose, epochs, match.steps)
         told.on_train_begin()
         for epoch in range(epochs):
             told.on_epoch_begin(epoch)
-            logs = match.epoch(validation)
+            logs = match.epoch()
             told.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
@@ -161,32 +163,28 @@ def train(generator: Any, discriminator: Any, epochs: int, batch_size: int, imag
 class _Match:
     """The engine at work on one data set."""
 
-    def __init__(self, gan: GAN, task: Task, recipe: Recipe, epochs: int):
+    def __init__(self, task: Task, recipe: Recipe, epochs: int, validation: bool):
         cache_programs()
-        self.gan, self.task = gan, task
+        self.task = task
         self.steps = math.ceil(len(task.train) / recipe.batch)
         game = make_game(recipe, task.shape, 0, float(self.steps * recipe.batch * epochs))
         self.state = start_state(game, recipe, task.shape, 0, SEED)
         self.sampler = Sampler.make(recipe.architecture, 0)
-        self.feed, self.shown = Feed(task.train, False, SEED, 0), 0
-        self.engine: Engine = compile_engine(game, self.state, self.feed.shapes())
-        self.evaluator: Evaluator | None = None
+        self.progress = Progress()
+        evaluator = Evaluator.make(task, self.sampler, "validation") if validation else None
+        self.session = open_session(game, self.state, Feed(task.train, False, SEED, 0), evaluator)
 
-    def epoch(self, validation: bool) -> dict[str, float]:
+    def epoch(self) -> dict[str, float]:
         """One pass; what the callbacks are told."""
-        self.state, info = self.engine.chunk(self.state, self.feed.data(self.shown), self.steps)
-        self.shown += self.steps * self.engine.game.batch
-        gen = self._hand_back()
-        logs = _logs(info)
-        if validation:
-            self.evaluator = self.evaluator or Evaluator.make(self.task, self.sampler, "validation")
-            scores = self.evaluator(gen)
-            logs |= {"val_kid": scores["kid"], "val_frechet": scores["frechet"]}
-        return logs
+        self.state, info, self.progress = advance(self.session, self.state, self.steps, self.progress)
+        scores = self.session.evaluator(self._hand_back())
+        means = jax.device_get(info.means)
+        logs = {name: float(getattr(means, name)) for name in ("gen_loss", "disc_loss", "penalty", "accuracy")}
+        return logs | {f"val_{name}": scores[name] for name in ("kid", "frechet") if name in scores}
 
     def _hand_back(self) -> KerasNetwork:
         """Puts what was trained into the models; the generator."""
-        averages = self.engine.game.averager.value(self.state.averages)
+        averages = self.session.engine.game.averager.value(self.state.averages)
         latents = jnp.asarray(self.sampler.latents(SETTLING, SEED))
         gen = with_batch_statistics(next(iter(averages.values()), self.state.gen), latents)
         fakes = pixels(jnp.asarray(self.sampler(gen, np.asarray(latents[: SETTLING // 2]))))
@@ -203,8 +201,3 @@ class _Lines(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         figures = " - ".join(f"{name}: {value:.4g}" for name, value in (logs or {}).items())
         print(f"Epoch {epoch + 1}/{self.params['epochs']} - {figures}", flush=True)
-
-
-def _logs(info: ChunkInfo) -> dict[str, float]:
-    means = jax.device_get(info.means)
-    return {name: float(getattr(means, name)) for name in ("gen_loss", "disc_loss", "penalty", "accuracy")}

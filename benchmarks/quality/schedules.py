@@ -41,6 +41,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs
 from mulligan.training.engine import Sampler, compile_engine, make_game
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
 
 TASKS = ("fashion_mnist", "emoji_noto", "textures")
 LOOKS = 2
@@ -119,7 +120,7 @@ class Player:
             return initial_state(game, networks.gen, networks.disc, recipe.hyperparameters, game_key)
 
         self.begin = jax.jit(begin)
-        self.data = pool(ready.task, False)
+        self.data = Feed(pool(ready.task), False, 0, 0).data(0)
         self.engine = compile_engine(game, self.begin(jax.random.key(0)), self.data)
         self.step_nimg = recipe.batch * recipe.disc_steps
 

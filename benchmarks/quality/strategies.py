@@ -29,13 +29,13 @@ from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget, steps_left
 from mulligan.training.device import cache_programs
-from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
+from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
-from mulligan.training.forks import fork, fork_due
+from mulligan.training.forks import fork
 from mulligan.training.progress import Progress
-from mulligan.training.session import Session, advance
-from mulligan.training.strategist import FORKS, Strategist
+from mulligan.training.session import advance, open_session
+from mulligan.training.strategist import FORKS, Strategist, due
 
 CONTENDERS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -76,18 +76,18 @@ def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.
     game = make_game(recipe, read.shape, 0, chosen.images)
     state, feed = start_state(game, recipe, read.shape, 0, seed), Feed(read.train, False, seed, 0)
     sampler = Sampler.make(recipe.architecture, 0)
-    engine = compile_engine(game, state, feed.shapes())
-    programs = Session(feed, engine, Evaluator.make(read, sampler, "validation"), recipe.batch)
-    progress, strategist, played = Progress(horizon_nimg=chosen.images), Strategist(recipe.strategy), []
+    session = open_session(game, state, feed, Evaluator.make(read, sampler, "validation"))
+    progress, strategist, played = Progress(horizon_nimg=chosen.images), Strategist.make(recipe.strategy), []
     while steps_left(progress, budget, recipe.batch) > 0:
-        plan = fork_due(strategist, progress, budget)
-        forked = fork(programs, strategist, plan, state, progress, budget) if plan else None
-        if forked:
-            state = forked.state
+        plan = due(progress.forks, progress.spent_nimg, chosen.images) if recipe.strategy == "fork" else None
+        if plan:
+            forked = fork(session, strategist, plan, state, progress, budget)
+            state, strategist, progress = forked[:3]
+        if plan and forked.losses:
             played.append({"nimg": progress.nimg, "strategy": forked.strategy, "losses": forked.losses})
         until = FORKS[progress.forks].at if recipe.strategy == "fork" and progress.forks < len(FORKS) else 1.0
         steps = (int(until * chosen.images) - progress.spent_nimg) // recipe.batch
-        state, info, _ = advance(programs, state, max(1, steps), progress)
+        state, info, progress = advance(session, state, max(1, steps), progress)
     kid = Evaluator.make(read, sampler, "test")(game.averager.value(state.averages)["ema"])["kid"]
     return {"kid": kid, "finite": bool(info.finite), "played": played, "spent": progress.spent_nimg}
 

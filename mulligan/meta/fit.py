@@ -239,7 +239,7 @@ def begin(
     )
     recipe = plan.arms[0].recipe
     check(recipe.architecture, task.shape, len(task.classes or ()))
-    Strategist(recipe.strategy, recipe.strategy_prior)
+    Strategist.make(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_folder(task.name)
     place = options.experience or own_place() or NONE
     run = {
@@ -422,7 +422,7 @@ def _hand_back(loop: Loop, generator: Generator) -> None:
     """Puts what was trained into the caller's own models."""
     fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
     reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
-    disc = keras.with_batch_statistics(loop.state.disc, jnp.concatenate([fakes, reals]))
+    disc = keras.with_batch_statistics(loop.now.gan.disc, jnp.concatenate([fakes, reals]))
     member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
     for network in (member, disc):
         keras.write_back(network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -69,26 +70,50 @@ class Allowance(NamedTuple):
     distil: bool = False
 
 
-def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> None:
-    """Sets chunks and evaluations from counted operations alone, so that they are the same wherever the run resumes."""
+def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> Progress:
+    """Chunks and evaluations from counted operations alone, so that they are the same wherever the run resumes.
+
+    Args:
+      progress: of a run that begins.
+      budget: of the run.
+      step_nimg: images of a step.
+      step_flops: operations of a step.
+      look_flops: operations of an evaluation.
+    """
     step_flops = max(step_flops, 1.0)
-    progress.chunk_steps = max(1, int(NOMINAL_FLOPS[jax.default_backend()] * CHUNK_SECONDS / step_flops))
-    progress.interval_nimg = int(look_flops / EVALUATION_SHARE / step_flops * step_nimg)
-    progress.horizon_nimg = float(budget.images or 0)
-    if budget.images is not None:
-        progress.chunk_steps = min(progress.chunk_steps, max(1, budget.images // MIN_CHUNKS // step_nimg))
-
-
-def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> None:
-    """Sets them from the speed seen so far, when time is the limit anyway."""
-    progress.chunk_steps = max(
-        1, int(progress.spent_nimg / max(progress.training_seconds, 1e-3) * CHUNK_SECONDS / step_nimg)
+    chunk_steps = max(1, int(NOMINAL_FLOPS[jax.default_backend()] * CHUNK_SECONDS / step_flops))
+    if budget.images is None:
+        chunk_steps = max(1, chunk_steps // 4)  # the speed is not known yet
+    else:
+        chunk_steps = min(chunk_steps, max(1, budget.images // MIN_CHUNKS // step_nimg))
+    return replace(
+        progress,
+        chunk_steps=chunk_steps,
+        interval_nimg=int(look_flops / EVALUATION_SHARE / step_flops * step_nimg),
+        horizon_nimg=float(budget.images or 0),
+        next_evaluation=step_nimg * chunk_steps,
     )
+
+
+def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> Progress:
+    """The same from the speed seen so far, when time is the limit anyway; and how many images it is enough for.
+
+    Args:
+      progress: with the time that was spent.
+      budget: in seconds.
+      step_nimg: images of a step.
+    """
+    chunk_seconds_nimg = progress.spent_nimg / max(progress.training_seconds, 1e-3) * CHUNK_SECONDS
     speed = _speed(progress)
-    progress.interval_nimg = int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE)
-    progress.shortest_interval_nimg = int(speed * progress.last_evaluation_seconds / MAX_SHARE)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
-    progress.horizon_nimg = progress.spent_nimg + left * speed
+    return replace(
+        progress,
+        chunk_steps=max(1, int(chunk_seconds_nimg / step_nimg)),
+        interval_nimg=int(speed * progress.last_evaluation_seconds / EVALUATION_SHARE),
+        shortest_interval_nimg=int(speed * progress.last_evaluation_seconds / MAX_SHARE),
+        horizon_nimg=progress.spent_nimg + left * speed,
+        planned=True,
+    )
 
 
 def next_evaluation_nimg(progress: Progress) -> int:
@@ -101,7 +126,8 @@ def next_evaluation_nimg(progress: Progress) -> int:
 
 def evaluates_before_pause(progress: Progress) -> bool:
     """Whether a run that pauses is evaluated first, so that it can be compared with others: a few times more often."""
-    return progress.spent_nimg - progress.last_evaluation >= max(progress.interval_nimg / PAUSE_EVALUATIONS, 1)
+    often = max(progress.interval_nimg / PAUSE_EVALUATIONS, 1)
+    return progress.spent_nimg >= progress.next_evaluation or progress.spent_nimg - progress.last_evaluation >= often
 
 
 def reserve(progress: Progress, budget: Budget) -> float:
@@ -128,7 +154,13 @@ def choice_allowance(progress: Progress, budget: Budget) -> Allowance:
 
 
 def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
-    """Steps until the budget is used up, at the speed seen so far."""
+    """Steps until the budget is used up, at the speed seen so far.
+
+    Args:
+      progress: with the time that was spent.
+      budget: images or seconds.
+      step_nimg: images of a step.
+    """
     if budget.images is not None:
         return -(-(budget.images - progress.spent_nimg) // step_nimg)
     left = (budget.seconds or 0) - reserve(progress, budget) - progress.seconds

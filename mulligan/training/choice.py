@@ -23,9 +23,9 @@ from mulligan.training.budget import Allowance
 from mulligan.training.comparison import Candidate, Comparison
 from mulligan.training.distil import distil
 from mulligan.training.loop import Loop
-from mulligan.training.snapshots import Parameters
 from mulligan.types import Pytree
 
+Parameters = dict[str, np.ndarray]  # of a generator, by name
 WIDTHS = (0.10, 0.05, 0.15, 0.20, 0.07, 0.03)  # of the power averages tried, the most likely first
 INGREDIENTS = 8  # newest snapshots that a soup is made from
 POOL = 8  # best candidates that a mixture is made from
@@ -59,19 +59,36 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     Args:
       loop: of a run that has ended.
       allowance: what the comparison may take.
+
+    Raises:
+      MulliganError: the run's folder cannot be written.
     """
     evaluator = loop.evaluator
     if evaluator.split != "validation" or len(evaluator.reference.features) < 2 * FEWEST:
         return _uncompared(loop, TOO_FEW)
     comparison = Comparison(
-        evaluator, allowance, loop.emit, loop.progress.last_evaluation_seconds / len(loop.averages_to_evaluate())
+        evaluator, allowance, loop.emit, loop.now.progress.last_evaluation_seconds / len(loop.averages_to_evaluate())
     )
     if not comparison.allows(2):
         return _uncompared(loop, NO_TIME)
-    singles = _finite(_singles(loop))
+    # A run that the guard gave up may end in numbers that are not finite.
+    singles = [each for each in _singles(loop) if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(each.gen))]
     if not singles:
         return _uncompared(loop, NOT_FINITE)
-    return _compared(loop, comparison, singles, allowance.distil)
+
+    plain = singles[0].name
+    comparison.judge(singles[0])
+    for candidate in singles[1:]:
+        comparison.attempt(candidate)
+    ended = Ended(comparison, loop.now.best_gen, loop.snapshots.read())
+    for made_from_snapshots in STAGES.values() if ended.snapshots else ():
+        made_from_snapshots(ended)
+    single = settled(comparison.kids, plain, comparison.difference)
+
+    mixture = _mixture(comparison)
+    if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
+        return _told(loop, comparison, single, plain, NOTHING_TO_DISTIL if allowance.distil else None)
+    return _told(loop, comparison, _distilled(loop, comparison, single) if allowance.distil else mixture, plain)
 
 
 def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
@@ -110,43 +127,17 @@ def members(comparison: Comparison) -> dict[str, float]:
             return weights
 
 
-def _compared(loop: Loop, comparison: Comparison, singles: Sequence[Candidate], distilling: bool) -> KeptGenerator:
-    """All stages, the surest first."""
-    plain = singles[0].name
-    comparison.judge(singles[0])
-    for candidate in singles[1:]:
-        comparison.attempt(candidate)
-    ended = Ended(comparison, loop.best_gen, loop.snapshots.read())
-    for made_from_snapshots in STAGES.values() if ended.snapshots else ():
-        made_from_snapshots(ended)
-    single = settled(comparison.kids, plain, comparison.difference)
-    mixture = _mixture(comparison)
-    if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
-        return _told(loop, comparison, single, plain, NOTHING_TO_DISTIL if distilling else None)
-    chosen = _distilled(loop, comparison, single) if distilling else mixture
-    return _told(loop, comparison, chosen, plain)
-
-
 def _singles(loop: Loop) -> list[Candidate]:
     """The averages that the run ends with, the plain one first; the best of its evaluations; the last iterate."""
-    nimg, averages = loop.progress.nimg, loop.averages()
+    nimg, averages = loop.now.progress.nimg, loop.averages()
     plain = "ema" if "ema" in averages else next(iter(averages), "last")
     kept = [name for name in averages if name not in (plain, "last") and name not in loop.snapshots.names]
-    gens = {**averages, "last": loop.state.gen}
+    gens = {**averages, "last": loop.now.gan.gen}
     others = [Candidate(name, gens[name], nimg) for name in (*kept, "last") if name != plain]
     best = _best(loop)
     if (best.average, best.nimg) != (plain, nimg):
         others.insert(0, Candidate("best", best.gen, best.nimg))
     return [Candidate(plain, gens[plain], nimg), *others]
-
-
-def _finite(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those without a number that is not finite: a run that the guard gave up may end in such."""
-    return [
-        candidate
-        for candidate in candidates
-        if all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(candidate.gen))
-    ]
 
 
 class Ended(NamedTuple):
@@ -185,7 +176,7 @@ def soup(ended: Ended) -> None:
         gen = with_parameters(ended.gen, params)
         alone = next((int(each.nimg) for each in ingredients if each.params is params), None)
         if alone is None:  # a mean of several
-            return comparison.kid(gen)
+            return comparison.score(gen)[1]["kid"]
         name = power_name(narrowest) + (f" at {alone}" if alone < newest else "")
         return comparison.judge(Candidate(name, gen, alone))
 
@@ -238,9 +229,9 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
 
 def _best(loop: Loop) -> KeptGenerator:
     """The best one of the run's evaluations."""
-    best = loop.progress.best
-    nimg = best.nimg if best else loop.progress.nimg
-    return KeptGenerator(loop.best_gen, best.average if best else "last", nimg, "best", {})
+    best = loop.now.progress.best
+    nimg = best.nimg if best else loop.now.progress.nimg
+    return KeptGenerator(loop.now.best_gen, best.average if best else "last", nimg, "best", {})
 
 
 def _uncompared(loop: Loop, reason: str) -> KeptGenerator:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from mulligan.metrics import EMBEDDING
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
-from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics, validation_metrics_of
+from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
 from mulligan.tasks.collection import drawn
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
@@ -24,6 +24,7 @@ FINAL_FAKES = 2000
 TRAIN_REALS = 10_000  # training images that the final score looks for copies of, at most
 FEW = 200  # training images up to which every evaluation looks for copies of them
 SHIFT = 2  # pixels by which a single image is moved to be compared with
+OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
 LATENT_SEED = 20_010  # evaluations of one run share their latents, so that they differ by the generator alone
 
 
@@ -36,12 +37,23 @@ class Evaluator:
     split: str
     labels: np.ndarray | None  # of the real images, drawn as often as they occur
     latent_seed: int = LATENT_SEED
+    n: int = FAKES  # generated images
     copied: Reference | None = None  # few training images, that samples may become copies of
     own: Int[np.ndarray, " n"] | None = None  # rows of the real images among `known`, where training images judge
 
     @staticmethod
     def make(task: Task, sampler: Sampler, split: str, embedding: str = EMBEDDING) -> Evaluator:
-        """An evaluator on `split`, or on what judges in its place where it is too small (`Task.judge`)."""
+        """An evaluator on `split`, or on what judges in its place where it is too small (`Task.judge`).
+
+        Args:
+          task: whose images judge.
+          sampler: draws the generators' images.
+          split: validation or test.
+          embedding: in which images are compared, by name.
+
+        Raises:
+          MulliganError: no such embedding.
+        """
         judge, part = task.judge(split)
         reference = make_reference(load_embedding(embedding), examples(part, REALS), limit=REALS)
         labels = None
@@ -59,11 +71,7 @@ class Evaluator:
 
     def features(self, gen: Pytree) -> Float[np.ndarray, "m d"]:
         """Features of the images that an evaluation judges."""
-        return self.reference.embedding(self.fakes(gen, FAKES))
-
-    def warm(self, gen: Pytree) -> None:
-        """Compiles everything that an evaluation runs, so that the first one's time is like the others'."""
-        validation_metrics(self.reference, self.fakes(gen, FAKES))
+        return self.reference.embedding(self.fakes(gen, self.n))
 
     def __call__(self, gen: Pytree) -> dict[str, Any]:
         """The entries of an `evaluation` event that depend on the generator."""
@@ -91,15 +99,20 @@ class Evaluator:
 
 
 def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
-    """Where `examples(train, n)` are among `examples(train, TRAIN_REALS)`; -1 for those that are not."""
+    """Where `examples(train, n)` are among `examples(train, TRAIN_REALS)`; -1 for those that are not.
+
+    Args:
+      train: the training images.
+      n: of those that judge.
+
+    Returns:
+      int [k], k as `examples` gives.
+    """
     if len(train) == 1:
         return np.arange(len(examples(train, n)))
     some, known = drawn(len(train), n, 0), drawn(len(train), TRAIN_REALS, 0)
     place = np.minimum(np.searchsorted(known, some), len(known) - 1)
     return np.where(known[place] == some, place, -1)
-
-
-OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
 
 
 def examples(split: Split, n: int) -> UInt8[np.ndarray, "k h w c"]:

@@ -22,6 +22,7 @@ RING = 8192  # images in a ring, at most
 RING_BYTES = 256 * 2**20  # of their pixels, at most
 READER = "reading ahead"
 AHEAD_BYTES = 64 * 2**20  # of pixels decoded before they are wanted
+_ON_DEVICE: WeakKeyDictionary[Split, dict[bool, Data]] = WeakKeyDictionary()  # with labels or without
 
 
 class Feed:
@@ -67,30 +68,33 @@ class Feed:
         self.images = self._blocks * self._block if self.streams else len(split)
         self._chances = chances
         self._stream: _Stream | None = None
-        self._data: Data | None = None if self.streams else _whole(split, labelled)
+        self._data: Data | None = None
+        if not self.streams:  # the recipes of a race share what lies on the device
+            known = _ON_DEVICE.setdefault(split, {})
+            if labelled not in known:
+                known[labelled] = Data(jnp.asarray(split.images), jnp.asarray(split.labels) if labelled else None)
+            self._data = known[labelled]
 
     def show(self, chances: Float[np.ndarray, " k"]) -> None:
         """Changes how often each class is shown."""
         self._chances = chances
 
     def data(self, shown: int) -> Data:
-        """What the next chunk draws from, when so many images have been shown in all."""
-        data = self._present(shown)
+        """What the next chunk draws from, when so many images have been shown in all.
+
+        Raises:
+          MulliganError: a streamed image can no longer be read.
+        """
+        data = self._data or self._filled()
+        if self.streams:
+            due = min(self._blocks + shown // self._block - self.drawn, self._blocks)
+            stream = self._reading()
+            for _ in range(due if self._exact else min(due, stream.read.qsize())):  # those that need no waiting
+                data = self._replaced(data, next(stream))
+        self._data = data
         if self._chances is None:
             return data
         return data._replace(cumulative=_cumulative(data.labels, jnp.asarray(self._chances)))
-
-    def _present(self, shown: int) -> Data:
-        if not self.streams:
-            assert self._data is not None
-            return self._data
-        if self._data is None:
-            self._data = self._filled()
-        due = min(self._blocks + shown // self._block - self.drawn, self._blocks)
-        stream = self._reading()
-        for _ in range(due if self._exact else min(due, stream.ready())):
-            self._data = self._replaced(self._data, next(stream))
-        return self._data
 
     def shapes(self) -> Data:
         """Shapes and types of the data, for compiling; nothing is drawn."""
@@ -143,17 +147,13 @@ class _Stream:
     """Batches read ahead by a thread, which ends with the process, or soon after the last one who held the stream."""
 
     def __init__(self, batches: Iterator[LabelledImages], ahead: int):
-        self._read: queue.Queue[LabelledImages | BaseException] = queue.Queue(ahead)
-        threading.Thread(target=_read_ahead, args=(batches, self._read, ref(self)), name=READER, daemon=True).start()
-
-    def ready(self) -> int:
-        """How many can be had without waiting."""
-        return self._read.qsize()
+        self.read: queue.Queue[LabelledImages | BaseException] = queue.Queue(ahead)
+        threading.Thread(target=_read_ahead, args=(batches, self.read, ref(self)), name=READER, daemon=True).start()
 
     def __next__(self) -> LabelledImages:
-        found = self._read.get()
+        found = self.read.get()
         if isinstance(found, BaseException):
-            self._read.put(found)
+            self.read.put(found)  # for whoever asks again
             raise found
         return found
 
@@ -173,14 +173,3 @@ def _read_ahead(batches: Iterator[LabelledImages], read: queue.Queue[Any], holde
                     return
         if isinstance(found, BaseException):
             return
-
-
-_ON_DEVICE: WeakKeyDictionary[Split, dict[bool, Data]] = WeakKeyDictionary()
-
-
-def _whole(split: Split, labelled: bool) -> Data:
-    """All images of a split in memory; the recipes of a race share them."""
-    known = _ON_DEVICE.setdefault(split, {})
-    if labelled not in known:
-        known[labelled] = Data(jnp.asarray(split.images), jnp.asarray(split.labels) if labelled else None)
-    return known[labelled]

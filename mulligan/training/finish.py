@@ -20,12 +20,10 @@ from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.by_class import class_scores
 from mulligan.training.choice import choose
-from mulligan.training.engine import Sampler
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples, own_rows
 from mulligan.training.generator import Generator
 from mulligan.training.latents import spherical
 from mulligan.training.loop import Loop
-from mulligan.types import Pytree
 
 SAMPLES, COLUMNS = 100, 10
 WALKS, WALK_STEPS = 8, 10
@@ -41,8 +39,11 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     Args:
       loop: the run.
       allowance: for comparing averages; None for what the run's budget has left.
+
+    Raises:
+      MulliganError: the run's folder cannot be written.
     """
-    choice = choose(loop, allowance or choice_allowance(loop.progress, loop.budget))
+    choice = choose(loop, allowance or choice_allowance(loop.now.progress, loop.budget))
     gen = with_batch_statistics(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
     evaluator = Evaluator.make(loop.task, loop.sampler, "test", loop.folder.embedding())
     known = evaluator.known(loop.task)
@@ -50,8 +51,15 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     real = loop.task.judge("test")[1]
     if loop.task.classes is not None and real.labels is not None:
         scores |= class_scores(loop.sampler, gen, evaluator.reference.embedding, real, loop.task.classes)
-    _draw(loop.folder.path / "final", loop.sampler, gen)
-    write_neighbours(loop.folder.path / "final" / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
+
+    folder, sampler = loop.folder.path / "final", loop.sampler
+    save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
+    ends = sampler.latents(2 * WALKS, SEED)
+    walks = np.concatenate([spherical(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None
+    save_grid(folder / "interpolation.png", sampler(gen, walks, labels), WALK_STEPS)
+    write_neighbours(folder / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
+
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
     loop.emit(FinalScored(**chosen, **scores, cost=cost(loop)))
     result = {**chosen, **scores, "cost": cost(loop)}
@@ -64,7 +72,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
 
 def cost(loop: Loop) -> TotalCost:
     """What the run took, and all that was tried before it."""
-    progress, elsewhere = loop.progress, loop.spec.spent_by_others
+    progress, elsewhere = loop.now.progress, loop.spec.spent_by_others
     return {
         "seconds": round(loop.seconds() + elsewhere.seconds, 3),
         "training_seconds": round(progress.training_seconds, 3),
@@ -74,16 +82,18 @@ def cost(loop: Loop) -> TotalCost:
     }
 
 
-def _draw(folder: Path, sampler: Sampler, gen: Pytree) -> None:
-    save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
-    ends = sampler.latents(2 * WALKS, SEED)
-    walks = np.concatenate([spherical(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
-    labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None
-    save_grid(folder / "interpolation.png", sampler(gen, walks, labels), WALK_STEPS)
-
-
 def write_neighbours(path: Path, task: Task, samples: UInt8[np.ndarray, "k h w c"], known: Reference) -> None:
-    """Writes samples beside their nearest training images; keys as in docs/run-folder.md."""
+    """Writes samples beside their nearest training images; keys as in docs/run-folder.md.
+
+    Args:
+      path: an `.npz` file, which is replaced.
+      task: of the run.
+      samples: of its generator.
+      known: the training images, by their features.
+
+    Raises:
+      OSError: it cannot be written.
+    """
     embedding = known.embedding
     near, distance = neighbours(embedding(samples), known.features, min(NEAREST, len(known.features)))
     judge, held_out = task.judge("validation")

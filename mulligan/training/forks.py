@@ -1,8 +1,8 @@
-"""Strategies at work inside a run: forks that try several from one state, and switches from one to the next."""
+"""Forks inside a run: several strategies train on from one state, and the leader's continuation is adopted."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -11,28 +11,28 @@ import jax.numpy as jnp
 from mulligan.game.step import GanState, Strategy
 from mulligan.training.budget import Budget, steps_left
 from mulligan.training.progress import Evaluation, Progress
-from mulligan.training.session import Session, advance, copy_tree
-from mulligan.training.strategist import (
-    FEWEST_STEPS,
-    FORK_PARTS,
-    SETTLED,
-    STRATEGIES,
-    Fork,
-    Strategist,
-    due,
-)
+from mulligan.training.session import Session, advance, copy_tree, evaluate
+from mulligan.training.strategist import FEWEST_STEPS, FORK_PARTS, SETTLED, STRATEGIES, Fork, Strategist
 
 
 class Forked(NamedTuple):
-    """Where a fork led: the state to go on from, the strategy that led there, and the loss of each by rung.
+    """Where a fork led.
 
-    Where all strategies failed, the state is that from which they began, and there is neither strategy nor evaluation.
+    Attributes:
+      state: to go on from; that from which all began where all strategies failed.
+      strategist: as it has learned from the fork.
+      progress: in which all that was trained counts.
+      strategy: the leader, which led there; None where all failed.
+      evaluation: of the leader's generator.
+      losses: of each strategy by rung; none where there was nothing to choose from, or too little of the budget left.
     """
 
     state: GanState
-    strategy: str | None
-    evaluation: Evaluation | None
-    losses: list[dict[str, float]]
+    strategist: Strategist
+    progress: Progress
+    strategy: str | None = None
+    evaluation: Evaluation | None = None
+    losses: tuple[dict[str, float], ...] = ()
 
 
 class Continuation(NamedTuple):
@@ -42,60 +42,51 @@ class Continuation(NamedTuple):
     evaluation: Evaluation | None
 
 
-def fork_due(strategist: Strategist, progress: Progress, budget: Budget) -> Fork | None:
-    """The fork for which it is time; none before the length of the run is known."""
-    known = progress.planned or budget.images is not None
-    wanted = strategist.mode == "fork" and known
-    return due(progress.forks, progress.spent_nimg, progress.horizon_nimg) if wanted else None
-
-
 def fork(
-    programs: Session, strategist: Strategist, plan: Fork, origin: GanState, progress: Progress, budget: Budget
-) -> Forked | None:
+    session: Session, strategist: Strategist, plan: Fork, origin: GanState, progress: Progress, budget: Budget
+) -> Forked:
     """Strategies train on from `origin`, rung by rung; those left behind give up, and the leader's end is adopted.
 
-    Returns:
-      None where there is nothing to choose from, or the budget is too short for all of them.
+    Args:
+      session: what trains and judges.
+      strategist: which follows the leader.
+      plan: who takes part, and how far.
+      origin: the state from which all begin; it is left alone.
+      progress: before the fork.
+      budget: of the run.
     """
-    progress.forks += 1
-    names = strategist.begin(plan.names, raised=float(origin.strategy.gen_lr) > 1)
-    rungs = [max(FEWEST_STEPS, int(share * progress.horizon_nimg) // programs.step_nimg) for share in plan.rungs]
-    enough = sum(rungs) * len(names) <= steps_left(progress, budget, programs.step_nimg)
+    progress = replace(progress, forks=progress.forks + 1)
+    strategist = strategist.begun(plan.names, raised=float(origin.strategy.gen_lr) > 1)
+    names = strategist.awake()
+    rungs = [max(FEWEST_STEPS, int(share * progress.horizon_nimg) // session.step_nimg) for share in plan.rungs]
+    enough = sum(rungs) * len(names) <= steps_left(progress, budget, session.step_nimg)
     if len(names) < 2 or not enough:
-        return None
-    start = Continuation(origin, None)
-    reached = {name: start._replace(state=_under(origin, name)) for name in names}
+        return Forked(origin, strategist, progress)
+
+    reached: dict[str, Continuation] = {}
+    for name in names:
+        state = copy_tree(origin)
+        strategy = jax.tree.map(jnp.multiply, state.strategy, factors(name))  # on top of what was in force
+        reached[name] = Continuation(state._replace(strategy=strategy), None)
     losses: list[dict[str, float]] = []
     nimg = int(origin.nimg)
     for steps in rungs:
         for name in names:
-            progress.nimg = nimg
-            reached[name] = _continued(programs, reached[name].state, steps, progress)
-        losses.append(strategist.compare({name: reached[name].evaluation for name in names}))
+            progress = replace(progress, nimg=nimg)
+            reached[name], progress = _continued(session, reached[name].state, steps, progress)
+        strategist, found = strategist.compared({name: reached[name].evaluation for name in names})
+        losses.append(found)
         names = strategist.survivors([name for name in names if reached[name].evaluation])
-        nimg += steps * programs.step_nimg
+        nimg += steps * session.step_nimg
         if len(names) < 2:
             break
+
     leader = max(names, key=strategist.weights().__getitem__, default=None)
-    progress.nimg = nimg if leader else int(origin.nimg)
-    progress.strategy, progress.next_evaluation = leader, progress.spent_nimg
-    end = reached[leader] if leader else start
-    return Forked(end.state, leader, end.evaluation, losses)
-
-
-def _under(state: GanState, name: str) -> GanState:
-    """A copy of the state in which the strategy is in force, on top of what was."""
-    state = copy_tree(state)
-    return state._replace(strategy=jax.tree.map(jnp.multiply, state.strategy, factors(name)))
-
-
-def judge(strategist: Strategist, evaluation: Evaluation, progress: Progress) -> float | None:
-    """Judges the strategy that was played since the last evaluation by this one; its loss, or None where none was."""
-    loss = None
-    if progress.strategy and progress.before:
-        loss = strategist.judge(progress.strategy, progress.before, evaluation)
-    progress.before = evaluation
-    return loss
+    progress = replace(progress, strategy=leader, next_evaluation=progress.spent_nimg)
+    if leader is None:
+        return Forked(origin, strategist, replace(progress, nimg=int(origin.nimg)), losses=tuple(losses))
+    end = reached[leader]
+    return Forked(end.state, strategist, replace(progress, nimg=nimg), leader, end.evaluation, tuple(losses))
 
 
 def factors(name: str) -> Strategy:
@@ -103,7 +94,7 @@ def factors(name: str) -> Strategy:
     return Strategy(*(jnp.float32(factor) for factor in STRATEGIES[name].factors))
 
 
-def _continued(programs: Session, state: GanState, steps: int, progress: Progress) -> Continuation:
+def _continued(session: Session, state: GanState, steps: int, progress: Progress) -> tuple[Continuation, Progress]:
     """Trains on for so many steps; the state's buffers are given away.
 
     Judged is the mean of the generators on the way. The last iterate is noisy, the more so the higher the rates: it
@@ -112,14 +103,12 @@ def _continued(programs: Session, state: GanState, steps: int, progress: Progres
     gens, done, part = [], 0, max(1, steps // FORK_PARTS)
     finite = True
     while done < steps:
-        state, info, _ = advance(programs, state, min(part, steps - done), progress)
+        state, info, progress = advance(session, state, min(part, steps - done), progress)
         done = min(done + part, steps)
         finite = bool(info.finite)
         gens += [copy_tree(state.gen)] if done > SETTLED * steps else []
     if not finite:
-        return Continuation(state, None)
-    began = time.monotonic()
-    scores = programs.evaluator(jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens))
-    progress.evaluation_seconds += time.monotonic() - began
-    figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-    return Continuation(state, Evaluation(**figures, nimg=progress.nimg, average="fork", sequence=progress.sequence))
+        return Continuation(state, None), progress
+    mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *gens)
+    scores, progress = evaluate(session, mean, progress)
+    return Continuation(state, Evaluation.of(scores, "fork", progress)), progress

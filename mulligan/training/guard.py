@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from mulligan.game.step import Strategy
@@ -27,7 +28,12 @@ class Health(NamedTuple):
 
 
 def diagnose(health: Health, best: Evaluation | None) -> str | None:
-    """What looks wrong at an evaluation; the guard acts when it has looked wrong `PATIENCE` times in a row."""
+    """What looks wrong at an evaluation; the guard acts when it has looked wrong `PATIENCE` times in a row.
+
+    Args:
+      health: at this evaluation.
+      best: the best evaluation so far.
+    """
     if health.diversity < COLLAPSED:
         return f"the samples have lost their diversity ({health.diversity:.2f} of that of real images)"
     if best is None or health.kid <= best.kid_high:
@@ -61,11 +67,11 @@ def good_checkpoint(progress: Progress) -> int:
     return max(progress.best.sequence if progress.best else 0, progress.first_judged)
 
 
-def reason_to_roll_back(progress: Progress, health: Health) -> str | None:
-    """Counts bad evaluations in a row in `progress`; a reason to go back, once there are too many."""
+def judge(progress: Progress, health: Health) -> tuple[Progress, str | None]:
+    """The progress with bad evaluations in a row counted; a reason to go back, once there are too many."""
     reason = diagnose(health, progress.best) if can_be_judged(progress) else None
-    progress.failures = progress.failures + 1 if reason else 0
-    return reason if progress.failures >= PATIENCE else None
+    failures = progress.failures + 1 if reason else 0
+    return replace(progress, failures=failures), reason if failures >= PATIENCE else None
 
 
 def gentler(strategy: Strategy, factors: Strategy = GENTLER) -> Strategy:

@@ -1,13 +1,17 @@
-"""One run: the only loop with I/O. Trains in compiled chunks, evaluates now and then, saves; can be killed anywhere."""
+"""One run: the only loop with I/O. Decides, does and notes, in rounds; can be killed anywhere.
+
+Decisions are pure functions of what has been seen (`training.decisions`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -27,302 +31,344 @@ from mulligan.events import (
     StrategyChosen,
     TrainingStarted,
 )
-from mulligan.game.step import Game, GanState, scheduled
+from mulligan.game.step import GanState, scheduled
 from mulligan.grid import save_grid
 from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.schedules.closed import with_horizon
 from mulligan.training import checkpoint, guard
-from mulligan.training.budget import (
-    evaluates_before_pause,
-    next_evaluation_nimg,
-    plan_by_clock,
-    plan_by_cost,
-    steps_left,
-)
+from mulligan.training.budget import Budget, evaluates_before_pause, plan_by_cost
 from mulligan.training.class_balance import ClassBalance
-from mulligan.training.engine import ChunkInfo, Sampler, compile_engine, make_game, start_state
+from mulligan.training.decisions import (
+    Action,
+    Bounds,
+    Evaluate,
+    RollBack,
+    Save,
+    Stop,
+    Train,
+    after_chunk,
+    after_evaluation,
+    after_extension,
+    after_fork,
+    after_rollback,
+    after_save,
+    next_action,
+)
+from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
-from mulligan.training.forks import factors, fork, fork_due, judge
+from mulligan.training.forks import factors, fork
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run_spec import RunSpec
-from mulligan.training.session import Session, advance, copy_tree
+from mulligan.training.session import Session, advance, copy_tree, evaluate, open_session
 from mulligan.training.snapshots import Snapshots
-from mulligan.training.stop import converged, copied, improved, memorised
 from mulligan.training.stopwatch import Stopwatch
 from mulligan.training.strategist import Fork, Strategist
 from mulligan.types import Pytree
 
-CHECKPOINT_SECONDS = 60.0  # between checkpoints, at most, but for the length of a chunk
-GRID_COLUMNS, GRID_ROWS = 8, 8
-GRID_SEED = 0
+GRID_COLUMNS, GRID_ROWS, GRID_SEED = 8, 8, 0
 UNPLANNED_NIMG = 1e9  # more than any run: until its length is known, schedules over all of it stand where they begin
 MEANS = ("gen_loss", "disc_loss", "real_logit", "fake_logit", "penalty", "accuracy")  # of a chunk, that are told
 
 
-class Loop:
-    """A run in this process: begins it, or goes on from its newest checkpoint.
+class RunState(NamedTuple):
+    """All of a run that changes, and all that a checkpoint holds.
 
-    `state` is on the device; `progress` is all else that a checkpoint holds; `best_gen` is the generator that scored
-    best.
+    Attributes:
+      progress: what has been seen of it.
+      gan: both players, on the device.
+      best_gen: the generator that scored best.
+      strategist: as far as it has learned.
+      classes: of the player over classes; () where there is none.
     """
 
-    def __init__(self, spec: RunSpec):
-        self.spec = spec
-        self.folder, self.task, self.recipe = spec.folder, spec.task, spec.recipe
-        self.budget = spec.budget
-        self.sampler = Sampler.make(self.recipe.architecture, spec.classes)
-        self.progress = Progress()
-        self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
-        self.strategist = Strategist(self.recipe.strategy, self.recipe.strategy_prior)
-        self.balance = self._balance() if self.recipe.balanced else None
-        self.class_state: Any = self.balance.player.init() if self.balance else ()  # of the player over classes
-        self.game = self._game(float(self.budget.images or UNPLANNED_NIMG))
-        self.state = self._untrained()
-        self.best_gen = copy_tree(next(iter(self.averages_to_evaluate().values())))
-        self._interrupt = Interrupt()
-        self._compiled: Session | None = None
-        self._clock = Stopwatch(spec.started)
-        self._saved = time.monotonic()
-        self._start_or_resume()
+    progress: Progress
+    gan: GanState
+    best_gen: Pytree
+    strategist: Strategist
+    classes: Any
 
-    def train(self, enough: Callable[[Progress], bool] = lambda progress: False) -> None:
+    def trees(self) -> dict[str, Pytree]:
+        """The arrays of a checkpoint."""
+        return {
+            "state": self.gan, "best": self.best_gen, "strategist": self.strategist.state, "classes": self.classes
+        }  # fmt: skip
+
+
+class Loop:
+    """A run in this process: begins it, or goes on from its newest checkpoint. `now` is how it stands."""
+
+    def __init__(self, spec: RunSpec):
+        """Opens the run.
+
+        Raises:
+          MulliganError: the recipe contradicts itself or the task, or the folder is of another run.
+        """
+        self.spec = spec
+        self.folder, self.task, self.recipe, self.budget = spec.folder, spec.task, spec.recipe, spec.budget
+        self.sampler = Sampler.make(self.recipe.architecture, spec.classes)
+        self.snapshots = Snapshots(self.folder.path / "snapshots", self.recipe.averages)
+        self._interrupt = Interrupt()
+        self._session: Session | None = None
+        strategist = Strategist.make(self.recipe.strategy, self.recipe.strategy_prior)
+        self.balance: ClassBalance | None = None
+        if self.recipe.balanced:
+            embedding = self.evaluator.reference.embedding
+            self.balance = ClassBalance.make(self.task.train, spec.classes, self.sampler, embedding)
+        horizon_nimg = float(self.budget.images or UNPLANNED_NIMG)
+        self.game = make_game(self.recipe, self.task.shape, spec.classes, horizon_nimg)
+
+        saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
+        progress = Progress.from_json(saved.progress) if saved else Progress()
+        self._clock = Stopwatch(spec.started, progress.seconds)
+        gan, classes = self._untrained(), self.balance.player.init() if self.balance else ()
+        self.now = RunState(progress, gan, gan.gen, strategist, classes)
+        self._note(best_gen=copy_tree(next(iter(self.averages_to_evaluate().values()))))
+        # What a killed process wrote after its last checkpoint is written again.
+        self.folder.truncate_events(progress.events_length)
+        self.snapshots.forget_after(progress.nimg)
+        if saved is None:
+            self._write_samples()
+            return
+        trees = {part: checkpoint.restored(tree, saved.arrays, part) for part, tree in self.now.trees().items()}
+        strategist = replace(strategist, state=trees["strategist"])
+        self._note(gan=trees["state"], best_gen=trees["best"], strategist=strategist, classes=trees["classes"])
+        if progress.extensions < spec.extensions:
+            progress = after_extension(progress, self._bounds(), spec.extensions)
+            fresh = self.game.schedule.init(self.recipe.hyperparameters)
+            self._note(
+                progress=progress, gan=self.now.gan._replace(schedule=with_horizon(fresh, progress.horizon_nimg))
+            )
+        if not progress.finished:
+            self.emit(Resumed(from_nimg=progress.nimg, reason=" ".join(lost) or None))
+
+    def train(self, enough: Callable[[Progress], bool] = lambda progress: False, budget: Budget | None = None) -> None:
         """Trains until the budget is used up, nothing more is gained, the guard gives up, or it is `enough` for now.
 
         Then all is saved. The clock stands still until the next call, which goes on as if nothing had been between.
+
+        Args:
+          enough: whether to pause, asked after each round.
+          budget: from now on; None for the one that there was.
 
         Raises:
           Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
           MulliganError: the run cannot be written.
         """
-        if self.progress.finished or enough(self.progress):
+        if self.now.progress.finished or enough(self.now.progress):
             return
-        self._clock.go()
-        self._saved = time.monotonic()
-        programs = self._compiled = self._compiled or self._compile()
+        self.budget = budget or self.budget
+        if self._clock.since is None:
+            self._clock = self._clock._replace(since=time.monotonic())
+        session = self._session = self._session or self._open()
         with self._interrupt:
-            while not self.progress.finished:
-                self._round(programs)
-                if self._interrupt.came and not self.progress.finished:
+            while not self.now.progress.finished:
+                self._note(progress=replace(self.now.progress, seconds=self.seconds()))
+                self._perform(next_action(self.now.progress, self._bounds(session)), session)
+                if self.now.progress.finished:
+                    return
+                if self._interrupt.came:
                     self._save()
                     self.emit(Stopped(reason="interrupted", code="interrupted"))
                     raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
-                if enough(self.progress) and not self.progress.finished:
-                    self._pause()
-                    self._clock.stop()
+                if enough(self.now.progress):
+                    self._perform(Evaluate() if evaluates_before_pause(self.now.progress) else Save(), session)
+                    self._clock = Stopwatch(None, self.seconds())
                     return
 
-    def _pause(self) -> None:
-        """Saves, and evaluates first where the last evaluation was long enough ago."""
-        if evaluates_before_pause(self.progress):
-            self._evaluate_and_checkpoint()
-        else:
-            self._save()
+    def _perform(self, action: Action | None, session: Session) -> None:
+        """Does one thing after the other, each of which says what must follow; None for nothing."""
+        while action is not None:
+            match action:
+                case Train(steps):
+                    action = self._train(session, steps)
+                case Fork():
+                    action = self._fork(session, action)
+                case Evaluate():
+                    action = self._evaluate(session)
+                case RollBack(reason):
+                    action = self._roll_back(reason)
+                case Stop(reason, code):
+                    action = self._stop(reason, code)
+                case Save():
+                    action = self._save()
+
+    def _bounds(self, session: Session | None = None) -> Bounds:
+        most_steps = math.inf
+        if session and session.feed.streams:  # in a longer chunk the same images would come again and again
+            most_steps = max(session.feed.images // session.step_nimg, 1)
+        return Bounds(self.budget, self.spec.step_nimg, most_steps, self.now.strategist.mode == "fork")
+
+    def _note(self, **parts: Any) -> None:
+        """The only place where anything of a run changes."""
+        self.now = self.now._replace(**parts)
 
     def emit(self, event: RunEvent) -> None:
-        """Writes an event with where the run stands, and passes it on."""
-        stamped = dataclasses.replace(event, nimg=self.progress.nimg, seconds=round(self.seconds(), 3))
+        """Writes an event with where the run stands, and passes it on.
+
+        Raises:
+          MulliganError: the disk is full, or the folder was deleted.
+        """
+        stamped = dataclasses.replace(event, nimg=self.now.progress.nimg, seconds=round(self.seconds(), 3))
         self.folder.append(stamped)
         self.spec.emit(stamped.to_json())
 
-    # --- before the first round
-
-    def _game(self, horizon_nimg: float) -> Game:
-        return make_game(self.recipe, self.task.shape, self.spec.classes, horizon_nimg)
+    def seconds(self) -> float:
+        """Spent in this run so far, over all sessions."""
+        return self._clock.seconds()
 
     def _untrained(self) -> GanState:
         run = self.spec
         return start_state(self.game, self.recipe, self.task.shape, run.classes, run.seed, run.players)
 
-    def _start_or_resume(self) -> None:
-        saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
-        if saved is None:
-            self.folder.truncate_events(0)
-            self.snapshots.forget_after(0)
-            self._write_samples()
-            return
-        self.progress = Progress.from_json(saved.progress)
-        self._clock.before = self.progress.seconds
-        self.state = checkpoint.restored(self.state, saved.arrays, "state")
-        self.best_gen = checkpoint.restored(self.best_gen, saved.arrays, "best")
-        self.strategist.state = checkpoint.restored(self.strategist.state, saved.arrays, "strategist")
-        if self.balance:
-            self.class_state = checkpoint.restored(self.class_state, saved.arrays, "classes")
-        self.folder.truncate_events(self.progress.events_length)
-        self.snapshots.forget_after(self.progress.nimg)
-        if self.progress.extensions < self.spec.extensions:
-            self._extend()
-        if not self.progress.finished:
-            self.emit(Resumed(from_nimg=self.progress.nimg, reason=" ".join(lost) or None))
-
-    def _extend(self) -> None:
-        """Plans for a larger budget, as if it had been the budget from here on; whatever ended the run is forgotten."""
-        progress = self.progress
-        progress.extensions, progress.finished, progress.code = self.spec.extensions, None, None
-        progress.since_anchor = progress.copies = progress.attempts = progress.failures = 0
-        if self.budget.images is None:
-            plan_by_clock(progress, self.budget, self.spec.step_nimg)
-        else:
-            progress.horizon_nimg = float(self.budget.images)
-        progress.planned = True
-        progress.next_evaluation = next_evaluation_nimg(progress)
-        self.game = self._game(progress.horizon_nimg)
-        self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
-
-    def _compile(self) -> Session:
-        """The training program and the evaluator, made side by side; then the first checkpoint."""
-        exact = self.budget.images is not None
-        chances = self.balance.chances(self.class_state) if self.balance else None
-        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, self.progress.blocks_drawn, exact, chances)
-        pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
-        try:
-            compiling = pool.submit(compile_engine, self.game, self.state, feed.shapes())
-            self.evaluator.warm(self.best_gen)
-            engine = compiling.result()
-        finally:
-            pool.shutdown(wait=False)  # who interrupts does not wait for the compiler
-        if not self.progress.sequence:
-            step_flops = engine.flops_per_step
-            self.progress.flops_per_image = step_flops / self.spec.step_nimg
-            look_flops = self.evaluator.flops(self.progress.flops_per_image / 10, *self.task.shape[:2])
-            plan_by_cost(self.progress, self.budget, self.spec.step_nimg, step_flops, look_flops)
-            if self.budget.images is None:
-                self.progress.chunk_steps = max(1, self.progress.chunk_steps // 4)  # the speed is not known yet
-            self.progress.next_evaluation = self.spec.step_nimg * self.progress.chunk_steps
-            self.folder.append(self.task.read_event())
-            self.emit(
-                TrainingStarted(
-                    run=str(self.folder.path),
-                    recipe_hash=self.recipe.hash(),
-                    gen_parameters=parameter_count(self.state.gen),
-                    disc_parameters=parameter_count(self.state.disc),
-                    flops_per_image=self.progress.flops_per_image,
-                    compile_seconds=round(engine.compile_seconds, 3),
-                )
+    def _open(self) -> Session:
+        """What trains and what judges; with the first one of a run, its plan and its first checkpoint."""
+        progress, exact = self.now.progress, self.budget.images is not None
+        chances = self.balance.chances(self.now.classes) if self.balance else None
+        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, progress.blocks_drawn, exact, chances)
+        session = open_session(self.game, self.now.gan, feed, self.evaluator, self.now.best_gen)
+        if progress.sequence:
+            return session
+        step_flops, step_nimg = session.engine.flops_per_step, session.step_nimg
+        progress = replace(progress, flops_per_image=step_flops / step_nimg)
+        look_flops = self.evaluator.flops(progress.flops_per_image / 10, *self.task.shape[:2])
+        self._note(progress=plan_by_cost(progress, self.budget, step_nimg, step_flops, look_flops))
+        self.folder.append(self.task.read_event())
+        self.emit(
+            TrainingStarted(
+                run=str(self.folder.path),
+                recipe_hash=self.recipe.hash(),
+                gen_parameters=parameter_count(self.now.gan.gen),
+                disc_parameters=parameter_count(self.now.gan.disc),
+                flops_per_image=progress.flops_per_image,
+                compile_seconds=round(session.engine.compile_seconds, 3),
             )
-            for note in notes(self.recipe.architecture, self.task.shape):
-                self.emit(Noted(text=note))
-            self._save()
-        return Session(feed, engine, self.evaluator, self.spec.step_nimg)
-
-    # --- one round
-
-    def _round(self, programs: Session) -> None:
-        """A fork where it is time, or a chunk and then whatever is due."""
-        plan = fork_due(self.strategist, self.progress, self.budget)
-        if plan:
-            self._fork(programs, plan)
-            return
-        steps = min(self.progress.chunk_steps, self._steps_until_evaluation(), self._steps_left())
-        if programs.feed.streams:  # in a longer chunk the same images would come again and again
-            steps = min(steps, max(programs.feed.images // self.spec.step_nimg, 1))
-        if steps > 0 and not self._train_on(programs, steps):
-            self._roll_back(guard.NOT_FINITE)
-        elif self._steps_left() <= 0:
-            if self.progress.last_evaluation < self.progress.spent_nimg:
-                self._evaluate_and_checkpoint()
-            self._finish("budget exhausted", "budget")
-        elif self.progress.spent_nimg >= self.progress.next_evaluation:
-            self._evaluate_and_checkpoint()
-        elif time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
-            self._save()
-
-    def _steps_until_evaluation(self) -> int:
-        return -(-(self.progress.next_evaluation - self.progress.spent_nimg) // self.spec.step_nimg)
-
-    def _steps_left(self) -> int:
-        self.progress.seconds = self.seconds()
-        return steps_left(self.progress, self.budget, self.spec.step_nimg)
-
-    def _train_on(self, programs: Session, steps: int) -> bool:
-        """Trains `steps` steps, and says how it went; false when a number is no longer finite."""
-        self.state, info, spent = advance(programs, self.state, steps, self.progress)
-        self.progress.accuracy = min(self.progress.accuracy, float(info.means.accuracy))
-        self._emit_chunk(info, steps * self.spec.step_nimg / spent)
-        if self.budget.images is None:
-            self._plan()
-        if info.finite and self.snapshots.due(self.progress.nimg, self.progress.horizon_nimg):
-            self._snap()
-        return bool(info.finite)
-
-    def _emit_chunk(self, info: ChunkInfo, speed: float) -> None:
-        means: dict[str, Any] = {name: float(getattr(info.means, name)) for name in MEANS}
-        values = scheduled(self.game, self.state)
-        hyperparameters = {name: float(value) for name, value in values._asdict().items()}
-        self.emit(ChunkTrained(images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters))
-
-    def _plan(self) -> None:
-        """Turns a time budget into images, now that the speed is known."""
-        self.progress.seconds = self.seconds()
-        plan_by_clock(self.progress, self.budget, self.spec.step_nimg)
-        if not self.progress.planned:
-            self.game = self._game(self.progress.horizon_nimg)
-            self.state = self.state._replace(schedule=self.game.schedule.init(self.recipe.hyperparameters))
-            self.progress.planned = True
-        else:
-            schedule = with_horizon(self.state.schedule, self.progress.horizon_nimg)
-            self.state = self.state._replace(schedule=schedule)
-
-    def _evaluate_and_checkpoint(self) -> None:
-        """Evaluates and judges; then saves, or goes back."""
-        progress, gens = self.progress, self.averages_to_evaluate()
-        evaluation = self._evaluate(gens)
-        health = guard.Health(evaluation.kid, evaluation.diversity, progress.accuracy)
-        reason = guard.reason_to_roll_back(progress, health)
-        progress.accuracy = 1.0
-        progress.last_evaluation = progress.spent_nimg
-        self._write_samples()
-        if reason:
-            self._roll_back(reason)
-            return
-        if (not copied(progress, evaluation.ratio) or progress.best is None) and improved(progress, evaluation):
-            self.best_gen = copy_tree(gens[evaluation.average])
-        if self.strategist.mode == "switch":
-            self._switch(evaluation)
-        if self.balance:
-            self._rebalance(self.balance, gens[evaluation.average])
-        progress.next_evaluation = next_evaluation_nimg(progress)
-        if not progress.first_judged and guard.can_be_judged(progress):
-            progress.first_judged = progress.sequence
+        )
+        for note in notes(self.recipe.architecture, self.task.shape):
+            self.emit(Noted(text=note))
         self._save()
-        for why, code in ((converged(progress), "converged"), (memorised(progress), "memorised")):
-            if why:
-                self._finish(why, code)
+        return session
 
-    def _evaluate(self, gens: dict[str, Pytree]) -> Evaluation:
-        """Scores every average of this moment; the best of them."""
-        began = time.monotonic()
+    # --- what is done: each notes what came of it, and returns what must follow
+
+    def _train(self, session: Session, steps: int) -> Action | None:
+        before = self.now.progress
+        gan, info, progress = advance(session, self.now.gan, steps, before)
+        self._note(gan=gan, progress=replace(progress, seconds=self.seconds()))
+        speed = steps * session.step_nimg / (progress.training_seconds - before.training_seconds)
+        means: dict[str, Any] = {name: float(getattr(info.means, name)) for name in MEANS}
+        hyperparameters = {name: float(value) for name, value in scheduled(self.game, gan)._asdict().items()}
+        self.emit(ChunkTrained(images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters))
+        progress, then = after_chunk(self.now.progress, info, self._bounds(session))
+        if progress.horizon_nimg != before.horizon_nimg:
+            schedule = gan.schedule if before.planned else self.game.schedule.init(self.recipe.hyperparameters)
+            gan = gan._replace(schedule=with_horizon(schedule, progress.horizon_nimg))
+        self._note(gan=gan, progress=progress)
+        if then is None and self.snapshots.due(progress.nimg, progress.horizon_nimg):
+            self.snapshots.write(progress.nimg, self.averages())
+        return then
+
+    def _fork(self, session: Session, plan: Fork) -> Action | None:
+        """Tries strategies from this state; the first ones from that before any step, whatever was trained already."""
+        origin = self.now.gan if plan.at else self._untrained()
+        forked = fork(session, self.now.strategist, plan, origin, self.now.progress, self.budget)
+        self._note(strategist=forked.strategist, progress=forked.progress)
+        if not forked.losses:
+            return None
+        self._note(gan=forked.state)
+        weights, losses = forked.strategist.weights(), list(forked.losses)
+        self.emit(StrategyChosen(mode="fork", strategy=forked.strategy, weights=weights, losses=losses))
+        progress, then = after_fork(forked.progress, forked.evaluation)
+        self._note(progress=progress)
+        return then
+
+    def _evaluate(self, session: Session) -> Action | None:
+        """Scores every average of this moment, judges the best of them, and saves."""
+        gens, progress = self.averages_to_evaluate(), self.now.progress
         evaluations: list[Evaluation] = []
         for name, gen in gens.items():
-            scores = self.evaluator(gen)
-            figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
-            ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
-            evaluation = Evaluation(
-                **figures, nimg=self.progress.nimg, average=name, sequence=self.progress.sequence, ratio=ratio
-            )
-            best = self.progress.best is None or evaluation.kid < self.progress.best.kid
+            scores, progress = evaluate(session, gen, progress)
+            best = progress.best is None or scores["kid"] < progress.best.kid
             self.emit(Evaluated(average=name, **scores, best=best))
-            evaluations.append(evaluation)
-        spent = time.monotonic() - began
-        self.progress.evaluation_seconds += spent
-        self.progress.last_evaluation_seconds = spent
-        return min(evaluations, key=lambda evaluation: evaluation.kid)
+            evaluations.append(Evaluation.of(scores, name, progress))
+        spent = progress.evaluation_seconds - self.now.progress.evaluation_seconds
+        evaluation = min(evaluations, key=lambda each: each.kid)
+        progress, then = after_evaluation(replace(progress, last_evaluation_seconds=spent), evaluation)
+        self._note(progress=progress)
+        self._write_samples()
+        if progress.best is evaluation:
+            self._note(best_gen=copy_tree(gens[evaluation.average]))
+        if then is not None:
+            return then
+        if self.now.strategist.mode == "switch":
+            self._switch(evaluation)
+        if self.balance:
+            self._rebalance(self.balance, session.feed, gens[evaluation.average])
+        return Save()
 
-    def _balance(self) -> ClassBalance:
-        embedding = self.evaluator.reference.embedding
-        return ClassBalance.make(self.task.train, self.spec.classes, self.sampler, embedding)
+    def _switch(self, evaluation: Evaluation) -> None:
+        """Judges the strategy that was played since the last evaluation, and draws the next."""
+        progress, strategist, loss = self.now.progress, self.now.strategist, None
+        if progress.strategy and progress.before:
+            strategist, loss = strategist.judged(progress.strategy, progress.before, evaluation)
+        name = strategist.drawn(self.spec.seed, progress.spent_nimg)
+        progress = replace(progress, before=evaluation, strategy=name)
+        self._note(strategist=strategist, progress=progress, gan=self.now.gan._replace(strategy=factors(name)))
+        self.emit(StrategyChosen(mode="switch", strategy=name, weights=strategist.weights(), loss=loss))
 
-    def _rebalance(self, balance: ClassBalance, gen: Pytree) -> None:
+    def _rebalance(self, balance: ClassBalance, feed: Feed, gen: Pytree) -> None:
         """Shows classes oftener that are drawn worse than others."""
-        assert self._compiled
         kids = balance.kids(gen)
-        self.class_state = balance.player.observe(self.class_state, -kids)
-        chances = balance.chances(self.class_state)
-        self._compiled.feed.show(chances)
-        names = self.task.classes or ()
-        rows = zip(names, kids.tolist(), chances.tolist(), strict=True)
+        self._note(classes=balance.player.observe(self.now.classes, -kids))
+        chances = balance.chances(self.now.classes)
+        feed.show(chances)
+        rows = zip(self.task.classes or (), kids.tolist(), chances.tolist(), strict=True)
         self.emit(ClassesBalanced(classes=[ClassShare(name=name, kid=kid, share=share) for name, kid, share in rows]))
+
+    def _roll_back(self, reason: str) -> None:
+        """Returns to the last good checkpoint with gentler hyperparameters."""
+        strategist, sequence = self.now.strategist, guard.good_checkpoint(self.now.progress)
+        good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", sequence))
+        progress = after_rollback(self.now.progress, good.progress["nimg"])
+        gan: GanState = checkpoint.restored(self.now.gan, good.arrays, "state")
+        if strategist.mode == "switch" and len(strategist.awake()) > 1:  # a failure ends the strategy that was played
+            strategist = strategist.without(progress.strategy or strategist.names[0])
+            progress = replace(progress, before=None, strategy=strategist.leader())
+            strategy = factors(strategist.leader())
+        else:  # each attempt doubles a change
+            strategy = gan.strategy
+            for _ in range(progress.attempts):
+                strategy = guard.gentler(strategy, guard.SLOWER if strategist.mode == "fork" else guard.GENTLER)
+        # With the same key the batches that failed would come again.
+        key = jax.random.fold_in(gan.key, progress.attempts)
+        self._note(progress=progress, strategist=strategist, gan=gan._replace(key=key, strategy=strategy))
+        action = guard.sentence(strategy)
+        self.emit(RolledBack(reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts))
+        self._save()
+        self.snapshots.forget_after(progress.nimg)
+
+    def _stop(self, reason: str, code: str) -> None:
+        progress = self.now.progress
+        if self.snapshots.names and code != "guard" and progress.nimg > self.snapshots.newest():
+            self.snapshots.write(progress.nimg, self.averages())
+        self._note(progress=replace(progress, finished=reason, code=code))
+        self.emit(Stopped(reason=reason, code=code))
+        self._save()
+
+    def _save(self) -> None:
+        """Writes a checkpoint, and deletes those that are no longer needed."""
+        folder = self.folder.path / "checkpoints"
+        path = checkpoint.path_of(folder, self.now.progress.sequence)
+        self.emit(CheckpointWritten(path=str(path.relative_to(self.folder.path))))
+        progress = after_save(self.now.progress, self.seconds(), self.folder.events_length())
+        self._note(progress=progress)
+        parts = [checkpoint.arrays_of(tree, part) for part, tree in self.now.trees().items()]
+        arrays = {name: array for part in parts for name, array in part.items()}
+        checkpoint.write(path, arrays, progress.to_json())
+        checkpoint.prune(folder, keep={guard.good_checkpoint(progress)})
+
+    # --- what a run is judged by
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -336,121 +382,15 @@ class Loop:
         """
         averages = self.averages()
         judged = {name: gen for name, gen in averages.items() if name not in self.snapshots.names}
-        return judged or averages or {"last": self.state.gen}
+        return judged or averages or {"last": self.now.gan.gen}
 
     def averages(self) -> dict[str, Pytree]:
         """Every average that the recipe keeps, as it stands."""
-        return self.game.averager.value(self.state.averages)
+        return self.game.averager.value(self.now.gan.averages)
 
     def _write_samples(self) -> None:
+        gen = next(iter(self.averages_to_evaluate().values()))
         latents = self.sampler.latents(GRID_COLUMNS * GRID_ROWS, GRID_SEED)
-        name = f"samples/{self.progress.nimg:012d}.png"
-        save_grid(
-            self.folder.path / name,
-            self.sampler(next(iter(self.averages_to_evaluate().values())), latents),
-            GRID_COLUMNS,
-        )
+        name = f"samples/{self.now.progress.nimg:012d}.png"
+        save_grid(self.folder.path / name, self.sampler(gen, latents), GRID_COLUMNS)
         self.emit(SamplesDrawn(path=name, rows=GRID_ROWS, columns=GRID_COLUMNS))
-
-    # --- strategies
-
-    def _fork(self, programs: Session, plan: Fork) -> None:
-        """Tries strategies from this state; the first ones from that before any step, whatever was trained already."""
-        self.progress.seconds = self.seconds()
-        origin = self.state if plan.at else self._untrained()
-        forked = fork(programs, self.strategist, plan, origin, self.progress, self.budget)
-        if forked:
-            self.state = forked.state
-            weights = self.strategist.weights()
-            self.emit(StrategyChosen(mode="fork", strategy=forked.strategy, weights=weights, losses=forked.losses))
-            self._check_fork(forked.evaluation)
-
-    def _check_fork(self, evaluation: Evaluation | None) -> None:
-        """Goes back where the leader of a fork, the best of all, is worse than what the run had reached."""
-        if evaluation is None:
-            return
-        reason = guard.runaway(evaluation.kid, self.progress.best) or guard.worse(evaluation, self.progress.before)
-        if reason and guard.can_be_judged(self.progress):
-            self._roll_back(reason)
-        else:
-            self.progress.before = evaluation
-
-    def _switch(self, evaluation: Evaluation) -> None:
-        """Judges the strategy that was played since the last evaluation, and draws the next."""
-        loss = judge(self.strategist, evaluation, self.progress)
-        self._set_strategy(self.strategist.drawn(self.spec.seed, self.progress.spent_nimg))
-        weights = self.strategist.weights()
-        self.emit(StrategyChosen(mode="switch", strategy=self.progress.strategy, weights=weights, loss=loss))
-
-    def _set_strategy(self, name: str) -> None:
-        self.progress.strategy = name
-        self.state = self.state._replace(strategy=factors(name))
-
-    # --- saving, going back, ending
-
-    def _save(self) -> None:
-        """Writes a checkpoint, and deletes those that are no longer needed."""
-        progress, folder = self.progress, self.folder.path / "checkpoints"
-        path = checkpoint.path_of(folder, progress.sequence)
-        self.emit(CheckpointWritten(path=str(path.relative_to(self.folder.path))))
-        progress.sequence += 1
-        progress.seconds = self.seconds()
-        progress.events_length = self.folder.events_length()
-        kept = {"state": self.state, "best": self.best_gen, "strategist": self.strategist.state}
-        kept |= {"classes": self.class_state} if self.balance else {}
-        arrays = {
-            name: array for part, tree in kept.items() for name, array in checkpoint.arrays_of(tree, part).items()
-        }
-        checkpoint.write(path, arrays, progress.to_json())
-        checkpoint.prune(folder, keep={guard.good_checkpoint(progress)})
-        self._saved = time.monotonic()
-
-    def _snap(self) -> None:
-        self.snapshots.write(self.progress.nimg, self.averages())
-
-    def _roll_back(self, reason: str) -> None:
-        """Returns to the last good checkpoint with gentler hyperparameters, or gives up."""
-        progress = self.progress
-        progress.failures = 0
-        if progress.attempts >= guard.ATTEMPTS:
-            why = f"{reason}, and going back {guard.ATTEMPTS} times did not help; the best generator is kept"
-            self._finish(why, "guard")
-            return
-        progress.attempts += 1
-        good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", guard.good_checkpoint(progress)))
-        state: GanState = checkpoint.restored(self.state, good.arrays, "state")
-        # Other batches than those that failed.
-        self.state = state._replace(key=jax.random.fold_in(state.key, progress.attempts))
-        self._change_strategy()
-        progress.nimg = good.progress["nimg"]
-        progress.next_evaluation = max(next_evaluation_nimg(progress), progress.spent_nimg + 1)
-        action = guard.sentence(self.state.strategy)
-        self.emit(RolledBack(reason=reason, action=action, back_to_nimg=progress.nimg, attempt=progress.attempts))
-        self._save()
-        self.snapshots.forget_after(progress.nimg)
-
-    def _change_strategy(self) -> None:
-        """Where strategies are switched a failure ends the one that was played; else each attempt doubles a change."""
-        strategist, progress = self.strategist, self.progress
-        if strategist.mode == "switch" and len(strategist.awake()) > 1:
-            strategist.fail(progress.strategy or strategist.names[0])
-            progress.before = None
-            self._set_strategy(strategist.leader())
-            return
-        strategy, factors = self.state.strategy, guard.SLOWER if strategist.mode == "fork" else guard.GENTLER
-        for _ in range(progress.attempts):
-            strategy = guard.gentler(strategy, factors)
-        self.state = self.state._replace(strategy=strategy)
-
-    def _finish(self, reason: str, code: str) -> None:
-        if self.progress.finished:
-            return
-        if self.snapshots.names and code != "guard" and self.progress.nimg > self.snapshots.newest():
-            self._snap()
-        self.progress.finished, self.progress.code = reason, code
-        self.emit(Stopped(reason=reason, code=code))
-        self._save()
-
-    def seconds(self) -> float:
-        """Spent in this run so far, over all sessions."""
-        return self._clock.seconds()

@@ -1,4 +1,7 @@
-"""What the loop knows besides the state on the device: saved in every checkpoint, so that a run resumes exactly."""
+"""What has been seen of a run so far, as an immutable record: saved in every checkpoint, so that it resumes exactly.
+
+`training.decisions` says what follows from it; whoever trains replaces it, and never alters it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 from mulligan import schema
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
-    """The best evaluation so far; `sequence` is the checkpoint that was written with it.
+    """How good an average of a run was; `sequence` is the checkpoint that was written with it.
 
     `ratio` is that of `metrics.memorisation`, where there are few training images.
     """
@@ -25,8 +28,15 @@ class Evaluation:
     sequence: int
     ratio: float | None = None
 
+    @staticmethod
+    def of(scores: dict[str, Any], average: str, progress: Progress) -> Evaluation:
+        """From the figures that `Evaluator` gives, at the moment of `progress`."""
+        figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
+        ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
+        return Evaluation(**figures, nimg=progress.nimg, average=average, sequence=progress.sequence, ratio=ratio)
 
-@dataclass
+
+@dataclass(frozen=True)
 class Progress:
     """Where the loop stands. Plain JSON values only.
 
@@ -35,8 +45,9 @@ class Progress:
       nimg: images that the state has seen.
       spent_nimg: images trained on, those of abandoned attempts too.
       blocks_drawn: blocks of streamed images that were drawn.
-      seconds: spent so far, over all sessions; `training_seconds`, `loading_seconds` (waiting for streamed images) and
-        `evaluation_seconds` are parts of it.
+      seconds: spent when the clock was last looked at, over all sessions; `training_seconds`, `loading_seconds`
+        (waiting for streamed images) and `evaluation_seconds` are parts of it.
+      saved_seconds: spent when the last checkpoint was written, and `saved_nimg` the images spent then.
       flops_per_image: of training, as the compiler counts.
       horizon_nimg: images that the whole run is expected to take.
       chunk_steps: steps of the next chunk.
@@ -68,6 +79,8 @@ class Progress:
     spent_nimg: int = 0
     blocks_drawn: int = 0
     seconds: float = 0.0
+    saved_seconds: float = 0.0
+    saved_nimg: int = 0
     training_seconds: float = 0.0
     loading_seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -97,6 +110,7 @@ class Progress:
     code: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
         return dataclasses.asdict(self)
 
     @staticmethod

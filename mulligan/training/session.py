@@ -1,15 +1,19 @@
-"""What moves a state and what judges a generator, ready to run: a run's chunks and its forks share them."""
+"""What trains and what judges, ready to run: runs, their forks, trials and the Keras model share it."""
 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mulligan.game.step import GanState
-from mulligan.training.engine import ChunkInfo, Engine
+from mulligan.game.step import Game, GanState
+from mulligan.metrics.score import validation_metrics
+from mulligan.training.engine import ChunkInfo, Engine, compile_engine
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
 from mulligan.training.progress import Progress
@@ -17,36 +21,90 @@ from mulligan.types import Pytree
 
 
 class Session(NamedTuple):
-    """The training images, the compiled chunk, the evaluator on the validation split, and the images of a step."""
+    """A recipe at work on a task in this process.
+
+    Attributes:
+      feed: the training images.
+      engine: the compiled chunk.
+      evaluator: from a generator to its figures on the validation split.
+      step_nimg: images that a step shows the discriminator.
+    """
 
     feed: Feed
     engine: Engine
-    evaluator: Evaluator
+    evaluator: Callable[[Pytree], dict[str, Any]]
     step_nimg: int
 
 
 class Advanced(NamedTuple):
-    """A state that was trained on, what its chunk tells, and the seconds that it took."""
+    """A state that was trained on, what its chunk tells, and the progress that counts it."""
 
     state: GanState
     info: ChunkInfo
-    seconds: float
+    progress: Progress
 
 
-def advance(programs: Session, state: GanState, steps: int, progress: Progress) -> Advanced:
-    """Trains a state, whose buffers are given away, for so many steps; `progress` counts them."""
+def open_session(game: Game, state: GanState, feed: Feed, evaluator: Evaluator | None, gen: Pytree = None) -> Session:
+    """Compiles the chunk, and beside it all that an evaluation of `gen` runs, where one is given.
+
+    Args:
+      game: the static choices.
+      state: like those that are trained on; it is left alone.
+      feed: the training images.
+      evaluator: None where nothing is judged.
+      gen: like the generators that are judged.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
+    try:
+        compiling = pool.submit(compile_engine, game, state, feed.shapes())
+        if evaluator and gen is not None:  # so that the first evaluation takes as long as the others
+            validation_metrics(evaluator.reference, evaluator.fakes(gen, evaluator.n))
+        engine = compiling.result()
+    finally:
+        pool.shutdown(wait=False)  # who interrupts does not wait for the compiler
+    return Session(feed, engine, evaluator or (lambda gen: {}), game.batch * game.disc_steps)
+
+
+def advance(session: Session, state: GanState, steps: int, progress: Progress) -> Advanced:
+    """Trains a state, whose buffers are given away, for so many steps.
+
+    Args:
+      session: what trains.
+      state: `GanState` of the session's game.
+      steps: >= 1.
+      progress: before the chunk.
+
+    Raises:
+      MulliganError: a streamed image can no longer be read.
+    """
     asked = time.monotonic()
-    data = programs.feed.data(progress.spent_nimg)
+    data = session.feed.data(progress.spent_nimg)
     began = time.monotonic()
-    state, info = programs.engine.chunk(state, data, steps)
+    state, info = session.engine.chunk(state, data, steps)
     jax.block_until_ready(info)
+    trained = replace(
+        progress,
+        nimg=progress.nimg + steps * session.step_nimg,
+        spent_nimg=progress.spent_nimg + steps * session.step_nimg,
+        blocks_drawn=session.feed.drawn,
+        loading_seconds=progress.loading_seconds + began - asked,
+        training_seconds=progress.training_seconds + time.monotonic() - began,
+    )
+    return Advanced(state, info, trained)
+
+
+def evaluate(session: Session, gen: Pytree, progress: Progress) -> tuple[dict[str, Any], Progress]:
+    """A generator's figures, and the progress that counts the time they took.
+
+    Args:
+      session: what judges.
+      gen: the generator.
+      progress: before the evaluation.
+    """
+    began = time.monotonic()
+    scores = session.evaluator(gen)
     spent = time.monotonic() - began
-    progress.blocks_drawn = programs.feed.drawn
-    progress.loading_seconds += began - asked
-    progress.nimg += steps * programs.step_nimg
-    progress.spent_nimg += steps * programs.step_nimg
-    progress.training_seconds += spent
-    return Advanced(state, info, spent)
+    return scores, replace(progress, evaluation_seconds=progress.evaluation_seconds + spent)
 
 
 def copy_tree(tree: Pytree) -> Pytree:

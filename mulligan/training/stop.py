@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mulligan.training.progress import Evaluation, Progress
 
 EVALUATIONS = 20  # without gain, at least
@@ -10,20 +12,24 @@ COPIES = 0.5  # memorisation ratio below which samples count as copies of traini
 PATIENCE = 3  # evaluations in a row with copies, before a run stops
 
 
-def improved(progress: Progress, evaluation: Evaluation) -> bool:
-    """Records an evaluation in `progress`; true when it is the best so far.
+def with_evaluation(progress: Progress, evaluation: Evaluation) -> Progress:
+    """The progress with one more evaluation, which is its `best` where it is the best so far.
 
-    The best is the lowest KID. The anchor moves only when KID falls below the anchor's interval, so that luck in many
-    evaluations is not taken for progress.
+    The best is the lowest KID; one whose samples are copies of training images is the best only for want of another.
+    The anchor moves only when KID falls below the anchor's interval, so that luck in many evaluations is not taken for
+    progress.
     """
+    copies = evaluation.ratio is not None and evaluation.ratio < COPIES
+    progress = replace(progress, copies=progress.copies + 1 if copies else 0)
+    if copies and progress.best is not None:
+        return progress
     if progress.anchor is None or evaluation.kid < progress.anchor.kid_low:
-        progress.anchor, progress.since_anchor = evaluation, 0
+        progress = replace(progress, anchor=evaluation, since_anchor=0)
     else:
-        progress.since_anchor += 1
+        progress = replace(progress, since_anchor=progress.since_anchor + 1)
     if progress.best is not None and evaluation.kid >= progress.best.kid:
-        return False
-    progress.best, progress.attempts = evaluation, 0
-    return True
+        return progress
+    return replace(progress, best=evaluation, attempts=0)
 
 
 def converged(progress: Progress) -> str | None:
@@ -35,17 +41,6 @@ def converged(progress: Progress) -> str | None:
         f"converged: no better validation KID than {anchor.kid:.4g} (beyond its interval) "
         f"in the last {progress.since_anchor} evaluations"
     )
-
-
-def copied(progress: Progress, ratio: float | None) -> bool:
-    """Records how near samples lie to few training images; true when they are copies.
-
-    Args:
-      ratio: of `metrics.memorisation`; None where copies are not looked for.
-    """
-    copies = ratio is not None and ratio < COPIES
-    progress.copies = progress.copies + 1 if copies else 0
-    return copies
 
 
 def memorised(progress: Progress) -> str | None:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 
-class Stopwatch:
-    """Runs from `started` (of `time.monotonic()`) on; `before` is what earlier sessions spent."""
+class Stopwatch(NamedTuple):
+    """A clock that runs since `since` (of `time.monotonic()`), or stands still where that is None.
 
-    def __init__(self, started: float):
-        self.before = 0.0
-        self._since: float | None = started
+    Another one takes its place where it is stopped or goes on.
+    """
+
+    since: float | None
+    before: float = 0.0  # what was spent until then
 
     def seconds(self) -> float:
         """Spent so far."""
-        return self.before + (0.0 if self._since is None else time.monotonic() - self._since)
-
-    def stop(self) -> None:
-        """Stands still until `go`."""
-        self.before, self._since = self.seconds(), None
-
-    def go(self) -> None:
-        """Runs on, if it stood still."""
-        if self._since is None:
-            self._since = time.monotonic()
+        return self.before + (0.0 if self.since is None else time.monotonic() - self.since)

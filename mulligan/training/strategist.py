@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -73,10 +74,24 @@ FORKS = (
 )
 
 
+@dataclass(frozen=True)
 class Strategist:
-    """Follows the leader among `STRATEGIES`. `state` is all that it remembers, and belongs into the checkpoint."""
+    """Follows the leader among `STRATEGIES`; what learns something returns another one.
 
-    def __init__(self, mode: str, prior: Sequence[tuple[str, float]] = ()):
+    Attributes:
+      mode: one of `MODES`.
+      names: the strategies that the prior allows.
+      player: over them.
+      state: all that is remembered, which belongs into the checkpoint; () in mode "none".
+    """
+
+    mode: str
+    names: tuple[str, ...]
+    player: Ftrl
+    state: SimplexState | tuple[()]
+
+    @staticmethod
+    def make(mode: str, prior: Sequence[tuple[str, float]] = ()) -> Strategist:
         """With weights given in `prior` in place of those in `STRATEGIES`; 0 leaves a strategy out.
 
         Raises:
@@ -92,18 +107,17 @@ class Strategist:
                     f"{name!r}: {weight} is not such a pair."
                 )
             weights[name] = weight
-        self.names = [name for name, weight in weights.items() if weight > 0]
-        if not self.names:
+        names = tuple(name for name, weight in weights.items() if weight > 0)
+        if not names:
             raise MulliganError("all strategies have weight 0: give one of them more.")
-        self.mode = mode
-        chosen = np.array([weights[name] for name in self.names], np.float32)
+        chosen = np.array([weights[name] for name in names], np.float32)
         player = tsallis(chosen) if mode == "switch" else entropic(chosen, fixed(CERTAINTY))
-        self._player = Ftrl(player.init, jax.jit(player.play), jax.jit(player.observe))
-        self.state: SimplexState | tuple[()] = () if mode == "none" else player.init()
+        player = Ftrl(player.init, jax.jit(player.play), jax.jit(player.observe))
+        return Strategist(mode, names, player, () if mode == "none" else player.init())
 
     def weights(self) -> dict[str, float]:
         """What the leader gives each strategy."""
-        return dict(zip(self.names, np.asarray(self._player.play(self.state)).tolist(), strict=True))
+        return dict(zip(self.names, np.asarray(self.player.play(self.state)).tolist(), strict=True))
 
     def leader(self) -> str:
         """The strategy with the largest weight."""
@@ -121,27 +135,29 @@ class Strategist:
             return [name for name, awake in zip(self.names, np.asarray(self.state.awake), strict=True) if awake]
         return []
 
-    def begin(self, names: Sequence[str], raised: bool = False) -> list[str]:
+    def begun(self, names: Sequence[str], raised: bool = False) -> Strategist:
         """A new game among those of `names` that the prior allows: at different times different strategies are best.
 
         Where rates were `raised` above the recipe's, nothing is as the recipe says any more, and all weigh the same.
         """
-        state = leave(self._player.init(), jnp.array([name not in names for name in self.names]))
-        self.state = state._replace(log_prior=jnp.zeros_like(state.log_prior)) if raised else state
-        return self.awake()
+        state = leave(self.player.init(), jnp.array([name not in names for name in self.names]))
+        return replace(self, state=state._replace(log_prior=jnp.zeros_like(state.log_prior)) if raised else state)
 
-    def compare(self, evaluations: dict[str, Evaluation | None]) -> dict[str, float]:
+    def compared(self, evaluations: dict[str, Evaluation | None]) -> tuple[Strategist, dict[str, float]]:
         """Takes what the continuation of each strategy came to, None where it failed; the losses that this means.
 
         The loss is the logarithm of KID, so that only ratios count, softened by the width of its interval.
+
+        Args:
+          evaluations: by name, of strategies that have just trained from the same state.
         """
         judged = {name: evaluation for name, evaluation in evaluations.items() if evaluation is not None}
         like = next(iter(judged.values()), None)
         seen = {name: _log(evaluation, like) for name, evaluation in judged.items()}
         worst = max(seen.values(), default=0.0) + FAILED
         losses = {name: seen.get(name, worst) for name in evaluations}
-        self.state = self._player.observe(self.state, np.array([losses.get(name, np.nan) for name in self.names]))
-        return losses
+        state = self.player.observe(self.state, np.array([losses.get(name, np.nan) for name in self.names]))
+        return replace(self, state=state), losses
 
     def survivors(self, names: Sequence[str]) -> list[str]:
         """Strategies whose weight is at least `BEHIND` times the leader's."""
@@ -149,18 +165,24 @@ class Strategist:
         best = max((weights[name] for name in names), default=0.0)
         return [name for name in names if weights[name] >= BEHIND * best]
 
-    def judge(self, name: str, before: Evaluation, after: Evaluation) -> float:
-        """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change."""
+    def judged(self, name: str, before: Evaluation, after: Evaluation) -> tuple[Strategist, float]:
+        """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change.
+
+        Args:
+          name: of the strategy.
+          before: the evaluation after which it began.
+          after: the one that it led to.
+        """
         loss = float(np.clip(0.5 + (_log(after, before) - _log(before, before)) / 2, 0, 1))
         weights = self.weights()
         estimate = [loss / weights[name] if arm == name else 0.0 for arm in self.names]
-        self.state = self._player.observe(self.state, np.array(estimate, np.float32))
-        return loss
+        return replace(self, state=self.player.observe(self.state, np.array(estimate, np.float32))), loss
 
-    def fail(self, name: str) -> None:
+    def without(self, name: str) -> Strategist:
         """Gives a strategy up for the rest of the run, unless it is the last one."""
-        if isinstance(self.state, SimplexState) and len(self.awake()) > 1:
-            self.state = leave(self.state, jnp.array([arm == name for arm in self.names]))
+        if not isinstance(self.state, SimplexState) or len(self.awake()) < 2:
+            return self
+        return replace(self, state=leave(self.state, jnp.array([arm == name for arm in self.names])))
 
 
 def due(forks: int, spent_nimg: int, horizon_nimg: float) -> Fork | None:

@@ -133,9 +133,9 @@ def test_what_the_guard_did_is_not_the_recipes_merit(tmp_path, task, monkeypatch
 
     def judged(progress, health):
         seen.append(progress.nimg)
-        return "made up" if len(seen) == 3 else None
+        return progress, "made up" if len(seen) == 3 else None
 
-    monkeypatch.setattr("mulligan.training.guard.reason_to_roll_back", judged)
+    monkeypatch.setattr("mulligan.training.guard.judge", judged)
     fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=NONE))
     folder = RunFolder(tmp_path / "run")
     [found] = trials(folder, task)
@@ -288,7 +288,7 @@ def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explai
 # --- what a run survives
 
 
-@pytest.mark.parametrize("moment", ["mulligan.training.loop.compile_engine", "mulligan.meta.fit.finish"])
+@pytest.mark.parametrize("moment", ["mulligan.training.session.compile_engine", "mulligan.meta.fit.finish"])
 @pytest.mark.parametrize(("stop", "number"), [(KeyboardInterrupt(), 2), (Terminated(15), 15)])
 def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, monkeypatch, moment, stop, number):
     def interrupted(*_):

@@ -107,7 +107,7 @@ def test_a_limit_of_time_ends_a_trial_without_failing_it(digits):
 def test_the_pool_has_one_shape_for_all_tasks_and_repeats_evenly():
     rng = np.random.default_rng(0)
     tasks = [make_task("t", Collection(rng.integers(0, 256, (n, 8, 8, 1), np.uint8))) for n in (30, 500)]
-    pools = [np.asarray(pool(task, False).images) for task in tasks]
+    pools = [np.asarray(pool(task).images) for task in tasks]
     assert pools[0].shape == pools[1].shape
     _, times = np.unique(pools[1].reshape(len(pools[1]), -1), axis=0, return_counts=True)
     assert len(times) == len(tasks[1].train)

@@ -43,7 +43,7 @@ def assert_same_end(run, other):
 
 def broken_chunks(monkeypatch, breaks):
     """Makes the chunks numbered in `breaks` end in NaN."""
-    import mulligan.training.loop as module
+    import mulligan.training.session as module
 
     compile_engine, count = module.compile_engine, {"chunks": 0}
 

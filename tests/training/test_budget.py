@@ -1,6 +1,7 @@
 """What comparing averages may take of a budget."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -25,7 +26,7 @@ from mulligan.training.progress import Progress
 @pytest.mark.parametrize("seconds", [20.0, 60.0, 600.0, 36_000.0])
 def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds, evaluation_seconds):
     budget, progress = Budget(None, seconds), Progress(last_evaluation_seconds=evaluation_seconds)
-    progress.seconds = seconds - reserve(progress, budget)  # when training ends
+    progress = replace(progress, seconds=seconds - reserve(progress, budget))  # when training ends
     allowance = choice_allowance(progress, budget)
     assert allowance.evaluations == math.inf
     assert 0.6 * seconds < progress.seconds < seconds
@@ -41,8 +42,8 @@ def test_training_that_took_too_long_leaves_nothing():
 @pytest.mark.parametrize("images", [1_000_000, 10_000_000])
 def test_a_budget_of_images_allows_a_share_of_the_operations_whatever_the_clock_says(images):
     step_flops, look_flops, step_nimg = 1e9, 4e10, 64
-    budget, progress = Budget(images, None), Progress(spent_nimg=images, seconds=1e9)
-    plan_by_cost(progress, budget, step_nimg, step_flops, look_flops)
+    budget = Budget(images, None)
+    progress = plan_by_cost(Progress(spent_nimg=images, seconds=1e9), budget, step_nimg, step_flops, look_flops)
     allowance = choice_allowance(progress, budget)
     assert allowance.seconds == math.inf
     training = images / step_nimg * step_flops
@@ -60,18 +61,16 @@ def test_a_short_run_still_compares_the_likeliest():
 def test_evaluations_take_their_share_of_the_time_and_never_more_than_a_larger_one(last_evaluation_seconds, speed):
     """Dear evaluations, as of large images, took as long as the training before they were bounded."""
     budget = Budget(None, 90.0)
-    progress = Progress(seconds=5.0, training_seconds=5.0, last_evaluation_seconds=last_evaluation_seconds)
-    progress.spent_nimg = int(5.0 * speed)
-    plan_by_clock(progress, budget, 1)
+    spent_nimg = int(5.0 * speed)
+    progress = Progress(spent_nimg=spent_nimg, seconds=5.0, training_seconds=5.0)
+    progress = plan_by_clock(replace(progress, last_evaluation_seconds=last_evaluation_seconds), budget, 1)
     apart_seconds = (next_evaluation_nimg(progress) - progress.spent_nimg) / speed
     assert last_evaluation_seconds / apart_seconds <= MAX_SHARE * 1.1
 
 
 def test_waiting_for_images_is_no_training_but_takes_time():
     budget = Budget(None, 100.0)
-    fast = Progress(seconds=20.0, training_seconds=10.0, spent_nimg=1_000)
-    slow = Progress(seconds=20.0, training_seconds=10.0, spent_nimg=1_000, loading_seconds=10.0)
-    for progress in (fast, slow):
-        plan_by_clock(progress, budget, 1)
+    seen = Progress(seconds=20.0, training_seconds=10.0, spent_nimg=1_000)
+    fast, slow = (plan_by_clock(replace(seen, loading_seconds=seconds), budget, 1) for seconds in (0.0, 10.0))
     assert slow.chunk_steps == fast.chunk_steps == 100
     assert slow.horizon_nimg - 1_000 == pytest.approx((fast.horizon_nimg - 1_000) / 2)

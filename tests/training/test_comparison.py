@@ -59,7 +59,7 @@ def test_a_candidate_is_judged_and_told_once(evaluator, gens):
     assert comparison.judge(Candidate("ema", gens[1], 640)) == first
     [event] = told
     assert (event.kind, event.average, event.at_nimg, event.members) == ("average", "ema", 640, {"a": 1.0})
-    assert event.kid == first == comparison.kids["ema"] == comparison.kid(gens[0])
+    assert event.kid == first == comparison.kids["ema"] == comparison.score(gens[0])[1]["kid"]
     assert event.n_real == len(comparison.choosing.reference.features)
 
 
@@ -77,7 +77,7 @@ def test_an_allowance_of_evaluations_counts_all_of_them(evaluator, gens):
     comparison = begun(evaluator, evaluations=CONFIRMATIONS + 2)
     assert comparison.allows(2)
     assert not comparison.allows(3)
-    comparison.kid(gens[0])
+    comparison.score(gens[0])
     comparison.attempt(Candidate("a", gens[0], 0))
     comparison.attempt(Candidate("b", gens[1], 0))
     assert (list(comparison.kids), comparison.skipped) == (["a"], ["b"])

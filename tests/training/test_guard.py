@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from mulligan.game.step import Strategy
 from mulligan.training import guard
 from mulligan.training.guard import Health
 from mulligan.training.progress import Evaluation, Progress
-from mulligan.training.stop import EVALUATIONS, GROWTH, converged, improved
+from mulligan.training.stop import EVALUATIONS, GROWTH, converged, with_evaluation
 
 BEST = Evaluation(kid=0.1, kid_low=0.08, kid_high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
 WELL = Health(kid=0.11, diversity=0.9, accuracy=0.8)
@@ -33,19 +35,24 @@ def test_a_discriminator_that_wins_while_the_metric_improves_is_no_illness():
 
 
 def test_only_a_row_of_bad_evaluations_counts():
-    progress, bad = Progress(best=BEST), WELL._replace(kid=5.0)
-    assert [guard.reason_to_roll_back(progress, health) is not None for health in (bad, bad, WELL, bad, bad, bad)] == [
-        False, False, False, False, False, True,
-    ]  # fmt: skip
+    bad = WELL._replace(kid=5.0)
+    assert judged(Progress(best=BEST), (bad, bad, WELL, bad, bad, bad)) == [False, False, False, False, False, True]
+
+
+def judged(progress, healths):
+    """Whether each of these evaluations, one after the other, sends the run back."""
+    found = []
+    for health in healths:
+        progress, reason = guard.judge(progress, health)
+        found.append(reason is not None)
+    return found
 
 
 @pytest.mark.parametrize(("horizon", "before", "after"), [(10_000, 1_999, 2_000), (10_000_000, 19_999, 20_000)])
 def test_a_run_that_has_hardly_begun_is_not_judged(horizon, before, after):
     collapsed = WELL._replace(diversity=0.0)
-    progress = Progress(horizon_nimg=horizon, nimg=before)
-    assert [guard.reason_to_roll_back(progress, collapsed) for _ in range(9)] == [None] * 9
-    progress.nimg = after
-    assert [guard.reason_to_roll_back(progress, collapsed) is not None for _ in range(3)] == [False, False, True]
+    assert judged(Progress(horizon_nimg=horizon, nimg=before), [collapsed] * 9) == [False] * 9
+    assert judged(Progress(horizon_nimg=horizon, nimg=after), [collapsed] * 3) == [False, False, True]
 
 
 def test_a_run_goes_back_to_its_best_but_never_to_before_it_could_be_judged():
@@ -71,32 +78,30 @@ def test_a_fork_is_worse_than_the_one_before_only_beyond_both_intervals():
 
 
 def test_the_best_is_the_lowest_and_the_anchor_moves_only_beyond_its_interval():
-    progress = Progress()
-    assert [improved(progress, look(kid, nimg)) for nimg, kid in enumerate((0.5, 0.49, 0.6, 0.3, 0.295))] == [
-        True, True, False, True, True,
-    ]  # fmt: skip
+    progress, best = Progress(), []
+    for nimg, kid in enumerate((0.5, 0.49, 0.6, 0.3, 0.295)):
+        progress = with_evaluation(progress, look(kid, nimg))
+        best.append(progress.best.nimg == nimg)
+    assert best == [True, True, False, True, True]
     assert progress.best.kid == 0.295
     assert progress.anchor.kid == 0.3
     assert progress.since_anchor == 1
 
 
 def test_a_run_stops_after_many_evaluations_without_gain_and_not_before():
-    progress = Progress()
-    improved(progress, look(0.3, nimg=1000))
+    progress = with_evaluation(Progress(), look(0.3, nimg=1000))
     for _ in range(EVALUATIONS):
         assert converged(progress) is None
-        improved(progress, look(0.31, nimg=2000))
-    progress.spent_nimg = int(GROWTH * 1000) - 1
-    assert converged(progress) is None
-    progress.spent_nimg = int(GROWTH * 1000)
-    assert "no better validation KID than 0.3" in converged(progress)
+        progress = with_evaluation(progress, look(0.31, nimg=2000))
+    assert converged(replace(progress, spent_nimg=int(GROWTH * 1000) - 1)) is None
+    assert "no better validation KID than 0.3" in converged(replace(progress, spent_nimg=int(GROWTH * 1000)))
 
 
 def test_slow_progress_is_progress():
     """Each step is within the interval of the one before, but together they are not."""
     progress = Progress(spent_nimg=10**9)
     for index in range(100):
-        improved(progress, look(1 - 0.008 * index, nimg=index))
+        progress = with_evaluation(progress, look(1 - 0.008 * index, nimg=index))
         assert converged(progress) is None
 
 

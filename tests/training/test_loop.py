@@ -19,7 +19,7 @@ from mulligan.events import Evaluated
 from mulligan.meta.fit import Options, fit, resume
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.images import read_task
-from mulligan.training import feed, guard, loop
+from mulligan.training import decisions, feed, guard
 from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 from mulligan.training.run import RunFolder
@@ -143,7 +143,7 @@ def test_a_streamed_run_resumes_exactly(streamed, tmp_path, at):
 
 
 def test_a_checkpoint_is_written_every_minute_and_changes_nothing(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)  # of a slow machine, on which every chunk takes a minute
+    monkeypatch.setattr(decisions, "CHECKPOINT_SECONDS", 0.0)  # of a slow machine, on which every chunk takes a minute
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
     kinds = [event["kind"] for event in events(tmp_path / "run", "chunk", "checkpoint", "evaluation")]
     assert all(kinds[index + 1] in ("checkpoint", "evaluation") for index, kind in enumerate(kinds) if kind == "chunk")

@@ -25,14 +25,17 @@ from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, Trial
-from mulligan.metrics.score import Reference, validation_metrics, validation_metrics_of
+from mulligan.metrics.score import Reference, validation_metrics
 from mulligan.networks.layers import ImageShape
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.tasks.task import Task
+from mulligan.tasks.task import Split, Task
 from mulligan.training.device import device_name
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game
 from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
+from mulligan.training.progress import Progress
+from mulligan.training.session import Session, advance, evaluate
 from mulligan.types import Key, Pytree
 
 MOST_IMAGES = 16  # times those of the reference recipe, that a cheaper recipe sees
@@ -89,20 +92,13 @@ def run_trial(spec: TrialSpec) -> Trial:
     )
 
 
-class _Session(NamedTuple):
-    """What a trial trains with, and is judged by."""
-
-    data: Data
-    engine: Engine
-    evaluator: Evaluator
-
-
 class TrialRunner:
     """A trial on its way.
 
     Attributes:
       curve: points so far.
       gen: the averaged generator of the last of them, until training goes on.
+      progress: what was trained and evaluated.
       status, reason: as in a `Trial`.
     """
 
@@ -113,9 +109,9 @@ class TrialRunner:
         self.status = DONE
         self.reason: str | None = None
         self.flops_per_image = 0.0
-        self.nimg = 0
-        self.seconds = self.cpu_seconds = self.compile_seconds = self.evaluation_seconds = 0.0
-        self._session: _Session | None = None
+        self.progress = Progress()
+        self.cpu_seconds = self.compile_seconds = 0.0
+        self._session: Session | None = None
 
     def advance(self, rung: float) -> Point | None:
         """Trains on for as many operations as the reference recipe takes for `rung` images in all, and evaluates.
@@ -124,7 +120,7 @@ class TrialRunner:
         """
         try:
             session = self._session = self._session or self._start()
-            self._state = self._train(session, self._state, self._images(rung))
+            self._train(session, self._images(rung))
             return None if self.reason else self._evaluate(session)
         except MulliganError as error:
             self.status, self.reason = FAILED, str(error)
@@ -132,69 +128,60 @@ class TrialRunner:
             self.status, self.reason = FAILED, f"the device gave up: {first_line(error)}"
         return None
 
-    def _start(self) -> _Session:
+    def _start(self) -> Session:
         spec, recipe, task = self.spec, self.spec.recipe, self.spec.task
         self.flops_per_image = footprint(recipe, task.shape, spec.classes).flops_per_image
         began = time.monotonic()
-        data = pool(task, spec.classes > 0)
+        feed = Feed(pool(task), spec.classes > 0, spec.seed, 0)
         game = make_game(recipe, task.shape, spec.classes, float(self._images(spec.images)))
-        programs = _programs(_static(recipe), task.shape, spec.classes, data.images.shape[0])
+        programs = _programs(_static(recipe), task.shape, spec.classes, feed.images)
         state = programs.start(jax.random.key(spec.seed), recipe.hyperparameters)
         self._state = state._replace(schedule=game.schedule.init(recipe.hyperparameters))
         evaluator = replace(_evaluator_of(task), sampler=programs.sampler)
         self.compile_seconds = time.monotonic() - began
-        return _Session(data, programs.engine, evaluator)
+        return Session(feed, programs.engine, evaluator, spec.step_nimg)
 
     def _images(self, rung: float) -> int:
         """Images that this recipe sees for the operations of `rung` reference images."""
         affordable = reference_flops(self.spec.task.shape, 1) * rung / self.flops_per_image
         return int(min(affordable, MOST_IMAGES * rung))
 
-    def _train(self, session: _Session, state: GanState, until: int) -> GanState:
+    def _train(self, session: Session, until: int) -> None:
         """Trains on until so many images were seen."""
-        steps = max(1, round((until - self.nimg) / self.spec.step_nimg))
+        steps = max(1, round((until - self.progress.nimg) / self.spec.step_nimg))
         for part in _parts(steps, CHUNKS):
-            began, busy = time.monotonic(), time.process_time()
-            state, info = session.engine.chunk(state, session.data, part)
-            finite = bool(info.finite)  # waits for the chunk
-            self.seconds += time.monotonic() - began
+            busy = time.process_time()
+            self._state, info, self.progress = advance(session, self._state, part, self.progress)
             self.cpu_seconds += time.process_time() - busy
-            self.nimg += part * self.spec.step_nimg
-            if not finite:
+            if not info.finite:
                 self.status = FAILED
-                self.reason = f"a loss or a weight was no longer finite after {self.nimg:,} images"
-                break
-            if self.seconds > self.spec.seconds:
+                self.reason = f"a loss or a weight was no longer finite after {self.progress.nimg:,} images"
+                return
+            if self.progress.training_seconds > self.spec.seconds:
                 self.reason = f"stopped at the limit of {self.spec.seconds:g} s"
-                break
-        return state
+                return
 
-    def _evaluate(self, session: _Session) -> Point:
-        began = time.monotonic()
+    def _evaluate(self, session: Session) -> Point:
         averages = session.engine.game.averager.value(self._state.averages)
         self.gen = next(iter(averages.values()), self._state.gen)
-        evaluator = session.evaluator
-        scores = validation_metrics_of(
-            evaluator.reference, evaluator.reference.embedding(evaluator.fakes(self.gen, FAKES))
-        )
-        self.evaluation_seconds += time.monotonic() - began
-        figures = {name: scores[name] for name in METRICS}
-        point = Point(self.nimg, self.nimg * self.flops_per_image, round(self.seconds, 3), figures)
+        scores, self.progress = evaluate(session, self.gen, self.progress)
+        figures, nimg = {name: scores[name] for name in METRICS}, self.progress.nimg
+        point = Point(nimg, nimg * self.flops_per_image, round(self.progress.training_seconds, 3), figures)
         self.curve.append(point)
         return point
 
     def cost(self) -> dict[str, float]:
         return {
-            "images": self.nimg,
-            "flops": self.nimg * self.flops_per_image,
-            "training_seconds": round(self.seconds, 3),
+            "images": self.progress.nimg,
+            "flops": self.progress.nimg * self.flops_per_image,
+            "training_seconds": round(self.progress.training_seconds, 3),
             "training_cpu_seconds": round(self.cpu_seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "evaluation_seconds": round(self.evaluation_seconds, 3),
+            "evaluation_seconds": round(self.progress.evaluation_seconds, 3),
         }
 
 
-def pool(task: Task, labelled: bool) -> Data:
+def pool(task: Task) -> Split:
     """The training images, repeated or cut to a number that depends on their shape alone.
 
     So one compiled program serves all tasks of a shape. Repeated over and over, each image is drawn nearly as often
@@ -203,8 +190,7 @@ def pool(task: Task, labelled: bool) -> Data:
     size = min(POOL, POOL_BYTES // int(np.prod(task.shape)))
     train = task.train.take(np.random.default_rng(0).permutation(len(task.train))[:size])
     rows = np.resize(np.arange(len(train.images)), size)
-    labels = jnp.asarray(train.labels[rows]) if labelled and train.labels is not None else None
-    return Data(jnp.asarray(train.images[rows]), labels)
+    return Split(train.images[rows], None if train.labels is None else train.labels[rows])
 
 
 class _Programs(NamedTuple):
@@ -247,7 +233,7 @@ def _evaluator_of(task: Task) -> Evaluator:
     made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
     reference = Reference(made.reference.embedding, made.reference.features[:REALS])
     validation_metrics(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
-    return replace(made, reference=reference)
+    return replace(made, reference=reference, n=FAKES, copied=None)
 
 
 def _parts(steps: int, parts: int) -> Iterator[int]:

@@ -113,8 +113,7 @@ class Race:
         self.spec = spec
         self.folder = spec.folder
         self.document = spec.folder.document(DOCUMENT)
-        self.clock = Stopwatch(spec.started)
-        self.clock.before = self.document["seconds"]
+        self.clock = Stopwatch(spec.started, self.document["seconds"])
         self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
         self.runners = [ArmRunner(self, number, arm) for number, arm in enumerate(self.arms)]
         weights = [arm.weight for arm in self.arms]
@@ -275,14 +274,14 @@ class ArmRunner:
         by_images = self.race.spec.budget.images is not None
         try:
             loop = self.begin()
-            loop.budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
-            loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until)
+            budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
+            loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until, budget)
         except (MulliganError, jax.errors.JaxRuntimeError, MemoryError) as error:
             self.ended = first_line(error)
             return
-        images = loop.progress.spent_nimg
+        images = loop.now.progress.spent_nimg
         self._spent = Cost(images, loop.seconds(), images * self.flops_per_image)
-        self.ended = loop.progress.finished
+        self.ended = loop.now.progress.finished
 
     def begin(self) -> Loop:
         """The arm's run, begun or gone on with."""

@@ -20,7 +20,7 @@ from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run import RunFolder
-from mulligan.training.stop import PATIENCE, copied, memorised
+from mulligan.training.stop import PATIENCE, memorised, with_evaluation
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
 TINY = Recipe(SMALL, batch=8, averages=("ema",), hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
@@ -86,14 +86,15 @@ def look(kid, ratio):
 
 
 def test_only_a_row_of_copies_ends_a_run():
-    progress = Progress()
-    seen = [copied(progress, ratio) for ratio in (0.1, 0.2, 0.9, 0.3, 0.3)]
+    progress, seen = Progress(), []
+    for ratio in (0.1, 0.2, 0.9, 0.3, 0.3):
+        progress = with_evaluation(progress, look(0.1, ratio))
+        seen.append(progress.copies > 0)
     assert seen == [True, True, False, True, True]
     assert memorised(progress) is None
     assert progress.copies == PATIENCE - 1
-    assert copied(progress, 0.0)
-    assert "memorised" in memorised(progress)
-    assert not copied(progress, None)
+    assert "memorised" in memorised(with_evaluation(progress, look(0.1, 0.0)))
+    assert with_evaluation(progress, look(0.1, None)).copies == 0
 
 
 def test_a_run_whose_samples_become_copies_stops_and_keeps_what_came_before(tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("kill", [0, 3, *(pytest.param(kill, marks=pytest.mark.slow) for kill in (1, 2, 4, 5))])
 def test_a_race_that_is_killed_anywhere_goes_on_as_if_nothing_had_been(raced, task, tmp_path, kill, monkeypatch):
     path, _ = raced
-    kills = {0: ("write", 2), 1: ("write", 5), 2: ("_save", 3), 3: ("_save", 9), 4: ("_round", 6), 5: ("_adopted", 1)}
+    kills = {0: ("write", 2), 1: ("write", 5), 2: ("_save", 3), 3: ("_save", 9), 4: ("_perform", 6), 5: ("_adopted", 1)}
     name, count = kills[kill]
     run, calls = tmp_path / "run", []
 
@@ -158,7 +158,7 @@ def test_ctrl_c_names_the_run_and_not_the_trial(task, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loop, "_round", interrupted)
+        patched.setattr(Loop, "_perform", interrupted)
         with pytest.raises(Interrupted, match=f"mulligan resume {run}$"):
             Race(contest(run, task)).run()
     assert not read_sealed(run / "race.json")["adopted"]
@@ -199,12 +199,12 @@ def test_a_race_against_the_clock_keeps_its_budget(task, tmp_path, monkeypatch):
         seconds[0] += 0.001
         return seconds[0]
 
-    def advance(programs, state, steps, progress):
+    def advance(session, state, steps, progress):
         def chunk(state, data, steps):
             seconds[0] += 0.002 * steps
-            return programs.engine.chunk(state, data, steps)
+            return session.engine.chunk(state, data, steps)
 
-        slow = programs._replace(engine=programs.engine._replace(chunk=chunk))
+        slow = session._replace(engine=session.engine._replace(chunk=chunk))
         return train(slow, state, steps, progress)
 
     monkeypatch.setattr(time, "monotonic", look)
