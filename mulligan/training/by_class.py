@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from mulligan.metrics.coverage import prdc
 from mulligan.metrics.embed import Embedding
@@ -56,7 +55,11 @@ def class_scores(
         rows = np.random.default_rng(label).permutation(np.flatnonzero(labels == label))[:n]
         latents = sampler.latents(n, LATENT_SEED + label)
         fake = embedding(sampler(gen, latents, np.full(n, label, np.int32)))
-        scores.append({"name": name, **_compared(embedding(real.take(np.sort(rows)).images), fake)})
+        shown = embedding(real.take(np.sort(rows)).images)
+        distance, shares = kid(shown, fake, jax.random.key(0)), prdc(shown, fake)
+        kids = {"kid": distance.value, "kid_low": distance.low, "kid_high": distance.high}
+        parts = {part: getattr(shares, part) for part in ("precision", "recall", "coverage")}
+        scores.append({"name": name, "n_real": len(shown), **kids, **parts})
     return {"classes": scores, "unmeasured": unmeasured, "worst_class": worst(scores)}
 
 
@@ -83,16 +86,3 @@ def worst(scores: list[ClassScores]) -> str | None:
         return None
     candidate = max(scores, key=lambda each: each["kid"])
     return candidate["name"] if candidate["kid_low"] > np.median([each["kid"] for each in scores]) else None
-
-
-def _compared(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "n d"]) -> ClassScores:
-    distance, shares = kid(real, fake, jax.random.key(0)), prdc(real, fake)
-    return {
-        "n_real": len(real),
-        "kid": distance.value,
-        "kid_low": distance.low,
-        "kid_high": distance.high,
-        "precision": shares.precision,
-        "recall": shares.recall,
-        "coverage": shares.coverage,
-    }

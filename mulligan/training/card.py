@@ -39,33 +39,47 @@ class CardFacts:
     picture: str | None = None
 
 
+LIMITS = """## Limits
+
+- It draws what its training images look like, with their faults and their imbalance, and nothing else.
+- Weights may reveal training images: share them as carefully as the images themselves.
+- Generated images are no evidence of anything that was photographed, measured or diagnosed."""
+
+USE = """## Use
+
+```python
+import mulligan
+
+gan = mulligan.load("{name}")
+images = gan.sample(64, seed=0)  # uint8 {shape}
+```"""
+
+
 def card(facts: CardFacts) -> str:
     """The card as Markdown; its head is what the Hugging Face hub reads."""
-    parts = [_head(facts), _what(facts), _data(facts), _figures(facts), _classes(facts), _proof(facts), LIMITS]
-    return "\n\n".join([*filter(None, parts), _use(facts)]) + "\n"
-
-
-def _head(facts: CardFacts) -> str:
     kind = "unconditional" if facts.classes is None else "class-conditional"
     lines = ["library_name: mulligan", "pipeline_tag: unconditional-image-generation"]
-    lines += [f"tags: [gan, {kind}, image-generation]"]
-    lines += [f"license: {json.dumps(facts.licence or 'unknown')}"]
-    return "\n".join(["---", *lines, "---"])
+    lines += [f"tags: [gan, {kind}, image-generation]", f"license: {json.dumps(facts.licence or 'unknown')}"]
+    head = "\n".join(["---", *lines, "---"])
 
-
-def _what(facts: CardFacts) -> str:
     height, width, channels = facts.shape
     colour = {1: "grey", 3: "colour", 4: "colour, with transparency"}.get(channels, f"{channels} channels")
     of_members = f", drawn by a mixture of {facts.members} networks" if facts.members > 1 else ""
     given = f" of {len(facts.classes)} classes" if facts.classes else ""
     architecture = facts.recipe.architecture
     shown = f"\n\n![samples]({facts.picture})" if facts.picture else ""
-    return (
+    what = (
         f"# A generator of {width}x{height} images{given}\n\n"
         f"A GAN that mulligan trained: {colour} images from {architecture.latent} normal numbers each{of_members}. "
         f"Networks of the family {architecture.family}, {facts.recipe.loss} loss; recipe {facts.recipe.hash()}."
         f"{shown}"
     )
+
+    proof = "Not tried: `mulligan prove` does." if facts.proof is None else _plain(facts.proof)
+    proof = f"## Are they of use, and are they copies?\n\n{proof}"
+    use = USE.format(name=facts.name, shape=[64, *facts.shape])
+    parts = [head, what, _data(facts), _figures(facts), _classes(facts), proof, LIMITS, use]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _data(facts: CardFacts) -> str:
@@ -125,30 +139,6 @@ def _classes(facts: CardFacts) -> str:
     head = ["| class | real | KID | precision | recall | coverage |", "|---|---|---|---|---|---|"]
     said = f"The worst class is {_plain(worst)}." if worst else "No class can be told to be the worst."
     return "\n".join(["## By class", "", *head, *rows, "", said])
-
-
-def _proof(facts: CardFacts) -> str:
-    if facts.proof is None:
-        return "## Are they of use, and are they copies?\n\nNot tried: `mulligan prove` does."
-    return f"## Are they of use, and are they copies?\n\n{_plain(facts.proof)}"
-
-
-LIMITS = """## Limits
-
-- It draws what its training images look like, with their faults and their imbalance, and nothing else.
-- Weights may reveal training images: share them as carefully as the images themselves.
-- Generated images are no evidence of anything that was photographed, measured or diagnosed."""
-
-
-def _use(facts: CardFacts) -> str:
-    return f"""## Use
-
-```python
-import mulligan
-
-gan = mulligan.load("{facts.name}")
-images = gan.sample(64, seed=0)  # uint8 {[64, *facts.shape]}
-```"""
 
 
 def _number(value: Any) -> str:

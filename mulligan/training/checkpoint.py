@@ -84,7 +84,15 @@ def path_of(folder: Path, sequence: int) -> Path:
 
 
 def prune(folder: Path, keep: Iterable[int]) -> None:
-    """Deletes all but the newest checkpoints and those numbered in `keep`."""
+    """Deletes all but the newest checkpoints and those numbered in `keep`.
+
+    Args:
+      folder: of the checkpoints of one run.
+      keep: numbers of those that stay however old they are.
+
+    Raises:
+      OSError: one cannot be deleted.
+    """
     kept = {path_of(folder, sequence) for sequence in keep}
     for path in sorted(folder.glob("*.safetensors"))[:-KEPT]:
         if path not in kept:
@@ -92,7 +100,12 @@ def prune(folder: Path, keep: Iterable[int]) -> None:
 
 
 def arrays_of(state: Pytree, prefix: str) -> dict[str, np.ndarray]:
-    """Every array of a pytree by name; random keys as the integers that they hold."""
+    """Every array of a pytree by name; random keys as the integers that they hold.
+
+    Args:
+      state: a pytree of arrays.
+      prefix: with a dot before each name.
+    """
     return {f"{prefix}.{name}": np.asarray(leaf) for name, leaf in named_parameters(_plain(state)).items()}
 
 

@@ -73,7 +73,11 @@ class ClassBalance(NamedTuple):
         return (chosen / chosen.sum()).astype(np.float32)
 
     def kids(self, gen: Pytree) -> Float[np.ndarray, " k"]:
-        """The KID of each class against training images; NaN where there are too few."""
+        """The KID of each class against training images; NaN where there are too few.
+
+        Returns:
+          float64 [k].
+        """
         latents = self.sampler.latents(len(self.labels), LATENT_SEED)
         fakes = self.embedding(self.sampler(gen, latents, self.labels)).astype(np.float64)
         parts = zip(self.real, np.split(fakes, len(self.real)), strict=True)

@@ -71,7 +71,7 @@ class Comparison:
         if candidate.name in self.kids:
             return self.kids[candidate.name]
         began = time.monotonic()
-        features, scores = self._scored(candidate.gen)
+        features, scores = self.score(candidate.gen)
         spent = time.monotonic() - began
         self._pace = min(self._pace, spent)
         self.candidates[candidate.name], self.features[candidate.name] = candidate, features
@@ -80,27 +80,26 @@ class Comparison:
         self._emit(AverageScored(average=candidate.name, at_nimg=candidate.nimg, **found))
         return scores["kid"]
 
-    def kid(self, gen: Pytree) -> float:
-        """KID on the first half of what is no candidate itself; not told."""
-        return self._scored(gen)[1]["kid"]
-
-    def difference(self, one: str, other: str) -> Difference:
-        """KID of one candidate less another's on the second half."""
-        return kid_difference(self.confirming.reference.features, self._confirm(one), self._confirm(other))
-
-    def _scored(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
+    def score(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
+        """Features, and figures on the first half, of what may be no candidate itself; not told."""
         self._evaluations += 1
         features = self.choosing.features(gen)
         return features, validation_metrics_of(self.choosing.reference, features)
 
-    def _confirm(self, name: str) -> Features:
-        if name not in self._confirmed:
-            self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
-        return self._confirmed[name]
+    def difference(self, one: str, other: str) -> Difference:
+        """KID of one candidate less another's on the second half."""
+        for name in (one, other):
+            if name not in self._confirmed:
+                self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
+        return kid_difference(self.confirming.reference.features, self._confirmed[one], self._confirmed[other])
 
 
 def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:
-    """Two evaluators, each with half of the real images and with latents of its own."""
+    """Two evaluators, each with half of the real images and with latents of its own.
+
+    Args:
+      evaluator: on at least two real images.
+    """
     reference = evaluator.reference
     order = np.random.default_rng(0).permutation(len(reference.features))
     first, second = (

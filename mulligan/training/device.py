@@ -33,10 +33,20 @@ def cache_programs() -> None:
 
 def machine() -> dict[str, Any]:
     """What this runs on, for the run folder."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else platform.machine()
+    except (OSError, UnicodeDecodeError):  # not Linux
+        processor = platform.processor() or platform.machine()
+    try:
+        memory_gib = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):  # Windows has no such function, other systems not these names
+        memory_gib = None
     return {
-        "processor": _processor(),
+        "processor": processor,
         "cores": os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": memory_gib,
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "python": platform.python_version(),
@@ -44,26 +54,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):  # Windows has no such function, other systems not these names
-        return None
-
-
 def memory_bytes() -> float:
-    """Memory of the device that trains; of the machine where the device does not say, infinite where nobody does."""
+    """Memory of the device that trains; of the machine where the device does not say, infinite where nobody does.
+
+    Returns:
+      Bytes.
+    """
     limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
     return float(limit or (machine()["memory_gib"] or math.inf) * 2**30)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def device_name() -> str:

@@ -96,7 +96,13 @@ class MemberLatents(NamedTuple):
 
 
 def assign_members(latents: Float[Array, "n d"], weights: Float[Array, " k"], u: Float[Array, " d"]) -> MemberLatents:
-    """Deals normal latents out to members by where they lie along `u`; what each member sees is normal again."""
+    """Deals normal latents out to members by where they lie along `u`; what each member sees is normal again.
+
+    Args:
+      latents: normal.
+      weights: of the members, above 0.
+      u: a direction, of length 1.
+    """
     along = latents @ u
     rank = ndtr(along)
     ends = jnp.cumsum(weights / weights.sum())
@@ -131,18 +137,16 @@ def _trained(problem: _Problem, start: Pytree, key: Key) -> Pytree:
     """The student after as many steps of Adam as there are operations for, in one compiled program."""
     optimiser = optax.scale_by_adam()
 
-    def step(index: Array, student: _Student, steps: Array) -> _Student:
+    def step(steps: Array, index: Array, student: _Student) -> _Student:
         key, own = jax.random.split(student.key)
         gradient = jax.grad(_loss)(student.gen, problem, *_drawn(own, BATCH, len(problem.u), problem.label_frequencies))
         updates, opt = optimiser.update(gradient, student.opt)
         rate = RATE * (1 + jnp.cos(jnp.pi * index / steps)) / 2
         return _Student(jax.tree.map(lambda leaf, update: leaf - rate * update, student.gen, updates), opt, key)
 
-    def course(student: _Student, steps: Array) -> _Student:
-        return jax.lax.fori_loop(0, steps, lambda index, student: step(index, student, steps), student)
-
     begin = _Student(start, optimiser.init(start), key)
-    program = jax.jit(course).lower(begin, jnp.int32(1)).compile()
+    course = jax.jit(lambda student, steps: jax.lax.fori_loop(0, steps, partial(step, steps), student))
+    program = course.lower(begin, jnp.int32(1)).compile()
     cost: Any = program.cost_analysis() or {}  # of one step, since their number is traced
     affordable = int(NOMINAL_FLOPS[jax.default_backend()] * SECONDS / max(cost.get("flops", 0.0), 1.0))
     return program(begin, jnp.int32(min(max(affordable, FEWEST_STEPS), MOST_STEPS))).gen

@@ -195,6 +195,9 @@ class Generator:
         Args:
           path: the folder; what `save` wrote there before is replaced.
           licence: of the images that it was trained on, such as `CC-BY-4.0`; None for what was stated before.
+
+        Raises:
+          MulliganError: the folder cannot be made or written.
         """
         folder = make_folder(Path(path))
         self._written(folder, licence).write_card(folder / CARD)
@@ -216,6 +219,9 @@ class Generator:
           file: Markdown, such as `card.md`.
           name: by which it is loaded; the file's folder where not given.
           picture: a file beside the card that shows samples.
+
+        Raises:
+          OSError: the file cannot be written.
         """
         facts = CardFacts(
             self.recipe,
@@ -267,7 +273,7 @@ def load(path: Path | str) -> Generator:
     Raises:
       MulliganError: neither, damaged, or written by a newer version.
     """
-    folder = hub.download(str(path), (MODEL, WEIGHTS)) if hub.is_hub_name(path) else Path(path)
+    folder = hub.download(str(path), (MODEL, WEIGHTS)) if str(path).startswith(hub.PREFIX) else Path(path)
     if not (folder / MODEL).is_file():
         return _best_of_run(RunFolder.open(folder))
     described = schema.read(ModelDocument, read_sealed(folder / MODEL), str(folder / MODEL), extra="ignore")

@@ -8,13 +8,8 @@ from typing import Any
 
 from mulligan.errors import MulliganError, UsageError, first_line, optional_import
 
-PREFIX = "hf:"
+PREFIX = "hf:"  # of names of generators on the hub: `hf:user/name`, or `hf:user/name@revision`
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def is_hub_name(source: Path | str) -> bool:
-    """Whether this names a generator on the hub: `hf:user/name`, or `hf:user/name@revision`."""
-    return str(source).startswith(PREFIX)
 
 
 def upload(folder: Path, name: str, private: bool) -> str:
@@ -31,8 +26,7 @@ def upload(folder: Path, name: str, private: bool) -> str:
       UsageError: no such name.
       MulliganError: huggingface_hub is not installed, or the hub refuses.
     """
-    hub = _library()
-    _require_name(name)
+    hub = _library_for(name)
     try:
         api = hub.HfApi()
         address = api.create_repo(name, private=private, exist_ok=True)
@@ -53,9 +47,8 @@ def download(source: str, files: tuple[str, ...]) -> Path:
       UsageError: no such name.
       MulliganError: huggingface_hub is not installed, or the repository is not there or holds no generator.
     """
-    hub = _library()
     name, _, revision = source.removeprefix(PREFIX).partition("@")
-    _require_name(name)
+    hub = _library_for(name)
     try:
         folder = Path(hub.snapshot_download(name, revision=revision or None, allow_patterns=list(files)))
     except Exception as error:
@@ -66,12 +59,10 @@ def download(source: str, files: tuple[str, ...]) -> Path:
     return folder
 
 
-def _require_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name on the hub: say user/name.")
-
-
-def _library() -> Any:
+def _library_for(name: str) -> Any:
+    """The library, with which a repository of this name may be spoken of."""
     with optional_import("huggingface_hub", "the hub", "hub"):
         import huggingface_hub  # pyright: ignore[reportMissingImports]
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name on the hub: say user/name.")
     return huggingface_hub

@@ -152,33 +152,57 @@ class RunFolder:
         return document
 
     def write(self, name: str, document: dict[str, Any]) -> None:
-        """Writes the JSON document of this name."""
+        """Writes the JSON document of this name.
+
+        Raises:
+          MulliganError: the folder cannot be written.
+        """
         write_sealed(self.path / f"{name}.json", document)
 
     def append(self, event: Event) -> None:
-        """Adds one event; numbers that are not finite become null."""
+        """Adds one event; numbers that are not finite become null.
+
+        Raises:
+          MulliganError: the disk is full, or the folder was deleted.
+        """
         with self._events() as file:
             file.write(json.dumps(finite(event.to_json()), separators=(",", ":")) + "\n")
 
     def events(self, kind: type[E]) -> list[E]:
         """The events of one kind, in the order they were written; a torn last line is left out."""
-        path = self.path / "events.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        documents = [document for document in map(_parsed, lines) if document]
-        return [kind.read(document) for document in documents if document.get("kind") == kind.kind]
+        path, found = self.path / "events.jsonl", []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue
+            if document and document.get("kind") == kind.kind:
+                found.append(kind.read(document))
+        return found
 
     def embedding(self) -> str:
         """In which its evaluations are made: as the first was, whatever newer versions take."""
         return next((event.embedding for event in self.events(Evaluated)), EMBEDDING)
 
     def events_length(self) -> int:
-        """Bytes of the event file, made durable."""
+        """Bytes of the event file, made durable.
+
+        Raises:
+          MulliganError: the event file cannot be written.
+        """
         with self._events() as file:
             os.fsync(file.fileno())
             return file.tell()
 
     def truncate_events(self, length: int) -> None:
-        """Forgets what was written after a checkpoint: the resumed run writes it again."""
+        """Forgets what was written after a checkpoint: the resumed run writes it again.
+
+        Args:
+          length: bytes that are kept.
+
+        Raises:
+          MulliganError: the event file cannot be written.
+        """
         with self._events() as file:
             file.truncate(length)
 
@@ -191,10 +215,3 @@ class RunFolder:
                 yield file
         except OSError as error:  # the disk is full, or the folder was deleted
             raise MulliganError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

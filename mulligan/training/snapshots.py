@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mulligan.averaging.posthoc import Snapshot
 from mulligan.averaging.weights import POWER_WIDTHS
 from mulligan.errors import MulliganError
@@ -16,8 +14,6 @@ from mulligan.types import Pytree
 
 PLANNED = 16  # snapshots a run, evenly spaced in images seen
 MOST = 32  # that are kept where the length of the run was not known in advance
-
-Parameters = dict[str, np.ndarray]  # of a generator, by name
 
 
 class Snapshots:
@@ -36,45 +32,41 @@ class Snapshots:
 
     def newest(self) -> int:
         """Images seen at the newest snapshot; 0 where there is none."""
-        return max(self._times(), default=0)
+        return max((int(path.stem) for path in self._paths()), default=0)
 
     def write(self, nimg: int, averages: dict[str, Pytree]) -> None:
-        """Writes one snapshot, whole or not at all; drops every other one where they have become too many."""
-        arrays = {
-            name: array for kept in self.names for name, array in checkpoint.arrays_of(averages[kept], kept).items()
-        }
+        """Writes one snapshot, whole or not at all; drops every other one where they have become too many.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        parts = [checkpoint.arrays_of(averages[kept], kept) for kept in self.names]
+        arrays = {name: array for part in parts for name, array in part.items()}
         make_folder(self.folder)
-        checkpoint.write(self._path(nimg), arrays, {})
-        times = self._times()
-        if len(times) > MOST:
-            self._remove(times[-2::-2])
+        checkpoint.write(self.folder / f"{nimg:012d}.safetensors", arrays, {})
+        paths = self._paths()
+        for path in paths[-2::-2] if len(paths) > MOST else ():
+            path.unlink(missing_ok=True)
 
     def forget_after(self, nimg: int) -> None:
         """Removes what belongs to training that the run went back over, and will write again."""
-        self._remove([time for time in self._times() if time > nimg])
+        for path in self._paths():
+            if int(path.stem) > nimg:
+                path.unlink(missing_ok=True)
 
     def read(self) -> list[Snapshot]:
         """All that are whole, oldest first, with parameters by name."""
-        return [snapshot for time in self._times() for snapshot in self._read(time)]
+        found = []
+        for path in self._paths():
+            try:
+                arrays = checkpoint.read(path).arrays
+            except MulliganError:  # an average can be rebuilt without it
+                continue
+            for name in self.names:
+                prefix = f"{name}."
+                own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+                found.append(Snapshot(int(path.stem), POWER_WIDTHS[name], own))
+        return found
 
-    def _read(self, nimg: int) -> list[Snapshot]:
-        try:
-            arrays = checkpoint.read(self._path(nimg)).arrays
-        except MulliganError:  # an average can be rebuilt without it
-            return []
-        return [Snapshot(nimg, POWER_WIDTHS[name], _part(arrays, name)) for name in self.names]
-
-    def _remove(self, times: Sequence[int]) -> None:
-        for time in times:
-            self._path(time).unlink(missing_ok=True)
-
-    def _times(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("*.safetensors"))
-
-    def _path(self, nimg: int) -> Path:
-        return self.folder / f"{nimg:012d}.safetensors"
-
-
-def _part(arrays: Parameters, name: str) -> Parameters:
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"), key=lambda path: int(path.stem))
