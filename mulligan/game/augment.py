@@ -49,6 +49,7 @@ def translate(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """
     chosen, down, right = jax.random.split(key, 3)
     n, h, w, _ = images.shape
+    # An image that is not chosen is moved by nothing: all pass through the same products.
     applied = _chosen(chosen, strength, n)[:, 0, 0, 0].astype(jnp.int32)
     rows, columns = (
         _shift_matrix(applied * jax.random.randint(each, (n,), -(side // 8), side // 8 + 1), side)

@@ -143,6 +143,7 @@ def _corrected(game: Game, state: GanState, ahead: Players, batch: Batch) -> tup
     """Moves by the gradients at the point that the gradients `ahead` lead to; these gradients as well."""
     there = _moved(game, state, ahead, batch.hyperparameters)
     gradients, loss, seen = both_gradients(game, there, batch)
+    # The players go back to where they stood; the optimisers keep what they saw ahead.
     back = there._replace(gen=state.gen, disc=state.disc)
     moved = _moved(game, back, gradients, batch.hyperparameters)
     return moved, gradients, step_info(game, state, gradients, loss, seen)

@@ -40,6 +40,7 @@ def lookahead(inside: Dynamics, every: int, share: float = 0.5) -> Dynamics:
         gen, disc = jax.tree.map(lambda s, w: s + share * (w - s), (slow.gen, slow.disc), (moved.gen, moved.disc))
         returned = moved._replace(gen=gen, disc=disc, dynamics=init(gen, disc))
         onward = moved._replace(dynamics=slow._replace(inside=moved.dynamics))
+        # Both ends are computed and one is kept: a branch would cost more than two weighted sums.
         steps = state.nimg // (game.batch * game.disc_steps) + 1
         return jax.tree.map(lambda back, on: jnp.where(steps % every == 0, back, on), returned, onward), info
 

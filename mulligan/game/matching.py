@@ -59,5 +59,6 @@ def _distances(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, "
 def _apart(a: Float[Array, "n d"]) -> Float[Array, ""]:
     """The mean distance between two different rows."""
     n = len(a)
+    # A row is at `TINY` and not at 0 from itself, and is left out.
     between = _distances(a, a) * (1 - jnp.eye(n))
     return jnp.sum(between) / (n * (n - 1))

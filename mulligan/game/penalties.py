@@ -120,6 +120,7 @@ def lazy(penalty: Penalty, every: int) -> Callable[..., PenaltyOutputs]:
         return lambda disc, labels, real, fake, key, steps: penalty(disc, labels, real, fake, key)
 
     def penalty_or_none(disc, labels, real, fake, key, steps):
+        # Only one branch runs, but both are compiled, and under vmap both run.
         shown = (disc, labels, real, fake, key)
         due = steps % every == 0
         real_logits, fake_logits, value = jax.lax.cond(due, lambda: penalty(*shown), lambda: none(*shown))

@@ -61,6 +61,7 @@ def _cosine_to_momentum(gradient: Pytree, optimiser_state: Pytree) -> Float[Arra
     remembered = optax.tree_utils.tree_get(optimiser_state, "mu", default=None)
     if remembered is None:
         return jnp.zeros(())
+    # The floor under the product of lengths makes the cosine of nothing 0 instead of NaN.
     lengths = jnp.sqrt(_dot(gradient, gradient) * _dot(remembered, remembered))
     return _dot(gradient, remembered) / jnp.maximum(lengths, 1e-20)
 

@@ -103,6 +103,7 @@ def plan_by_clock(progress: Progress, budget: Budget, step_nimg: int) -> Progres
       budget: in seconds.
       step_nimg: images of a step.
     """
+    # Chunks last `CHUNK_SECONDS` of training; how often images are waited for depends on the chunk's length itself.
     chunk_seconds_nimg = progress.spent_nimg / max(progress.training_seconds, 1e-3) * CHUNK_SECONDS
     speed = _speed(progress)
     left = max((budget.seconds or 0) - reserve(progress, budget) - progress.seconds, 0.0)
@@ -164,7 +165,8 @@ def steps_left(progress: Progress, budget: Budget, step_nimg: int) -> int:
     if budget.images is not None:
         return -(-(budget.images - progress.spent_nimg) // step_nimg)
     left = (budget.seconds or 0) - reserve(progress, budget) - progress.seconds
-    if not progress.spent_nimg:  # the speed is not known yet; every run gets its first chunk
+    # The speed is not known before the first chunk, which every run gets.
+    if not progress.spent_nimg:
         return progress.chunk_steps
     return int(left * _speed(progress) / step_nimg)
 

@@ -35,6 +35,7 @@ def write(path: Path, arrays: dict[str, Any], progress: dict[str, Any]) -> None:
     Raises:
       OSError: no space, or no permission; what was there before is left as it was.
     """
+    # On the host first: the digest and the file both read every byte.
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     document = json.dumps(progress, sort_keys=True)
     metadata = {"progress": document, "sha256": _digest(arrays, document)}
@@ -60,7 +61,7 @@ def read(path: Path) -> Checkpoint:
 
 def _digest(arrays: dict[str, np.ndarray], document: str) -> str:
     digest = hashlib.sha256(document.encode())
-    for name in sorted(arrays):
+    for name in sorted(arrays):  # a file keeps no order
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.data)

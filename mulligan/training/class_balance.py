@@ -60,6 +60,7 @@ class ClassBalance(NamedTuple):
         judged = int(np.clip(GENERATED // classes, FEWEST, JUDGED))
         real = []
         for label, count in enumerate(counts):
+            # Its own generator for each class: another class more changes none of the others' images.
             rows = np.random.default_rng(label).permutation(np.flatnonzero(train.labels == label))
             rows = rows[:judged] if count >= FEWEST else rows[:0]
             real.append(embedding(train.take(np.sort(rows)).images).astype(np.float64))

@@ -72,6 +72,7 @@ class Comparison:
             return self.kids[candidate.name]
         began = time.monotonic()
         features, scores = self.score(candidate.gen)
+        # The first one compiles: the pace is that of the fastest.
         spent = time.monotonic() - began
         self._pace = min(self._pace, spent)
         self.candidates[candidate.name], self.features[candidate.name] = candidate, features

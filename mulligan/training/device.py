@@ -25,6 +25,7 @@ def cache_programs() -> None:
         return
     if not os.access(folder, os.W_OK):
         return
+    # Whoever has chosen a folder for JAX's programs keeps it.
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

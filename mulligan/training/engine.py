@@ -150,6 +150,7 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
       JaxRuntimeError: the device has no memory for it.
     """
     started = time.monotonic()
+    # Shapes instead of arrays: the cache below would keep the arrays alive.
     leaves, structure = jax.tree.flatten((state, data))
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
     compiled = _compiled(game, structure, shapes, default_lowering())
@@ -165,6 +166,7 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
 @lru_cache(maxsize=16)
 def _compiled(game: Game, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...], lowering: str) -> Any:
     state, data = jax.tree.unflatten(structure, shapes)
+    # The state's buffers are given away, so that a chunk needs the memory of one state and not of two.
     program = jax.jit(lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0)
     with lowered(lowering):
         return program.lower(state, data, jnp.int32(1)).compile()
@@ -190,6 +192,7 @@ def chunk(game: Game, state: GanState, data: Data, steps: Array | int) -> tuple[
     nothing = StepInfo(*(jnp.zeros(()) for _ in StepInfo._fields))._replace(stats=())
     state, total = jax.lax.fori_loop(0, steps, body, (state, nothing))
     means = jax.tree.map(lambda value: value / steps, total)
+    # A sum is finite only where all that is summed is, and is cheaper to compile than a test of each number.
     numbers = [jnp.sum(leaf) for leaf in jax.tree.leaves((means, state.gen, state.disc))]
     return state, ChunkInfo(means, jnp.isfinite(jnp.stack(numbers)).all())
 
@@ -224,6 +227,7 @@ class Sampler:
             labels = np.arange(len(latents)) % self.classes
         images = []
         for start in range(0, len(latents), SAMPLE_BATCH):
+            # The last batch is filled up with the last latent: one compiled program serves every number of images.
             rows = np.minimum(np.arange(start, start + SAMPLE_BATCH), len(latents) - 1)
             chosen = None if labels is None else jnp.asarray(labels[rows], jnp.int32)
             images.append(self.program(gen, jnp.asarray(latents[rows]), chosen))

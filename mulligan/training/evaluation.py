@@ -56,6 +56,7 @@ class Evaluator:
         """
         judge, part = task.judge(split)
         reference = make_reference(load_embedding(embedding), examples(part, REALS), limit=REALS)
+        # One draw for all evaluations, so that they differ by the generator alone.
         labels = None
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))

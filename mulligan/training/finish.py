@@ -54,6 +54,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
 
     folder, sampler = loop.folder.path / "final", loop.sampler
     save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
+    # Along arcs: what lies between two normal latents on a line is shorter than any that were trained on.
     ends = sampler.latents(2 * WALKS, SEED)
     walks = np.concatenate([spherical(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None

@@ -65,6 +65,7 @@ def fork(
 
     reached: dict[str, Continuation] = {}
     for name in names:
+        # A copy for each: a chunk takes the buffers of the state that it trains.
         state = copy_tree(origin)
         strategy = jax.tree.map(jnp.multiply, state.strategy, factors(name))  # on top of what was in force
         reached[name] = Continuation(state._replace(strategy=strategy), None)

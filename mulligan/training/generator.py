@@ -279,6 +279,7 @@ def load(path: Path | str) -> Generator:
     described = schema.read(ModelDocument, read_sealed(folder / MODEL), str(folder / MODEL), extra="ignore")
     if described.format > FORMAT:
         raise newer_format(folder, described.format, FORMAT)
+    # A folder with a run in it is that run's own; one that `save` or the hub made stands for itself.
     run = folder if (folder / "run.json").is_file() else None
     saved = checkpoint.read(folder / WEIGHTS)
     proof = described.proof

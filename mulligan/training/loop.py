@@ -224,6 +224,7 @@ class Loop:
 
     def _open(self) -> Session:
         """What trains and what judges; with the first one of a run, its plan and its first checkpoint."""
+        # Where images are the budget, nothing may depend on how fast they are read.
         progress, exact = self.now.progress, self.budget.images is not None
         chances = self.balance.chances(self.now.classes) if self.balance else None
         feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, progress.blocks_drawn, exact, chances)
@@ -360,6 +361,7 @@ class Loop:
         """Writes a checkpoint, and deletes those that are no longer needed."""
         folder = self.folder.path / "checkpoints"
         path = checkpoint.path_of(folder, self.now.progress.sequence)
+        # Told before it is written: the event belongs to the bytes that a resumed run keeps.
         self.emit(CheckpointWritten(path=str(path.relative_to(self.folder.path))))
         progress = after_save(self.now.progress, self.seconds(), self.folder.events_length())
         self._note(progress=progress)

@@ -177,6 +177,7 @@ def _searched(
 
     The best are kept, not the last, for a mixture's members take turns.
     """
+    # In the range of bytes, of which features are taken.
     wanted = images.astype(jnp.float32)
     wanted_features = features(images)
     optimiser = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))

@@ -94,6 +94,7 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise taken
         make_folder(path)
+        # Of two processes that make a run of the same folder at once, one alone makes this folder.
         try:
             (path / "checkpoints").mkdir()
         except FileExistsError:  # another process makes a run of it at this moment
@@ -174,7 +175,7 @@ class RunFolder:
         for line in path.read_text().splitlines() if path.is_file() else []:
             try:
                 document = json.loads(line)
-            except ValueError:
+            except ValueError:  # a process was killed while it wrote this line
                 continue
             if document and document.get("kind") == kind.kind:
                 found.append(kind.read(document))

@@ -81,6 +81,7 @@ def advance(session: Session, state: GanState, steps: int, progress: Progress) -
     data = session.feed.data(progress.spent_nimg)
     began = time.monotonic()
     state, info = session.engine.chunk(state, data, steps)
+    # The call returns before the device has done the work.
     jax.block_until_ready(info)
     trained = replace(
         progress,

@@ -44,6 +44,7 @@ class Snapshots:
         arrays = {name: array for part in parts for name, array in part.items()}
         make_folder(self.folder)
         checkpoint.write(self.folder / f"{nimg:012d}.safetensors", arrays, {})
+        # Every other one goes, counted from the newest, which stays: what is left is spaced evenly still.
         paths = self._paths()
         for path in paths[-2::-2] if len(paths) > MOST else ():
             path.unlink(missing_ok=True)

@@ -174,6 +174,7 @@ class Strategist:
           after: the one that it led to.
         """
         loss = float(np.clip(0.5 + (_log(after, before) - _log(before, before)) / 2, 0, 1))
+        # Only the strategy that was played shows its loss: divided by its weight, the estimate is right on average.
         weights = self.weights()
         estimate = [loss / weights[name] if arm == name else 0.0 for arm in self.names]
         return replace(self, state=self.player.observe(self.state, np.array(estimate, np.float32))), loss
