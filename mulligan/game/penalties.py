@@ -74,11 +74,6 @@ def r1r2_piecewise(lifted: Lifted) -> Penalty:
       lifted: `(disc, x, inputs [n,h,w,c], scale [n], labels)`, as in `mulligan.networks.piecewise`, which explains why.
     """
 
-    @jax.custom_vjp
-    def evaluate(disc, labels, images):
-        logits, gradients = _logits_and_gradients(disc, labels, images)
-        return logits, jnp.sum(gradients**2) / images.shape[1]
-
     def forward(disc, labels, images):
         logits, gradients = _logits_and_gradients(disc, labels, images)
         return (logits, jnp.sum(gradients**2) / images.shape[1]), (disc, labels, images, gradients)
@@ -91,6 +86,7 @@ def r1r2_piecewise(lifted: Lifted) -> Penalty:
         lift = jax.vmap(lambda disc, x, u, s: lifted(disc, x, u, s, labels), in_axes=(None, 0, 0, 0))
         return jax.grad(lambda disc: jnp.sum(lift(disc, images, inputs, of_logits)))(disc), None, None
 
+    evaluate = jax.custom_vjp(lambda disc, labels, images: forward(disc, labels, images)[0])
     evaluate.defvjp(forward, backward)
 
     def penalty(disc, labels, real, fake, _key):
