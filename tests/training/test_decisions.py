@@ -3,8 +3,8 @@
 import dataclasses
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mulligan.training import decisions, guard
@@ -24,9 +24,11 @@ from mulligan.training.decisions import (
     after_save,
     next_action,
 )
+from mulligan.training.engine import ChunkInfo
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.stop import EVALUATIONS, PATIENCE
 from mulligan.training.strategist import FORKS
+from mulligan.types import StepInfo
 
 BOUNDS = Bounds(Budget(64_000, None), step_nimg=64, most_steps=math.inf, forks=False)
 BEGUN = Progress(
@@ -39,7 +41,7 @@ def evaluation(kid=0.1, diversity=0.9, nimg=6_400, ratio=None):
 
 
 def chunk(accuracy=0.7, finite=True):
-    return SimpleNamespace(means=SimpleNamespace(accuracy=accuracy), finite=finite)
+    return ChunkInfo(StepInfo(0.0, 0.7, 1.4, 0.1, -0.1, 0.0, accuracy, ()), np.array(finite))
 
 
 def test_a_chunk_ends_where_something_is_due():

@@ -28,12 +28,8 @@ def test_what_is_trained_counts_and_the_record_before_stays_as_it_was():
     assert after.training_seconds > 0
     assert before == Progress(nimg=640, spent_nimg=1_280)
 
-
-def test_the_time_of_an_evaluation_counts():
-    class Slow:
-        def evaluator(self, gen):
-            return {"kid": gen}
-
-    scores, after = evaluate(Slow(), 0.5, Progress(evaluation_seconds=1.0))
+    judging = session._replace(evaluator=lambda gen: {"kid": gen})
+    scores, evaluated = evaluate(judging, 0.5, dataclasses.replace(after, evaluation_seconds=1.0))
     assert scores == {"kid": 0.5}
-    assert after.evaluation_seconds >= 1.0
+    assert evaluated.evaluation_seconds >= 1.0
+    assert evaluated.nimg == after.nimg
