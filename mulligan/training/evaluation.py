@@ -36,8 +36,8 @@ class Evaluator:
     reference: Reference
     split: str
     labels: np.ndarray | None  # of the real images, drawn as often as they occur
+    n: int  # generated images an evaluation
     latent_seed: int = LATENT_SEED
-    n: int = FAKES  # generated images
     copied: Reference | None = None  # few training images, that samples may become copies of
     own: Int[np.ndarray, " n"] | None = None  # rows of the real images among `known`, where training images judge
 
@@ -61,7 +61,7 @@ class Evaluator:
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
         own = own_rows(task.train, REALS) if judge == "train" else None
-        evaluator = Evaluator(sampler, reference, judge, labels, own=own)
+        evaluator = Evaluator(sampler, reference, judge, labels, FAKES, own=own)
         few = 1 < len(task.train) <= FEW
         return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
 

@@ -123,7 +123,7 @@ def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes)
     # Biases away from zero, and no branch that starts as the identity: nothing may cancel by luck.
     rng = np.random.default_rng(7)
     disc = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.1 * rng.standard_normal(leaf.shape, np.float32), disc)
-    real, fake = rng.standard_normal((2, 4, 9, 8, 3), np.float32)
+    real, fake = jnp.asarray(rng.standard_normal((2, 4, 9, 8, 3), np.float32))
     labels = jnp.array([0, 2, 1, 2]) if classes else None
 
     def loss(disc, penalty):
