@@ -63,38 +63,44 @@ def collect(
     arranged, notes = _arranged(images)
     scale, scale_notes = _scale(arranged)
     ground, ground_notes = _ground(arranged, scale, background)
-    convert = partial(_converted, scale, ground) if arranged.shape[3] == 4 else scale
+    notes += (*scale_notes, *ground_notes)
+    convert = partial(_composited, scale, ground) if arranged.shape[3] == 4 else scale
+    n, h, w = arranged.shape[:3]
     channels = min(arranged.shape[3], 3)
-    if memory is not None and arranged[..., 0].size * channels > memory:
-        pixels = _drawn_from(arranged, convert, channels)
-        ground_notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
+    if memory is not None and n * h * w * channels > memory:
+        digests = [digests_of(convert(arranged[block])) for block in _blocks(arranged)]
+        pixels = StreamedImages(
+            (h, w, channels),
+            lambda index: convert(arranged[index : index + 1])[0],
+            np.arange(n),
+            np.concatenate(digests),
+        )
+        notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
+    elif convert is _as_bytes and arranged.dtype == np.uint8:
+        pixels = np.ascontiguousarray(arranged)  # no copy of what lies so already: a mapped file stays one
     else:
-        pixels = _all_of(arranged, convert, channels)
-    n = len(arranged)
-    numbered, names, unlabelled = _numbered(labels, n, classes)
-    left = (f"labels left out: {unlabelled}",) if unlabelled else ()
-    grouped = None if groups is None else _group_numbers(groups, n)
-    return Collection(
-        pixels,
-        numbered,
-        _codes(split, n),
-        names,
-        (*notes, *scale_notes, *ground_notes, *_flat_notes(pixels), *left),
-        groups=grouped,
-        unlabelled=unlabelled,
-    )
+        pixels = np.empty((n, h, w, channels), np.uint8)
+        for block in _blocks(arranged):
+            pixels[block] = convert(arranged[block])
+    if isinstance(pixels, np.ndarray) and 0 < pixels.nbytes <= CHECKED:
+        flat = int((np.ptp(pixels.reshape(n, -1, channels), axis=1) <= FLAT).all(axis=1).sum())
+        notes += (f"{count_sentence(flat, 'image')} of one colour, with nothing to be seen.",) if flat else ()
 
-
-def _numbered(
-    labels: ArrayLike | None, n: int, classes: Sequence[str] | None
-) -> tuple[np.ndarray | None, tuple[str, ...] | None, str]:
-    """Labels and class names, or why there are none: labels that nobody asked for stop no run."""
-    if labels is None:
-        return None, None, ""
-    try:
-        return *number_classes(labels, n, classes), ""
-    except MulliganError as error:
-        return None, None, str(error)
+    # Labels that do not fit are told, and stop only a run that asks for them.
+    numbered, names, unlabelled = None, None, ""
+    if labels is not None:
+        try:
+            numbered, names = number_classes(labels, n, classes)
+        except MulliganError as error:
+            unlabelled = str(error)
+            notes += (f"labels left out: {unlabelled}",)
+    if groups is not None:
+        given = np.asarray(groups)
+        if given.shape != (n,) or given.dtype.kind not in "biuUS":
+            found = f"groups of {given.dtype} {list(given.shape)}"
+            raise MulliganError(f"there are {n:,} images but {found}: give one each.")
+        groups = np.unique(given, return_inverse=True)[1]
+    return Collection(pixels, numbered, _codes(split, n), names, notes, groups=groups, unlabelled=unlabelled)
 
 
 def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:
@@ -110,15 +116,12 @@ def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:
     return split
 
 
-def _group_numbers(groups: ArrayLike, n: int) -> np.ndarray:
-    given = np.asarray(groups)
-    if given.shape != (n,) or given.dtype.kind not in "biuUS":
-        raise MulliganError(f"there are {n:,} images but groups of {given.dtype} {list(given.shape)}: give one each.")
-    return np.unique(given, return_inverse=True)[1]
-
-
 def read_npy(source: Source) -> Collection:
-    """Reads one array of images; never unpickles. One that is larger than `memory` stays in its file."""
+    """Reads one array of images; never unpickles. One that is larger than `memory` stays in its file.
+
+    Raises:
+      MulliganError: no array of numbers, or none that can be images.
+    """
     path = _path(source)
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -134,13 +137,16 @@ def read_npz(source: Source) -> Collection:
     """Reads the images of an `.npz`, and labels, split and names of classes where they are there.
 
     They are told by the names of the arrays (`mulligan.tasks.named_arrays`).
+
+    Raises:
+      MulliganError: damaged, larger than allowed in memory, or without an array of images.
     """
     path = _path(source)
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_large(path, archive, source.memory)
         with np.load(path, allow_pickle=False) as arrays:
-            found = pick({name: _Lazy(arrays, name) for name in arrays.files}, str(path), source.groups)
+            found = pick(arrays, str(path), source.groups)  # an array is read when it is looked up
     except (ValueError, OSError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     return collect(
@@ -159,20 +165,16 @@ def _path(source: Source) -> Path:
     return source.path
 
 
-class _Lazy:
-    """An array of an `.npz`, read when it is asked for."""
-
-    def __init__(self, arrays: Any, name: str):
-        self.arrays, self.name = arrays, name
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        del copy
-        return np.asarray(self.arrays[self.name], dtype)
-
-
 def _refuse_large(path: Path, archive: zipfile.ZipFile, memory: int) -> None:
     """Refuses what is larger than allowed by its entries, or by the headers of its arrays, before it is read."""
-    size = sum(max(entry.file_size, _claimed(archive, entry)) for entry in archive.infolist())
+    size = 0
+    for entry in archive.infolist():
+        with archive.open(entry) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+        # An array's own header may claim more than its entry, and so many bytes are reserved for it.
+        size += max(entry.file_size, int(np.prod(shape, dtype=float)) * dtype.itemsize)
     if size > memory:
         raise MulliganError(
             f"{path} holds {size:,} bytes, more than the {memory:,} allowed in memory: save the images as an .npy, "
@@ -184,15 +186,6 @@ def _refuse_large(path: Path, archive: zipfile.ZipFile, memory: int) -> None:
             f"{path} is refused: it unpacks to {size // packed:,} times its size, as only a decompression bomb does; "
             "if you trust it, save it uncompressed."
         )
-
-
-def _claimed(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """The bytes that an array's own header claims: so many are reserved for it."""
-    with archive.open(entry) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    return int(np.prod(shape, dtype=float)) * dtype.itemsize
 
 
 def _unreadable(path: Path, error: Exception) -> MulliganError:
@@ -233,28 +226,25 @@ def _scale(images: np.ndarray) -> tuple[Convert, tuple[str, ...]]:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise MulliganError("images hold values that are not finite (NaN or infinity): clean them first.")
     if np.issubdtype(images.dtype, np.floating):
-        return _scale_of_floats(float(low), float(high))
-    if low < 0 or high > DEEP:
-        raise MulliganError(
-            f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535."
-        )
-    most = depth(int(high))
-    if most == 255:
-        return _as_bytes, ()
-    if most == DEEP:
-        return partial(_linear, 0.0, 255 / most), ("16-bit values were scaled to 8 bits.",)
-    note = f"values of 16 bits hold {most.bit_length()} bits only: level {most:,} is taken for white."
-    return partial(_linear, 0.0, 255 / most), (note,)
-
-
-def _scale_of_floats(low: float, high: float) -> tuple[Convert, tuple[str, ...]]:
-    if low >= 0 and high <= 1:
-        return partial(_linear, 0.0, 255.0), ("floats in [0, 1] became 0..255.",)
-    if low >= -1 and high <= 1:
-        return partial(_linear, 1.0, 127.5), ("floats in [-1, 1] became 0..255.",)
-    raise MulliganError(
-        f"images are floats from {low:g} to {high:g}; they must lie in [0, 1] or [-1, 1], or be made uint8."
-    )
+        if not -1 <= low <= high <= 1:
+            raise MulliganError(
+                f"images are floats from {low:g} to {high:g}; they must lie in [0, 1] or [-1, 1], or be made uint8."
+            )
+        shift, factor = (0.0, 255.0) if low >= 0 else (1.0, 127.5)
+        note = f"floats in [{'0' if low >= 0 else '-1'}, 1] became 0..255."
+    else:
+        if low < 0 or high > DEEP:
+            raise MulliganError(
+                f"images are {images.dtype} from {low} to {high}; integers must lie in 0..255, or 0..65535."
+            )
+        most = depth(int(high))
+        if most == 255:
+            return _as_bytes, ()
+        shift, factor = 0.0, 255 / most
+        note = "16-bit values were scaled to 8 bits."
+        if most < DEEP:
+            note = f"values of 16 bits hold {most.bit_length()} bits only: level {most:,} is taken for white."
+    return partial(_linear, shift, factor), (note,)
 
 
 def _as_bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
@@ -280,38 +270,11 @@ def _ground(images: np.ndarray, scale: Convert, background: Colour | None) -> tu
     return ground, (f"{counted} with opacity placed on the colour {ground}: {reason}.",)
 
 
-def _converted(scale: Convert, ground: Colour, images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
+def _composited(scale: Convert, ground: Colour, images: np.ndarray) -> UInt8[np.ndarray, "n h w 3"]:
     """Without opacity: `colour * alpha + ground * (1 - alpha)`."""
     levels = scale(images)
     alpha = levels[..., 3:] / np.float32(255)
     return np.round(levels[..., :3] * alpha + np.array(ground, np.float32) * (1 - alpha)).astype(np.uint8)
-
-
-def _all_of(images: np.ndarray, convert: Convert, channels: int) -> UInt8[np.ndarray, "n h w c"]:
-    """All images as bytes; those that are so already are not copied, so a mapped file stays one."""
-    if convert is _as_bytes and images.dtype == np.uint8:
-        return np.ascontiguousarray(images)
-    converted = np.empty((*images.shape[:3], channels), np.uint8)
-    for block in _blocks(images):
-        converted[block] = convert(images[block])
-    return converted
-
-
-def _drawn_from(images: np.ndarray, convert: Convert, channels: int) -> StreamedImages:
-    digests = [digests_of(convert(images[block])) for block in _blocks(images)]
-    side = (images.shape[1], images.shape[2], channels)
-    return StreamedImages(side, partial(_row, images, convert), np.arange(len(images)), np.concatenate(digests))
-
-
-def _row(images: np.ndarray, convert: Convert, index: int) -> UInt8[np.ndarray, "h w c"]:
-    return convert(images[index : index + 1])[0]
-
-
-def _flat_notes(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> tuple[str, ...]:
-    if not isinstance(images, np.ndarray) or not images.size or images.nbytes > CHECKED:
-        return ()
-    flat = int((np.ptp(images.reshape(len(images), -1, images.shape[3]), axis=1) <= FLAT).all(axis=1).sum())
-    return (f"{count_sentence(flat, 'image')} of one colour, with nothing to be seen.",) if flat else ()
 
 
 def from_mapping(
@@ -321,7 +284,11 @@ def from_mapping(
     groups: str | None = None,
     labels: ArrayLike | None = None,
 ) -> Collection:
-    """A collection of named arrays, as an `.npz` holds them."""
+    """A collection of named arrays, as an `.npz` holds them.
+
+    Raises:
+      MulliganError: nothing or several things could be the images, or what they mean cannot be told.
+    """
     found = pick(arrays, where, groups)
     return collect(
         found.images,

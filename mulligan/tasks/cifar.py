@@ -41,10 +41,21 @@ def is_cifar(name: str) -> bool:
 
 
 def read_cifar(source: Source) -> Collection:
-    """Reads all batches found; `test_batch` is the test split, and `batches.meta` names the classes."""
+    """Reads all batches found; `test_batch` is the test split, and `batches.meta` names the classes.
+
+    Raises:
+      MulliganError: a file is damaged, is no batch, or holds anything but numbers.
+    """
     files = source.listing.files
     batches = [file for file in files if is_cifar(file.name)]
-    contents = [_batch(file) for file in batches]
+    contents = []
+    for file in batches:
+        content = _unpickle(file)
+        data, numbers = content.get(b"data"), content.get(b"labels")
+        bytes_and_labels = isinstance(data, np.ndarray) and data.dtype == np.uint8 and isinstance(numbers, list)
+        if not bytes_and_labels or data.shape != (len(numbers), 3072):
+            raise MulliganError(f"{file.name} is no CIFAR-10 batch: it needs rows of 3072 bytes, with labels.")
+        contents.append(content)
     rows = np.concatenate([content[b"data"] for content in contents])
     labels = np.concatenate([content[b"labels"] for content in contents]).astype(np.int32)
     lengths = [len(content[b"data"]) for content in contents]
@@ -53,16 +64,6 @@ def read_cifar(source: Source) -> Collection:
     names = [_unpickle(file)[b"label_names"] for file in files if file.name.endswith("batches.meta")]
     classes = tuple(name.decode() for name in names[0]) if names else None
     return collect(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels, split, classes)
-
-
-def _batch(file: StoredFile) -> dict[bytes, Any]:
-    content = _unpickle(file)
-    data: Any = content.get(b"data")
-    labels: Any = content.get(b"labels")
-    numbers = isinstance(data, np.ndarray) and data.dtype == np.uint8 and isinstance(labels, list)
-    if not numbers or data.shape != (len(labels), 3072):
-        raise MulliganError(f"{file.name} is no CIFAR-10 batch: it needs rows of 3072 bytes, with labels.")
-    return content
 
 
 def _unpickle(file: StoredFile) -> dict[bytes, Any]:

@@ -80,8 +80,9 @@ def _one_each(labels: np.ndarray, n: int) -> np.ndarray:
     """One label an image: integers, or text."""
     if labels.ndim == 2 and labels.shape == (n, 1):
         labels = labels[:, 0]
-    if labels.ndim == 2 and len(labels) == n and _is_one_hot(labels):
-        labels = labels.argmax(axis=1)
+    if labels.ndim == 2 and len(labels) == n and labels.dtype.kind in "biuf":
+        one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+        labels = labels.argmax(axis=1) if one_hot else labels
     if labels.shape != (n,):
         raise MulliganError(
             f"there are {n:,} images but labels of shape {list(labels.shape)}: give one label an image."
@@ -99,9 +100,3 @@ def _one_each(labels: np.ndarray, n: int) -> np.ndarray:
     if not np.issubdtype(labels.dtype, np.integer) and labels.dtype.kind != "U":
         raise MulliganError(f"labels are {labels.dtype}; they must be integers or text.")
     return labels
-
-
-def _is_one_hot(labels: np.ndarray) -> bool:
-    if labels.dtype.kind not in "biuf":
-        return False
-    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())

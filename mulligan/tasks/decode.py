@@ -156,7 +156,11 @@ def decode(encoded: bytes, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def look(encoded: bytes, frame: Frame, deepest: int = DEEP) -> Look:
-    """As `decode`, with what is to be said of the image; `deepest` is the level of 16-bit grey that is white."""
+    """As `decode`, with what is to be said of the image; `deepest` is the level of 16-bit grey that is white.
+
+    Raises:
+      UnreadableError: as `decode` does.
+    """
     with _decoding():
         image = _open(encoded)
         frames = bool(getattr(image, "is_animated", False))
@@ -201,20 +205,20 @@ def opaque(image: Image.Image, background: Colour, deepest: int = DEEP) -> Image
     """An image of any mode as 8-bit "L" or "RGB", its transparent pixels on a background colour.
 
     16-bit grey is scaled by 255 / `deepest`, and floats in [0, 1] by 255.
+
+    Raises:
+      UnreadableError: levels outside of these ranges.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image), 1.0 if image.mode == "F" else deepest))
+        values, most = np.asarray(image), 1.0 if image.mode == "F" else deepest
+        if not (values.min() >= 0 and values.max() <= most):  # also where one is no number
+            raise UnreadableError(f"grey levels outside 0 to {most:g}")
+        return Image.fromarray(np.round(values * (255 / most)).astype(np.uint8))
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, (*background, 255))
         canvas.alpha_composite(image.convert("RGBA"))
         return canvas.convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
-
-
-def _eight_bits(values: np.ndarray, most: float) -> UInt8[np.ndarray, "h w"]:
-    if not (values.min() >= 0 and values.max() <= most):
-        raise UnreadableError(f"grey levels outside 0 to {most:g}")
-    return np.round(values * (255 / most)).astype(np.uint8)
 
 
 def _open(encoded: bytes) -> Image.Image:

@@ -56,6 +56,9 @@ def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict
     pixels = sample.astype(np.float32) / 255
     grey = pixels.mean(axis=-1)
     shares = _colour_shares(sample)
+    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
+    power = (centred**2).sum(axis=(1, 2))
+    agreement = (centred * centred[:, :, ::-1]).sum(axis=(1, 2))
     numbers = {
         "log_n": np.log(n),
         "height": h,
@@ -68,10 +71,10 @@ def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict
         "background": shares.max(),
         "log_colours": -(shares * np.log(shares)).sum(),
         "edges": (np.abs(np.diff(grey, axis=1)).mean() + np.abs(np.diff(grey, axis=2)).mean()) / 2,
-        "spectrum": _spectral_slope(grey),
+        "spectrum": _spectral_slope(centred),
         "dimension": _effective_dimension(_pooled(pixels)),
         "alignment": _ratio(float(pixels.mean(axis=0).var()), float(pixels.var(axis=(1, 2, 3)).mean())),
-        "mirror": _mirror_correlation(grey),
+        "mirror": np.where(power > 0, agreement / np.maximum(power, 1e-12), 0).mean(),
     }
     return {name: round(float(number), 6) for name, number in numbers.items()}
 
@@ -110,19 +113,11 @@ def _effective_dimension(points: Float32[np.ndarray, "k d"]) -> float:
     return _ratio(float(np.trace(gram)) ** 2, float((gram.astype(np.float64) ** 2).sum()))
 
 
-def _spectral_slope(grey: Float32[np.ndarray, "k h w"]) -> float:
-    """Least-squares slope of log power against log frequency, up to half a cycle a pixel."""
-    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
+def _spectral_slope(centred: Float32[np.ndarray, "k h w"]) -> float:
+    """Least-squares slope of log power against log frequency, up to half a cycle a pixel, of images of mean 0."""
     power = (np.abs(np.fft.rfft2(centred)) ** 2).mean(axis=0)
-    rows = np.fft.fftfreq(grey.shape[1])[:, None]
-    columns = np.fft.rfftfreq(grey.shape[2])[None, :]
+    rows = np.fft.fftfreq(centred.shape[1])[:, None]
+    columns = np.fft.rfftfreq(centred.shape[2])[None, :]
     frequency = np.hypot(rows, columns)
     used = (frequency > 0) & (frequency <= 0.5)
     return float(np.polyfit(np.log(frequency[used]), np.log(power[used] + 1e-8), 1)[0])
-
-
-def _mirror_correlation(grey: Float32[np.ndarray, "k h w"]) -> float:
-    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
-    power = (centred**2).sum(axis=(1, 2))
-    agreement = (centred * centred[:, :, ::-1]).sum(axis=(1, 2))
-    return float(np.where(power > 0, agreement / np.maximum(power, 1e-12), 0).mean())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,20 +63,13 @@ def read_family(text: str, *, size: int | None = None, least: int = FEWEST, grou
     if asked.array is None:
         task = read_task(asked.source, size=size, groups=groups)
         return Family(task.name.partition("/")[0], (task,))
-    tasks = _chosen(_tasks(asked, size, groups), asked, text, least)
-    return Family(tasks[0].name.partition("/")[0], tasks)
-
-
-def _tasks(asked: FamilySpec, size: int | None, groups: str | None) -> Sequence[Task]:
     if asked.source in BUILTIN and asked.array == LABELS and not os.path.exists(asked.source):
         members = [member for member in BUILTIN[asked.source].members if not asked.wanted or member in asked.wanted]
-        return [read_task(f"{asked.source}/{member}", size=size) for member in members]
-    if asked.array == LABELS:
-        return by_class(read_task(asked.source, size=size, labels=True, groups=groups)).tasks
-    return by_class(_grouped(Path(asked.source), str(asked.array), size)).tasks
-
-
-def _chosen(tasks: Sequence[Task], asked: FamilySpec, text: str, least: int) -> tuple[Task, ...]:
+        tasks = [read_task(f"{asked.source}/{member}", size=size) for member in members]
+    elif asked.array == LABELS:
+        tasks = by_class(read_task(asked.source, size=size, labels=True, groups=groups)).tasks
+    else:
+        tasks = by_class(_grouped(Path(asked.source), str(asked.array), size)).tasks
     names = {task.name.partition("/")[2]: task for task in tasks}
     missing = [name for name in asked.wanted if name not in names]
     if missing:
@@ -86,7 +78,7 @@ def _chosen(tasks: Sequence[Task], asked: FamilySpec, text: str, least: int) -> 
     large = tuple(task for task in chosen if len(task.train) >= least)
     if not large:
         raise UsageError(f"no class of {text} has {least} training images: take {asked.source} as one task.")
-    return large
+    return Family(large[0].name.partition("/")[0], large)
 
 
 def _grouped(path: Path, array: str, size: int | None) -> Task:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from mulligan.tasks.arrays import read_npy, read_npz
 from mulligan.tasks.cifar import is_cifar, read_cifar
 from mulligan.tasks.collection import Collection
-from mulligan.tasks.huggingface import is_parquet, read_parquet
+from mulligan.tasks.huggingface import SUFFIX as PARQUET
+from mulligan.tasks.huggingface import read_parquet
 from mulligan.tasks.idx import is_idx, read_idx, siblings
 from mulligan.tasks.image_files import read_listing
 from mulligan.tasks.source import Source
@@ -45,7 +46,7 @@ FORMATS = {
     "npz": DataFormat(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
     "idx": DataFormat(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),
     "CIFAR-10": DataFormat(is_cifar, read_cifar),
-    "parquet": DataFormat(is_parquet, read_parquet, (".parquet",)),
+    "parquet": DataFormat(ends_in(PARQUET), read_parquet, (PARQUET,)),
 }
 IMAGE_FILES = DataFormat(lambda name: True, read_listing)  # what is of no other format is an image, or skipped
 

@@ -116,35 +116,24 @@ def choose_frame(sizes: Int[np.ndarray, "n 2"], request: Request) -> tuple[Frame
     (aspect ratio within 2), else padded.
     """
     smallest, largest = sizes.min(axis=0), sizes.max(axis=0)
-    asked = request.size or _own_side(sizes)
+    alike = bool((smallest == largest).all())
+    own = int(np.clip(np.median(sizes.min(axis=1)) // 8 * 8, SMALLEST, MIXED_LARGEST))
+    asked = request.size or own
     height, width = asked if isinstance(asked, tuple) else (asked, asked)
-    if request.size is None and (smallest == largest).all() and _suit(largest):
+    if request.size is None and alike and (largest >= SMALLEST).all() and (largest <= LARGEST).all():
         width, height = (int(side) for side in largest)
     aspect = sizes[:, 0] / sizes[:, 1] * (height / width)
     mild = (np.maximum(aspect, 1 / aspect) <= MILD_ASPECT).mean() >= 0.9
     fit = request.fit or ("crop" if mild else "pad")
     frame = Frame(height, width, fit, request.ground)
-    if (smallest == largest).all() and tuple(largest) == (width, height):
+    if alike and tuple(largest) == (width, height):
         return frame, ()
-    return frame, (_sentence(sizes, frame, bool((aspect != 1).any())),)
 
-
-def _own_side(sizes: Int[np.ndarray, "n 2"]) -> int:
-    median = int(np.median(sizes.min(axis=1)))
-    return int(np.clip(median // 8 * 8, SMALLEST, MIXED_LARGEST))
-
-
-def _suit(sides: Int[np.ndarray, " 2"]) -> bool:
-    return bool((sides >= SMALLEST).all() and (sides <= LARGEST).all())
-
-
-def _sentence(sizes: Int[np.ndarray, "n 2"], frame: Frame, reshaped: bool) -> str:
-    low, high = ("x".join(str(side) for side in size) for size in (sizes.min(axis=0), sizes.max(axis=0)))
-    found = low if low == high else f"{low} to {high}"
-    target = f"{frame.width}x{frame.height}"
+    low, high = ("x".join(str(side) for side in size) for size in (smallest, largest))
+    found = low if alike else f"{low} to {high}"
     padded = f"padded with the colour {frame.background} and "
-    fitted = "" if not reshaped else "cropped to the centre and " if frame.fit == "crop" else padded
-    return f"{count_sentence(len(sizes), 'image')} of {found}: {fitted}resampled to {target}."
+    fitted = "" if (aspect == 1).all() else "cropped to the centre and " if fit == "crop" else padded
+    return frame, (f"{count_sentence(len(sizes), 'image')} of {found}: {fitted}resampled to {width}x{height}.",)
 
 
 def resample(images: UInt8[np.ndarray, "n h w c"], frame: Frame) -> UInt8[np.ndarray, "n h2 w2 c2"]:

@@ -53,13 +53,13 @@ def glyphs(member: str | None = None) -> Collection:
 
 def _drawn(character: str, n: int) -> UInt8[np.ndarray, "n h w 1"]:
     rng = np.random.default_rng(zlib.crc32(character.encode()))
-    return np.stack([_one(character, rng) for _ in range(n)])[..., None]
-
-
-def _one(character: str, rng: np.random.Generator) -> UInt8[np.ndarray, "h w"]:
-    fine = _upright(character, FONTS[rng.integers(len(FONTS))], int(rng.integers(0, 3)))
-    placed = fine.transform(fine.size, Image.Transform.AFFINE, tuple(_jitter(rng).ravel()), Image.Resampling.BILINEAR)
-    return np.asarray(placed.reduce(FINE))
+    images = np.empty((n, SIDE, SIDE, 1), np.uint8)
+    for image in images:
+        fine = _upright(character, FONTS[rng.integers(len(FONTS))], int(rng.integers(0, 3)))
+        affine = tuple(_jitter(rng).ravel())
+        placed = fine.transform(fine.size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+        image[..., 0] = np.asarray(placed.reduce(FINE))
+    return images
 
 
 def _jitter(rng: np.random.Generator) -> Float64[np.ndarray, "2 3"]:

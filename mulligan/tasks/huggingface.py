@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,7 @@ from mulligan.tasks.stored import StoredFile, UnreadableError, one_file
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_PREFIX = "hf:"
-
-
-def is_parquet(name: str) -> bool:
-    """Whether a file is called like one."""
-    return name.lower().endswith(".parquet")
+SUFFIX = ".parquet"
 
 
 def read_parquet(source: Source) -> Collection:
@@ -37,13 +32,16 @@ def read_parquet(source: Source) -> Collection:
         from pyarrow import parquet
     images = []
     for file in source.listing.files:
-        if not is_parquet(file.name):
+        if not file.name.lower().endswith(SUFFIX):
             continue
         try:
             table = parquet.read_table(io.BytesIO(file.read()))
         except (arrow.ArrowException, UnreadableError, OSError) as error:
             raise MulliganError(f"{file.name} cannot be read as parquet: {error}.") from error
-        images += _images_of_table(table, file.name, _split_of_name(file.name), _embedded)
+        *folders, last = file.name.split("/")
+        parts = [*folders, re.split(r"[-.]", last)[0]]
+        split = next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
+        images += _images_of_table(table, file.name, split, cached=False)
     return read_image_files(images, source.request, source.memory, source.where)
 
 
@@ -61,42 +59,27 @@ def read_hub(name: str) -> list[ImageFile]:
         reason = first_line(error)
         raise MulliganError(f"the data set {name!r} cannot be loaded from the hub: {reason}") from error
     found = [
-        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_WORDS.get(split), _embedded_or_cached)
+        _images_of_table(part.data.table, f"{name}/{split}", SPLIT_WORDS.get(split), cached=True)
         for split, part in splits.items()
     ]
     return [image for images in found for image in images]
 
 
-def _split_of_name(name: str) -> int | None:
-    *folders, last = name.split("/")
-    parts = [*folders, re.split(r"[-.]", last)[0]]
-    return next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
-
-
-def _images_of_table(table: Any, name: str, split: int | None, content: Callable[[Any], bytes]) -> list[ImageFile]:
+def _images_of_table(table: Any, name: str, split: int | None, cached: bool) -> list[ImageFile]:
     """An image for each row, labelled by the first ClassLabel, else by an integer column `label`.
 
-    `content` takes a cell of the image column to the encoded bytes.
+    Cells may hold the path of a file in place of its bytes; it is followed only where the datasets library `cached` it.
     """
-    features = _features(table.schema)
     cells = _encoded_column(table, name)
-    labels = _label_column(table, features)
+    labels = _label_column(table)
     return [
         ImageFile(
-            StoredFile(f"{name}#{row}", partial(_start_of_cell, content, cells, row)),
+            StoredFile(f"{name}#{row}", partial(_start_of_cell, cells, row, cached)),
             None if labels is None else labels[row],
             split,
         )
         for row in range(len(cells))
     ]
-
-
-def _features(schema: Any) -> dict[str, Any]:
-    """The features that the datasets library writes into the schema; empty in other parquet files."""
-    try:
-        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError):
-        return {}
 
 
 def _encoded_column(table: Any, name: str) -> Any:
@@ -109,28 +92,24 @@ def _encoded_column(table: Any, name: str) -> Any:
     raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
 
 
-def _start_of_cell(content: Callable[[Any], bytes], cells: Any, row: int, n: int) -> bytes:
-    return content(cells[row].as_py())[:n]
-
-
-def _embedded(cell: Any) -> bytes:
-    """The bytes in a cell, which is bytes, or has the fields `bytes` and `path`; the path is never followed."""
+def _start_of_cell(cells: Any, row: int, cached: bool, n: int) -> bytes:
+    """Of a cell that is bytes, or has the fields `bytes` and `path`."""
+    cell = cells[row].as_py()
     encoded = cell["bytes"] if isinstance(cell, dict) else cell
+    if cached and encoded is None and isinstance(cell, dict) and cell.get("path"):
+        encoded = one_file(Path(cell["path"])).read()
     if encoded is None:
         raise UnreadableError("the row holds no bytes")
-    return encoded
+    return encoded[:n]
 
 
-def _embedded_or_cached(cell: Any) -> bytes:
-    """As `_embedded`, or the file that the datasets library downloaded and left outside of its table."""
-    if isinstance(cell, dict) and cell["bytes"] is None and cell.get("path"):
-        return one_file(Path(cell["path"])).read()
-    return _embedded(cell)
-
-
-def _label_column(table: Any, features: dict[str, Any]) -> list[str] | None:
+def _label_column(table: Any) -> list[str] | None:
     import pyarrow as arrow
 
+    try:  # the features that the datasets library writes into the schema; other parquet files have none
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        features = {}
     named = [column for column, feature in features.items() if isinstance(feature, dict) and "names" in feature]
     plain = [column for column in ("label", "labels") if column in table.column_names]
     column = next(iter([*named, *plain]), None)

@@ -45,7 +45,11 @@ def _data_set(name: str) -> str:
 
 
 def read_idx(source: Source) -> Collection:
-    """Reads all parts found, with the labels beside them; `t10k` or `test` in a name makes the test split."""
+    """Reads all parts found, with the labels beside them; `t10k` or `test` in a name makes the test split.
+
+    Raises:
+      MulliganError: a file is damaged, the parts differ in size, or there are labels alone.
+    """
     named = {file.name: file for file in source.listing.files if is_idx(file.name)}
     parts = [name for name in sorted(named) if "labels" not in name and "idx1" not in name]
     if not parts:
@@ -72,7 +76,12 @@ def _is_test(name: str) -> bool:
 def _parse(file: StoredFile) -> UInt8[np.ndarray, "..."]:
     """Two zero bytes, a type code, the number of dimensions, each as a big-endian int32, the values."""
     try:
-        content = _plain(file)
+        content = file.read()
+        if content.startswith(b"\x1f\x8b"):
+            packed, most = len(content), 128 * len(content) + 2**21  # more than `refuse_bomb` lets pass
+            with gzip.open(io.BytesIO(content)) as stream:
+                content = stream.read(most)
+            refuse_bomb(file.name, file.name, len(content), packed)
         zeros, kind, dimensions = struct.unpack(">HBB", content[:4])
         if zeros or kind != UNSIGNED_BYTE:
             raise MulliganError(f"{file.name} is no idx file of unsigned bytes.")
@@ -85,14 +94,3 @@ def _parse(file: StoredFile) -> UInt8[np.ndarray, "..."]:
             f"{file.name} is damaged: its header promises {math.prod(shape):,} bytes, not {len(values):,}."
         )
     return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-def _plain(file: StoredFile) -> bytes:
-    packed = file.read()
-    if not packed.startswith(b"\x1f\x8b"):
-        return packed
-    most = 128 * len(packed) + 2**21
-    with gzip.open(io.BytesIO(packed)) as stream:
-        plain = stream.read(most)
-    refuse_bomb(file.name, file.name, len(plain), len(packed))
-    return plain

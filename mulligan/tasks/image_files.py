@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Integer, UInt8
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.collection import UNLABELLED, Collection
-from mulligan.tasks.decode import DEEP, Look, depth, look
+from mulligan.tasks.decode import DEEP, depth, look
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, choose_ground
 from mulligan.tasks.layout import lay_out
 from mulligan.tasks.source import Source
@@ -21,7 +20,7 @@ from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
 from mulligan.tasks.stored import StoredFile, UnreadableError
 from mulligan.tasks.streaming import StreamedImages
 from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
-from mulligan.tasks.tables import Told, read_tables
+from mulligan.tasks.tables import read_tables
 
 
 class ImageFile(NamedTuple):
@@ -34,7 +33,11 @@ class ImageFile(NamedTuple):
 
 
 def read_listing(source: Source) -> Collection:
-    """Images of a folder or archive, with the classes and splits that tables or folders tell."""
+    """Images of a folder or archive, with the classes and splits that tables or folders tell.
+
+    Raises:
+      MulliganError: no images, many damaged ones, or folders or tables that could mean several things.
+    """
     listing, where, groups = source.listing, source.where, source.groups
     found = survey(listing.files, where)
     files = [listing.files[position] for position in found.images]
@@ -51,7 +54,12 @@ def read_listing(source: Source) -> Collection:
         headers=tuple(found.headers[position] for position in layout.kept),
         others=tuple(pair for pair in found.others if pair[0] not in told.paths),
     )
-    notes = (*listing.notes, *found.notes, *layout.notes, *_table_notes(told))
+    notes = (*listing.notes, *found.notes, *layout.notes)
+    if told.names:
+        kinds = [kind for kind, values in (("classes", told.labels), ("splits", told.splits)) if values]
+        columns = ", ".join(sorted(told.columns))
+        nothing = f"{', '.join(told.names)} names the images, but no classes: its columns are {columns}."
+        notes += (f"{' and '.join(kinds)} are those in {', '.join(told.names[:3])}." if kinds else nothing,)
     read = _decoded(images, kept, len(listing.files), source.request, source.memory, where, notes)
     if told.contradiction:
         return replace(read, labels=None, classes=None, unlabelled=told.contradiction)
@@ -95,7 +103,7 @@ def _decoded(
     sizes = np.array([(header.width, header.height) for header in found.headers])
     frame, frame_notes = choose_frame(sizes, request)
     streamed = len(images) * frame.height * frame.width * 3 > memory
-    reading = _Reading(images, frame, (_Streamed if streamed else _Held)(len(images), frame))
+    reading = _Reading(images, frame, streamed)
     reading.read(range(len(images)))
     ground_notes = reading.choose_ground(request)
     damaged = (*found.damaged, *((images[slot].file.name, str(reason)) for slot, reason in reading.refused.items()))
@@ -103,20 +111,26 @@ def _decoded(
     whole = np.array([slot for slot in range(len(images)) if slot not in reading.refused], np.int64)
     read = [images[slot] for slot in whole]
     labels, classes, unlabelled = _classes(read)
+    splits = None
+    if any(image.split is not None for image in read):  # an image outside of the split folders trains
+        splits = np.array([TRAIN if image.split is None else image.split for image in read])
     notes = (*skip_notes(damaged, found.others, files), *notes, *frame_notes, *ground_notes, *reading.notes())
     notes += ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
     return Collection(
-        reading.collected(whole), labels, _splits(read), classes, notes, groups=_groups(read), unlabelled=unlabelled
+        reading.collected(whole), labels, splits, classes, notes, groups=_groups(read), unlabelled=unlabelled
     )
 
 
 @dataclass
 class _Reading:
-    """Decodes files into a frame, again where the first look shows that another ground or depth is wanted."""
+    """Decodes files into a frame, again where the first look shows that another ground or depth is wanted.
+
+    All pixels are kept; or, of images that stream, the digests alone.
+    """
 
     images: Sequence[ImageFile]
     frame: Frame
-    store: _Held | _Streamed
+    streamed: bool
     deepest: int = DEEP
     refused: dict[int, Refusal] = field(default_factory=dict)
     frames: int = 0
@@ -125,14 +139,24 @@ class _Reading:
     flat: set[int] = field(default_factory=set)
     coloured: set[int] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        self.digests = np.zeros(n, np.uint64)
+        self.pixels = np.empty((0 if self.streamed else n, self.frame.height, self.frame.width, 3), np.uint8)
+
     def read(self, slots: Sequence[int]) -> None:
         """Decodes these files, and keeps what is to be known of each."""
-        decode = partial(_look, self.frame, self.deepest)
-        for slot, seen in zip(slots, in_threads(decode, [self.images[slot] for slot in slots]), strict=True):
+        looks = in_threads(
+            lambda image: look(image.file.read(), self.frame, self.deepest), [self.images[slot] for slot in slots]
+        )
+        for slot, seen in zip(slots, looks, strict=True):
             if isinstance(seen, Refusal):
                 self.refused[slot] = seen
                 continue
-            self.store.keep(slot, seen.pixels)
+            if self.streamed:
+                self.digests[slot] = digest(seen.pixels)
+            else:
+                self.pixels[slot] = seen.pixels
             self.frames += seen.frames
             if seen.deepest:
                 self.deep[slot] = seen.deepest
@@ -144,8 +168,18 @@ class _Reading:
     def collected(self, whole: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"] | StreamedImages:
         """The images of these slots, with as many channels as they need."""
         channels = 3 if self.coloured else 1
-        files = [image.file for image in self.images]
-        return self.store.collected(whole, channels, partial(_read_again, files, self.frame, self.deepest, channels))
+        if not self.streamed:
+            pixels = self.pixels if len(whole) == len(self.pixels) else self.pixels[whole]
+            return pixels if channels == 3 else np.ascontiguousarray(pixels[..., :1])
+        files, frame, deepest = [image.file for image in self.images], self.frame, self.deepest
+
+        def read(index: int) -> UInt8[np.ndarray, "h w c"]:
+            try:
+                return look(files[index].read(), frame, deepest).pixels[..., :channels]
+            except UnreadableError as error:
+                raise MulliganError(f"{files[index].name} was read before and no longer can be: {error}.") from error
+
+        return StreamedImages((frame.height, frame.width, channels), read, whole, self.digests[whole])
 
     def choose_ground(self, request: Request) -> tuple[str, ...]:
         """Reads again what is not seen well on the first ground, or at the first depth, and says so."""
@@ -174,62 +208,6 @@ class _Reading:
         return tuple(note for found, note in ((self.frames, frames), (self.flat, flat)) if found)
 
 
-def _look(frame: Frame, deepest: int, image: ImageFile) -> Look:
-    return look(image.file.read(), frame, deepest)
-
-
-class _Held:
-    """All pixels in memory."""
-
-    def __init__(self, n: int, frame: Frame):
-        self.pixels = np.empty((n, frame.height, frame.width, 3), np.uint8)
-
-    def keep(self, slot: int, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
-        self.pixels[slot] = pixels
-
-    def collected(
-        self, whole: Integer[np.ndarray, " n"], channels: int, read: Callable[[int], np.ndarray]
-    ) -> UInt8[np.ndarray, "n h w c"]:
-        del read
-        pixels = self.pixels if len(whole) == len(self.pixels) else self.pixels[whole]
-        return pixels if channels == 3 else np.ascontiguousarray(pixels[..., :1])
-
-
-class _Streamed:
-    """All digests, with the pixels left in their files."""
-
-    def __init__(self, n: int, frame: Frame):
-        self.side = frame.height, frame.width
-        self.digests = np.zeros(n, np.uint64)
-
-    def keep(self, slot: int, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
-        self.digests[slot] = digest(pixels)
-
-    def collected(
-        self, whole: Integer[np.ndarray, " n"], channels: int, read: Callable[[int], np.ndarray]
-    ) -> StreamedImages:
-        return StreamedImages((*self.side, channels), read, whole, self.digests[whole])
-
-
-def _read_again(
-    files: Sequence[StoredFile], frame: Frame, deepest: int, channels: int, index: int
-) -> UInt8[np.ndarray, "h w c"]:
-    try:
-        return look(files[index].read(), frame, deepest).pixels[..., :channels]
-    except UnreadableError as error:
-        raise MulliganError(f"{files[index].name} was read before and no longer can be: {error}.") from error
-
-
-def _table_notes(told: Told) -> tuple[str, ...]:
-    if not told.names:
-        return ()
-    found = [kind for kind, values in (("classes", told.labels), ("splits", told.splits)) if values]
-    if not found:
-        columns = ", ".join(sorted(told.columns))
-        return (f"{', '.join(told.names)} names the images, but no classes: its columns are {columns}.",)
-    return (f"{' and '.join(found)} are those in {', '.join(told.names[:3])}.",)
-
-
 def _classes(
     images: Sequence[ImageFile],
 ) -> tuple[Integer[np.ndarray, " n"] | None, tuple[str, ...] | None, str]:
@@ -243,13 +221,6 @@ def _classes(
     position = {name: label for label, name in enumerate(ordered)}
     labels = [UNLABELLED if image.label is None else position[image.label] for image in images]
     return np.array(labels, np.int32), ordered, ""
-
-
-def _splits(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:
-    """Split codes; an image outside of the split folders trains."""
-    if all(image.split is None for image in images):
-        return None
-    return np.array([TRAIN if image.split is None else image.split for image in images])
 
 
 def _groups(images: Sequence[ImageFile]) -> Integer[np.ndarray, " n"] | None:

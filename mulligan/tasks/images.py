@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.formats import FORMATS, IMAGE_FILES, format_among, format_of
-from mulligan.tasks.framing import Frame, Request, choose_frame, parse_colour, resample
+from mulligan.tasks.framing import Request, choose_frame, parse_colour, resample
 from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, read_hub
 from mulligan.tasks.image_files import read_image_files
 from mulligan.tasks.near_copies import NEAR, near_groups
@@ -79,18 +78,14 @@ def read_task(
     named = groups if isinstance(groups, str) and groups != NEAR else None
     name, collection = _read(source, request, memory, given, named)
     if asked and collection.labels is None:
-        raise UsageError(_no_labels(name, collection))
+        unlabelled = f" to use: {collection.unlabelled.rstrip('.')}."
+        mend = (
+            ": put the images of each class into a folder of their own, or an array 'labels' beside 'images' in an "
+            ".npz, or name the classes in a labels.csv; or train without classes."
+        )
+        raise UsageError(f"{name} has no labels{unlabelled if collection.unlabelled else mend}")
     collection = _grouped(resized(collection, request), groups, name)
     return make_task(name, collection, labels=asked, seed=seed)
-
-
-def _no_labels(name: str, collection: Collection) -> str:
-    if collection.unlabelled:
-        return f"{name} has no labels to use: {collection.unlabelled.rstrip('.')}."
-    return (
-        f"{name} has no labels: put the images of each class into a folder of their own, or an array 'labels' beside "
-        "'images' in an .npz, or name the classes in a labels.csv; or train without classes."
-    )
 
 
 def _grouped(collection: Collection, groups: Any, name: str) -> Collection:
@@ -129,7 +124,10 @@ def _read(
         found = format_among(inside.listing.files).read(inside)
         return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
-        return printable(_stem(path)), _read_file(path, request, memory, labels, groups)
+        name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+        while name.lower().endswith(suffixes):
+            name = name.rpartition(".")[0]
+        return printable(name), _read_file(path, request, memory, labels, groups)
     name = str(source).removeprefix(HUB_PREFIX)
     return printable(name), _without(labels, _read_named(str(source), request, memory))
 
@@ -142,7 +140,12 @@ def _read_named(name: str, request: Request, memory: int) -> Collection:
         return read_catalogue(name)
     if name.startswith(HUB_PREFIX) and HUB_NAME.fullmatch(name.removeprefix(HUB_PREFIX)):
         return read_image_files(read_hub(name.removeprefix(HUB_PREFIX)), request, memory, name)
-    raise UsageError(_no_such_source(name))
+    missing = f"there is no file or folder {name!r}, and no built-in task of that name"
+    near = difflib.get_close_matches(name, names(), n=1)
+    if near:
+        raise UsageError(f"{missing}; did you mean {near[0]!r}?")
+    hub = f"; for a data set of the Hugging Face hub, say hf:{name}" if HUB_NAME.fullmatch(name) else ""
+    raise UsageError(f"{missing} (there are {', '.join(BUILTIN)}){hub}.")
 
 
 def _without(labels: ArrayLike | None, collection: Collection) -> Collection:
@@ -152,7 +155,12 @@ def _without(labels: ArrayLike | None, collection: Collection) -> Collection:
 
 
 def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | None, groups: str | None) -> Collection:
-    _refuse_unreadable(path)
+    if not path.is_file():
+        raise UsageError(f"{path} is neither a file nor a folder: give one that holds images.")
+    try:
+        path.open("rb").close()  # so that a file without rights is told of alike in every format
+    except OSError as error:
+        raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
     source = Source(Listing([one_file(path)]), str(path), request, memory, groups, labels, path)
     form = format_of(path.name)
     if form is IMAGE_FILES:
@@ -169,15 +177,6 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
     return found if form.takes_labels else _without(labels, found)
 
 
-def _refuse_unreadable(path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"{path} is neither a file nor a folder: give one that holds images.")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
-
-
 def resized(collection: Collection, request: Request) -> Collection:
     """Arrays of another size than the one asked for, resampled."""
     images = collection.images
@@ -187,33 +186,14 @@ def resized(collection: Collection, request: Request) -> Collection:
     if images.shape[1:3] == (frame.height, frame.width):
         return collection
     if isinstance(images, StreamedImages):
-        side = (frame.height, frame.width, images.shape[3])
-        placed = measured(side, partial(_placed, images.read, frame, side), images.indices)
+        side, grey = (frame.height, frame.width, images.shape[3]), images.shape[3] == 1
+
+        def read(index: int) -> UInt8[np.ndarray, "h w c"]:
+            image = images.read(index)
+            placed = frame.place(Image.fromarray(image[..., 0] if grey else image))
+            return np.asarray(placed.convert("L" if grey else "RGB")).reshape(side)
+
+        placed = measured(side, read, images.indices)
     else:
         placed = resample(images, frame)
     return replace(collection, images=placed, notes=(*collection.notes, *notes))
-
-
-def _placed(
-    read: Callable[[int], UInt8[np.ndarray, "h w c"]], frame: Frame, side: tuple[int, int, int], index: int
-) -> UInt8[np.ndarray, "h2 w2 c"]:
-    image = read(index)
-    placed = frame.place(Image.fromarray(image[..., 0] if side[2] == 1 else image))
-    return np.asarray(placed.convert("L" if side[2] == 1 else "RGB")).reshape(side)
-
-
-def _stem(path: Path) -> str:
-    """The file's name without the suffixes of archives and arrays."""
-    name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
-    while name.lower().endswith(suffixes):
-        name = name.rpartition(".")[0]
-    return name
-
-
-def _no_such_source(name: str) -> str:
-    missing = f"there is no file or folder {name!r}, and no built-in task of that name"
-    near = difflib.get_close_matches(name, names(), n=1)
-    if near:
-        return f"{missing}; did you mean {near[0]!r}?"
-    hub = f"; for a data set of the Hugging Face hub, say hf:{name}" if HUB_NAME.fullmatch(name) else ""
-    return f"{missing} (there are {', '.join(BUILTIN)}){hub}."

@@ -120,7 +120,10 @@ def _in_splits(
             f"no folder, such as {names[loose[0]]}: move those into one of the splits, or elsewhere."
         )
     kept = [position for position, path in enumerate(paths) if path]
-    inside = [_inside(paths[position]) for position in kept]
+    inside = []
+    for top, *rest in (paths[position] for position in kept):
+        again = bool(rest) and split_of(rest[0]) == split_of(top)  # train/train/cats, as some archives unpack
+        inside.append(rest[again:])
     shared = _shared(inside)
     inside = [path[len(shared) :] for path in inside]
     _refuse_containers(sorted({path[0] for path in inside if path}), where)
@@ -134,12 +137,6 @@ def _in_splits(
     left = f"{count_sentence(len(loose), 'image')} beside the folders {_listed(list(told))} left out: "
     notes = (left + _listed([names[position] for position in loose]) + ".",) if loose else ()
     return Layout(tuple(kept), labels, tuple(code for code, _ in kinds), (*notes, *_missing(inner, labels)))
-
-
-def _inside(path: Sequence[str]) -> Sequence[str]:
-    """The rest of a path in a split; a folder of the split's own name in it does not count."""
-    first, rest = split_of(path[0]), path[1:]
-    return rest[1:] if rest and first == split_of(rest[0]) else rest
 
 
 def _refuse_half_splits(

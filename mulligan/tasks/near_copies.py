@@ -33,12 +33,18 @@ def near_groups(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Int64[
       [0, 1, 0]
     """
     coarse = np.concatenate([_coarse(block) for block in _blocks(images)])
-    hashes = _hashes(coarse)
+    # 64 bits an image: whether a cell of SIDE x SIDE is darker than its right neighbour, the last than the first.
+    cells = coarse.reshape(len(coarse), SIDE, COARSE // SIDE, SIDE, COARSE // SIDE).mean(axis=(2, 4))
+    bits: Bool[np.ndarray, "n d"] = (cells < np.roll(cells, -1, axis=2)).reshape(len(cells), -1)
     parents = np.arange(len(coarse))
-    for left, right in _proposed(hashes):
+    for left, right in _proposed(np.packbits(bits, axis=1)):
         near = (coarse[left] * coarse[right]).sum(axis=1) >= ALIKE
-        _join(parents, left[near], right[near])
-    return np.unique(_roots(parents), return_inverse=True)[1]
+        for one, other in zip(left[near].tolist(), right[near].tolist(), strict=True):
+            first, second = _root(parents, one), _root(parents, other)
+            parents[max(first, second)] = min(first, second)
+    while (parents != parents[parents]).any():
+        parents = parents[parents]
+    return np.unique(parents, return_inverse=True)[1]
 
 
 def _blocks(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Iterator[UInt8[np.ndarray, "k h w c"]]:
@@ -57,13 +63,6 @@ def _coarse(images: UInt8[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"]:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-def _hashes(coarse: Float32[np.ndarray, "n d"]) -> UInt8[np.ndarray, "n bands"]:
-    """64 bits an image: whether a cell of SIDE x SIDE is darker than its right neighbour, the last than the first."""
-    cells = coarse.reshape(len(coarse), SIDE, COARSE // SIDE, SIDE, COARSE // SIDE).mean(axis=(2, 4))
-    bits: Bool[np.ndarray, "n d"] = (cells < np.roll(cells, -1, axis=2)).reshape(len(cells), -1)
-    return np.packbits(bits, axis=1)
-
-
 def _proposed(
     hashes: UInt8[np.ndarray, "n bands"],
 ) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
@@ -79,20 +78,9 @@ def _proposed(
             yield order[:-step][same], order[step:][same]
 
 
-def _join(parents: Int64[np.ndarray, " n"], left: Int64[np.ndarray, " p"], right: Int64[np.ndarray, " p"]) -> None:
-    for one, other in zip(left.tolist(), right.tolist(), strict=True):
-        first, second = _root(parents, one), _root(parents, other)
-        parents[max(first, second)] = min(first, second)
-
-
 def _root(parents: Int64[np.ndarray, " n"], index: int) -> int:
+    """The root of an image's tree; on the way every second parent is skipped from now on (path halving)."""
     while parents[index] != index:
         parents[index] = parents[parents[index]]
         index = int(parents[index])
     return index
-
-
-def _roots(parents: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    while (parents != parents[parents]).any():
-        parents = parents[parents]
-    return parents

@@ -74,11 +74,8 @@ def read_pictures(
       MulliganError: it holds no pictures, or many damaged ones.
     """
     files = _listing(source).files
-
-    def attempt(file: StoredFile) -> UInt8[np.ndarray, "h w c"]:
-        return fitting(file.read())
-
-    found = list(zip(files[:most], in_threads(attempt, files[:most]), strict=True))
+    tried = in_threads(lambda file: fitting(file.read()), files[:most])
+    found = list(zip(files[:most], tried, strict=True))
     read = [(file.name, image) for file, image in found if not isinstance(image, Refusal)]
     wrong = [(file, str(image)) for file, image in found if isinstance(image, Refusal)]
     damaged = [(file.name, reason) for file, reason in wrong if is_claimed(file)]

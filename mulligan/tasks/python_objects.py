@@ -66,7 +66,7 @@ def read_object(source: Any, request: Request, memory: int, labels: ArrayLike | 
         raise UsageError(
             f"a {type(source).__name__} holds no images: give an array, a list of images, a folder or a file."
         )
-    return _of_examples(list(_bounded(_examples(source), memory)), request, labels, _class_names(source))
+    return _of_examples(list(_examples(source, memory)), request, labels, _class_names(source))
 
 
 def _pair(source: tuple[Any, Any], request: Request, memory: int, labels: ArrayLike | None) -> Collection | None:
@@ -124,24 +124,29 @@ def _as_batch(source: Any) -> np.ndarray | None:
         return None
 
 
-def _examples(source: Any) -> Iterator[LabelledImage]:
-    """Single images of anything that can be iterated over."""
+def _examples(source: Any, memory: int) -> Iterator[LabelledImage]:
+    """Single images of anything that can be iterated over, as long as they fit into the memory allowed."""
     cardinality = getattr(source, "cardinality", None)
     if callable(cardinality) and int(_plain(cardinality())) == INFINITE:  # pyright: ignore[reportArgumentType]
         raise MulliganError("this data set repeats without end: leave out `.repeat()`.")
-    for element in _elements(source):
-        image, label = _parts(element)
-        yield from _single(image, label)
-
-
-def _elements(source: Any) -> Iterator[Any]:
     if hasattr(source, "as_numpy_iterator"):
-        return iter(source.as_numpy_iterator())
-    if hasattr(source, "__getitem__") and hasattr(
-        source, "__len__"
-    ):  # a map-style data set may know no end but its length
-        return (source[index] for index in range(len(source)))
-    return iter(source)
+        elements = source.as_numpy_iterator()
+    elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        elements = (source[index] for index in range(len(source)))  # a map-style data set may know no other end
+    else:
+        elements = iter(source)
+    taken = 0
+    for element in elements:
+        for example in _single(*_parts(element)):
+            image = example.image
+            taken += image.nbytes if isinstance(image, np.ndarray) else 0
+            taken += 4 * image.width * image.height if isinstance(image, Image.Image) else 0
+            if taken > memory:
+                raise MulliganError(
+                    f"this data set does not end, or holds more than the {memory:,} bytes allowed in memory: take a "
+                    "part of it, or save the images as files in a folder, which streams."
+                )
+            yield example
 
 
 def _parts(element: Any) -> tuple[Any, Any]:
@@ -180,21 +185,6 @@ def _is_batch(image: np.ndarray, label: np.ndarray | None) -> bool:
     return many or not {image.shape[0], image.shape[2]}.intersection(CHANNELS)
 
 
-def _bounded(examples: Iterator[LabelledImage], memory: int) -> Iterator[LabelledImage]:
-    taken = 0
-    for example in examples:
-        size = example.image.nbytes if isinstance(example.image, np.ndarray) else 0
-        if isinstance(example.image, Image.Image):
-            size = 4 * example.image.width * example.image.height
-        taken += size
-        if taken > memory:
-            raise MulliganError(
-                f"this data set does not end, or holds more than the {memory:,} bytes allowed in memory: take a part "
-                "of it, or save the images as files in a folder, which streams."
-            )
-        yield example
-
-
 def _of_examples(
     examples: Sequence[LabelledImage], request: Request, labels: ArrayLike | None, classes: Sequence[str] | None
 ) -> Collection:
@@ -203,7 +193,10 @@ def _of_examples(
     held = [example.label for example in examples]
     given: Any = _plain(labels)
     if given is None and all(label is not None for label in held):
-        given = _stacked(held)
+        try:
+            given = np.asarray(held)
+        except ValueError:  # of different lengths: several labels an image
+            given = np.array([str(label) for label in held])
     if all(isinstance(example.image, np.ndarray) for example in examples):
         images = [example.image for example in examples]
         if len({(image.shape, image.dtype) for image in images}) == 1:
@@ -216,13 +209,6 @@ def _of_examples(
         return read
     numbered, names = number_classes(given, len(files), _fitting(classes, given))
     return replace(read, labels=numbered, classes=names)
-
-
-def _stacked(labels: list[Any]) -> np.ndarray:
-    try:
-        return np.asarray(labels)
-    except ValueError:  # of different lengths: several labels an image
-        return np.array([str(label) for label in labels])
 
 
 def _fitting(classes: Sequence[str] | None, labels: Any) -> Sequence[str] | None:

@@ -70,64 +70,48 @@ class Listing(NamedTuple):
 
 
 def list_folder(root: Path) -> Listing:
-    """All regular files below a folder. Hidden files are left out; linked folders are followed, each folder once."""
-    walk = _Walk(root)
-    walk.folder(str(root), "")
-    walk.linked()
-    return _tidy(root, walk.files, walk.folders, walk.notes())
+    """All regular files below a folder. Hidden files are left out; linked folders are followed, each folder once.
 
-
-class _Walk:
-    """A walk through a folder, and what it met: links are looked at last, so that what lies inside is read in place."""
-
-    def __init__(self, root: Path):
-        self.files: list[StoredFile] = []
-        self.folders: list[str] = []
-        self.links: list[tuple[str, str]] = []
-        self.again: list[str] = []
-        self.dead: list[str] = []
-        above = [root.resolve(), *root.resolve().parents]
-        self.seen = {_identity(str(folder)) for folder in above}
-
-    def folder(self, path: str, prefix: str) -> None:
-        try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError as error:
-            raise MulliganError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-        for entry in entries:
-            name = prefix + entry.name
-            if _clutter(name):
-                continue
-            if entry.is_symlink() and entry.is_dir():
-                self.links.append((entry.path, name))
-            elif entry.is_dir():
-                self.enter(entry.path, name)
-            elif entry.is_file():
-                self.files.append(StoredFile(name, partial(_start_of_file, entry.path)))
-            elif entry.is_symlink():
-                self.dead.append(name)
-
-    def enter(self, path: str, name: str) -> None:
-        if (identity := _identity(path)) in self.seen:
-            return
-        self.seen.add(identity)
-        self.folders.append(name)
-        self.folder(path, name + "/")
-
-    def linked(self) -> None:
-        """Follows the links to folders; those found on the way, too."""
-        while self.links:
-            path, name = self.links.pop(0)
-            if _identity(path) in self.seen:
-                self.again.append(name)
-            self.enter(path, name)
-
-    def notes(self) -> tuple[str, ...]:
-        again = (
-            f"{_named(self.again, 'linked folder')} left out, since what they lead to is read already or lies around."
+    Raises:
+      MulliganError: a folder cannot be read, or it is a run of mulligan's.
+    """
+    files: list[StoredFile] = []
+    folders, again, dead = [], [], []
+    seen = {_identity(str(folder)) for folder in (root.resolve(), *root.resolve().parents)}
+    waiting, links = _entries(str(root), ""), []
+    while waiting or links:
+        followed = not waiting
+        name, entry = links.pop(0) if followed else waiting.pop()
+        if entry.is_dir() and entry.is_symlink() and not followed:
+            links.append((name, entry))  # until all else is read, so that what lies inside is read in place
+        elif entry.is_dir():
+            if (identity := _identity(entry.path)) not in seen:
+                seen.add(identity)
+                folders.append(name)
+                waiting += _entries(entry.path, name + "/")
+            elif followed:
+                again.append(name)
+        elif entry.is_file():
+            files.append(StoredFile(name, partial(_start_of_file, entry.path)))
+        elif entry.is_symlink():
+            dead.append(name)
+    notes = ()
+    if again:
+        notes += (
+            f"{_named(again, 'linked folder')} left out, since what they lead to is read already or lies around.",
         )
-        dead = f"{_named(self.dead, 'link')} left out, since they lead nowhere."
-        return tuple(note for found, note in ((self.again, again), (self.dead, dead)) if found)
+    if dead:
+        notes += (f"{_named(dead, 'link')} left out, since they lead nowhere.",)
+    return _tidy(root, files, folders, notes)
+
+
+def _entries(path: str, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What lies in a folder, hidden files and clutter aside, with names below the root; the first name comes last."""
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+        raise MulliganError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
+    return [(prefix + entry.name, entry) for entry in entries if not _clutter(prefix + entry.name)]
 
 
 def _identity(path: str) -> tuple[int, int]:
@@ -162,7 +146,11 @@ def list_zip(path: Path) -> Listing:
     size = path.stat().st_size
     files, folders, unpacked = [], [], 0
     for entry in archive.infolist():
-        name = _zip_name(entry)
+        name = entry.filename
+        if not entry.flag_bits & ZIP_UTF8:  # macOS writes UTF-8 without saying so, and Windows may write backslashes
+            with suppress(UnicodeError):
+                name = name.encode("cp437").decode("utf-8")
+        name = name.replace("\\", "/")
         _refuse_outside(path, name)
         if name.endswith("/"):
             folders.append(name.rstrip("/"))
@@ -191,20 +179,16 @@ def _archive(path: str) -> zipfile.ZipFile:
 
 
 def _start_of_entry(path: str, entry: zipfile.ZipInfo, packed: int, n: int) -> bytes:
-    try:
-        with _archive(path).open(entry) as stream:
-            return _unpacked(stream.read, n, packed)
-    except BROKEN as error:
-        raise UnreadableError(str(error)) from error
-
-
-def _unpacked(read: Callable[[int], bytes], n: int, packed: int) -> bytes:
     """At most `n` bytes, unpacked block by block; whatever a header says of them, an absurd ratio ends it."""
     content = bytearray()
-    while len(content) < n and (block := read(min(BLOCK, n - len(content)))):
-        content += block
-        if _is_bomb(len(content), packed):
-            raise UnreadableError(f"unpacks to more than {MOST_RATIO} times its size")
+    try:
+        with _archive(path).open(entry) as stream:
+            while len(content) < n and (block := stream.read(min(BLOCK, n - len(content)))):
+                content += block
+                if _is_bomb(len(content), packed):
+                    raise UnreadableError(f"unpacks to more than {MOST_RATIO} times its size")
+    except BROKEN as error:
+        raise UnreadableError(str(error)) from error
     return bytes(content)
 
 
@@ -224,8 +208,14 @@ def list_tar(path: Path, memory: int) -> Listing:
                     _refuse_outside(path, member.name)
                     if member.isdir():
                         folders.append(member.name)
-                    elif member.isfile() and not member.issparse():
-                        files.append(StoredFile(member.name, _start_of_member(path, archive, member, bool(unpacked))))
+                    if not member.isfile() or member.issparse():
+                        continue
+                    if unpacked:
+                        content = archive.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
+                        files.append(StoredFile(member.name, lambda n, content=content: content[:n]))
+                    else:
+                        start = partial(_part_of_file, str(path), member.offset_data, member.size)
+                        files.append(StoredFile(member.name, start))
     except (tarfile.TarError, *BROKEN, ValueError, OverflowError, MemoryError) as error:
         raise MulliganError(f"{path} cannot be read as a tar: {str(error) or 'its names are too long'}.") from error
     return _tidy(path, files, folders)
@@ -274,15 +264,6 @@ class _Counted(io.RawIOBase):
 
     def tell(self) -> int:
         return self.stream.tell()
-
-
-def _start_of_member(
-    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, compressed: bool
-) -> Callable[[int], bytes]:
-    if not compressed:
-        return partial(_part_of_file, str(path), member.offset_data, member.size)
-    content = archive.extractfile(member).read()  # pyright: ignore[reportOptionalMemberAccess]
-    return lambda n: content[:n]
 
 
 def _part_of_file(path: str, offset: int, size: int, n: int) -> bytes:
@@ -355,7 +336,16 @@ def _is_bomb(unpacked: int, packed: int) -> bool:
 
 
 def refuse_bomb(path: Path | str, name: str, unpacked: int, packed: int) -> None:
-    """Refuses an archive that unpacks to more than a hundred times its size (and over 1 MiB)."""
+    """Refuses an archive that unpacks to more than a hundred times its size (and over 1 MiB).
+
+    Args:
+      path: of the archive, for the message.
+      name: of what is unpacked.
+      unpacked, packed: bytes.
+
+    Raises:
+      MulliganError: it does.
+    """
     if _is_bomb(unpacked, packed):
         raise MulliganError(
             f"{path} is refused: {name!r} unpacks to {unpacked // max(packed, 1):,} times its size, as only "

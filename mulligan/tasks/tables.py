@@ -36,6 +36,7 @@ LABEL_COLUMNS = (
     "label_id",
 )
 SPLIT_COLUMNS = ("split", "subset", "partition", "set")
+NO_LABELS = ("text", "caption", "prompt", "url", "bbox")
 Row = Mapping[str, Any]
 
 
@@ -61,6 +62,9 @@ def read_tables(files: Sequence[StoredFile], images: Sequence[str], groups: str 
       files: all files of a source.
       images: names of those that are images.
       groups: a column whose values are groups that the split keeps together.
+
+    Raises:
+      MulliganError: two tables, or two rows, put an image into different splits.
     """
     told, finder = Told(), _Finder(images)
     candidates = [file for file in files if file.name.lower().endswith(SUFFIXES) and file.name.count("/") < DEEPEST]
@@ -112,7 +116,11 @@ def _take(told: Told, rows: Sequence[Row], finder: _Finder, folder: str, name: s
     told.columns.update(columns)
     _fill(told, found, _named(columns, SPLIT_COLUMNS), "splits")
     below = sum(name.startswith(f"{folder}/") for name in finder.paths) if folder else len(finder.paths)
-    _fill(told, found, _label_column(columns, column, whole=len(found) >= LEAST * below), "labels")
+    # In a table of the whole data set, the one column beside the files is that of the classes, whatever it is called.
+    others = [other for other in columns if other != column and _named([other], SPLIT_COLUMNS) is None]
+    others = [other for other in others if other.lower().strip() not in NO_LABELS]
+    only = others[0] if others and len(columns) == 2 and len(found) >= LEAST * below else None
+    _fill(told, found, _named(columns, LABEL_COLUMNS) or only, "labels")
     _fill(told, found, groups if groups in columns else None, "groups")
 
 
@@ -121,7 +129,9 @@ def _fill(told: Told, found: Sequence[tuple[int, Row]], column: str | None, kind
     if column is None:
         return
     for position, row in found:
-        value = _split(row.get(column)) if kind == "splits" else _text(row.get(column))
+        cell = row.get(column)
+        # Splits are told by name alone: numbers mean different things in different data sets.
+        value = SPLIT_WORDS.get(str(cell).strip().lower()) if kind == "splits" else _text(cell)
         if value is None:
             continue
         if values.setdefault(position, value) == value or kind == "groups":
@@ -145,14 +155,6 @@ def _file_column(rows: Sequence[Row], finder: _Finder, folder: str) -> str | Non
     return None
 
 
-def _label_column(columns: Sequence[str], file_column: str, whole: bool) -> str | None:
-    """The column of classes: called so; or, in a table of the `whole` data set, the only one beside the files."""
-    named = _named(columns, LABEL_COLUMNS)
-    others = [column for column in columns if column != file_column and _named([column], SPLIT_COLUMNS) is None]
-    known = [column for column in others if column.lower().strip() not in ("text", "caption", "prompt", "url", "bbox")]
-    return named or (known[0] if whole and len(columns) == 2 and known else None)
-
-
 def _named(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
     called = {column.lower().strip(): column for column in columns}
     return next((called[name] for name in wanted if name in called), None)
@@ -160,27 +162,17 @@ def _named(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
 
 def _text(cell: Any) -> str | None:
     """A class as text; None for what is none: an empty cell, numbers between integers, several labels."""
+    if isinstance(cell, list) and len(cell) == 1:
+        return _text(cell[0])
     if isinstance(cell, list):
-        return _of_vector(cell)
+        numbers = [value for value in cell if isinstance(value, int | float)]
+        one_hot = len(numbers) == len(cell) and sorted(numbers)[-1:] == [1] and sum(numbers) == 1
+        return str(numbers.index(1)) if one_hot else None
     if cell is None or isinstance(cell, dict):
         return None
     if isinstance(cell, float):
         return str(int(cell)) if cell.is_integer() else None
     return unicodedata.normalize("NFC", str(cell).strip()) or None
-
-
-def _of_vector(cell: list[Any]) -> str | None:
-    """The class of a list of one label, or of one-hot numbers."""
-    if len(cell) == 1:
-        return _text(cell[0])
-    numbers = [value for value in cell if isinstance(value, int | float)]
-    one_hot = len(numbers) == len(cell) and sorted(numbers)[-1:] == [1] and sum(numbers) == 1
-    return str(numbers.index(1)) if one_hot else None
-
-
-def _split(cell: Any) -> int | None:
-    """A split's code, from its name; numbers mean different things in different data sets."""
-    return SPLIT_WORDS.get(str(cell).strip().lower())
 
 
 def _rows(file: StoredFile) -> list[Row] | None:
@@ -208,26 +200,18 @@ def _csv_rows(text: str) -> list[Row]:
 def _json_rows(text: str) -> list[Row]:
     """Rows of JSON lines, of a list of objects, of StyleGAN's `labels`, or of an object from names to classes."""
     stripped = text.lstrip()
-    if stripped.startswith("{") and "\n" in stripped and not _whole(stripped):
+    try:
+        content = json.loads(stripped)
+    except ValueError:
+        if not stripped.startswith("{") or "\n" not in stripped:
+            raise
         return [row for line in stripped.splitlines() if line.strip() and isinstance(row := json.loads(line), dict)]
-    content = json.loads(stripped)
     if isinstance(content, dict) and isinstance(content.get("labels"), list):
-        content = [{"file": pair[0], "label": pair[1]} for pair in content["labels"] if _is_pair(pair)]
+        pairs = [pair for pair in content["labels"] if isinstance(pair, list) and len(pair) == 2]
+        content = [{"file": name, "label": label} for name, label in pairs]
     elif isinstance(content, dict):
         if all(isinstance(value, str | int) for value in content.values()):
             content = [{"file": name, "label": value} for name, value in content.items()]
         else:
             content = [content]
     return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
-
-
-def _whole(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2

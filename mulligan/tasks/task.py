@@ -94,10 +94,10 @@ class Split:
             for position in positions:
                 yield self.take(shuffled(len(self), seed, position))
             return
-        chosen = self.whole if self.chosen is None else self.whole.subset(self.chosen)
-        stream = chosen.stream(lambda position: _shuffled_index(len(self), seed, position), start, batch)
+        n, chosen = len(self), self.whole if self.chosen is None else self.whole.subset(self.chosen)
+        stream = chosen.stream(lambda at: int(_epoch_order(n, seed, at // n)[at % n]), start, batch)
         for position, images in zip(positions, stream, strict=False):
-            labels = None if self.labels is None else self.labels[shuffled(len(self), seed, position)]
+            labels = None if self.labels is None else self.labels[shuffled(n, seed, position)]
             yield LabelledImages(images, labels)
 
     def sample(self, n: int, seed: int) -> UInt8[np.ndarray, "k h w c"]:
@@ -108,10 +108,6 @@ class Split:
 @lru_cache(maxsize=2)
 def _epoch_order(n: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     return np.random.default_rng((seed, epoch)).permutation(n)
-
-
-def _shuffled_index(n: int, seed: int, position: int) -> int:
-    return int(_epoch_order(n, seed, position // n)[position % n])
 
 
 def shuffled(n: int, seed: int, positions: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " k"]:
@@ -228,18 +224,29 @@ def make_task(name: str, collection: Collection, *, labels: bool = False, seed: 
     codes, label_notes, classes, kept = assignment.codes, (), None, None
     if labels and collection.labels is not None:
         codes, classes, kept, label_notes = _labelled(collection, codes, seed)
-    parts = {code: _part(collection, kept, codes == code) for code in (TRAIN, VALIDATION, TEST)}
+    parts = {}
+    for code in (TRAIN, VALIDATION, TEST):
+        chosen = np.flatnonzero(codes == code)
+        parts[code] = Split(collection.images, None if kept is None else kept[chosen], chosen)
+    train, validation = parts[TRAIN], parts[VALIDATION]
     h, w, c = collection.images.shape[1:]
-    train = parts[TRAIN]
-    unused = () if labels or not collection.classes else _unused(collection.classes)
+
+    notes, known = collection.notes, collection.classes or ()
+    if len(known) > 1 and not labels:
+        shown = ", ".join([*known[:SHOWN], *(["..."] if len(known) > SHOWN else [])])
+        notes += (f"{len(known)} classes ({shown}) are known and not used: `mulligan fit --labels` trains on them.",)
+    notes += (*assignment.notes, *label_notes)
+    if 0 < len(validation) < FEW:
+        counted = count_sentence(len(validation), "validation image")
+        notes += (f"only {counted}: metrics on so few are noisy.",)
     return Task(
         name=name,
         shape=(h, w, c),
         train=train,
-        validation=parts[VALIDATION],
+        validation=validation,
         test=parts[TEST],
         classes=classes,
-        notes=(*collection.notes, *unused, *assignment.notes, *label_notes, *_few(len(parts[VALIDATION]))),
+        notes=notes,
         hash=content_hash((h, w, c), collection.digests, collection.labels if labels else None),
         descriptor=describe(len(train), train.sample(described(h, w), seed=0), len(classes) if classes else 0),
         collection=collection,
@@ -283,15 +290,6 @@ def _labelled(
     return codes, tuple(collection.classes[label] for label in known), kept, notes
 
 
-def _unused(classes: tuple[str, ...]) -> tuple[str, ...]:
-    shown = ", ".join([*classes[:SHOWN], *(["..."] if len(classes) > SHOWN else [])])
-    return (
-        (f"{len(classes)} classes ({shown}) are known and not used: `mulligan fit --labels` trains on them.",)
-        if classes[1:]
-        else ()
-    )
-
-
 def by_class(task: Task) -> Family:
     """One task for each class of a labelled task, split as it is; a class must have training images.
 
@@ -300,23 +298,16 @@ def by_class(task: Task) -> Family:
     """
     if task.classes is None:
         raise MulliganError(f"{task.name} was read without labels, so it has no classes to make tasks of.")
-    return Family(task.name, tuple(_tasks_of_classes(task, task.classes)))
-
-
-def _tasks_of_classes(task: Task, classes: tuple[str, ...]) -> Iterator[Task]:
     splits = {TRAIN: task.train, VALIDATION: task.validation, TEST: task.test}
-    for label, name in enumerate(classes):
+    tasks = []
+    for label, name in enumerate(task.classes):
         found = {code: np.flatnonzero(part.labels == label) for code, part in splits.items()}
         if not len(found[TRAIN]):
             continue
         images = np.concatenate([splits[code].take(found[code]).images for code in splits])
         codes = np.concatenate([np.full(len(found[code]), code, np.int8) for code in splits])
-        yield make_task(f"{task.name}/{name}", Collection(images, split=codes, notes=task.notes))
-
-
-def _part(collection: Collection, labels: np.ndarray | None, member: np.ndarray) -> Split:
-    chosen = np.flatnonzero(member)
-    return Split(collection.images, None if labels is None else labels[chosen], chosen)
+        tasks.append(make_task(f"{task.name}/{name}", Collection(images, split=codes, notes=task.notes)))
+    return Family(task.name, tuple(tasks))
 
 
 def _check(collection: Collection) -> None:
@@ -332,9 +323,3 @@ def _check(collection: Collection) -> None:
         raise MulliganError(
             f"all {n:,} images are identical, so there is nothing to learn: check how they were written."
         )
-
-
-def _few(validation: int) -> tuple[str, ...]:
-    if 0 < validation < FEW:
-        return (f"only {count_sentence(validation, 'validation image')}: metrics on so few are noisy.",)
-    return ()
