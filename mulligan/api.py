@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,8 @@ def fit(
         networks=None if networks is None else Path(networks),
     )
     _refuse_empty(data)
-    with _listening(listener) as listen, following(log or {}, listen) as follow:
-        return _reported(fit_task(data, _budget(time, images), replace(options, listener=follow)))
+    with _listening(listener, log=log) as listen:
+        return _reported(fit_task(data, _budget(time, images), replace(options, listener=listen)))
 
 
 @_memory_told()
@@ -166,10 +166,15 @@ def resume(
       MulliganError: not a run folder, its images are not those it began with, or another process is training it.
       Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
-    more = None if time is None and images is None else _budget(_added("time", time), _added("images", images))
+    added: dict[str, str | None] = {"time": time, "images": images}
+    for name, amount in added.items():
+        if amount is not None and not str(amount).startswith("+"):
+            raise UsageError(f"resume adds to the budget of a run: write {name} as +{amount}.")
+        added[name] = None if amount is None else str(amount)[1:]
+    more = _budget(**added) if any(added.values()) else None
     _models(generator, discriminator, networks, run)
-    with _listening(listener, run) as listen, following(log or {}, listen, Path(run)) as follow:
-        return _reported(resume_run(run, follow, None if data is None else str(data), more))
+    with _listening(listener, run, log) as listen:
+        return _reported(resume_run(run, listen, None if data is None else str(data), more))
 
 
 @_memory_told()
@@ -212,10 +217,14 @@ def average(
       generator, discriminator, networks: models whose classes are your own, as `fit` took them.
       log: as `fit` takes it; all that the run has written comes first.
       listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
+
+    Raises:
+      MulliganError: not a run folder, or a run that has not ended, or its images are not those it trained on.
+      Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     _models(generator, discriminator, networks, run)
-    with _listening(listener, run) as listen, following(log or {}, listen, Path(run)) as follow:
-        return _reported(average_run(run, follow, distil))
+    with _listening(listener, run, log) as listen:
+        return _reported(average_run(run, listen, distil))
 
 
 @_memory_told()
@@ -245,6 +254,10 @@ def learn(
     Returns:
       `tasks`, `trials` and `failed` of this call, `place` of the experience, and `seconds`; of initial weights, what
       `meta.initialisation.learn_initialisation` tells.
+
+    Raises:
+      UsageError: no such task, workers or time.
+      MulliganError: a task, the experience or the file cannot be used.
     """
     if init is not None:
         from mulligan.meta.initialisation.learn_initialisation import MetaRun, learn_initialisation
@@ -283,7 +296,7 @@ def export(
     """
     from mulligan.exports.export import export as write
 
-    held = generator if isinstance(generator, Generator) else load(generator, networks=networks)
+    held = _held(generator, networks)
     return write(held, to, None if out is None else Path(out))
 
 
@@ -309,6 +322,13 @@ def score(
       inception: the standard file of Inception's weights, for FID (docs/metrics.md).
       generator, discriminator, networks: models whose classes are your own, as `fit` took them, where `source` is of
         such.
+
+    Returns:
+      The fields of a `final` event (docs/run-folder.md), with `sides`, and with `protocol` where `inception` is given.
+
+    Raises:
+      UsageError: there is nothing at `source` or `data`, or `n` or `size` is out of range.
+      MulliganError: one of them cannot be read, or holds too few images.
     """
     from mulligan.meta.score import score as score_images
 
@@ -340,7 +360,7 @@ def prove(source: Generator | Path | str, data: Any, *, listener: Listener | Non
     from mulligan.training.card import NAME as CARD
     from mulligan.training.run import RunFolder
 
-    generator = source if isinstance(source, Generator) else load(source)
+    generator = _held(source)
     proof = proof_of(generator, data, listener or _ignore)
     if generator.run is not None:
         RunFolder(generator.run).write(DOCUMENT, proof)
@@ -378,7 +398,7 @@ def project(
     """
     from mulligan.latent_space.project import project as project_all
 
-    generator = source if isinstance(source, Generator) else load(source)
+    generator = _held(source)
     number = None if label is None else generator.class_number(label)
     return project_all(generator, Path(pictures), Path(out), number, listener or _ignore)
 
@@ -411,7 +431,7 @@ def walk(
     """
     from mulligan.latent_space.walk import write_walk
 
-    generator = source if isinstance(source, Generator) else load(source)
+    generator = _held(source)
     number = None if label is None else generator.class_number(label)
     return write_walk(generator, Path(out), n, seconds, seed, truncation, number)
 
@@ -424,17 +444,18 @@ def _budget(time: float | str | None, images: int | str | None) -> Budget:
     return Budget(None, parse_seconds(DEFAULT_TIME if time is None else time))
 
 
-def _added(name: str, amount: str | None) -> str | None:
-    """What stands behind the plus."""
-    if amount is not None and not str(amount).startswith("+"):
-        raise UsageError(f"resume adds to the budget of a run: write {name} as +{amount}.")
-    return None if amount is None else str(amount)[1:]
-
-
 def _models(generator: Any, discriminator: Any, networks: Path | str | None, run: Any = None) -> Architecture | None:
     """The architecture of models of the caller's own, if there are any: given, or made again by the file of a run."""
     if generator is None and discriminator is None and networks is None:
-        networks = None if run is None else _file_of(run)
+        document = Path(run) / "run.json" if isinstance(run, str | Path) else None
+        kept = read_json(document).get("networks") if document and document.is_file() else None
+        if document is None or not kept:
+            return None
+        from mulligan.networks.keras_files import remembered_file
+        from mulligan.networks.keras_models import classes_of
+
+        recipe = Recipe.from_json(read_json(document.with_name("recipe.json")))
+        networks = remembered_file(kept) if classes_of(recipe.architecture) else None
         if networks is None:
             return None
     from mulligan.networks.keras_files import run_file
@@ -447,19 +468,6 @@ def _models(generator: Any, discriminator: Any, networks: Path | str | None, run
     return adopt(generator, discriminator)
 
 
-def _file_of(run: Any) -> Path | None:
-    """The file of networks that a run was given, where it may be run again."""
-    document = Path(run) / "run.json" if isinstance(run, str | Path) else None
-    kept = read_json(document).get("networks") if document and document.is_file() else None
-    if document is None or not kept:
-        return None
-    from mulligan.networks.keras_files import remembered_file
-    from mulligan.networks.keras_models import classes_of
-
-    recipe = Recipe.from_json(read_json(document.with_name("recipe.json")))
-    return remembered_file(kept) if classes_of(recipe.architecture) else None
-
-
 def _refuse_empty(data: Any) -> None:
     """An empty name would be taken for the folder that the program runs in."""
     if isinstance(data, str) and not data.strip():
@@ -467,18 +475,17 @@ def _refuse_empty(data: Any) -> None:
 
 
 @contextmanager
-def _listening(listener: Listener | None, run: Path | str | None = None) -> Iterator[Listener]:
-    """The listener that was given; else, in a notebook, one that shows progress in the cell."""
-    if listener is not None or "IPython" not in sys.modules:
-        yield listener or _ignore
-        return
-    from mulligan.notebook import in_notebook, notebook_listener
+def _listening(
+    listener: Listener | None, run: Path | str | None = None, log: Mapping[str, Path | str] | None = None
+) -> Iterator[Listener]:
+    """The listener that was given, else, in a notebook, one that shows progress in the cell; and `log` is written."""
+    folder = None if run is None else Path(run)
+    with ExitStack() as stack:
+        if listener is None and "IPython" in sys.modules:  # which a notebook has imported
+            from mulligan.notebook import in_notebook, notebook_listener
 
-    if not in_notebook():
-        yield _ignore
-        return
-    with notebook_listener(None if run is None else Path(run)) as listen:
-        yield listen
+            listener = stack.enter_context(notebook_listener(folder)) if in_notebook() else None
+        yield stack.enter_context(following(log or {}, listener or _ignore, folder))
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | None:
@@ -494,6 +501,10 @@ def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | 
     if isinstance(document, Mapping):
         document = {name: value for name, value in document.items() if name != SEAL}
     return Recipe.from_json(document)
+
+
+def _held(source: Generator | Path | str, networks: Path | str | None = None) -> Generator:
+    return source if isinstance(source, Generator) else load(source, networks=networks)
 
 
 def _reported(generator: Generator) -> Generator:

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -152,10 +152,8 @@ def fit(
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
     learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
-    learned |= {} if from_run is None else {"from_run": from_run}
-    log = _log(tensorboard, wandb, mlflow)
-    start = partial(train, data, **budget, **reading, **learned, **_given(networks), **log, out=out, seed=seed)
-    _train(start, quiet, as_json)
+    given = {"from_run": from_run, "networks": networks, "log": _log(tensorboard, wandb, mlflow)}
+    _train(partial(train, data, **budget, **reading, **learned, **given, out=out, seed=seed), quiet, as_json)
 
 
 @app.command()
@@ -177,9 +175,9 @@ def resume(
     """Go on with a run that was interrupted, to the same end."""
     from mulligan.api import resume as train
 
-    asked = {name: value for name, value in (("data", data), ("time", time), ("images", images)) if value is not None}
     log = _log(tensorboard, wandb, mlflow)
-    _train(partial(train, run, **asked, **_given(networks), **log), quiet, as_json, run)
+    start = partial(train, run, data=data, time=time, images=images, networks=networks, log=log)
+    _train(start, quiet, as_json, run)
 
 
 @app.command()
@@ -197,7 +195,7 @@ def average(
     from mulligan.api import average as compare
 
     log = _log(tensorboard, wandb, mlflow)
-    _train(partial(compare, run, distil=distil, **_given(networks), **log), quiet, as_json, run)
+    _train(partial(compare, run, distil=distil, networks=networks, log=log), quiet, as_json, run)
 
 
 @app.command()
@@ -218,7 +216,7 @@ def sample(
     from mulligan.files import make_folder, replace_file
     from mulligan.grid import picture_format, png, save_grid
 
-    gan = load(run, **_given(networks))
+    gan = load(run, networks=networks)
     labels = None if label is None else gan.class_number(label)
     samples = gan.sample(number, seed=seed, labels=labels, truncation=truncation)
     if picture_format(out) and not out.is_dir():
@@ -250,10 +248,10 @@ def project(
     """Find latents whose images come near to given pictures."""
     from mulligan.api import load
     from mulligan.api import project as project_all
-    from mulligan.progress import projection_lines, stage_lines
+    from mulligan.progress import event_lines, projection_lines
 
-    gan = load(run, **_given(networks))
-    found = project_all(gan, pictures, out, label=label, listener=stage_lines(quiet, as_json))
+    gan = load(run, networks=networks)
+    found = project_all(gan, pictures, out, label=label, listener=event_lines(quiet, as_json))
     print(
         json.dumps(found)
         if as_json
@@ -278,7 +276,7 @@ def walk(
     from mulligan.api import load
     from mulligan.api import walk as write
 
-    gan = load(run, **_given(networks))
+    gan = load(run, networks=networks)
     print(write(gan, out, n=number, seconds=seconds, seed=seed, truncation=truncation, label=label))
 
 
@@ -295,7 +293,7 @@ def export(
     """Write the generator for Keras, ONNX, TensorFlow or others."""
     from mulligan.api import export as write
 
-    path, opened_by, difference = write(run, to, out, **_given(networks))
+    path, opened_by, difference = write(run, to, out, networks=networks)
     print(f"{path}\n{opened_by} verified: pixels differ by at most {difference:.1g} (range -1 to 1)")
 
 
@@ -309,7 +307,7 @@ def serve(
     from mulligan.api import load
     from mulligan.serve.server import make_server
 
-    server = make_server(load(run, **_given(networks)), port)
+    server = make_server(load(run, networks=networks), port)
     print(f"http://localhost:{server.server_address[1]} (Ctrl-C ends it)", flush=True)
     try:
         server.serve_forever()
@@ -331,7 +329,7 @@ def report(
     from mulligan.report.page import write_report
 
     print(write_report(run))
-    for program, place in _log(tensorboard, wandb, mlflow).get("log", {}).items():
+    for program, place in _log(tensorboard, wandb, mlflow).items():
         write_curves(run, program, str(place))
 
 
@@ -361,8 +359,7 @@ def score(
     from mulligan.api import score as measure
     from mulligan.progress import result_lines
 
-    given = _given(networks) | ({"inception": inception} if inception else {})
-    scores = measure(source, data, size=size, n=number, **given)
+    scores = measure(source, data, size=size, n=number, inception=inception, networks=networks)
     print(json.dumps(scores) if as_json else "\n".join(result_lines(scores)))
 
 
@@ -371,9 +368,9 @@ def prove(run: Run, data: Data, networks: Networks = None, quiet: Quiet = False,
     """Say whether a run's images are of use, and whether copies."""
     from mulligan.api import load
     from mulligan.api import prove as proof_of
-    from mulligan.progress import stage_lines
+    from mulligan.progress import event_lines
 
-    proof = proof_of(load(run, **_given(networks)), data, listener=stage_lines(quiet, as_json))
+    proof = proof_of(load(run, networks=networks), data, listener=event_lines(quiet, as_json))
     print(json.dumps(proof) if as_json else f"{proof['sentence']}\n{'report':10}{run / 'report.html'}")
 
 
@@ -418,7 +415,7 @@ def learn(
 ) -> None:
     """Try recipes on many tasks and remember how they did."""
     from mulligan.api import learn as gather
-    from mulligan.progress import lesson_lines
+    from mulligan.progress import event_lines
 
     done = gather(
         *tasks,
@@ -427,8 +424,8 @@ def learn(
         workers=workers,
         images=images,
         size=size,
-        listener=lesson_lines(quiet, as_json),
-        **({} if init is None else {"init": init}),
+        listener=event_lines(quiet, as_json),
+        init=init,
     )
     told = "{trials} trials on {tasks} tasks, {failed} failed: {place}"
     told = told if init is None else "{episodes} episodes of {tasks} tasks: {place}"
@@ -469,16 +466,10 @@ def _train(start: Callable[..., Any], quiet: bool, as_json: bool, run: Path | No
         print("\n".join([*result_lines(gan.result), *(f"{name:10}{place}" for name, place in places.items())]))
 
 
-def _given(networks: Path | None) -> dict[str, Any]:
-    """The file of networks as an argument, where one was given."""
-    return {} if networks is None else {"networks": networks}
-
-
 def _log(tensorboard: Path | None, wandb: Path | None, mlflow: str | None) -> dict[str, Any]:
-    """The places that curves are written to as an argument, where any was given."""
+    """The places that curves are written to, by program."""
     places = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}
-    asked = {name: place for name, place in places.items() if place is not None}
-    return {"log": asked} if asked else {}
+    return {name: place for name, place in places.items() if place is not None}
 
 
 COMPILING = "compiling"  # names of threads that are not waited for when the program fails
@@ -526,15 +517,10 @@ def as_options(sentence: str) -> str:
       >>> as_options("give `time` or `images`; `from_run` goes on, and `other` is no option")
       'give --time or --images; --from goes on, and `other` is no option'
     """
-    return re.sub(r"`(\w+)`", lambda found: _command_line_options().get(found[1], found[0]), sentence)
-
-
-@lru_cache(maxsize=1)
-def _command_line_options() -> dict[str, str]:
-    """Options of all commands by the parameter that each is."""
     commands = getattr(typer.main.get_command(app), "commands", {}).values()
-    options = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
-    return {name: option for name, option in options.items() if option.startswith("--")}
+    words = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
+    options = {name: word for name, word in words.items() if word.startswith("--")}
+    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), sentence)
 
 
 def _fail(reason: str, code: int) -> NoReturn:

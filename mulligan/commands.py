@@ -17,10 +17,8 @@ def command(*words: str | Path) -> str:
       >>> command("resume", Path("-o"))
       'mulligan resume ./-o'
     """
-    given = ["mulligan", *(_path(word) if isinstance(word, Path) else word for word in words)]
+    given = ["mulligan"]
+    for word in words:
+        option = isinstance(word, Path) and str(word).startswith("-")  # as which a path must not be taken
+        given.append(f"./{word}" if option else str(word))
     return subprocess.list2cmdline(given) if os.name == "nt" else shlex.join(given)
-
-
-def _path(path: Path) -> str:
-    """A path that is not taken for an option."""
-    return f"./{path}" if str(path).startswith("-") else str(path)

@@ -19,13 +19,10 @@ def printable(text: str) -> str:
       >>> printable("a\\x1b[2Jb\\nc")
       'a\ufffd[2Jb c'
     """
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(letter: str) -> str:
-    if letter.isprintable() or letter == ZERO_WIDTH_JOINER:
-        return letter
-    return " " if letter.isspace() else "\ufffd"
+    return "".join(
+        letter if letter.isprintable() or letter == ZERO_WIDTH_JOINER else " " if letter.isspace() else "\ufffd"
+        for letter in text
+    )
 
 
 class MulliganError(Exception):

@@ -28,7 +28,10 @@ def replace_file(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner reads
+            # mkstemp makes files that only their owner reads, and the system tells the umask only where it is set.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -88,13 +91,6 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise MulliganError(f"cannot make the folder {path}: {error.strerror or error}.") from error
     return path
-
-
-def _umask() -> int:
-    """The permissions that this process withholds; the system tells them only when they are set."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def with_card(package: str, name: str, what: str) -> tuple[bytes, dict[str, Any]]:

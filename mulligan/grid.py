@@ -132,13 +132,10 @@ def terminal_thumbnail(image: UInt8[np.ndarray, "h w c"], width: int) -> str:
     picture = picture.resize((width, 2 * lines), Image.Resampling.BOX)
     black = Image.new("RGBA", picture.size, "black")
     pixels = np.asarray(Image.alpha_composite(black, picture))[..., :3]
-    return "\n".join(
-        "".join(_half_block(upper, lower) for upper, lower in zip(above, below, strict=True)) + "\x1b[0m"
-        for above, below in zip(pixels[0::2], pixels[1::2], strict=True)
-    )
-
-
-def _half_block(upper: UInt8[np.ndarray, "3"], lower: UInt8[np.ndarray, "3"]) -> str:
-    """The upper half of the character is its foreground colour, the lower half its background."""
-    foreground, background = ";".join(map(str, upper)), ";".join(map(str, lower))
-    return f"\x1b[38;2;{foreground};48;2;{background}m▀"
+    shown = []
+    for row in range(0, len(pixels), 2):
+        for upper, lower in zip(pixels[row], pixels[row + 1], strict=True):
+            # The upper half of the character is its foreground colour, the lower half its background.
+            shown.append("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*upper, *lower))
+        shown.append("\x1b[0m\n")
+    return "".join(shown).removesuffix("\n")

@@ -24,16 +24,13 @@ def terminations_raised() -> Iterator[None]:
 
     Those that are ignored, as SIGHUP is below `nohup`, stay so.
     """
-    before = {number: signal.signal(number, _raise) for number in TERMINATING if _kills(number)}
+    fatal = [number for number in TERMINATING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
+    before = {number: signal.signal(number, _raise) for number in fatal}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _kills(number: int) -> bool:
-    return _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL
 
 
 def _in_main_thread() -> bool:

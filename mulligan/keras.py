@@ -102,9 +102,23 @@ class GAN(keras.Model):
         """
         if epochs < 1 or batch_size < 1:
             raise UsageError(f"epochs and batch_size must be 1 or more, not {epochs} and {batch_size}.")
-        task = read_task(x)
-        match = _Match(task, self._recipe(batch_size), epochs, validation)
-        told = self._callbacks(callbacks, verbose, epochs, match.steps)
+        if self.recipe is None:
+            self.compile()
+        assert self.recipe is not None
+        task, architecture = read_task(x), adopt(self.generator, self.discriminator, self.latent_dim)
+        recipe = dataclasses.replace(self.recipe, architecture=architecture, batch=batch_size)
+        match = _Match(task, recipe, epochs, validation)
+        self.stop_training = False
+        self.built = True  # both parts are, once they were tried
+        told = keras.callbacks.CallbackList(
+            [*callbacks, _Lines()] if verbose else [*callbacks],
+            add_history=True,
+            add_progbar=False,
+            model=self,
+            verbose=0,
+            epochs=epochs,
+            steps=match.steps,
+        )
         told.on_train_begin()
         for epoch in range(epochs):
             told.on_epoch_begin(epoch)
@@ -132,21 +146,6 @@ class GAN(keras.Model):
         for name in ("generator", "discriminator"):
             parts[name] = keras.saving.deserialize_keras_object(parts[name], custom_objects)
         return cls(**parts)
-
-    def _recipe(self, batch_size: int) -> Recipe:
-        if self.recipe is None:
-            self.compile()
-        assert self.recipe is not None
-        architecture = adopt(self.generator, self.discriminator, self.latent_dim)
-        return dataclasses.replace(self.recipe, architecture=architecture, batch=batch_size)
-
-    def _callbacks(self, callbacks: Sequence[Any], verbose: int | str, epochs: int, steps: int) -> Any:
-        self.stop_training = False
-        self.built = True  # both parts are, once they were tried
-        shown = [_Lines()] if verbose else []
-        return keras.callbacks.CallbackList(
-            [*callbacks, *shown], add_history=True, add_progbar=False, model=self, verbose=0, epochs=epochs, steps=steps
-        )
 
 
 def train(generator: Any, discriminator: Any, epochs: int, batch_size: int, images: Any = "fashion_mnist.npz") -> Any:

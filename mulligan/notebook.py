@@ -7,7 +7,7 @@ import html
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,9 @@ class NotebookView:
         said = "".join(f"<div>{html.escape(line)}</div>" for line in self.announced)
         figures = html.escape("  ".join(self.standing.figures()))
         bar = f'<progress value="{self.standing.share():.4f}" max="1"></progress> {figures}'
-        return f"<div>{said}{bar}{self._picture()}</div>"
-
-    def _picture(self) -> str:
-        try:
-            content: Any = self.samples and self.samples.read_bytes()
-        except OSError:  # the folder was moved
-            content = None
-        if not content:
-            return ""
-        return f'<br><img alt="samples" width="320" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+        picture = ""
+        with suppress(OSError):  # the folder may have been moved
+            encoded = base64.b64encode(self.samples.read_bytes() if self.samples else b"").decode()
+            source = f"data:image/png;base64,{encoded}"
+            picture = f'<br><img alt="samples" width="320" src="{source}">' if encoded else ""
+        return f"<div>{said}{bar}{picture}</div>"

@@ -35,6 +35,8 @@ from mulligan.events import (
     Noted,
     NotRecorded,
     Planned,
+    ProjectionAdvanced,
+    ProofAdvanced,
     RaceWon,
     Resumed,
     RolledBack,
@@ -298,7 +300,10 @@ def result_lines(document: dict[str, Any]) -> list[str]:
         close = f"{scores.memorisation['share']:.1%} of samples are as close to a training image"
         rows.append(("memorisation", f"{close} as the closest 5% of held-out images"))
     if scores.classes:
-        rows.append(("classes", _of_classes(scores)))
+        ordered = sorted(scores.classes, key=lambda each: each["kid"] or 0.0)
+        first, last = (f"{number(each['kid'])} ({printable(each['name'])})" for each in (ordered[0], ordered[-1]))
+        worst = "" if scores.worst_class is None else "; the last is the worst beyond chance"
+        rows.append(("classes", f"KID from {first} to {last}{worst}"))
     protocol = f"{short(scores.n_fake)} generated against {short(scores.n_real)} real images"
     protocol += UNJUDGED.get(scores.split, f" of the {scores.split} split" if scores.split else "")
     protocol += ", at {1}x{0}".format(*scores.sides) if scores.sides else ""
@@ -308,14 +313,6 @@ def result_lines(document: dict[str, Any]) -> list[str]:
     if scores.best_nimg is not None:
         rows.append(("from", f"{scores.average} weights at {short(scores.best_nimg)} images"))
     return [f"{name:14}{value}" for name, value in rows]
-
-
-def _of_classes(scores: FinalScored) -> str:
-    """The worst class, or that none can be told to be."""
-    ordered = sorted(scores.classes or (), key=lambda each: each["kid"] or 0.0)
-    ends = f"KID from {number(ordered[0]['kid'])} ({printable(ordered[0]['name'])})"
-    worst = "" if scores.worst_class is None else "; the last is the worst beyond chance"
-    return f"{ends} to {number(ordered[-1]['kid'])} ({printable(ordered[-1]['name'])}){worst}"
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -351,44 +348,25 @@ def as_long_as_heard(listen: Listener) -> Listener:
                 listen(document)
         except OSError:
             heard = False
-            _drop_unheard()
+            # What cannot be written any more must vanish, or Python would try to write it again when it ends.
+            for stream in (sys.stdout, sys.stderr):
+                try:
+                    stream.flush()
+                except OSError:
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     return hear
 
 
-def _drop_unheard() -> None:
-    """Lets what cannot be written any more vanish, or Python would try to write it again when it ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def lesson_lines(quiet: bool, as_json: bool) -> Listener:
-    """A listener for `mulligan learn`: a line an event."""
+def event_lines(quiet: bool, as_json: bool) -> Listener:
+    """A listener for work that trains no run, such as `mulligan learn`: a line an event; notes also when quiet."""
 
     def hear(document: dict[str, Any]) -> None:
         if as_json:
-            print(json.dumps(document), flush=True)
-        elif not quiet:
-            event, line = COLLECTING[document["kind"]]
+            print_json(document)
+        elif not quiet or document["kind"] == Noted.kind:
+            event, line = AROUND_RUNS[document["kind"]]
             print(line(event.read(document)), file=sys.stderr, flush=True)
-
-    return hear
-
-
-def stage_lines(quiet: bool, as_json: bool) -> Listener:
-    """A listener for what goes through stages, such as `mulligan prove`: a line an event; notes also when quiet."""
-
-    def hear(document: dict[str, Any]) -> None:
-        if as_json:
-            print(json.dumps(document), flush=True)
-        elif document["kind"] == Noted.kind:
-            print(printable(Noted.read(document).text), file=sys.stderr, flush=True)
-        elif not quiet:
-            event = StageReached.read(document)
-            print(f"{event.share:4.0%} {event.stage}", file=sys.stderr, flush=True)
 
     return hear
 
@@ -420,9 +398,16 @@ def _trial_line(event: TrialEnded) -> str:
     return f"{event.task}: {outcome} with {event.recipe[:6]}, {seen}{why}"
 
 
-COLLECTING: dict[str, tuple[type[Event], Callable[[Any], str]]] = {
+def _stage_line(event: StageReached) -> str:
+    return f"{event.share:4.0%} {event.stage}"
+
+
+AROUND_RUNS: dict[str, tuple[type[Event], Callable[[Any], str]]] = {
+    "note": (Noted, lambda event: printable(event.text)),
     "task": (TaskRead, lambda event: f"{event.name}: {event.counts['train']:,} training images"),
     "trial": (TrialEnded, _trial_line),
     "source": (SourceRead, lambda event: f"{event.name}: {event.tasks:,} tasks with {event.images:,} training images"),
     "meta": (EpisodesTrained, _episodes_line),
+    "proof": (ProofAdvanced, _stage_line),
+    "projection": (ProjectionAdvanced, _stage_line),
 }

@@ -59,8 +59,19 @@ class Within:
         return core_schema.float_schema(ge=self.low, le=self.high, allow_inf_nan=False)
 
 
+class _Check:
+    """Something in an annotation whose `check` returns the value, or raises `ValueError` with what it must be."""
+
+    check: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
 @dataclass(frozen=True)
-class Named:
+class Named(_Check):
     """A name in a table, such as `game.losses.LOSSES`, that is looked at when it is needed; or one of `also`."""
 
     table: str
@@ -77,11 +88,6 @@ class Named:
             raise ValueError(f"{_near(name, known)}choose {_listed(known)}")
         return name
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
 
 @dataclass(frozen=True)
 class OneOf:
@@ -96,7 +102,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(_Check):
     """Text of one line that a terminal may show, of so many characters at most."""
 
     longest: int
@@ -109,37 +115,22 @@ class Line:
             raise ValueError("it holds characters that no terminal should be shown")
         return text
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(self.check, core_schema.str_schema())
-
 
 @dataclass(frozen=True)
-class Checked:
-    """A value that passes a `check` as well, which returns it or raises `ValueError` with what it must be."""
+class Checked(_Check):
+    """A value that passes this `check` as well."""
 
     check: Callable[[Any], Any]
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
 
 @dataclass(frozen=True)
-class Once:
+class Once(_Check):
     """A tuple in which nothing is twice."""
 
     def check(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) < len(values):
             raise ValueError("it names something twice; leave one out")
         return values
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,11 @@ def training(monkeypatch, tmp_path):
     """Stands in for `mulligan.api`: `calls` holds how it was called, `fails` what it raises."""
     calls, fails = [], []
 
+    def call(*arguments, **options):
+        calls.append((*arguments, {name: value for name, value in options.items() if value not in (None, {})}))
+
     def train(*arguments, listener, **options):
-        calls.append((*arguments, options))
+        call(*arguments, **options)
         for failure in fails:
             raise failure
         run = make_run(tmp_path / "run")
@@ -89,7 +92,7 @@ def training(monkeypatch, tmp_path):
         return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), np.uint8)
 
     def score(*arguments, **options):
-        calls.append((*arguments, options))
+        call(*arguments, **options)
         return SCORES
 
     def project(generator, pictures, out, *, label, listener):
@@ -105,7 +108,7 @@ def training(monkeypatch, tmp_path):
 
     gan = SimpleNamespace(sample=sample, classes=("cat", "dog"))
     gan.class_number = lambda name: Generator.class_number(gan, name)
-    stand_in = SimpleNamespace(fit=train, resume=train, average=train, load=lambda run: gan, score=score)
+    stand_in = SimpleNamespace(fit=train, resume=train, average=train, load=lambda run, networks: gan, score=score)
     stand_in.project, stand_in.walk = project, walk
     monkeypatch.setitem(sys.modules, "mulligan.api", stand_in)
     return SimpleNamespace(calls=calls, fails=fails)
@@ -180,22 +183,7 @@ def test_unknown_name_in_the_package_is_an_attribute_error():
 def test_fit_passes_what_was_asked_and_tells_where_everything_is(run_command, training, tmp_path):
     code, out, err = run_command("fit", "photos", "--time", "10m", "--size", 32, "--seed", 3, "--labels")
     assert code == 0
-    asked = {
-        "time": "10m",
-        "images": None,
-        "out": None,
-        "seed": 3,
-        "recipe": None,
-        "strategy": None,
-        "experience": None,
-        "race": "ftrl",
-        "init": None,
-        "size": 32,
-        "labels": True,
-        "background": None,
-        "fit": None,
-        "groups": None,
-    }
+    asked = {"time": "10m", "seed": 3, "race": "ftrl", "size": 32, "labels": True}
     assert training.calls == [("photos", asked)]
     assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
     assert f"{tmp_path / 'run' / 'report.html'}" in out
@@ -425,7 +413,7 @@ def test_report_of_no_run_is_one_sentence(run_command, tmp_path):
 
 def test_score_prints_figures_or_json(run_command, training):
     code, out, _ = run_command("score", "run", "photos", "-n", 100)
-    assert (code, training.calls) == (0, [("run", "photos", {"size": None, "n": 100})])
+    assert (code, training.calls) == (0, [("run", "photos", {"n": 100})])
     assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
     assert json.loads(run_command("score", "run", "photos", "--json")[1]) == SCORES
 
@@ -458,7 +446,7 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "mulligan.api", SimpleNamespace(learn=learn))
     code, out, err = run_command("learn", "digits", "a@labels", "--time", "1h", "--workers", 2, "--experience", "x.db")
-    options = {"time": "1h", "experience": "x.db", "workers": "2", "images": "32k", "size": None}
+    options = {"time": "1h", "experience": "x.db", "workers": "2", "images": "32k", "size": None, "init": None}
     assert asked == [(("digits", "a@labels"), options)]
     assert (code, out) == (0, "1 trials on 1 tasks, 0 failed: x.db\n")
     assert err == "digits: 1,439 training images\ndigits: KID 0.5 with abcdef, 32k images in 20.0 s\n"
