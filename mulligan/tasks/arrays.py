@@ -82,6 +82,7 @@ def collect(
         pixels = np.empty((n, h, w, channels), np.uint8)
         for block in _blocks(arranged):
             pixels[block] = convert(arranged[block])
+    # It reads all pixels again, so not of very many.
     if isinstance(pixels, np.ndarray) and 0 < pixels.nbytes <= CHECKED:
         flat = int((np.ptp(pixels.reshape(n, -1, channels), axis=1) <= FLAT).all(axis=1).sum())
         notes += (f"{count_sentence(flat, 'image')} of one colour, with nothing to be seen.",) if flat else ()
@@ -143,6 +144,7 @@ def read_npz(source: Source) -> Collection:
     """
     path = _path(source)
     try:
+        # The sizes come first: what is loaded before they are known is in memory already.
         with zipfile.ZipFile(path) as archive:
             _refuse_large(path, archive, source.memory)
         with np.load(path, allow_pickle=False) as arrays:
@@ -199,6 +201,7 @@ def _arranged(images: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     channels = (1, 3, 4)
     if images.ndim == 3:
         return images[..., None], ()
+    # Where both the second and the last axis could be channels, the last is: most libraries write it so.
     if images.ndim == 4 and images.shape[3] in channels:
         return images, ()
     if images.ndim == 4 and images.shape[1] in channels:
@@ -221,6 +224,7 @@ def _scale(images: np.ndarray) -> tuple[Convert, tuple[str, ...]]:
         return partial(_linear, 0.0, 255.0), ("booleans became 0 and 255.",)
     if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
         raise MulliganError(f"images are {images.dtype}; they must be numbers: uint8, or floats in [0, 1] or [-1, 1].")
+    # Block by block, since a mapped file may be larger than the memory. A NaN passes through minima and maxima.
     ends = [(images[block].min(), images[block].max()) for block in _blocks(images)]
     low, high = np.min([end[0] for end in ends]), np.max([end[1] for end in ends])
     if not (np.isfinite(low) and np.isfinite(high)):

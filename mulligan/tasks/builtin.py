@@ -28,6 +28,7 @@ def digits(member: str | None = None) -> Collection:
     from sklearn.datasets import load_digits
 
     levels, digit = load_digits(return_X_y=True)
+    # Ink is counted in 17 levels, 0 to 16.
     images = np.round(levels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     chosen = digit >= 0 if member is None else digit == int(member)
     labels, classes = number_classes(digit[chosen], int(chosen.sum()))

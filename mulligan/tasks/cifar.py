@@ -32,6 +32,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
+        # NumPy 2 moved its modules, and batches that older versions pickled ask for the old address.
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 

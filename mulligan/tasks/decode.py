@@ -165,8 +165,10 @@ def look(encoded: bytes, frame: Frame, deepest: int = DEEP) -> Look:
         image = _open(encoded)
         frames = bool(getattr(image, "is_animated", False))
         side = MARGIN * max(frame.height, frame.width)
+        # A JPEG decodes at a half, a quarter or an eighth of its size several times as fast.
         image.draft(None, (side, side))
         image = ImageOps.exif_transpose(image)
+        # Modes I and I;16 hold the levels as they are stored, of which `deepest` says which one is white.
         deep = int(np.asarray(image).max()) if image.mode.startswith("I") else 0
         seen = visible(np.asarray(image.convert("RGBA"))) if image.has_transparency_data else None
         placed = frame.place(opaque(image, frame.background, deepest))
@@ -182,6 +184,7 @@ def is_flat(pixels: UInt8[np.ndarray, "h w c"]) -> bool:
 def visible(image: UInt8[np.ndarray, "h w 4"]) -> tuple[float, ...] | None:
     """Share of a drawing on transparency that differs from each of `GROUNDS`; None where nothing is transparent."""
     pixels = image.reshape(-1, 4)
+    # A share needs no more pixels than these.
     pixels = pixels[:: max(len(pixels) // LOOKED_AT, 1)]
     opacity = pixels[:, 3].astype(np.float32)
     if opacity.min(initial=255) == 255:

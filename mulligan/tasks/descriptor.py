@@ -86,6 +86,7 @@ def _ratio(part: float, whole: float) -> float:
 def _colour_shares(sample: UInt8[np.ndarray, "k h w c"]) -> np.ndarray:
     """The share of each colour that occurs, with LEVELS levels a channel."""
     levels = sample // (256 // LEVELS)
+    # Three channels of 16 levels are 4,096 colours, which 16 bits can number.
     colours = np.zeros(sample.shape[:3], np.uint16)
     for channel in range(sample.shape[-1]):
         colours += levels[..., channel].astype(np.uint16) * LEVELS**channel
@@ -96,6 +97,7 @@ def _colour_shares(sample: UInt8[np.ndarray, "k h w c"]) -> np.ndarray:
 def _pooled(pixels: Float32[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"]:
     """Block means on a grid of at most COARSE x COARSE, flattened."""
     for axis in (1, 2):
+        # Cells differ by a row where the side is no multiple of the grid.
         edges = np.linspace(0, pixels.shape[axis], min(COARSE, pixels.shape[axis]) + 1).astype(int)
         lengths = np.diff(edges).astype(np.float32).reshape([-1 if position == axis else 1 for position in range(4)])
         pixels = np.add.reduceat(pixels, edges[:-1], axis=axis) / lengths
@@ -120,4 +122,5 @@ def _spectral_slope(centred: Float32[np.ndarray, "k h w"]) -> float:
     columns = np.fft.rfftfreq(centred.shape[2])[None, :]
     frequency = np.hypot(rows, columns)
     used = (frequency > 0) & (frequency <= 0.5)
+    # A band without any power would have no logarithm.
     return float(np.polyfit(np.log(frequency[used]), np.log(power[used] + 1e-8), 1)[0])

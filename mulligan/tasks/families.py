@@ -64,6 +64,7 @@ def read_family(text: str, *, size: int | None = None, least: int = FEWEST, grou
         task = read_task(asked.source, size=size, groups=groups)
         return Family(task.name.partition("/")[0], (task,))
     if asked.source in BUILTIN and asked.array == LABELS and not os.path.exists(asked.source):
+        # Each member drawn by itself, which some families do oftener than as one class of many.
         members = [member for member in BUILTIN[asked.source].members if not asked.wanted or member in asked.wanted]
         tasks = [read_task(f"{asked.source}/{member}", size=size) for member in members]
     elif asked.array == LABELS:

@@ -101,6 +101,7 @@ class Frame:
             return image
         if self.fit == "crop":
             return ImageOps.fit(image, size, RESAMPLING)
+        # A grey image cannot hold a border of a colour.
         if image.mode == "L" and len(set(self.background)) > 1:
             image = image.convert("RGB")
         colour = self.background[0] if image.mode == "L" else self.background
@@ -122,6 +123,7 @@ def choose_frame(sizes: Int[np.ndarray, "n 2"], request: Request) -> tuple[Frame
     height, width = asked if isinstance(asked, tuple) else (asked, asked)
     if request.size is None and alike and (largest >= SMALLEST).all() and (largest <= LARGEST).all():
         width, height = (int(side) for side in largest)
+    # Relative to the frame: 1 is the frame's own shape, 2 twice as wide.
     aspect = sizes[:, 0] / sizes[:, 1] * (height / width)
     mild = (np.maximum(aspect, 1 / aspect) <= MILD_ASPECT).mean() >= 0.9
     fit = request.fit or ("crop" if mild else "pad")

@@ -52,6 +52,7 @@ def glyphs(member: str | None = None) -> Collection:
 
 
 def _drawn(character: str, n: int) -> UInt8[np.ndarray, "n h w 1"]:
+    # Not `hash`, which differs from process to process.
     rng = np.random.default_rng(zlib.crc32(character.encode()))
     images = np.empty((n, SIDE, SIDE, 1), np.uint8)
     for image in images:
@@ -81,6 +82,7 @@ def _upright(character: str, font: str, weight: int) -> Image.Image:
     canvas = Image.new("L", (side, side), 0)
     drawn = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/{font}.ttf", HEIGHT * FINE)
     ImageDraw.Draw(canvas).text((side / 2, side / 2), character, 255, drawn, anchor="mm", stroke_width=weight)
+    # The anchor is the middle of the line, not of the ink: what was drawn is moved by its own bounds.
     left, top, right, bottom = canvas.getbbox() or (0, 0, side, side)
     centred = Image.new("L", (side, side), 0)
     centred.paste(canvas.crop((left, top, right, bottom)), ((side - right + left) // 2, (side - bottom + top) // 2))

@@ -86,6 +86,7 @@ def _encoded_column(table: Any, name: str) -> Any:
     import pyarrow as arrow
 
     for field in table.schema:
+        # The `Image` feature is a struct of bytes and path; others write the bytes alone.
         encoded = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
         if encoded or arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
             return table[field.name]

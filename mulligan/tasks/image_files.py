@@ -106,6 +106,7 @@ def _decoded(
     reading = _Reading(images, frame, streamed)
     reading.read(range(len(images)))
     ground_notes = reading.choose_ground(request)
+    # Only now is it known which files are damaged: a header may be whole where the pixels are not.
     damaged = (*found.damaged, *((images[slot].file.name, str(reason)) for slot, reason in reading.refused.items()))
     refuse_many(damaged, found.others, files, where)
     whole = np.array([slot for slot in range(len(images)) if slot not in reading.refused], np.int64)
@@ -162,6 +163,7 @@ class _Reading:
                 self.deep[slot] = seen.deepest
             if seen.visible:
                 self.visible[slot] = seen.visible
+            # One that is read again may be seen on another ground where it was not on the first.
             (self.flat.add if seen.flat else self.flat.discard)(slot)
             (self.coloured.discard if is_grey(seen.pixels) else self.coloured.add)(slot)
 
@@ -199,6 +201,7 @@ class _Reading:
                 ground, reason = request.ground, ""
             notes += (f"{counted} with transparency placed on the colour {ground}{reason}.",)
         self.read(sorted(again - set(self.refused)))
+        # They were counted by the first look.
         self.frames = frames
         return notes
 
@@ -215,6 +218,7 @@ def _classes(
     names = Counter(image.label for image in images if image.label is not None)
     if not names:
         return None, None, ""
+    # Such are identifiers, and no classes.
     if len(names) == len(images) > 1:
         return None, None, "every image has a class of its own"
     ordered = tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))

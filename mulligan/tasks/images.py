@@ -164,6 +164,7 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
     source = Source(Listing([one_file(path)]), str(path), request, memory, groups, labels, path)
     form = format_of(path.name)
     if form is IMAGE_FILES:
+        # Archives are known by their content: they come under many names.
         if zipfile.is_zipfile(path):
             source = replace(source, listing=list_zip(path))
         elif is_tar(path):

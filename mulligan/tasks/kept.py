@@ -29,6 +29,7 @@ def keep(path: Path, collection: Collection) -> None:
         "label_names": None if collection.classes is None else np.array(collection.classes),
         GROUPS: collection.groups,
     }
+    # Written beside and put in place when it is whole: a process may be killed at any time.
     unfinished = path.with_name(f".{path.name}")
     try:
         with unfinished.open("wb") as file:

@@ -129,10 +129,12 @@ def _in_splits(
     _refuse_containers(sorted({path[0] for path in inside if path}), where)
     kinds = [told[paths[position][0]] for position in kept]
     trained = {rest for code, rest in kinds if code == TRAIN}
+    # trainA and trainB are two domains, as of CycleGAN: the letter is the class of what lies in no folder below.
     domains = len(trained) > 1
     labels = tuple(
         path[0] if path else (rest if domains else None) for path, (_, rest) in zip(inside, kinds, strict=True)
     )
+    # A folder that lies empty beside the classes of a split may be a class whose images are missing.
     inner = {folder[1] for folder in folders if len(folder) == 2 and folder[0] in told and not shared}
     left = f"{count_sentence(len(loose), 'image')} beside the folders {_listed(list(told))} left out: "
     notes = (left + _listed([names[position] for position in loose]) + ".",) if loose else ()

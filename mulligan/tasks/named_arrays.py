@@ -69,6 +69,7 @@ def pick(arrays: Mapping[str, Any], where: str, groups: str | None = None) -> Pi
 def _meaning(name: str) -> tuple[str | None, int | None]:
     """What a name says of an array: `image` or `label`, and its split."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+    # xtrain is x and train.
     words = [part for word in words for part in ((word[0], word[1:]) if word[1:] in SPLIT_WORDS else (word,))]
     codes = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
     rest = [word for word in words if word not in SPLIT_WORDS]

@@ -81,6 +81,7 @@ def _pair(source: tuple[Any, Any], request: Request, memory: int, labels: ArrayL
         return None
     found = np.asarray(_plain(given))
     same = found.ndim in (1, 2) and len(found) == len(images)
+    # Two grey images of one shape are a tuple of images, not images and their one-hot labels.
     if not same or (found.ndim == 2 and found.dtype == np.uint8 and found.shape[0] == found.shape[1] > 1):
         return None
     return read_object(images, request, memory, found if labels is None else labels, None)
@@ -227,6 +228,7 @@ def _scaled(examples: Sequence[LabelledImage]) -> Iterator[LabelledImage]:
     kinds = {array.dtype for array in arrays}
     if len(kinds) > 1:
         raise MulliganError(f"the images differ in their kind of numbers ({', '.join(map(str, kinds))}): give all one.")
+    # One range for all: scaled each by its own, a dark image would come out as light as the others.
     flat = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0, np.uint8)
     levels = collect(flat.reshape(1, -1, 1)).images if flat.size else flat
     ends = iter(np.split(np.asarray(levels).ravel(), np.cumsum([array.size for array in arrays])[:-1]))
@@ -258,6 +260,7 @@ def _file(index: int, image: Any) -> StoredFile:
 def _encoded(image: Image.Image, n: int) -> bytes:
     stream = io.BytesIO()
     exif = image.getexif()
+    # PNG has no floats and no 32-bit integers, and TIFF has; both keep every pixel.
     kind, options = ("PNG", {"compress_level": 1}) if image.mode in PNG_MODES else ("TIFF", {})
     image.save(stream, kind, exif=exif, **options) if len(exif) else image.save(stream, kind, **options)
     return stream.getvalue()[:n]

@@ -39,8 +39,7 @@ class Parts(NamedTuple):
 
 def digest(image: UInt8[np.ndarray, "h w c"]) -> int:
     """64-bit BLAKE2b of an image's pixels. A grey image has the same digest with one channel or three."""
-    pixels = image[..., :1] if is_grey(image) else image
-    return int.from_bytes(hashlib.blake2b(pixels.tobytes(), digest_size=8).digest(), "little")
+    return int(_digests_of_block(image[None])[0])
 
 
 def is_grey(image: UInt8[np.ndarray, "*n c"]) -> bool:
@@ -59,7 +58,7 @@ def digests_of(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]
 
 
 def _digests_of_block(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]:
-    """As `digest` of each, with the channels compared all at once."""
+    """The digest of each, with the channels compared all at once."""
     images = np.ascontiguousarray(images)
     grey = np.ones(len(images), bool)
     if images.shape[3] > 1:
@@ -77,6 +76,7 @@ def content_hash(
 ) -> str:
     """A stable name for a set of images with labels, whatever their order: 16 hexadecimal digits."""
     labels = np.zeros(len(digests), np.int32) if labels is None else labels
+    # By digest, then label, and in one byte order: the name is the same whatever the order and the machine.
     order = np.lexsort((labels, digests))
     hasher = hashlib.sha256(repr(tuple(int(side) for side in shape)).encode())
     hasher.update(digests[order].astype("<u8").tobytes())
@@ -123,7 +123,11 @@ def assign(
     seed: int = 0,
     groups: Integer[np.ndarray, " n"] | None = None,
 ) -> Assignment:
-    """As `split`, from the images' digests alone; images of one group (a number each) stay together as copies do."""
+    """As `split`, from the images' digests alone; images of one group (a number each) stay together as copies do.
+
+    Raises:
+      MulliganError: as `split` does.
+    """
     if not len(digests):
         raise MulliganError("there are no images to split.")
     if groups is not None:
@@ -166,6 +170,7 @@ def _without_leaks(
     if unknown:
         raise MulliganError(f"'split' holds {unknown[0]}; it takes 0 for train, 1 for test and 2 for validation.")
     codes = given.astype(np.int8)
+    # Of copies the test split keeps its own, then the validation split: what judges stays whole.
     in_test = np.isin(digests, digests[codes == TEST])
     codes[(codes != TEST) & in_test] = DROPPED
     codes[(codes == TRAIN) & np.isin(digests, digests[codes == VALIDATION])] = DROPPED
@@ -191,6 +196,7 @@ def _carve(
     train = np.flatnonzero(codes == TRAIN)
     _, first, group, sizes = np.unique(digests[train], return_index=True, return_inverse=True, return_counts=True)
     label = np.zeros(len(train), np.int64) if labels is None else np.unique(labels[train], return_inverse=True)[1]
+    # Copies are a group, which moves as a whole: the labels in group order, and where each group ends.
     members, ends = label[np.argsort(group, kind="stable")], np.cumsum(sizes)
     left = np.bincount(label)
     room = dict.fromkeys(wanted, min(CAP, len(train) // 10))

@@ -203,11 +203,13 @@ def list_tar(path: Path, memory: int) -> Listing:
         with path.open("rb") as file:
             unpacked = _decompressed(file)
             stream = _Counted(unpacked or file, path, memory if unpacked else None)
+            # A decompressor reads from front to back alone, which is what "r|" does; "r:" seeks.
             with tarfile.open(fileobj=stream, mode="r|" if unpacked else "r:") as archive:
                 for member in archive:
                     _refuse_outside(path, member.name)
                     if member.isdir():
                         folders.append(member.name)
+                    # A sparse file is no stretch of the archive that could be read later.
                     if not member.isfile() or member.issparse():
                         continue
                     if unpacked:
@@ -249,6 +251,7 @@ class _Counted(io.RawIOBase):
         self.taken = 0
 
     def read(self, n: int = -1) -> bytes:
+        # A file that is not compressed has no more than its own bytes, whatever a header claims.
         if self.memory is None:
             left = max(self.packed - self.stream.tell(), 0)
             return self.stream.read(left if n < 0 else min(n, left))
@@ -284,6 +287,7 @@ def _tidy(source: Path, files: Iterable[StoredFile], folders: Iterable[str], not
         raise MulliganError(
             f"{source} is a run of mulligan's, not images: go on with `mulligan resume`, or give the images themselves."
         )
+    # Pictures that mulligan drew are no data, nor do the folders around them count as empty classes.
     left = [file for file in seen if not runs.intersection(_folders_of(file.name))]
     held = {folder for file in left for folder in _folders_of(file.name)}
     bare = {_plain(folder) for folder in folders} | held

@@ -73,6 +73,7 @@ def survey(files: Sequence[StoredFile], where: str) -> Survey:
     damaged = tuple((file.name, str(reason)) for file, reason in wrong if is_claimed(file))
     others = tuple((file.name, str(reason)) for file, reason in wrong if not is_claimed(file))
     refuse_many(damaged, others, len(files), where)
+    # Few images among many other files: the folder above them was meant for something else.
     if len(images) * SHARE < len(others):
         raise MulliganError(
             f"only {len(images):,} of {len(files):,} files in {where} are images: give the folder that holds them."

@@ -179,6 +179,7 @@ def _rows(file: StoredFile) -> list[Row] | None:
     """The rows of a table; None where the file is none, or damaged."""
     try:
         content = file.start(MOST_BYTES)
+        # Spreadsheets save text as UTF-16, or as UTF-8 with a byte order mark.
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         return _json_rows(text) if file.name.lower().endswith((".json", ".jsonl")) else _csv_rows(text)
     except (UnreadableError, ValueError, csv.Error, RecursionError):
@@ -191,6 +192,7 @@ def _csv_rows(text: str) -> list[Row]:
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
     if not lines:
         return []
+    # A first line without any word of a header is a row already.
     known = {*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS}
     has_header = any(cell.lower().strip() in known for cell in lines[0])
     header = lines[0] if has_header else [f"column {number}" for number in range(len(lines[0]))]

@@ -271,6 +271,7 @@ def _labelled(
     if bare.any():
         codes[bare] = DROPPED
         notes += (f"{count_sentence(int(bare.sum()), 'image')} without a class left out.",)
+        # All that the source kept back had no class: the rest is split anew.
         if collection.split is not None and not np.isin(codes, (VALIDATION, TEST)).any():
             whole = codes != DROPPED
             rows = collection.digests[whole], given[whole], None, seed
@@ -319,6 +320,7 @@ def _check(collection: Collection) -> None:
             f"the images are {w}x{h}, and the networks work with sides from {SMALLEST} to {LARGEST}: "
             "resample them with `size`."
         )
+    # A collapsed export or a placeholder that was downloaded a thousand times.
     if n > 1 and (collection.digests == collection.digests[0]).all():
         raise MulliganError(
             f"all {n:,} images are identical, so there is nothing to learn: check how they were written."

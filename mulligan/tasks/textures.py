@@ -58,6 +58,7 @@ def textures(member: str | None = None) -> Collection:
 def _crops(name: str, code: int) -> UInt8[np.ndarray, "n side side 3"]:
     region = REGIONS[name]
     corners = np.concatenate([_corners(region, start, end) for split, start, end in STRIPES if split == code])
+    # Not `hash`, which differs from process to process.
     rng = np.random.default_rng((zlib.crc32(name.encode()), code))
     drawn = corners[rng.permutation(len(corners))[: CROPS[code]]]
     photograph = _photograph(region.photograph)
@@ -67,6 +68,7 @@ def _crops(name: str, code: int) -> UInt8[np.ndarray, "n side side 3"]:
 def _corners(region: Region, start: float, end: float) -> Int64[np.ndarray, "k 2"]:
     """Top left corners of all crops that lie in a stripe."""
     spans = np.array([[0, region.height], [0, region.width]])
+    # Stripes cut the longer side, so that each is wide enough for crops.
     longer = int(region.width >= region.height)
     spans[longer] = np.round(spans[longer, 1] * np.array([start, end]))
     offset = (region.top, region.left)
