@@ -22,8 +22,25 @@ from typer.core import TyperGroup
 
 from mulligan.commands import command
 from mulligan.errors import MulliganError, Terminated, UsageError, signal_number
-from mulligan.experience_cli import Json, Place, experience_app
+from mulligan.experience_cli import experience_app
 from mulligan.interrupt import terminations_raised
+from mulligan.options import (
+    TIME_HELP,
+    Data,
+    Json,
+    Label,
+    MLflow,
+    Networks,
+    Out,
+    Place,
+    Quiet,
+    Run,
+    Seed,
+    Size,
+    TensorBoard,
+    Truncation,
+    Wandb,
+)
 from mulligan.tables import listed
 
 
@@ -50,50 +67,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-DATA_HELP = "A folder, zip, tar, .npz, .npy, MNIST or CIFAR-10 file, Hugging Face data set, or built-in name."
-TIME_HELP = "Budget of time, such as 90s, 10m or 1h30m."
-
-Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit made it.", show_default=False)]
-Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
-Seed = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Random seed. With the time as budget, how far a run gets depends on the clock; --images is exact.",
-    ),
-]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder to make for the run.")]
-Networks = Annotated[
-    Path | None,
-    typer.Option(
-        "--networks",
-        metavar="FILE.py",
-        help="Python file that defines generator() and discriminator() (Keras). The file is executed.",
-    ),
-]
-Label = Annotated[
-    str | None, typer.Option("--label", metavar="NAME", help="One class only, of a run of `fit --labels`.")
-]
-Truncation = Annotated[
-    float,
-    typer.Option(min=0, max=3, metavar="X", help="Below 1 more typical images, but more alike; above 1 stranger ones."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only warnings and the result.")]
-TensorBoard = Annotated[
-    Path | None,
-    typer.Option("--tensorboard", metavar="DIR", help="Write TensorBoard event files to DIR, too."),
-]
-Wandb = Annotated[
-    Path | None,
-    typer.Option("--wandb", metavar="DIR", help="Write a Weights & Biases run to DIR, offline unless WANDB_MODE says."),
-]
-MLflow = Annotated[
-    str | None,
-    typer.Option("--mlflow", metavar="URI", help="Write an MLflow run to a tracking server or a folder."),
-]
 
 
 @app.command()

@@ -10,18 +10,12 @@ from typing import Annotated
 import typer
 
 from mulligan.errors import UsageError
+from mulligan.options import Json, Place
 
-Place = Annotated[
-    str | None,
-    typer.Option(
-        "--experience", metavar="FILE|URL", help="Where trials are remembered; your own data folder if not given."
-    ),
-]
 SourceName = Annotated[
     str | None,
     typer.Option("--source", metavar="NAME", help="Name of where it comes from; `here` for trials of your own."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines, and nothing else.")]
 
 experience_app = typer.Typer(help="List, share and check what was remembered.", no_args_is_help=True)
 

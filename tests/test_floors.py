@@ -34,7 +34,7 @@ FLOORS: Floors = [
     [{"report"}, {"exports"}, {"serve"}],
     [{"progress", "notebook"}],
     [{"api"}, {"keras"}],
-    [{"cli", "experience_cli"}, {"__init__"}],
+    [{"cli", "experience_cli", "options"}, {"__init__"}],
     [{"__main__"}],
 ]
 META_FLOORS: Floors = [  # inside meta/
