@@ -164,15 +164,6 @@ def list_zip(path: Path) -> Listing:
     return _tidy(path, files, folders)
 
 
-def _zip_name(entry: zipfile.ZipInfo) -> str:
-    """With forward slashes, which Windows may not have written; as UTF-8, which macOS writes without saying so."""
-    name = entry.filename
-    if not entry.flag_bits & ZIP_UTF8:
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/")
-
-
 @lru_cache(maxsize=8)
 def _archive(path: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
@@ -282,32 +273,26 @@ def _tidy(source: Path, files: Iterable[StoredFile], folders: Iterable[str], not
     """Without hidden files, clutter and what mulligan wrote itself; with plain, printable names; sorted."""
     plain = [StoredFile(_plain(name), start) for name, start in files]
     seen = [file for file in plain if not _clutter(file.name)]
-    runs = _runs(file.name for file in seen)
+    # Folders that `mulligan fit` or `Generator.save` wrote are no data; the arms of a race lie in their run.
+    inside: dict[str, set[str]] = {}
+    for file in seen:
+        folder, _, last = file.name.rpartition("/")
+        inside.setdefault(folder, set()).add(last)
+    written = {folder for folder, names in inside.items() if any(wanted <= names for wanted in RUN_FILES)}
+    runs = {folder for folder in written if not written.intersection(_folders_of(folder))}
     if "" in runs:
         raise MulliganError(
             f"{source} is a run of mulligan's, not images: go on with `mulligan resume`, or give the images themselves."
         )
-    # Pictures that mulligan drew are no data, nor do the folders around them count as empty classes.
     left = [file for file in seen if not runs.intersection(_folders_of(file.name))]
     held = {folder for file in left for folder in _folders_of(file.name)}
     bare = {_plain(folder) for folder in folders} | held
+    # A folder that holds nothing but runs is no empty class.
     around = {folder for run in runs for folder in (run, *_folders_of(run))} - held
     empty = {name for name in bare if not _clutter(name) and not runs.intersection((name, *_folders_of(name)))} - around
     if runs:
         notes = (*notes, f"{_named(sorted(runs), 'run folder')} of mulligan's left out.")
     return Listing(sorted(left, key=lambda file: file.name), tuple(sorted(empty)), notes)
-
-
-def _runs(names: Iterable[str]) -> set[str]:
-    """The folders among these files that `mulligan fit` or `Generator.save` wrote."""
-    files: dict[str, set[str]] = {}
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        files.setdefault(folder, set()).add(last)
-    found = {folder for folder, held in files.items() if any(wanted <= held for wanted in RUN_FILES)}
-    return {
-        folder for folder in found if not found.intersection(_folders_of(folder))
-    }  # arms of a race lie in their run
 
 
 def _folders_of(name: str) -> Iterator[str]:
