@@ -113,6 +113,7 @@ def fit(
       MulliganError: data, recipe or folder cannot be used; the sentence says what to do.
       Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
     """
+    # Arguments are checked before the images are read, which may take minutes.
     options = Options(
         out=None if out is None else Path(out),
         seed=seed,
@@ -498,6 +499,7 @@ def _recipe(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> Recipe | 
         except (TypeError, ValueError, AttributeError) as error:
             raise MulliganError(f"the recipe is not made of plain numbers, names and tuples: {error}.") from error
     document = recipe if isinstance(recipe, Mapping) else read_json(Path(recipe))
+    # A run's own recipe.json may be edited: its checksum stays behind.
     if isinstance(document, Mapping):
         document = {name: value for name, value in document.items() if name != SEAL}
     return Recipe.from_json(document)

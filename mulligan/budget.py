@@ -44,6 +44,7 @@ def parse_images(images: str | float) -> int:
     match = re.fullmatch(rf"{NUMBER}([km]?)", str(images).strip().lower())
     if not match:
         raise UsageError(f"cannot read {str(images)!r} as a number of images: write it as 60000, 500k or 2M.")
+    # Through a float: 1.5M are a whole number of images.
     count = int(float(match[1]) * UNIT_IMAGES[match[2]])
     if count < 1:
         raise UsageError(f"the budget must be at least one image, not {str(images)!r}: try 500k.")

@@ -30,6 +30,7 @@ def read_json(path: Path) -> Any:
       MulliganError: missing, too large, or no JSON.
     """
     try:
+        # One byte more than is allowed tells a file that is too large from one that is just as large.
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
@@ -48,7 +49,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_sealed(path: Path, document: dict[str, Any]) -> None:
-    """Writes a document whole or not at all, with a checksum of its content under the key `sha256`."""
+    """Writes a document whole or not at all, with a checksum of its content under the key `sha256`.
+
+    Raises:
+      MulliganError: the folder cannot be written to, or the disk is full.
+    """
     plain = finite(document)
     replace_file(path, (json.dumps({**plain, SEAL: _checksum(plain)}, indent=2) + "\n").encode())
 

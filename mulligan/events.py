@@ -625,7 +625,7 @@ def _as(hint: Any, value: Any) -> Any:
         return {str(name): _as(parts[1], entry) for name, entry in (value.items() if isinstance(value, dict) else ())}
     entries = list(value) if isinstance(value, list | tuple) else []
     if kind is tuple:  # of a fixed length
-        return tuple(_as(part, entry) for part, entry in zip(parts, [*entries, *parts], strict=False))
+        return tuple(_as(part, entry) for part, entry in zip(parts, [*entries, *[None] * len(parts)], strict=False))
     return [_as(parts[0], entry) for entry in entries]
 
 

@@ -105,6 +105,7 @@ def with_card(package: str, name: str, what: str) -> tuple[bytes, dict[str, Any]
     room = resources.files(package)
     stored = room.joinpath(f"{name}.safetensors").read_bytes()
     card = json.loads(room.joinpath(f"{name}.json").read_text())
+    # A package may be unpacked or patched by others: what is not as it was shipped is not used.
     if hashlib.sha256(stored).hexdigest() != card["sha256"]:
         raise MulliganError(f"the weights of {what} are damaged: install mulligan again.")
     return stored, card

@@ -50,6 +50,7 @@ def grid(
     scale = scale or math.ceil(VISIBLE / max(height, width))
     if channels != 4:
         images = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
+    # Each cell has its gap below and to the right; the outermost are cut off at the end.
     cells = np.zeros((rows * columns, height * scale + gap, width * scale + gap, images.shape[-1]), np.uint8)
     cells[:n, : height * scale, : width * scale] = images.repeat(scale, axis=1).repeat(scale, axis=2)
     sheet = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
@@ -128,6 +129,7 @@ def terminal_thumbnail(image: UInt8[np.ndarray, "h w c"], width: int) -> str:
       '\\x1b[38;2;9;9;9;48;2;9;9;9m▀\\x1b[0m'
     """
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("RGBA")
+    # A character is about twice as high as it is wide, and shows two pixels.
     lines = max(1, round(width * picture.height / picture.width / 2))
     picture = picture.resize((width, 2 * lines), Image.Resampling.BOX)
     black = Image.new("RGBA", picture.size, "black")

@@ -49,6 +49,7 @@ class Interrupt:
 
     def __enter__(self) -> None:
         if _in_main_thread():
+            # A program that handles them itself knows better; `terminations_raised` may lie around this.
             ours = [number for number in TERMINATING if signal.getsignal(number) in (signal.SIG_DFL, _raise)]
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, *ours)}
 

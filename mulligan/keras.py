@@ -153,6 +153,10 @@ def train(generator: Any, discriminator: Any, epochs: int, batch_size: int, imag
 
     Returns:
       Keras's `History`, as `GAN.fit`.
+
+    Raises:
+      UsageError: `epochs` or `batch_size` below 1.
+      MulliganError: the images or the models cannot be used.
     """
     gan = GAN(generator, discriminator)
     gan.compile()
@@ -185,6 +189,7 @@ class _Match:
         """Puts what was trained into the models; the generator."""
         averages = self.session.engine.game.averager.value(self.state.averages)
         latents = jnp.asarray(self.sampler.latents(SETTLING, SEED))
+        # Keras normalises by moving statistics when it draws; the engine trains by those of each batch.
         gen = with_batch_statistics(next(iter(averages.values()), self.state.gen), latents)
         fakes = pixels(jnp.asarray(self.sampler(gen, np.asarray(latents[: SETTLING // 2]))))
         reals = pixels(jnp.asarray(self.task.train.sample(SETTLING // 2, seed=SEED)))

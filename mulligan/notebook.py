@@ -35,6 +35,7 @@ def notebook_listener(run: Path | None = None) -> Iterator[Listener]:
     def hear(document: dict[str, Any]) -> None:
         nonlocal drawn
         news = view.observe(read_event(document))
+        # A front end that is sent more than it can draw falls behind and stays so.
         if news or time.monotonic() - drawn >= REDRAWN_SECONDS:
             drawn = time.monotonic()
             handle.update(view)

@@ -237,6 +237,7 @@ class Lines:
         seconds = self.standing.seconds
         if seconds < self.due:
             return None
+        # A run of a day fills no log: the longer it goes, the rarer the lines, up to one in five minutes.
         self.due = seconds + min(max(5.0, seconds / 20), 300.0)
         return " | ".join(self.standing.figures())
 
@@ -278,6 +279,7 @@ def thumbnail(run: Path, event: SamplesDrawn, width: int) -> Text:
 
     with Image.open(run / event.path) as picture:
         tile_width, tile_height = picture.width // event.columns, picture.height // event.rows
+        # Fewer samples rather than smaller ones: with less than TILE_COLUMNS each, a digit cannot be told.
         tiles = max(min(event.columns, width // TILE_COLUMNS, 5), 1)
         row = np.asarray(picture.convert("RGBA").crop((0, 0, tiles * tile_width, tile_height)))
     return Text.from_ansi(terminal_thumbnail(row, tiles * TILE_COLUMNS))

@@ -144,6 +144,7 @@ class Recipe:
           >>> Recipe(batch=32, schedules=(("gen_lr", Form("cosine")),)).differences()
           {'batch': 32, 'schedules': {'gen_lr': {'kind': 'cosine'}}}
         """
+        # Forms that are not named are constant, so one that is named is compared with that default.
         default = type(self)().to_json()
         default["schedules"] = {name: dataclasses.asdict(type(form)()) for name, form in self.schedules}
         return _differing(self.to_json(), default)

@@ -44,7 +44,11 @@ class Within:
     high: float
 
     def check(self, number: Any) -> int | float:
-        """Of either kind, which it stays."""
+        """Of either kind, which it stays.
+
+        Raises:
+          ValueError: none, or out of range.
+        """
         if isinstance(number, bool) or not isinstance(number, int | float) or not self.low <= number <= self.high:
             raise ValueError(f"it must be a number from {self.low:g} to {self.high:g}")
         return number
@@ -54,6 +58,7 @@ class Within:
 
         if source is int:
             return core_schema.int_schema(ge=int(self.low), le=int(self.high))
+        # A float stays a float and an int an int, since a recipe is hashed by its JSON.
         if source == int | float:
             return core_schema.no_info_plain_validator_function(self.check)
         return core_schema.float_schema(ge=self.low, le=self.high, allow_inf_nan=False)

@@ -25,6 +25,7 @@ def names(table: str) -> tuple[str, ...]:
     module, _, name = table.rpartition(".")
     tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
     for statement in tree.body:
+        # With an annotation it is another kind of statement, which has one target.
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = getattr(statement, "value", None)
@@ -35,5 +36,9 @@ def names(table: str) -> tuple[str, ...]:
 
 
 def listed(table: str) -> str:
-    """The names as help shows them: `a|b|c`."""
+    """The names as help shows them: `a|b|c`.
+
+    Raises:
+      LookupError: as `names` does.
+    """
     return "|".join(names(table))

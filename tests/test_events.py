@@ -14,6 +14,7 @@ from mulligan.events import (
     IN_RUN,
     OTHERS,
     Evaluated,
+    Planned,
     Resumed,
     RolledBack,
     Stopped,
@@ -50,6 +51,11 @@ def test_nothing_read_is_another_type_than_it_says():
     assert (read.kid, read.best, read.nimg, read.average) == (None, False, 0.0, "3")
     assert read.memorisation == {"ratio": None, "share": None}
     assert Evaluated.read({"kid": math.inf}).kid is None
+    assert Planned.read({"nearest": [[], ["digits"], ["glyphs", 1, 2]]}).nearest == [
+        ("", None),
+        ("digits", None),
+        ("glyphs", 1),
+    ]
 
 
 def test_what_stands_at_its_default_is_left_out_but_for_the_time():

@@ -68,6 +68,10 @@ def families(*, seed: int = 0) -> Iterator[Family]:
 
 
 def builtin_task(name: str, member: str | None = None, *, seed: int = 0) -> Task:
-    """One task of a built-in family, at its own size."""
+    """One task of a built-in family, at its own size.
+
+    Raises:
+      KeyError: no such family.
+    """
     collection = BUILTIN[name].draw(member)
     return make_task(name if member is None else f"{name}/{member}", collection, seed=seed)

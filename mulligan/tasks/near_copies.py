@@ -26,6 +26,9 @@ BLOCK = 1024  # images read at a time
 def near_groups(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Int64[np.ndarray, " n"]:
     """Numbers the groups of near copies.
 
+    Raises:
+      MulliganError: a streamed image can no longer be read.
+
     Example:
       >>> images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
       >>> images[2] = images[0] // 2  # the same, darker

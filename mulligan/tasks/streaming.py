@@ -42,7 +42,11 @@ class StreamedImages:
         return replace(self, indices=self.indices[chosen], digests=self.digests[chosen])
 
     def take(self, chosen: Int64[np.ndarray, " k"]) -> UInt8[np.ndarray, "k h w c"]:
-        """The images at `chosen`, read now."""
+        """The images at `chosen`, read now, in threads.
+
+        Raises:
+          MulliganError: one of them can no longer be read.
+        """
         images = np.empty((len(chosen), *self.side), np.uint8)
         with ThreadPoolExecutor(THREADS) as pool:
             for slot, image in enumerate(pool.map(self.read, self.indices[chosen].tolist())):
@@ -52,7 +56,16 @@ class StreamedImages:
     def stream(
         self, index_at: Callable[[int], int], start: int, batch: int
     ) -> Iterator[UInt8[np.ndarray, "batch h w c"]]:
-        """Endless batches of the images at `index_at(position)`, one after the other, read ahead."""
+        """Endless batches of the images at `index_at(position)`, one after the other, read ahead.
+
+        Args:
+          index_at: position of an endless order -> index into these images.
+          start: first position.
+          batch: images at a time.
+
+        Raises:
+          MulliganError: when an image is drawn that can no longer be read.
+        """
         import grain
 
         positions = grain.MapDataset.range(start, LAST_POSITION)
@@ -64,7 +77,11 @@ class StreamedImages:
 def measured(
     side: tuple[int, int, int], read: Callable[[int], UInt8[np.ndarray, "h w c"]], indices: Int64[np.ndarray, " n"]
 ) -> StreamedImages:
-    """Images that have not been read yet: all are, once, for their digests."""
+    """Images that have not been read yet: all are, once, for their digests.
+
+    Raises:
+      MulliganError: one of them cannot be read.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(lambda index: digest(read(index)), indices.tolist())
         return StreamedImages(side, read, indices, np.fromiter(found, np.uint64, len(indices)))

@@ -61,7 +61,11 @@ class Split:
         return self.whole.shape[0] if self.chosen is None else len(self.chosen)
 
     def take(self, indices: Int64[np.ndarray, " k"]) -> LabelledImages:
-        """The images, and labels, at `indices`."""
+        """The images, and labels, at `indices`.
+
+        Raises:
+          MulliganError: a streamed image can no longer be read.
+        """
         rows = indices if self.chosen is None else self.chosen[indices]
         images = self.whole[rows] if isinstance(self.whole, np.ndarray) else self.whole.take(rows)
         return LabelledImages(images, None if self.labels is None else self.labels[indices])
@@ -101,7 +105,11 @@ class Split:
             yield LabelledImages(images, labels)
 
     def sample(self, n: int, seed: int) -> UInt8[np.ndarray, "k h w c"]:
-        """`k = min(n, len(self))` different images, the same for the same seed."""
+        """`k = min(n, len(self))` different images, the same for the same seed.
+
+        Raises:
+          MulliganError: a streamed image can no longer be read.
+        """
         return self.take(drawn(len(self), n, seed)).images
 
 
