@@ -52,7 +52,8 @@ def read_cifar(source: Source) -> Collection:
     contents = []
     for file in batches:
         content = _unpickle(file)
-        data, numbers = content.get(b"data"), content.get(b"labels")
+        data: Any = content.get(b"data")
+        numbers: Any = content.get(b"labels")
         bytes_and_labels = isinstance(data, np.ndarray) and data.dtype == np.uint8 and isinstance(numbers, list)
         if not bytes_and_labels or data.shape != (len(numbers), 3072):
             raise MulliganError(f"{file.name} is no CIFAR-10 batch: it needs rows of 3072 bytes, with labels.")
