@@ -44,7 +44,6 @@ from mulligan.events import (
     SamplesDrawn,
     Scores,
     SourceRead,
-    StageReached,
     Stopped,
     StrategyChosen,
     TaskRead,
@@ -367,8 +366,8 @@ def event_lines(quiet: bool, as_json: bool) -> Listener:
         if as_json:
             print_json(document)
         elif not quiet or document["kind"] == Noted.kind:
-            event, line = AROUND_RUNS[document["kind"]]
-            print(line(event.read(document)), file=sys.stderr, flush=True)
+            event = next(event for event in AROUND_RUNS if event.kind == document["kind"])
+            print(AROUND_RUNS[event](event.read(document)), file=sys.stderr, flush=True)
 
     return hear
 
@@ -400,16 +399,11 @@ def _trial_line(event: TrialEnded) -> str:
     return f"{event.task}: {outcome} with {event.recipe[:6]}, {seen}{why}"
 
 
-def _stage_line(event: StageReached) -> str:
-    return f"{event.share:4.0%} {event.stage}"
-
-
-AROUND_RUNS: dict[str, tuple[type[Event], Callable[[Any], str]]] = {
-    "note": (Noted, lambda event: printable(event.text)),
-    "task": (TaskRead, lambda event: f"{event.name}: {event.counts['train']:,} training images"),
-    "trial": (TrialEnded, _trial_line),
-    "source": (SourceRead, lambda event: f"{event.name}: {event.tasks:,} tasks with {event.images:,} training images"),
-    "meta": (EpisodesTrained, _episodes_line),
-    "proof": (ProofAdvanced, _stage_line),
-    "projection": (ProjectionAdvanced, _stage_line),
+AROUND_RUNS: dict[type[Event], Callable[[Any], str]] = {
+    Noted: lambda event: printable(event.text),
+    TaskRead: lambda event: f"{event.name}: {event.counts['train']:,} training images",
+    TrialEnded: _trial_line,
+    SourceRead: lambda event: f"{event.name}: {event.tasks:,} tasks with {event.images:,} training images",
+    EpisodesTrained: _episodes_line,
+    **dict.fromkeys((ProofAdvanced, ProjectionAdvanced), lambda event: f"{event.share:4.0%} {event.stage}"),
 }
