@@ -69,12 +69,8 @@ def collect(
     channels = min(arranged.shape[3], 3)
     if memory is not None and n * h * w * channels > memory:
         digests = [digests_of(convert(arranged[block])) for block in _blocks(arranged)]
-        pixels = StreamedImages(
-            (h, w, channels),
-            lambda index: convert(arranged[index : index + 1])[0],
-            np.arange(n),
-            np.concatenate(digests),
-        )
+        read = partial(_one, arranged, convert)
+        pixels = StreamedImages((h, w, channels), read, np.arange(n), np.concatenate(digests))
         notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
     elif convert is _as_bytes and arranged.dtype == np.uint8:
         pixels = np.ascontiguousarray(arranged)  # no copy of what lies so already: a mapped file stays one
@@ -102,6 +98,10 @@ def collect(
             raise MulliganError(f"there are {n:,} images but {found}: give one each.")
         groups = np.unique(given, return_inverse=True)[1]
     return Collection(pixels, numbered, _codes(split, n), names, notes, groups=groups, unlabelled=unlabelled)
+
+
+def _one(images: np.ndarray, convert: Convert, index: int) -> UInt8[np.ndarray, "h w c"]:
+    return convert(images[index : index + 1])[0]  # no closure, which could not be sent to another process
 
 
 def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -173,15 +174,9 @@ class _Reading:
         if not self.streamed:
             pixels = self.pixels if len(whole) == len(self.pixels) else self.pixels[whole]
             return pixels if channels == 3 else np.ascontiguousarray(pixels[..., :1])
-        files, frame, deepest = [image.file for image in self.images], self.frame, self.deepest
-
-        def read(index: int) -> UInt8[np.ndarray, "h w c"]:
-            try:
-                return look(files[index].read(), frame, deepest).pixels[..., :channels]
-            except UnreadableError as error:
-                raise MulliganError(f"{files[index].name} was read before and no longer can be: {error}.") from error
-
-        return StreamedImages((frame.height, frame.width, channels), read, whole, self.digests[whole])
+        files = [image.file for image in self.images]
+        read = partial(_read_again, files, self.frame, self.deepest, channels)
+        return StreamedImages((self.frame.height, self.frame.width, channels), read, whole, self.digests[whole])
 
     def choose_ground(self, request: Request) -> tuple[str, ...]:
         """Reads again what is not seen well on the first ground, or at the first depth, and says so."""
@@ -209,6 +204,16 @@ class _Reading:
         frames = f"{count_sentence(self.frames, 'file')} with several pictures (animations, stacks): the first of each."
         flat = f"{count_sentence(len(self.flat), 'image')} of one colour, with nothing to be seen."
         return tuple(note for found, note in ((self.frames, frames), (self.flat, flat)) if found)
+
+
+def _read_again(
+    files: Sequence[StoredFile], frame: Frame, deepest: int, channels: int, index: int
+) -> UInt8[np.ndarray, "h w c"]:
+    """No closure, which could not be sent to another process."""
+    try:
+        return look(files[index].read(), frame, deepest).pixels[..., :channels]
+    except UnreadableError as error:
+        raise MulliganError(f"{files[index].name} was read before and no longer can be: {error}.") from error
 
 
 def _classes(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.formats import FORMATS, IMAGE_FILES, format_among, format_of
-from mulligan.tasks.framing import Request, choose_frame, parse_colour, resample
+from mulligan.tasks.framing import Frame, Request, choose_frame, parse_colour, resample
 from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, read_hub
 from mulligan.tasks.image_files import read_image_files
 from mulligan.tasks.near_copies import NEAR, near_groups
@@ -187,14 +188,17 @@ def resized(collection: Collection, request: Request) -> Collection:
     if images.shape[1:3] == (frame.height, frame.width):
         return collection
     if isinstance(images, StreamedImages):
-        side, grey = (frame.height, frame.width, images.shape[3]), images.shape[3] == 1
-
-        def read(index: int) -> UInt8[np.ndarray, "h w c"]:
-            image = images.read(index)
-            placed = frame.place(Image.fromarray(image[..., 0] if grey else image))
-            return np.asarray(placed.convert("L" if grey else "RGB")).reshape(side)
-
-        placed = measured(side, read, images.indices)
+        side = (frame.height, frame.width, images.shape[3])
+        placed = measured(side, partial(_placed, images.read, frame, side), images.indices)
     else:
         placed = resample(images, frame)
     return replace(collection, images=placed, notes=(*collection.notes, *notes))
+
+
+def _placed(
+    read: Callable[[int], UInt8[np.ndarray, "h w c"]], frame: Frame, side: tuple[int, int, int], index: int
+) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """No closure, which could not be sent to another process."""
+    image = read(index)
+    placed = frame.place(Image.fromarray(image[..., 0] if side[2] == 1 else image))
+    return np.asarray(placed.convert("L" if side[2] == 1 else "RGB")).reshape(side)
