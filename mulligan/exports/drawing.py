@@ -32,7 +32,7 @@ def draw(target: Target, network: Pytree, latents: Tensor, labels: Tensor | None
         )
     x = latents
     if network.classes is not None:
-        x = target.concatenate(latents, target.embed(labels, np.asarray(network.classes.vectors)))
+        x = target.append_class(latents, labels, np.asarray(network.classes.vectors))
     shape = (x.shape[-1],)
     for layer in network.layers:
         x, shape = _layer(target, layer, x, shape)
@@ -56,7 +56,9 @@ def _layer(target: Target, layer: Layer, x: Tensor, shape: tuple[int, ...]) -> t
         case Activate():
             made = target.activate(x, layer.name), shape
         case Block():
-            made = target.add(x, _branch(target, layer, x)), shape
+            branch = target.activate(_conv(target, layer.expand, x), layer.activation)
+            branch = target.activate(_conv(target, layer.mix, branch), layer.activation)
+            made = target.add(x, _conv(target, layer.merge, branch)), shape
         case SelfAttention():
             made = target.add(x, _attention(target, layer, x, shape)), shape
         case _:
@@ -94,22 +96,13 @@ def _conv_transpose(target: Target, layer: ConvTranspose, x: Tensor, shape: tupl
 
 def _normalised(target: Target, name: str, x: Tensor, bias: Float[np.ndarray, "..."]) -> Tensor:
     """The normalisation of the maps, then the bias that follows each of them."""
-    channels = bias.shape[-1]
-    match name:
-        case "pixel":
-            return target.add_constant(target.pixel_norm(x, channels), bias)
-        case "group":
-            return target.add_constant(target.group_norm(x, math.gcd(channels, 8)), bias)
-    raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose `to` safetensors.")
-
-
-def _branch(target: Target, block: Block, x: Tensor) -> Tensor:
-    x = target.activate(_conv(target, block.expand, x), block.activation)
-    x = target.activate(_conv(target, block.mix, x), block.activation)
-    return _conv(target, block.merge, x)
+    if name not in ("pixel", "group"):
+        raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose `to` safetensors.")
+    return target.add_constant(target.normalise(x, name), bias)
 
 
 def _attention(target: Target, layer: SelfAttention, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    # Targets do not scale the scores, so the queries' weights are scaled here, once.
     pixels = target.reshape(x, (shape[0] * shape[1], shape[2]))
     scaled = np.asarray(layer.query) / np.float32(math.sqrt(layer.key.shape[1]))
     queries, keys, values = (

@@ -32,24 +32,40 @@ FORMAT = 1  # of the metadata in a safetensors file
 
 
 def write_keras(generator: Generator, path: Path) -> None:
-    """A `.keras` file; see `keras_layers.keras_model`."""
+    """A `.keras` file; see `keras_layers.keras_model`.
+
+    Raises:
+      MulliganError: Keras is not installed, or the generator is not made of mulligan's own layers.
+    """
     keras_model(generator).save(path)
 
 
 def read_keras(path: Path, generator: Generator, latents: Latents, labels: np.ndarray | None) -> Pixels:
-    """What Keras draws, in whichever backend this process has, with nothing of mulligan's registered."""
+    """What Keras draws, in whichever backend this process has, with nothing of mulligan's registered.
+
+    Raises:
+      MulliganError: Keras is not installed.
+    """
     del generator
     model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
     return model.predict(latents if labels is None else {"latents": latents, "labels": labels}, verbose=0)
 
 
 def write_onnx(generator: Generator, path: Path) -> None:
-    """An `.onnx` file; see `onnx_graph.onnx_model`."""
+    """An `.onnx` file; see `onnx_graph.onnx_model`.
+
+    Raises:
+      MulliganError: onnx is not installed, or the generator is not made of mulligan's own layers.
+    """
     import_onnx().save(onnx_model(generator), str(path))
 
 
 def read_onnx(path: Path, generator: Generator, latents: Latents, labels: np.ndarray | None) -> Pixels:
-    """What ONNX Runtime draws on the CPU."""
+    """What ONNX Runtime draws on the CPU.
+
+    Raises:
+      MulliganError: ONNX Runtime is not installed.
+    """
     del generator
     with optional_import("onnxruntime", "checking an ONNX file", "onnx"):
         import onnxruntime
@@ -73,7 +89,11 @@ def write_savedmodel(generator: Generator, path: Path) -> None:
 
 
 def read_savedmodel(path: Path, generator: Generator, latents: Latents, labels: np.ndarray | None) -> Pixels:
-    """What TensorFlow draws from the SavedModel alone."""
+    """What TensorFlow draws from the SavedModel alone.
+
+    Raises:
+      MulliganError: TensorFlow is not installed, or fails.
+    """
     del generator
     with tempfile.TemporaryDirectory() as folder:
         given, drawn = Path(folder) / "given.npz", Path(folder) / "drawn.npy"
@@ -110,7 +130,11 @@ def write_safetensors(generator: Generator, path: Path) -> None:
 
 
 def read_safetensors(path: Path, generator: Generator, latents: Latents, labels: np.ndarray | None) -> Pixels:
-    """What the network that the file alone describes draws."""
+    """What the network that the file alone describes draws.
+
+    Raises:
+      MulliganError: a newer version wrote the recipe, or the weights are of another network.
+    """
     del generator
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()["mulligan"])

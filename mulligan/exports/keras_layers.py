@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape, Tensor
 from mulligan.networks.layers import SLOPE
 from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
-from mulligan.networks.normalisation import EPSILON
+from mulligan.networks.normalisation import EPSILON, GROUP_EPSILON
 from mulligan.training.generator import Generator
 
 GELU = (2 / np.pi) ** 0.5, 0.044715  # the approximation by a hyperbolic tangent (Hendrycks & Gimpel 2016)
@@ -96,56 +97,52 @@ class KerasLayers:
 
     def activate(self, x: Tensor, name: str) -> Tensor:
         layers = self.keras.layers
-        if name == "leaky_relu":
-            return layers.LeakyReLU(negative_slope=SLOPE)(x)
-        if name == "gelu":
-            return self._gelu(x)
+        match name:
+            case "leaky_relu":
+                return layers.LeakyReLU(negative_slope=SLOPE)(x)
+            case "gelu":
+                # `x / 2 (1 + tanh(a (x + b x^3)))`, which is jax's; Keras's own activation is the exact one.
+                scale, cubic = GELU
+                cube = layers.Multiply()([x, x, x])
+                inner = layers.Add()([layers.Rescaling(scale)(x), layers.Rescaling(scale * cubic)(cube)])
+                gate = layers.Rescaling(0.5, offset=0.5)(layers.Activation("tanh")(inner))
+                return layers.Multiply()([x, gate])
         return layers.Activation(name)(x)
 
-    def _gelu(self, x: Tensor) -> Tensor:
-        """`x / 2 (1 + tanh(a (x + b x^3)))`, which is jax's; Keras's own activation is the exact one."""
-        layers, (scale, cubic) = self.keras.layers, GELU
-        cube = layers.Multiply()([x, x, x])
-        inner = layers.Add()([layers.Rescaling(scale)(x), layers.Rescaling(scale * cubic)(cube)])
-        gate = layers.Rescaling(0.5, offset=0.5)(layers.Activation("tanh")(inner))
-        return layers.Multiply()([x, gate])
-
-    def pixel_norm(self, x: Tensor, channels: int) -> Tensor:
-        layer = self.keras.layers.RMSNormalization(epsilon=EPSILON)
-        return _with_weights(layer, x, np.ones(channels, np.float32), None)
-
-    def group_norm(self, x: Tensor, groups: int) -> Tensor:
-        return self.keras.layers.GroupNormalization(groups, epsilon=1e-5, center=False, scale=False)(x)
+    def normalise(self, x: Tensor, name: str) -> Tensor:
+        layers, channels = self.keras.layers, x.shape[-1]
+        if name == "pixel":
+            # This layer always has a scale: it is one here.
+            return _with_weights(layers.RMSNormalization(epsilon=EPSILON), x, np.ones(channels, np.float32), None)
+        groups = math.gcd(channels, 8)
+        return layers.GroupNormalization(groups, epsilon=GROUP_EPSILON, center=False, scale=False)(x)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         return self.keras.layers.Add()([x, y])
-
-    def concatenate(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.keras.layers.Concatenate()([x, y])
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         layers = self.keras.layers
         scores = layers.Softmax()(layers.Dot(axes=(2, 2))([queries, keys]))
         return layers.Dot(axes=(2, 1))([scores, values])
 
-    def embed(self, labels: Tensor, vectors: Float[np.ndarray, "classes d"]) -> Tensor:
-        return _with_weights(self.keras.layers.Embedding(*vectors.shape), labels, vectors, None)
+    def append_class(self, latents: Tensor, labels: Tensor, vectors: Float[np.ndarray, "classes d"]) -> Tensor:
+        own = _with_weights(self.keras.layers.Embedding(*vectors.shape), labels, vectors, None)
+        return self.keras.layers.Concatenate()([latents, own])
 
     def choose(self, latents: Tensor, images: Sequence[Tensor], shares: Float[np.ndarray, " k"]) -> Tensor:
         ops = self.keras.ops
+
+        def share(total: Tensor) -> Tensor:
+            return ops.minimum(ops.cast(total, "float32") / 2.0**32 + 0.5, BELOW_1)
+
         parts = ops.cast(ops.clip(latents, -LARGEST, LARGEST) * float(FINENESS), "int32")
         total = ops.sum(parts * multipliers(latents.shape[1]), axis=1)
-        mixed = ops.cast(self._share(total) * UPPER, "int32") + SHIFT
-        numbers = ops.reshape(self._share(mixed * mixed), (-1, 1, 1, 1))
+        mixed = ops.cast(share(total) * UPPER, "int32") + SHIFT
+        numbers = ops.reshape(share(mixed * mixed), (-1, 1, 1, 1))
         chosen = images[0]
-        for share, image in zip(shares, images[1:], strict=False):
-            chosen = ops.where(numbers >= float(share), image, chosen)
+        for start, image in zip(shares, images[1:], strict=False):
+            chosen = ops.where(numbers >= float(start), image, chosen)
         return chosen
-
-    def _share(self, total: Tensor) -> Tensor:
-        """As `networks.mixture` does it."""
-        ops = self.keras.ops
-        return ops.minimum(ops.cast(total, "float32") / 2.0**32 + 0.5, BELOW_1)
 
     def _cropped(self, x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
         return self.keras.layers.Cropping2D(tuple(crops))(x) if any(map(any, crops)) else x

@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 EPSILON = 1e-8
+GROUP_EPSILON = 1e-5
 POWER_ITERATIONS = 10  # from a fixed start; finds the norm of random matrices to within about 5%
 
 
@@ -49,7 +50,7 @@ def group(x: Float[Array, "n ... c"]) -> Float[Array, "n ... c"]:
     grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
     centred = grouped - jnp.mean(grouped, axis=(1, 3), keepdims=True)
     variance = jnp.mean(centred**2, axis=(1, 3), keepdims=True)
-    return (centred * lax.rsqrt(variance + 1e-5)).reshape(x.shape)
+    return (centred * lax.rsqrt(variance + GROUP_EPSILON)).reshape(x.shape)
 
 
 def spectral(weight: Float[Array, "... co"]) -> Float[Array, "... co"]:
