@@ -123,7 +123,11 @@ def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key)
 
 
 def notes(architecture: Architecture, shape: ImageShape) -> tuple[str, ...]:
-    """What was noticed about networks that are not mulligan's own, in sentences."""
+    """What was noticed about networks that are not mulligan's own, in sentences.
+
+    Raises:
+      MulliganError: the models cannot be rebuilt, or do not fit each other or the images.
+    """
     return keras_models.pair(architecture, shape).notes if architecture.family == keras_models.FAMILY else ()
 
 
@@ -146,6 +150,7 @@ def _initialise(architecture: Architecture, shape: ImageShape, classes: int, key
     gen = GeneratorNetwork(vectors, tuple(family.generator(architecture, inputs, shape)))
     layers, features = family.discriminator(architecture, shape)
     _, _, last = styles(architecture.activation, architecture.disc_normalisation)
+    # The constructors hold standard deviations in place of weights; one draw for both players turns them into weights.
     return randomised(Networks(gen, DiscriminatorNetwork(tuple(layers), Head(features, classes, last))), key)
 
 
@@ -156,8 +161,20 @@ def _through(layers: tuple[Layer, ...], x: Array) -> Array:
 
 
 def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
-    """Raises `MulliganError` with one sentence when no networks can be made of these choices."""
-    _check_shape(shape, classes)
+    """Refuses choices of which no networks can be made.
+
+    Raises:
+      MulliganError: one sentence on the first such choice.
+    """
+    if shape[2] not in CHANNELS:
+        raise MulliganError(f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}.")
+    if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
+        raise MulliganError(
+            f"images of {shape[0]}x{shape[1]} pixels are too small or too large; "
+            f"a side must have {SMALLEST} to {LARGEST}: use `size` to resize."
+        )
+    if classes < 0:
+        raise MulliganError(f"the number of classes is {classes}; it must be 0 (no labels) or more.")
     if architecture.family == keras_models.FAMILY:
         keras_models.check(architecture, classes)
         return
@@ -177,18 +194,6 @@ def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
         raise MulliganError(f"the architecture's coarsest is {architecture.coarsest}; choose 4 to 7.")
     if architecture.attention and architecture.family == "mlp":
         raise MulliganError("the family 'mlp' has no place for attention; choose 'conv' or 'residual', or turn it off.")
-
-
-def _check_shape(shape: ImageShape, classes: int) -> None:
-    if shape[2] not in CHANNELS:
-        raise MulliganError(f"images must have shape (height, width, channels) with 1, 3 or 4 channels, not {shape}.")
-    if not all(SMALLEST <= side <= LARGEST for side in shape[:2]):
-        raise MulliganError(
-            f"images of {shape[0]}x{shape[1]} pixels are too small or too large; "
-            f"a side must have {SMALLEST} to {LARGEST}: use `size` to resize."
-        )
-    if classes < 0:
-        raise MulliganError(f"the number of classes is {classes}; it must be 0 (no labels) or more.")
 
 
 def _one_of(field: str, name: str, choices: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from mulligan.networks.layers import (
     Style,
     styles,
 )
-from mulligan.networks.resampling import Down, Size, Up, doublings, halvings, nearest_to_8
+from mulligan.networks.resampling import Down, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
 
 
@@ -43,7 +43,10 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
             layers += [SelfAttention(channels[level])]
         kernel = (architecture.kernel, architecture.kernel, channels[level], channels[level - 1])
         style = inner if level > 1 else last
-        layers += _enlarge(architecture.resampling, kernel, sizes[level - 1], style)
+        if architecture.resampling == "strided":
+            layers += [ConvTranspose(kernel, sizes[level - 1], style)]
+        else:
+            layers += [Up(architecture.resampling, sizes[level - 1]), Conv(kernel, 1, style)]
         layers += [activate] if level > 1 else []
     return layers
 
@@ -58,7 +61,11 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     layers: list[Layer] = []
     for level in range(1, len(sizes)):
         kernel = (architecture.kernel, architecture.kernel, channels[level - 1], channels[level])
-        layers += _reduce(architecture, kernel, inner if level > 1 else first)
+        style = inner if level > 1 else first
+        if architecture.resampling == "strided":
+            layers += [Conv(kernel, 2, style), activate]
+        else:
+            layers += [Conv(kernel, 1, style), activate, Down(architecture.resampling)]
         if architecture.attention and level == attended:
             layers += [SelfAttention(channels[level])]
         for _ in range(architecture.disc_depth):
@@ -66,16 +73,3 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     features = channels[-1] + architecture.minibatch_std
     layers += [MinibatchStd()] if architecture.minibatch_std else []
     return layers, (*sizes[-1], features)
-
-
-def _enlarge(resampling: str, kernel: Shape, out_hw: Size, style: Style) -> list[Layer]:
-    if resampling == "strided":
-        return [ConvTranspose(kernel, out_hw, style)]
-    return [Up(resampling, out_hw), Conv(kernel, 1, style)]
-
-
-def _reduce(architecture: Architecture, kernel: Shape, style: Style) -> list[Layer]:
-    activate = Activate(architecture.activation)
-    if architecture.resampling == "strided":
-        return [Conv(kernel, 2, style), activate]
-    return [Conv(kernel, 1, style), activate, Down(architecture.resampling)]

@@ -97,7 +97,10 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def _conv(x: Maps, kernel: Kernel, stride: int) -> Out:
-    padding = [_padding(size, side, stride) for size, side in zip(x.shape[1:3], kernel.shape, strict=False)]
+    padding = []
+    for size, side in zip(x.shape[1:3], kernel.shape, strict=False):
+        low, out = _low(side), -(-size // stride)
+        padding.append((low, (out - 1) * stride + side - size - low))  # so that `out` windows fit
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
@@ -113,12 +116,6 @@ def _conv_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, int
 
 def _low(side: int) -> int:
     return (side - 1) // 2
-
-
-def _padding(size: int, side: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after, so that `ceil(size / stride)` windows fit."""
-    out = -(-size // stride)
-    return _low(side), (out - 1) * stride + side - size - _low(side)
 
 
 # --- sums of shifted matrix products --------------------------------------------------------------
@@ -143,8 +140,12 @@ def strided_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int],
     padding = []
     for size, rows, before, count in zip(x.shape[1:3], out_hw, low, taps.shape, strict=False):
         padding.append((before, (rows + count - 1) * stride - size - before, 0))
-    blocks = _space_to_depth(_pad(x, padding), stride)
-    return _shifted_products(blocks, taps, list(out_hw))
+    x = _pad(x, padding)
+    if stride > 1:  # space to depth, its channels in the order of the cells' axes: row, column, channel
+        n, h, w, c = x.shape
+        blocks = x.reshape(n, h // stride, stride, w // stride, stride, c).swapaxes(2, 3)
+        x = blocks.reshape(n, h // stride, w // stride, stride * stride * c)
+    return _shifted_products(x, taps, list(out_hw))
 
 
 def dilated_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int], out_hw: tuple[int, int]) -> Out:
@@ -160,8 +161,12 @@ def dilated_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int],
         padding.append((count - 1 - first, last - size, 0))
         rows.append(last - first)
         crops.append(slice(before - first * stride, before - first * stride + out))
-    blocks = _shifted_products(_pad(x, padding), taps, rows)
-    return _depth_to_space(blocks, stride)[:, crops[0], crops[1]]
+    y = _shifted_products(_pad(x, padding), taps, rows)
+    if stride > 1:  # depth to space
+        n, h, w, c = y.shape
+        y = y.reshape(n, h, w, stride, stride, c // stride**2).swapaxes(2, 3)
+        y = y.reshape(n, h * stride, w * stride, c // stride**2)
+    return y[:, crops[0], crops[1]]
 
 
 def _cells(kernel: Kernel, stride: int) -> Float[Array, "th tw s s ci co"]:
@@ -234,24 +239,6 @@ def _rows_product_jvp(
         flat = lax.dot_general(lax.optimization_barrier(dmatrix.T), x, (((1,), (1,)), ((), ())))
         changes.append(lax.optimization_barrier(flat).T)
     return _rows_product(x, matrix), _sum(changes)
-
-
-def _space_to_depth(x: Maps, stride: int) -> Out:
-    """`[n, h, w, c] -> [n, h/s, w/s, s*s*c]`; channels ordered by row, column, channel."""
-    if stride == 1:
-        return x
-    n, h, w, c = x.shape
-    x = x.reshape(n, h // stride, stride, w // stride, stride, c)
-    return x.swapaxes(2, 3).reshape(n, h // stride, w // stride, stride * stride * c)
-
-
-def _depth_to_space(x: Maps, stride: int) -> Out:
-    """The inverse of `_space_to_depth`."""
-    if stride == 1:
-        return x
-    n, h, w, c = x.shape
-    x = x.reshape(n, h, w, stride, stride, c // stride**2)
-    return x.swapaxes(2, 3).reshape(n, h * stride, w * stride, c // stride**2)
 
 
 LOWERINGS = {"matmul": Lowering(_matmul, _matmul_transpose), "conv": Lowering(_conv, _conv_transpose)}

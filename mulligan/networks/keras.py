@@ -11,7 +11,7 @@ statistics of batch normalisation from samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,10 @@ class KerasNetwork(eqx.Module):
 
     def run(self, x: Array) -> Array:
         """The model's own outcome."""
-        return with_own_convolutions(_stateless(self.model, self.training))(self.weights, self.non_trainable, x)
+        pure = with_own_convolutions(
+            lambda weights, kept, x: _called(self.model, weights, kept, x, self.training)[0]  # of arrays alone
+        )
+        return pure(self.weights, self.non_trainable, x)
 
 
 class KerasGenerator(KerasNetwork):
@@ -79,8 +82,9 @@ class KerasDiscriminator(KerasNetwork):
 
     def as_written(self, x: Pixels) -> Logits:
         """The same, with the model's own convolutions: for those who go through its operations one by one."""
-        run = _stateless(self.model, self.training)
-        return self._logits(run(self.weights, self.non_trainable, self.model.layout.raw(x)))
+        raw = self.model.layout.raw(x)
+        outcome, _ = _called(self.model, self.weights, self.non_trainable, raw, self.training)
+        return self._logits(outcome)
 
     def _logits(self, outcome: Array) -> Logits:
         """One number an image, from the model's outcome."""
@@ -130,16 +134,6 @@ def inference_mode(network: Pytree) -> Pytree:
 # --- calling a model ----------------------------------------------------------------------------------
 
 
-def _stateless(model: Model, training: bool) -> Callable[..., Array]:
-    """`(weights, non_trainable, x) -> outcome` of the model, a pure function."""
-
-    def run(weights: dict[str, Array], kept: dict[str, Array], x: Array) -> Array:
-        outcome, _ = _called(model, weights, kept, x, training)
-        return outcome
-
-    return run
-
-
 def _called(
     model: Model, weights: dict[str, Array], kept: dict[str, Array], x: Array, training: bool
 ) -> tuple[Array, list[Array]]:
@@ -150,7 +144,14 @@ def _called(
     fixed = iter(jax.lax.stop_gradient(value) for value in kept.values())
     values = list(weights.values())
     for number, variable in enumerate(model.keras.non_trainable_variables):
-        values.append(next(fixed) if _is_float(variable) else _noise(x, variable, number))
+        if _is_float(variable):
+            values.append(next(fixed))
+            continue
+        # The state of a generator of random numbers comes from the bits of the input: dropout then differs from batch
+        # to batch, and the network stays a pure function without a key.
+        bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+        words = jnp.stack([jnp.sum(bits, dtype=jnp.uint32), jnp.uint32(number)])
+        values.append(jnp.resize(words, variable.shape).astype(variable.dtype))
     mapping = list(zip(variables, values, strict=True))
     with keras.StatelessScope(state_mapping=mapping) as scope, training_behaviour(model):
         outcome = model.keras(x, training=training)
@@ -180,13 +181,6 @@ def training_behaviour(model: Model) -> Iterator[None]:
             model.end.activation = activation
 
 
-def _noise(x: Array, variable: Any, number: int) -> Array:
-    """The state of a generator of random numbers, from the bits of what the model is given."""
-    bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
-    words = jnp.stack([jnp.sum(bits, dtype=jnp.uint32), jnp.uint32(number)])
-    return jnp.resize(words, variable.shape).astype(variable.dtype)
-
-
 def _settle(network: KerasNetwork, batches: Float[Array, "k n ..."]) -> tuple[dict[str, Array], dict[str, Array]]:
     """Weights and kept numbers after the statistics of all batches were taken."""
     import keras
@@ -198,31 +192,24 @@ def _settle(network: KerasNetwork, batches: Float[Array, "k n ..."]) -> tuple[di
     moments = [(places[id(norm.moving_mean)], places[id(norm.moving_variance)]) for norm in norms]
 
     def of_batch(x: Array) -> list[Array]:
-        with _following_the_batch(norms):
-            _, left = _called(model, network.weights, network.non_trainable, x, training=True)
+        _, left = _called(model, network.weights, network.non_trainable, x, training=True)
         floats = _floats(model.keras.non_trainable_variables, left[trained:])
         for mean, variance in moments:
             floats[variance] = floats[variance] + floats[mean] ** 2  # about zero, so that batches can be averaged
         return [*left[:trained], *floats]
 
-    means = [jnp.mean(values, axis=0) for values in jax.lax.map(of_batch, batches)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0  # moving statistics are then those of the batch alone
+        means = [jnp.mean(values, axis=0) for values in jax.lax.map(of_batch, batches)]
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
     weights, floats = means[:trained], means[trained:]
     for mean, variance in moments:
         floats[variance] = floats[variance] - floats[mean] ** 2
     return dict(zip(network.weights, weights, strict=True)), dict(zip(network.non_trainable, floats, strict=True))
-
-
-@contextmanager
-def _following_the_batch(norms: list[Any]) -> Iterator[None]:
-    """Batch normalisation whose moving statistics are those of the batch alone."""
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.momentum = 0.0
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
 
 
 def network_of(kind: Any, model: Model) -> Any:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.errors import MulliganError, UsageError, first_line, optional_import
-from mulligan.networks.image_layout import ImageLayout, probe_layout
+from mulligan.networks.image_layout import probe_layout
 from mulligan.networks.keras import (
     KerasDiscriminator,
     KerasGenerator,
@@ -77,7 +77,9 @@ def adopt(generator: Any, discriminator: Any, latent: int | None = None) -> Arch
         raise UsageError("models of your own come in pairs: give both a generator and a discriminator.")
     keras = import_keras()
     gen, disc = (_opened(keras, model, role) for model, role in ((generator, "generator"), (discriminator, "disc")))
-    width = _latent(gen) or latent or Architecture().latent
+    takes = getattr(gen, "input_shape", None) if gen.built else None
+    own = takes[-1] if isinstance(takes, tuple) and len(takes) == 2 and isinstance(takes[-1], int) else None
+    width = own or latent or Architecture().latent
     document = json.dumps({"gen": _config(gen), "disc": _config(disc)}, sort_keys=True)
     _GIVEN[document] = (gen, disc)
     for known in [key for key in _PAIRS if key[0] == document]:
@@ -112,7 +114,11 @@ def build(architecture: Architecture, shape: ImageShape, classes: int) -> tuple[
 
 
 def check(architecture: Architecture, classes: int) -> None:
-    """Raises `MulliganError` where models of one's own cannot be."""
+    """Refuses what models of one's own cannot be trained with.
+
+    Raises:
+      MulliganError: there are classes, or no models.
+    """
     if classes:
         raise MulliganError("models of your own are trained without classes so far: leave the labels out.")
     if not architecture.models:
@@ -160,10 +166,21 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
     """Models from a configuration.
 
     Raises:
-      MulliganError: they are of classes that only the caller's program knows, or hold code.
+      MulliganError: it is none that `_config` gave, they are of classes that only the caller's program knows, or hold
+        code.
     """
-    models = []
-    for role, config in _configurations(document).items():
+    try:
+        configurations = json.loads(document)
+    except (ValueError, RecursionError):
+        configurations = {}
+    whole = isinstance(configurations, dict) and set(configurations) == {"gen", "disc"}
+    if not whole or not all(isinstance(config, dict) for config in configurations.values()):
+        raise MulliganError(
+            "the recipe's architecture.models holds no configurations of a generator and a discriminator, as JSON: "
+            "give the models with generator= and discriminator= in Python or --networks FILE."
+        )
+    models: dict[str, Any] = {}
+    for role, config in configurations.items():
         if "class" in config:
             raise MulliganError(
                 f"this run trains a class of your own, {config['class']}: give the models again, with "
@@ -171,35 +188,10 @@ def _rebuilt(keras: Any, document: str) -> tuple[Any, Any]:
             )
         try:
             text = json.dumps(config.get("sequential", config))
-            models.append((role, keras.models.model_from_json(text)))
+            models[role] = keras.models.model_from_json(text)
         except Exception as error:
             raise MulliganError(f"the {role} of the recipe cannot be rebuilt by Keras: {first_line(error)}") from error
-    named = dict(models)
-    return named["gen"], named["disc"]
-
-
-def _configurations(document: str) -> dict[str, dict[str, Any]]:
-    """What `_config` said of both models."""
-    try:
-        found = json.loads(document)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or set(found) != {"gen", "disc"} or not all(map(_is_object, found.values())):
-        raise MulliganError(
-            "the recipe's architecture.models holds no configurations of a generator and a discriminator, as JSON: "
-            "give the models with generator= and discriminator= in Python or --networks FILE."
-        )
-    return found
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _latent(gen: Any) -> int | None:
-    """The generator's own latent dimension, where it says it."""
-    shape = getattr(gen, "input_shape", None) if gen.built else None
-    return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[-1], int) else None
+    return models["gen"], models["disc"]
 
 
 # --- trying ------------------------------------------------------------------------------------------
@@ -210,9 +202,13 @@ def _tried(keras: Any, gen: Any, disc: Any, latent: int, shape: ImageShape) -> P
     latents = np.random.default_rng(0).standard_normal((PROBES, latent), np.float32)
     images = _first_call(gen, latents, "generator", f"latents of {latent} numbers")
     layout = probe_layout(np.asarray(images), shape)
-    takes = _input_layout(disc, layout, shape)
+    # The discriminator takes images as it says, or else as the generator gives them.
+    takes, wanted = layout, getattr(disc, "input_shape", None) if disc.built else None
+    if isinstance(wanted, tuple) and all(size is not None for size in wanted[1:]):
+        takes = layout.laid_out(tuple(wanted[1:]), shape)
     fakes = np.asarray(takes.raw(layout.pixels(jnp.asarray(images))))
-    verdicts = _first_call(disc, fakes, "discriminator", f"the generator's images, {_times(fakes.shape[1:])}")
+    size = "x".join(map(str, fakes.shape[1:]))
+    verdicts = _first_call(disc, fakes, "discriminator", f"the generator's images, {size}")
     if np.size(verdicts) != PROBES:
         raise MulliganError(
             f"the discriminator gives {np.size(verdicts) // PROBES} numbers an image: end it in a layer of one unit."
@@ -236,14 +232,6 @@ def _first_call(model: Any, x: np.ndarray, role: str, what: str) -> Any:
     return outcome
 
 
-def _input_layout(disc: Any, given: ImageLayout, shape: ImageShape) -> ImageLayout:
-    """How the discriminator takes images: as it says, or else as the generator gives them."""
-    wanted = getattr(disc, "input_shape", None) if disc.built else None
-    if not isinstance(wanted, tuple) or any(size is None for size in wanted[1:]):
-        return given
-    return given.laid_out(tuple(wanted[1:]), shape)
-
-
 def _without_sigmoid(keras: Any, model: Model, inputs: np.ndarray) -> tuple[Model, str | None]:
     """The discriminator as logits, and what had to be done for that; a sigmoid stays in [0, 1] for all `inputs`."""
     verdicts = np.asarray(model.keras(inputs, training=False))
@@ -260,7 +248,3 @@ def _without_sigmoid(keras: Any, model: Model, inputs: np.ndarray) -> tuple[Mode
     if ends or np.ptp(verdicts) == 0:
         return model, None
     return Model(model.keras, model.layout, odds=True), "the discriminator gives probabilities: trained on their odds"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

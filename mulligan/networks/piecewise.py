@@ -35,7 +35,13 @@ LINEAR_PIECES = ("relu", "leaky_relu")
 def is_piecewise_linear(disc: Any) -> bool:
     """Whether `lifted` is exact for this discriminator: it is never an approximation, but not for every network."""
     if isinstance(disc, KerasDiscriminator):
-        return _can_be_lifted(disc)
+        # Whether `lift` knows every operation of a model is tried, on shapes alone.
+        images = jnp.zeros((3, *disc.model.layout.shape))
+        try:
+            jax.eval_shape(lambda disc: lift(disc.as_written, images, images, jnp.ones(3)), disc)
+        except NotPiecewiseLinearError:
+            return False
+        return True
     return isinstance(disc, DiscriminatorNetwork) and all(map(_has_linear_pieces, (*disc.layers, disc.head.dense)))
 
 
@@ -68,16 +74,6 @@ def lifted(
     for layer in disc.layers:
         x, inputs = _through(layer, jax.lax.stop_gradient(x), inputs, scale)
     return disc.head(inputs, labels) + (scale - 1) * disc.head.dense.bias
-
-
-def _can_be_lifted(disc: KerasDiscriminator) -> bool:
-    """Whether every operation of a model is one that `lift` knows; tried on shapes alone."""
-    images = jnp.zeros((3, *disc.model.layout.shape))
-    try:
-        jax.eval_shape(lambda disc: lift(disc.as_written, images, images, jnp.ones(3)), disc)
-    except NotPiecewiseLinearError:
-        return False
-    return True
 
 
 def _has_linear_pieces(layer: Layer) -> bool:

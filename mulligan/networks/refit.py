@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks
-from mulligan.networks.layers import Conv, ConvTranspose, Dense, Head
+from mulligan.networks.layers import Conv, ConvTranspose, Dense
 from mulligan.networks.resampling import Size
 
 
@@ -42,7 +42,11 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
     old_gen, old_disc = _own(learned)
     new_gen, new_disc = _own(fresh)
     gen, disc = _layers(old_gen.layers, new_gen.layers), _layers(old_disc.layers, new_disc.layers)
-    head = _head(old_disc.head, before, new_disc.head, after)
+    # The discriminator's last layer, from a map to a logit, is a sum over pixels, whose number may have changed.
+    dense, pixels = old_disc.head.dense, math.prod(before)
+    weight = resampled(dense.weight.reshape(1, *before, dense.weight.shape[0] // pixels), after).reshape(-1, 1)
+    weight = weight * (pixels / math.prod(after))
+    head = eqx.tree_at(lambda head: (head.dense.weight, head.dense.bias), new_disc.head, (weight, dense.bias))
     return Networks(
         eqx.tree_at(lambda network: network.layers, new_gen, gen),
         eqx.tree_at(lambda network: (network.layers, network.head), new_disc, (disc, head)),
@@ -65,35 +69,21 @@ def resampled(maps: Float[Array, "n h w c"], size: Size) -> Float[Array, "n oh o
 def _layers(learned: tuple[Any, ...], fresh: tuple[Any, ...]) -> tuple[Any, ...]:
     if [type(layer) for layer in learned] != [type(layer) for layer in fresh]:
         raise MulliganError("the learned weights are of networks with other layers: train from fresh weights instead.")
-    return tuple(_layer(old, new) for old, new in zip(learned, fresh, strict=True))
-
-
-def _layer(old: Any, new: Any) -> Any:
-    match new:
-        case Dense():
-            return _first(old, new)
-        case Conv() | ConvTranspose():
-            kernel = _channels(_channels(old.kernel, new.kernel, 2), new.kernel, 3)
-            bias = _channels(old.bias, new.bias, 0)
-            return eqx.tree_at(lambda layer: (layer.kernel, layer.bias), new, (kernel, bias))
-    return jax.tree.unflatten(jax.tree.structure(new), jax.tree.leaves(old))
-
-
-def _first(old: Dense, new: Dense) -> Dense:
-    """The generator's first layer, from latents to a map. Rows of classes, after those of latents, stay fresh."""
-    latents, (h, w, _) = old.weight.shape[0], new.bias.shape
-    weight = resampled(old.weight.reshape(latents, *old.bias.shape), (h, w)).reshape(latents, -1)
-    bias = resampled(old.bias[None], (h, w))[0]
-    rows = jnp.concatenate([weight, new.weight[latents:]])
-    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), new, (rows, bias))
-
-
-def _head(old: Head, before: Size, new: Head, after: Size) -> Head:
-    """The discriminator's last layer, from a map to a logit: a sum over pixels, whose number may have changed."""
-    features = old.dense.weight.shape[0] // math.prod(before)
-    weight = resampled(old.dense.weight.reshape(1, *before, features), after).reshape(-1, 1)
-    share = math.prod(before) / math.prod(after)
-    return eqx.tree_at(lambda head: (head.dense.weight, head.dense.bias), new, (weight * share, old.dense.bias))
+    fitted = []
+    for old, new in zip(learned, fresh, strict=True):
+        match new:
+            case Dense():  # the generator's first, from latents to a map; rows of classes, after those of latents, stay
+                latents, (h, w, _) = old.weight.shape[0], new.bias.shape
+                weight = resampled(old.weight.reshape(latents, *old.bias.shape), (h, w)).reshape(latents, -1)
+                rows, bias = jnp.concatenate([weight, new.weight[latents:]]), resampled(old.bias[None], (h, w))[0]
+                fitted.append(eqx.tree_at(lambda layer: (layer.weight, layer.bias), new, (rows, bias)))
+            case Conv() | ConvTranspose():
+                kernel = _channels(_channels(old.kernel, new.kernel, 2), new.kernel, 3)
+                bias = _channels(old.bias, new.bias, 0)
+                fitted.append(eqx.tree_at(lambda layer: (layer.kernel, layer.bias), new, (kernel, bias)))
+            case _:
+                fitted.append(jax.tree.unflatten(jax.tree.structure(new), jax.tree.leaves(old)))
+    return tuple(fitted)
 
 
 def _channels(old: Array, new: Array, axis: int) -> Array:

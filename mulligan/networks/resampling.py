@@ -30,14 +30,16 @@ class Resampling(NamedTuple):
 
 def mean_of_two(x: Maps, axis: int) -> Resized:
     x = _extend(x, axis, 0, x.shape[axis] % 2)
-    return 0.5 * (_every_second(x, axis, 0) + _every_second(x, axis, 1))
+    even, odd = (x[_along(axis, start, None, 2)] for start in (0, 1))
+    return 0.5 * (even + odd)
 
 
 def triangle(x: Maps, axis: int) -> Resized:
     """Bilinear halving without aliasing: weights 1, 3, 3, 1 over 8; the border is repeated."""
     x = _extend(x, axis, 1, 1 + x.shape[axis] % 2)
-    outer = _every_second(x, axis, 0)[_until(axis, -1)] + _every_second(x, axis, 1)[_from(axis, 1)]
-    inner = _every_second(x, axis, 1)[_until(axis, -1)] + _every_second(x, axis, 0)[_from(axis, 1)]
+    even, odd = (x[_along(axis, start, None, 2)] for start in (0, 1))
+    outer = even[_along(axis, None, -1)] + odd[_along(axis, 1)]
+    inner = odd[_along(axis, None, -1)] + even[_along(axis, 1)]
     return 0.125 * outer + 0.375 * inner
 
 
@@ -48,7 +50,7 @@ def repeated(x: Maps, axis: int) -> Resized:
 def bilinear(x: Maps, axis: int) -> Resized:
     """Doubling with weights 3/4 and 1/4, pixel centres at halves; the border is repeated."""
     wide = _extend(x, axis, 1, 1)
-    before, after = wide[_until(axis, -2)], wide[_from(axis, 2)]
+    before, after = wide[_along(axis, None, -2)], wide[_along(axis, 2)]
     return _interleave(0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after, axis)
 
 
@@ -118,16 +120,9 @@ def _extend(x: Maps, axis: int, before: int, after: int) -> Resized:
     return jnp.pad(x, padding, mode="edge")
 
 
-def _until(axis: int, stop: int) -> tuple[slice, ...]:
-    return (*[slice(None)] * axis, slice(None, stop))
-
-
-def _from(axis: int, start: int) -> tuple[slice, ...]:
-    return (*[slice(None)] * axis, slice(start, None))
-
-
-def _every_second(x: Maps, axis: int, start: int) -> Resized:
-    return x[(*[slice(None)] * axis, slice(start, None, 2))]
+def _along(axis: int, start: int | None, stop: int | None = None, step: int | None = None) -> tuple[slice, ...]:
+    """The index of a part along one axis."""
+    return (*[slice(None)] * axis, slice(start, stop, step))
 
 
 def _interleave(even: Maps, odd: Maps, axis: int) -> Resized:

@@ -28,7 +28,7 @@ from mulligan.networks.layers import (
     deviation,
     styles,
 )
-from mulligan.networks.resampling import Down, Size, Up, doublings, halvings, nearest_to_8
+from mulligan.networks.resampling import Down, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
 
 
@@ -94,8 +94,11 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
         if architecture.attention and level == nearest_to_8(sizes):
             layers += [SelfAttention(channels[level])]
         if level:
-            change = (channels[level], channels[level - 1])
-            layers += _enlarge(architecture.resampling, change, sizes[level - 1])
+            change, size = (channels[level], channels[level - 1]), sizes[level - 1]
+            if architecture.resampling == "strided":
+                layers += [ConvTranspose((2, 2, *change), size)]
+            else:  # the 1x1 convolution first, while there are fewer pixels
+                layers += [Conv((1, 1, *change)), Up(architecture.resampling, size)]
     return [*layers, Conv((1, 1, channels[0], shape[2]))]
 
 
@@ -109,7 +112,10 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     for level in range(len(sizes)):
         if level:
             change = (channels[level - 1], channels[level])
-            layers += _reduce(architecture.resampling, change, linear)
+            if architecture.resampling == "strided":
+                layers += [Conv((2, 2, *change), 2, linear)]
+            else:
+                layers += [Down(architecture.resampling), Conv((1, 1, *change), 1, linear)]
         if architecture.attention and level == nearest_to_8(sizes):
             layers += [SelfAttention(channels[level])]
         square = (architecture.kernel, architecture.kernel, channels[level], channels[level])
@@ -127,15 +133,3 @@ def fixup(activation: str, normalisation: str, blocks: int) -> Style:
     (Zhang, Dauphin & Ma 2019, arXiv 1901.09321).
     """
     return Style(ACTIVATIONS[activation].gain * blocks**-0.25, normalisation)
-
-
-def _enlarge(resampling: str, change: tuple[int, int], out_hw: Size) -> list[Layer]:
-    if resampling == "strided":
-        return [ConvTranspose((2, 2, *change), out_hw)]
-    return [Conv((1, 1, *change)), Up(resampling, out_hw)]
-
-
-def _reduce(resampling: str, change: tuple[int, int], style: Style) -> list[Layer]:
-    if resampling == "strided":
-        return [Conv((2, 2, *change), 2, style)]
-    return [Down(resampling), Conv((1, 1, *change), 1, style)]

@@ -84,24 +84,16 @@ def convolved(x: Array, kernel: Array, equation: Any) -> Array:
     kernel = kernel.transpose([numbers.rhs_spec[axis] for axis in (2, 3, 1, 0)])  # here (out, in, rows, columns)
     if min(kernel.shape[:2]) < max(*stride, *dilation):  # the products need kernels of at least the stride
         return bound(equation, [x, kernel])[0]
-    out_hw = _out_size(equation, numbers)
+    out = equation.outvars[0].aval.shape
+    out_hw = (out[numbers.out_spec[2]], out[numbers.out_spec[3]])
     low = tuple(before for before, _ in params["padding"])
     if plain:
         y = strided_products(x, kernel, stride[0], low, out_hw)
     else:
         turned = tuple(side - 1 - before for side, before in zip(kernel.shape[:2], low, strict=True))
-        y = _dilated(x, kernel[::-1, ::-1], dilation[0], turned, out_hw)
+        # Where the output begins before the first product, the kernel is made to begin with zeros.
+        before = [max(0, -one) for one in turned]
+        kernel = jnp.pad(kernel[::-1, ::-1], [(before[0], 0), (before[1], 0), (0, 0), (0, 0)])
+        y = dilated_products(x, kernel, dilation[0], (turned[0] + before[0], turned[1] + before[1]), out_hw)
     back = [numbers.out_spec.index(axis) for axis in range(4)]
     return y.transpose([(0, 3, 1, 2)[place] for place in back])
-
-
-def _out_size(equation: Any, numbers: Any) -> tuple[int, int]:
-    shape = equation.outvars[0].aval.shape
-    return shape[numbers.out_spec[2]], shape[numbers.out_spec[3]]
-
-
-def _dilated(x: Array, kernel: Array, stride: int, low: tuple[int, ...], out_hw: tuple[int, int]) -> Array:
-    """`dilated_products` also where the output begins before the first product: its kernel then begins with zeros."""
-    before = [max(0, -one) for one in low]
-    kernel = jnp.pad(kernel, [(before[0], 0), (before[1], 0), (0, 0), (0, 0)])
-    return dilated_products(x, kernel, stride, (low[0] + before[0], low[1] + before[1]), out_hw)
