@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mulligan.events import AverageScored, GeneratorChosen
-from mulligan.report.markup import Html, element
+from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, figure, number
 
@@ -16,26 +16,21 @@ def averages(record: RunRecord) -> Html | None:
     if not candidates:
         return None
     choice = record.last(GeneratorChosen)
-    kept = choice.average if choice else ""
     names = ("Generator", "Images", "KID", "95%", "Fréchet distance")
-    head = [element("th", name, class_="number" if place else None) for place, name in enumerate(names)]
-    rows = [element("tr", head), *(_row(event, event.average == kept) for event in candidates)]
+    rows = []
+    for event in candidates:
+        kept = choice is not None and event.average == choice.average
+        name = element("b", event.average, ", kept") if kept else event.average
+        figures = figure(event.kid, event.kid_low, event.kid_high)
+        rows.append((name, count(event.at_nimg), *figures, number(event.frechet)))
     count_real = count(candidates[0].n_real)
     return element(
         "section",
         element("h2", "Averages"),
         element("p", f"Compared on {count_real} validation images. ", _gained(choice), class_="lead"),
-        element("div", element("table", rows), class_="scroll"),
+        table(names, rows, numbers=range(1, len(names))),
         id="averages",
     )
-
-
-def _row(event: AverageScored, kept: bool) -> Html:
-    kid, interval = figure(event.kid, event.kid_low, event.kid_high)
-    name = event.average
-    values = (count(event.at_nimg), kid, interval, number(event.frechet))
-    cells = [element("td", value, class_="number") for value in values]
-    return element("tr", element("td", element("b", name, ", kept") if kept else name), *cells)
 
 
 def _gained(choice: GeneratorChosen | None) -> str:

@@ -33,7 +33,17 @@ class Axis:
 
     def ticks(self, most: int = 5) -> list[float]:
         """Round values within the range, at most `most`."""
-        return _log_ticks(self.low, self.high, most) if self.log else linear_ticks(self.low, self.high, most)
+        if not self.log:
+            return linear_ticks(self.low, self.high, most)
+        # Powers of ten: with steps between them where there is room, only every few where there is not.
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        ticks: list[float] = []
+        for factors in ((1, 2, 5), (1, 3), (1,)):
+            rounds = [factor * 10.0**power for power in powers for factor in factors]
+            ticks = [tick for tick in rounds if self.low <= tick <= self.high]
+            if len(ticks) <= most:
+                return ticks
+        return ticks[:: math.ceil(len(ticks) / most)]
 
 
 def fitted(values: Iterable[float], reference: float | None = None) -> Axis:
@@ -71,13 +81,3 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     count = math.floor(high / step + 1e-9) - first + 1
     return [round((first + index) * step, 12 - math.floor(math.log10(step))) for index in range(count)][:most]
-
-
-def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten: with steps between them where there is room, only every few where there is not."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high]
-        if len(ticks) <= most:
-            return ticks
-    return ticks[:: math.ceil(len(ticks) / most)]

@@ -70,28 +70,41 @@ def draw(chart: Chart, span: Span) -> Html | None:
         return None
     time = Axis(0.0, span.end or 1.0, log=False)
     axis = _value_axis(lines, chart.reference)
+    values = [(tick, short(tick) if abs(tick) >= 10_000 else number(tick)) for tick in axis.ticks()]
+    flags = [(flag, time.place(flag.nimg)) for flag in span.flags]
     drawing = element(
         "svg",
-        [_rule(axis.place(tick), "grid") for tick in axis.ticks()],
+        [_rule(axis.place(tick), "grid") for tick, _ in values],
         _rule(axis.place(chart.reference), "reference") if chart.reference is not None else None,
-        [element("path", class_="post", d=f"M{SIDE * time.place(flag.nimg):.4g},0V{SIDE}") for flag in span.flags],
+        [element("path", class_="post", d=f"M{SIDE * place:.4g},0V{SIDE}") for _, place in flags],
         [_band(series, time, axis) for series in lines],
         [_line(series, time, axis) for series in lines],
         viewBox=f"0 0 {SIDE} {SIDE}",
         preserveAspectRatio="none",
         aria_hidden="true",
     )
+    ring = None
+    if chart.best:
+        place = f"left:{100 * time.place(chart.best.nimg):.2f}%;top:{100 * (1 - axis.place(chart.best.value)):.2f}%"
+        ring = element("span", class_="best", style=place)
     plot = element(
         "div",
         drawing,
-        [_label(tick_text(tick), "tick y", top=1 - axis.place(tick)) for tick in axis.ticks()],
+        [_label(text, "tick y", top=1 - axis.place(tick)) for tick, text in values],
         [_label(short(tick), "tick x", left=time.place(tick)) for tick in time.ticks()],
-        [_flag(flag, time) for flag in span.flags],
+        [
+            element("span", flag.label, class_="flag", title=flag.sentence, style=f"left:{100 * place:.2f}%")
+            for flag, place in flags
+        ],
         _names(lines, axis) if len(lines) > 1 else None,
-        _ring(chart.best, time, axis) if chart.best else None,
+        ring,
         element("i", class_="cursor", hidden=True),
         class_="plot",
         style=f"--longest:{max(len(series.name) for series in lines)}" if len(lines) > 1 else None,
+    )
+    # The chart in a sentence, for those who cannot see it.
+    spoken = "; ".join(
+        f"{series.name} from {number(series.points[0].value)} to {number(series.points[-1].value)}" for series in lines
     )
     return element(
         "figure",
@@ -105,15 +118,10 @@ def draw(chart: Chart, span: Span) -> Html | None:
         class_="chart",
         tabindex="0",
         role="group",
-        aria_label=f"{chart.title}: {_spoken(lines)}",
+        aria_label=f"{chart.title}: {spoken}",
         data_end=span.end,
         data_series=json.dumps([_data(series) for series in lines], separators=(",", ":")),
     )
-
-
-def tick_text(value: float) -> str:
-    """A tick's text: large values with a prefix."""
-    return short(value) if abs(value) >= 10_000 else number(value)
 
 
 def _value_axis(lines: Sequence[Series], reference: float | None) -> Axis:
@@ -141,7 +149,7 @@ def _line(series: Series, time: Axis, axis: Axis) -> Html:
             paths.append(element("path", class_=f"line abandoned {series.colour}", d=path))
         else:
             before = points
-    return Html("".join(reversed(paths)))
+    return Html("".join(reversed(paths)))  # what is kept is drawn last, over what was abandoned
 
 
 def _band(series: Series, time: Axis, axis: Axis) -> Html | None:
@@ -169,16 +177,6 @@ def _rule(place: float, kind: str) -> Html:
 def _label(text: str, kind: str, *, top: float | None = None, left: float | None = None) -> Html:
     place = f"top:{100 * top:.2f}%" if top is not None else f"left:{100 * (left or 0):.2f}%"
     return element("span", text, class_=kind, style=place, aria_hidden="true")
-
-
-def _flag(flag: Flag, time: Axis) -> Html:
-    return element(
-        "span",
-        flag.label,
-        class_="flag",
-        title=flag.sentence,
-        style=f"left:{100 * time.place(flag.nimg):.2f}%",
-    )
 
 
 def _names(lines: Sequence[Series], axis: Axis) -> list[Html]:
@@ -211,11 +209,6 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
-def _ring(best: ChartPoint, time: Axis, axis: Axis) -> Html:
-    place = f"left:{100 * time.place(best.nimg):.2f}%;top:{100 * (1 - axis.place(best.value)):.2f}%"
-    return element("span", class_="best", style=place)
-
-
 def _thinned(points: Sequence[ChartPoint]) -> list[ChartPoint]:
     """At most about `MOST_POINTS`: of each stretch the lowest and the highest, so that no spike is lost."""
     if len(points) <= MOST_POINTS:
@@ -227,13 +220,6 @@ def _thinned(points: Sequence[ChartPoint]) -> list[ChartPoint]:
         ends = {min(stretch, key=lambda i: points[i].value), max(stretch, key=lambda i: points[i].value)}
         chosen += [points[index] for index in sorted(ends)]
     return chosen
-
-
-def _spoken(lines: Sequence[Series]) -> str:
-    """The chart in a sentence, for those who cannot see it."""
-    return "; ".join(
-        f"{series.name} from {number(series.points[0].value)} to {number(series.points[-1].value)}" for series in lines
-    )
 
 
 def _data(series: Series) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mulligan.events import ClassScores, FinalScored
-from mulligan.report.markup import Html, element
+from mulligan.events import FinalScored
+from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord
 from mulligan.report.words import count, decimal, figure
 
@@ -22,20 +22,16 @@ def classes(record: RunRecord) -> Html | None:
     said += f"Too few real images to measure: {', '.join(left[:SHOWN])}. " if left else ""
     said += "Each class against as many real images of its own; precision, recall and coverage depend on how many."
     names = ("Class", "Real images", "KID", "95%", "Precision", "Recall", "Coverage")
-    head = [element("th", name, class_="number" if at else None) for at, name in enumerate(names)]
-    table = element("table", [element("tr", head), *(_row(row) for row in rows[:SHOWN])])
+    cells = []
+    for row in rows[:SHOWN]:
+        figures = figure(row["kid"], row["kid_low"], row["kid_high"])
+        shares = (decimal(row["precision"]), decimal(row["recall"]), decimal(row["coverage"]))
+        cells.append((row["name"], count(row["n_real"]), *figures, *shares))
     return element(
         "section",
         element("h2", "By class"),
         element("p", said, class_="lead"),
-        element("div", table, class_="scroll"),
+        table(names, cells, numbers=range(1, len(names))),
         element("p", f"{len(rows) - SHOWN} better ones are not shown.", class_="note") if len(rows) > SHOWN else None,
         id="classes",
     )
-
-
-def _row(row: ClassScores) -> Html:
-    kid, interval = figure(row["kid"], row["kid_low"], row["kid_high"])
-    cells = [count(row["n_real"]), kid, interval]
-    cells += [decimal(value) for value in (row["precision"], row["recall"], row["coverage"])]
-    return element("tr", element("td", row["name"]), *(element("td", cell, class_="number") for cell in cells))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
 from mulligan.events import ChunkTrained, Evaluated, FinalScored, RunEvent, SamplesDrawn, as_number, own_fields
 from mulligan.report.embedding import read_image
-from mulligan.report.run import RunRecord, read_run
+from mulligan.report.run import RunRecord
 
 ENDS = ("kid", "frechet", "precision", "recall", "density", "coverage", "diversity")
 
@@ -31,22 +30,6 @@ class CurveLog(Protocol):
 
 
 Opening = Callable[[RunRecord], CurveLog]
-
-
-def write_log(run: Path, opening: Opening) -> None:
-    """Writes all of a run. Stretches that it went back to before are left out.
-
-    Raises:
-      MulliganError: no run that can be read.
-    """
-    record = read_run(run)
-    log = opening(record)
-    try:
-        write_kept(log, record)
-    except BaseException:
-        log.close(failed=True)
-        raise
-    log.close(failed=False)
 
 
 def write_kept(log: CurveLog, record: RunRecord) -> None:

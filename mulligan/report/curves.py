@@ -20,7 +20,8 @@ def quality(record: RunRecord) -> Html | None:
     if newest is None:
         return None
     at = f"@{newest.embedding}"
-    best = _best(record)
+    marked = best_evaluation(record)
+    best = ChartPoint(marked.nimg, marked.kid) if marked and marked.kid is not None else None
     note = f"{LOWER}; bands hold 95%" + (f"; the ring is the best, {number(best.value)}" if best else "")
     kid = Chart(f"KID{at}", note, _by_average(record, "kid"), best=best)
     others = [
@@ -137,8 +138,3 @@ def _points(events: Iterable[RunEvent], name: str) -> list[ChartPoint]:
         for event, value in found
         if value is not None
     ]
-
-
-def _best(record: RunRecord) -> ChartPoint | None:
-    event = best_evaluation(record)
-    return ChartPoint(event.nimg, event.kid) if event and event.kid is not None else None

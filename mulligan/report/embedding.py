@@ -51,7 +51,15 @@ def embed(content: bytes, budget: int) -> Picture | None:
         return None
     if image.format == "PNG" and len(content) <= budget:
         return Picture(_uri("png", content), image.width, image.height)
-    return _shrunk(image.convert("RGBA"), budget)
+    image = image.convert("RGBA")
+    image.thumbnail((LARGEST, LARGEST))
+    while True:
+        file = io.BytesIO()
+        image.save(file, "WEBP", quality=85, method=2)
+        if file.tell() <= budget or max(image.size) < SMALLEST:
+            return Picture(_uri("webp", file.getvalue()), image.width, image.height)
+        factor = min(0.9, math.sqrt(budget / file.tell()))  # bytes grow about as the area; at least a step each time
+        image = image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def read_image(content: bytes) -> Image.Image | None:
@@ -62,17 +70,6 @@ def read_image(content: bytes) -> Image.Image | None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     return image
-
-
-def _shrunk(image: Image.Image, budget: int) -> Picture:
-    image.thumbnail((LARGEST, LARGEST))
-    while True:
-        file = io.BytesIO()
-        image.save(file, "WEBP", quality=85, method=2)
-        if file.tell() <= budget or max(image.size) < SMALLEST:
-            return Picture(_uri("webp", file.getvalue()), image.width, image.height)
-        factor = min(0.9, math.sqrt(budget / file.tell()))
-        image = image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))))
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mulligan.files import replace_file
-from mulligan.meta.predict.findings import Findings, Importance, RecipeRanking, findings
+from mulligan.meta.predict.findings import Findings, findings
 from mulligan.meta.store.exchange import Records, read, shipped_and_own
 from mulligan.meta.store.overview import summaries
 from mulligan.recipe import Recipe
 from mulligan.report.frame import framed
-from mulligan.report.markup import Child, Html, element
+from mulligan.report.markup import Html, element
 from mulligan.report.race import traits
 from mulligan.report.words import TIMES, UNKNOWN, count, duration, number
 
@@ -72,48 +71,44 @@ def _summary(known: Records, found: Findings) -> Html:
 
 def _winners(found: Findings) -> Html | None:
     """The recipes that did best over all."""
-    rows = [_standing(place, each, found) for place, each in enumerate(found.rankings[:SHOWN], start=1)]
+    rows = []
+    for place, each in enumerate(found.rankings[:SHOWN], start=1):
+        same = each.name == found.anchor_name
+        differs = "the recipe compared with" if same else traits(each.recipe, found.anchor)
+        name = element("code", each.name[:8])
+        cells = (str(place), name, count(each.tasks), differs, count(each.wins), f"{each.rank:.2f}")
+        rows.append(element("tr", [element("td", cell) for cell in cells]))
     words = "By mean rank: the share of other recipes on the same task that ended lower; 0 is the best everywhere."
     heads = ("", "Recipe", "Tasks", "Differs from the recipe compared with in", "Best on", "Mean rank")
     return _table("winners", "Recipes", words, heads, rows)
 
 
-def _standing(place: int, standing: RecipeRanking, found: Findings) -> Html:
-    same = standing.name == found.anchor_name
-    cells: tuple[Child, ...] = (
-        str(place),
-        element("code", standing.name[:8]),
-        count(standing.tasks),
-        "the recipe compared with" if same else traits(standing.recipe, found.anchor),
-        count(standing.wins),
-        f"{standing.rank:.2f}",
-    )
-    return element("tr", [element("td", cell) for cell in cells])
-
-
 def _families(found: Findings) -> Html | None:
     """KID over that of the recipe compared with, by family."""
-    shown = found.rankings[:SHOWN]
-    rows = [
-        element("tr", element("td", element("code", each.name[:8])), [_ratio(each, name) for name in found.families])
-        for each in shown
-    ]
+    rows = []
+    for each in found.rankings[:SHOWN]:
+        cells = [element("td", element("code", each.name[:8]))]
+        for family in found.families:
+            if (difference := each.differences.get(family)) is None:
+                cells.append(element("td", UNKNOWN))
+                continue
+            kind = "good" if difference < -CLEAR else "bad" if difference > CLEAR else None
+            cells.append(element("td", f"{math.exp(difference):.2f}", class_=kind))
+        rows.append(element("tr", cells))
     words = f"KID over that of the recipe compared with, by family: below 1 is better. Coloured beyond {TIMES} 1.1."
     return _table("families", "Where they win", words, ("Recipe", *found.families), rows)
-
-
-def _ratio(standing: RecipeRanking, family: str) -> Html:
-    difference = standing.differences.get(family)
-    if difference is None:
-        return element("td", UNKNOWN)
-    kind = "good" if difference < -CLEAR else "bad" if difference > CLEAR else None
-    return element("td", f"{math.exp(difference):.2f}", class_=kind)
 
 
 def _choices(found: Findings) -> Html | None:
     """How much each choice matters, and which of its values did well."""
     most = max((each.share for each in found.importances), default=0.0)
-    rows = [_importance(each, most) for each in found.importances if each.share >= LEAST_SHARE]
+    rows = []
+    for each in found.importances:
+        if each.share >= LEAST_SHARE:
+            values = [f"{value} ({math.exp(mean):.2f}, {count(n)} recipes)" for value, n, mean in each.values[:5]]
+            bar = element("span", class_="bar", style=f"width:{10 * each.share / most:.2f}rem")
+            cells = (each.choice.replace("_", " "), bar, f"{each.share:.1%}", ", ".join(values) or UNKNOWN)
+            rows.append(element("tr", [element("td", cell) for cell in cells]))
     words = (
         "How much worse trees foretell held-out families and recipes when a choice's values are dealt out anew, as a "
         "share of all variance; and the mean KID ratio of the recipes with each value, which other choices of theirs "
@@ -122,27 +117,19 @@ def _choices(found: Findings) -> Html | None:
     return _table("choices", "What matters", words, ("Choice", "", "Share", "Values, the best first"), rows)
 
 
-def _importance(importance: Importance, most: float) -> Html:
-    values = [f"{value} ({math.exp(mean):.2f}, {count(n)} recipes)" for value, n, mean in importance.values[:5]]
-    bar = element("span", class_="bar", style=f"width:{10 * importance.share / most:.2f}rem")
-    cells = (importance.choice.replace("_", " "), bar, f"{importance.share:.1%}", ", ".join(values) or UNKNOWN)
-    return element("tr", [element("td", cell) for cell in cells])
-
-
 def _tasks(known: Records) -> Html | None:
     """What was tried on each task."""
     recipes = {trial.recipe.hash(): trial.recipe for trial in known.trials.values()}
-    rows = [_task(task, recipes.get(task["best_recipe"])) for task in summaries(known)]
+    rows = []
+    for task in summaries(known):
+        height, width, channels = task["shape"]
+        best = recipes.get(task["best_recipe"])
+        words = "" if best is None else f"{number(task['best_kid'])}@{task['embedding']}: {traits(best, Recipe())}"
+        size = f"{width}{TIMES}{height}{TIMES}{channels}"
+        cells = (task["task"], size, count(task["trials"]), words, count(task["failed"]), count(task["recipes"]))
+        rows.append(element("tr", [element("td", cell) for cell in cells]))
     heads = ("Task", "Images", "Trials", "Lowest KID of all, and by which recipe", "Failed", "Recipes")
     return _table("tasks", "Tasks", "KIDs of different tasks do not compare.", heads, rows)
-
-
-def _task(task: dict[str, Any], best: Recipe | None) -> Html:
-    height, width, channels = task["shape"]
-    words = "" if best is None else f"{number(task['best_kid'])}@{task['embedding']}: {traits(best, Recipe())}"
-    cells = (task["task"], f"{width}{TIMES}{height}{TIMES}{channels}", count(task["trials"]), words)
-    more = (count(task["failed"]), count(task["recipes"]))
-    return element("tr", [element("td", cell) for cell in (*cells, *more)])
 
 
 def _table(name: str, title: str, words: str, heads: Sequence[str], rows: list[Html]) -> Html | None:

@@ -53,7 +53,20 @@ def data(record: RunRecord) -> Html | None:
 
 def cost(record: RunRecord) -> Html | None:
     """What the run spent, and on what machine."""
-    cards = [_card("Cost", _spent(record)), _card("Machine", _machine(record)), _card("Run", _order(record))]
+    run = record.run
+    machine = [
+        Fact("memory", f"{_words(value)} GiB") if name == "memory_gib" else Fact(name, _words(value))
+        for name, value in _object(run, "machine").items()
+    ]
+    budget = {unit: as_number(value) for unit, value in _object(run, "budget").items()}
+    limits = [duration(limit) if unit == "seconds" else f"{count(limit)} {unit}" for unit, limit in budget.items()]
+    asked = [
+        Fact("budget", ", ".join(limits) or UNKNOWN),
+        Fact("seed", _words(run.get("seed"))),
+        Fact("started", _words(run.get("created")).replace("T", " ")),
+        Fact("mulligan", _words(run.get("version"))),
+    ]
+    cards = [_card("Cost", _spent(record)), _card("Machine", machine), _card("Run", asked)]
     return element("section", element("h2", "Cost"), element("div", cards, class_="cards"), id="cost")
 
 
@@ -88,11 +101,20 @@ def _form(form: Form) -> str:
 def _read(record: RunRecord) -> list[Fact]:
     task = record.task
     options = {name: value for name, value in _object(record.run, "options").items() if value not in (None, False)}
+    size, classes = _words(task.get("shape")), "none"
+    match task.get("shape"):
+        case [height, width, channels]:
+            named = CHANNELS.get(channels, f"{_words(channels)} channels")
+            size = f"{_words(width)} {TIMES} {_words(height)}, {named}"
+    match task.get("classes"):
+        case [_, *_] as names:
+            more = f" and {count(len(names) - MOST_CLASSES)} more" if len(names) > MOST_CLASSES else ""
+            classes = f"{count(len(names))}: " + ", ".join(map(str, names[:MOST_CLASSES])) + more
     return [
         Fact("source", _words(record.run.get("source"))),
-        Fact("images", _shape(task.get("shape"))),
+        Fact("images", size),
         *(Fact(name, count(as_number(value))) for name, value in _object(task, "counts").items()),
-        Fact("classes", _classes(task.get("classes"))),
+        Fact("classes", classes),
         *(Fact(name, _words(value)) for name, value in options.items()),
         Fact("content hash", element("code", _words(task.get("hash"))[:16])),
     ]
@@ -122,36 +144,14 @@ def _spent(record: RunRecord) -> list[Fact]:
     return rows
 
 
-def _machine(record: RunRecord) -> list[Fact]:
-    machine = _object(record.run, "machine")
-    return [
-        Fact("memory", f"{_words(value)} GiB") if name == "memory_gib" else Fact(name, _words(value))
-        for name, value in machine.items()
-    ]
-
-
-def _order(record: RunRecord) -> list[Fact]:
-    """What was asked for, and when."""
-    run = record.run
-    budget = {unit: as_number(value) for unit, value in _object(run, "budget").items()}
-    limits = [duration(limit) if unit == "seconds" else f"{count(limit)} {unit}" for unit, limit in budget.items()]
-    return [
-        Fact("budget", ", ".join(limits) or UNKNOWN),
-        Fact("seed", _words(run.get("seed"))),
-        Fact("started", _words(run.get("created")).replace("T", " ")),
-        Fact("mulligan", _words(run.get("version"))),
-    ]
-
-
-def _card(title: str, rows: Iterable[Fact]) -> Html:
-    return element("div", element("h3", title), element("table", map(_line, rows)), class_="card")
-
-
-def _line(row: Fact) -> Html:
-    changed = row.usual is not None and row.value != row.usual
-    name = element("th", row.name.replace("_", " "), scope="row")
-    value = element("td", row.value, element("small", f"default {row.usual}") if changed else None)
-    return element("tr", name, value, class_="changed" if changed else None)
+def _card(title: str, facts: Iterable[Fact]) -> Html:
+    rows = []
+    for fact in facts:
+        changed = fact.usual is not None and fact.value != fact.usual
+        name = element("th", fact.name.replace("_", " "), scope="row")
+        value = element("td", fact.value, element("small", f"default {fact.usual}") if changed else None)
+        rows.append(element("tr", name, value, class_="changed" if changed else None))
+    return element("div", element("h3", title), element("table", rows), class_="card")
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -170,17 +170,3 @@ def _words(value: Any) -> str:
         return ", ".join(map(_words, value)) or "none"
     amount = as_number(value)
     return str(value) if amount is None else number(amount, 6)
-
-
-def _shape(shape: Any) -> str:
-    if not isinstance(shape, list) or len(shape) != 3:
-        return _words(shape)
-    height, width, channels = shape
-    return f"{_words(width)} {TIMES} {_words(height)}, {CHANNELS.get(channels, f'{_words(channels)} channels')}"
-
-
-def _classes(classes: Any) -> str:
-    if not isinstance(classes, list) or not classes:
-        return "none"
-    more = f" and {count(len(classes) - MOST_CLASSES)} more" if len(classes) > MOST_CLASSES else ""
-    return f"{count(len(classes))}: " + ", ".join(map(str, classes[:MOST_CLASSES])) + more

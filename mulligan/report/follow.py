@@ -11,7 +11,7 @@ from typing import Any
 from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.events import Listener, read_event
 from mulligan.report import mlflow_tracking, tensorboard, weights_and_biases
-from mulligan.report.curve_log import CurveLog, Opening, write_kept, write_log
+from mulligan.report.curve_log import CurveLog, Opening, write_kept
 from mulligan.report.run import RunRecord, read_run
 
 BEFORE = ("data", "plan", "note")  # kinds of events that come before a run's folder says what is trained
@@ -37,8 +37,16 @@ def write_curves(run: Path, program: str, place: str) -> None:
       UsageError: a program that is not known.
       MulliganError: the program is not installed, `place` cannot be written to, or no run that can be read.
     """
+    opening = _opening(program, place)
+    record = read_run(run)
     try:
-        write_log(run, _opening(program, place))
+        log = opening(record)
+        try:
+            write_kept(log, record)
+        except BaseException:
+            log.close(failed=True)
+            raise
+        log.close(failed=False)
     except OSError as error:
         raise MulliganError(f"curves for {program} cannot be written to {place}: {error.strerror or error}.") from error
 
@@ -63,22 +71,19 @@ class Following:
         if self.run is None or self.broken or event["kind"] in BEFORE or "arm" in event:
             return
         try:
-            self._follow(self.run, event)
+            if self.log is None or self.record is None or event["kind"] == "resume":
+                if self.log is not None:
+                    self.log.close(failed=False)
+                self.record = read_run(self.run)  # which holds this event already
+                self.log = self.opening(self.record)
+                write_kept(self.log, self.record)
+                return
+            if event["kind"] == "guard":
+                self.log.back_to(event["back_to_nimg"])
+            self.log.add(self.record, read_event(event))
         except Exception as error:
             self.broken = True
             print(f"mulligan: {self.name} is no longer written: {first_line(error)}", file=sys.stderr, flush=True)
-
-    def _follow(self, run: Path, event: dict[str, Any]) -> None:
-        if self.log is None or self.record is None or event["kind"] == "resume":
-            if self.log is not None:
-                self.log.close(failed=False)
-            self.record = read_run(run)  # which holds this event already
-            self.log = self.opening(self.record)
-            write_kept(self.log, self.record)
-            return
-        if event["kind"] == "guard":
-            self.log.back_to(event["back_to_nimg"])
-        self.log.add(self.record, read_event(event))
 
     def close(self, failed: bool) -> None:
         """Ends the log, if one was begun."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 
@@ -29,7 +29,11 @@ def element(name: str, *children: Child, **attributes: str | float | bool | None
       >>> element("p", "a < b", element("b", "!"), class_="note", hidden=True)
       '<p class="note" hidden>a &lt; b<b>!</b></p>'
     """
-    opening = name + "".join(_attribute(key, value) for key, value in attributes.items())
+    opening = name
+    for key, value in attributes.items():
+        if value is not None and value is not False:
+            opening += " " + key.rstrip("_").replace("_", "-")
+            opening += "" if value is True else f'="{html.escape(str(value))}"'
     if name in VOID:
         return Html(f"<{opening}>")
     return Html(f"<{opening}>{join(children)}</{name}>")
@@ -46,8 +50,11 @@ def join(children: Child) -> Html:
     return Html("".join(join(child) for child in children))
 
 
-def _attribute(key: str, value: str | float | bool | None) -> str:
-    name = key.rstrip("_").replace("_", "-")
-    if value is None or value is False:
-        return ""
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+def table(heads: Sequence[str], rows: Iterable[Sequence[Child]], numbers: Collection[int] = ()) -> Html:
+    """A table that scrolls by itself where it is too wide; cells of the columns `numbers` are aligned as figures."""
+    kinds = ["number" if place in numbers else None for place in range(len(heads))]
+    head = [element("th", name, class_=kind) for name, kind in zip(heads, kinds, strict=True)]
+    body = [
+        element("tr", [element("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True)]) for row in rows
+    ]
+    return element("div", element("table", element("tr", head), body), class_="scroll")

@@ -21,31 +21,26 @@ def opening(place: str) -> Opening:
       MulliganError: MLflow is not installed.
     """
     with optional_import("its client", "a log for MLflow", "mlflow"):
+        from mlflow import entities  # pyright: ignore[reportMissingImports]
         from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
-    return lambda record: MLflowLog(MlflowClient(place), record)
-
-
-def _entities() -> Any:
-    import mlflow.entities  # pyright: ignore[reportMissingImports]
-
-    return mlflow.entities
+    return lambda record: MLflowLog(MlflowClient(place), entities, record)
 
 
 class MLflowLog:
-    """One run of MLflow's."""
+    """One run of MLflow's, by its client and its `mlflow.entities`."""
 
-    def __init__(self, client: Any, record: RunRecord):
-        self.client = client
+    def __init__(self, client: Any, entities: Any, record: RunRecord):
+        self.client, self.entities = client, entities
         known = client.get_experiment_by_name(EXPERIMENT)
         experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT)
         self.id = client.create_run(experiment, run_name=record.folder.name).info.run_id
         asked = {"data": record.task.get("name"), "seed": record.run.get("seed"), **record.recipe.to_json()}
-        entity = _entities().Param
-        client.log_batch(self.id, params=[entity(name, str(value)[:LONGEST]) for name, value in _flat(asked).items()])
+        params = [entities.Param(name, str(value)[:LONGEST]) for name, value in _flat(asked).items()]
+        client.log_batch(self.id, params=params)
 
     def add(self, record: RunRecord, event: RunEvent) -> None:
-        entity, now, step = _entities().Metric, int(time.time() * 1000), int(event.nimg)
-        metrics = [entity(name, value, now, step) for name, value in scalars(event).items()]
+        now, step = int(time.time() * 1000), int(event.nimg)
+        metrics = [self.entities.Metric(name, value, now, step) for name, value in scalars(event).items()]
         if metrics:
             self.client.log_batch(self.id, metrics=metrics)
         image = picture(record, event)

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from mulligan.events import RunEvent, SamplesDrawn
 from mulligan.grid import png
-from mulligan.report.embedding import Picture, embed, embed_file
+from mulligan.report.embedding import embed, embed_file
 from mulligan.report.markup import Child, Html, element
 from mulligan.report.run import RunRecord
 from mulligan.report.words import count, duration, number
@@ -74,11 +74,21 @@ def neighbours(record: RunRecord) -> Html | None:
         f"one, that of an unseen real image to its nearest training image ({number(found.typical)}): far "
         "below 1 would mean copying."
     )
+    rows = []
+    for index in order.tolist():
+        sample = element(
+            "span", _thumbnail(found.samples[index], "Sample"), element("small", "sample"), class_="sample"
+        )
+        near = []
+        for image, distance in zip(found.nearest[index][:MOST_NEAREST], found.distance[index].tolist(), strict=False):
+            words = f"{distance / found.typical:.2f}" if found.typical > 0 else number(distance)
+            near.append(element("span", _thumbnail(image, "Training image"), element("small", words)))
+        rows.append(element("figure", sample, near))
     return element(
         "section",
         element("h2", "Nearest training images"),
         element("p", lead, class_="lead"),
-        element("div", [_neighbour(found, index) for index in order.tolist()], class_="neighbours"),
+        element("div", rows, class_="neighbours"),
         id="neighbours",
     )
 
@@ -112,21 +122,21 @@ def thinned(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(index)] for index in np.linspace(0, len(items) - 1, most)]
 
 
-def _affordable(paths: Sequence[Path]) -> int:
-    """How many frames to show: fewer of them, down to half, before any has to be made smaller."""
-    largest = max((path.stat().st_size for path in paths), default=1)
-    return min(MOST_FRAMES, max(MOST_FRAMES // 2, FRAMES_BYTES // max(1, largest)))
-
-
 def _through_time(record: RunRecord) -> Html | None:
     """Grids of the same latents with a slider; without a script, the newest."""
     grids = {event.nimg: (event, path) for event in record.kept(SamplesDrawn) if (path := record.path(event.path))}
-    chosen = thinned([grids[nimg] for nimg in sorted(grids)], _affordable([path for _, path in grids.values()]))
+    # Fewer frames, down to half of them, before any has to be made smaller.
+    largest = max((path.stat().st_size for _, path in grids.values()), default=1)
+    affordable = min(MOST_FRAMES, max(MOST_FRAMES // 2, FRAMES_BYTES // max(1, largest)))
+    chosen = thinned([grids[nimg] for nimg in sorted(grids)], affordable)
     pictures = [(event, embed_file(path, FRAMES_BYTES // len(chosen))) for event, path in chosen]
     pictures = [(event, picture) for event, picture in pictures if picture]
     if not pictures:
         return None
-    frames = [_frame(event, picture) for event, picture in pictures]
+    frames = []
+    for event, picture in pictures:
+        image = picture.element(f"Samples after {count(event.nimg)} images")
+        frames.append(element("div", image, class_="frame", data_nimg=event.nimg, data_moment=_moment(event)))
     last = str(len(frames) - 1)
     controls = [
         element("button", "Play", type="button", class_="play"),
@@ -141,30 +151,8 @@ def _titled(title: str, detail: Html | None, content: Child, class_: str | None 
     return element("figure", element("figcaption", element("strong", title), " ", detail), content, class_=class_)
 
 
-def _frame(event: RunEvent, picture: Picture) -> Html:
-    image = picture.element(f"Samples after {count(event.nimg)} images")
-    return element("div", image, class_="frame", data_nimg=event.nimg, data_moment=_moment(event))
-
-
 def _moment(event: RunEvent) -> str:
     return f"{count(event.nimg)} images, {duration(event.seconds)}"
-
-
-def _neighbour(found: Neighbours, index: int) -> Html:
-    """One sample and its row of training images."""
-    near = zip(found.nearest[index][:MOST_NEAREST], found.distance[index].tolist(), strict=False)
-    return element(
-        "figure",
-        element("span", _thumbnail(found.samples[index], "Sample"), element("small", "sample"), class_="sample"),
-        [
-            element(
-                "span",
-                _thumbnail(image, "Training image"),
-                element("small", f"{distance / found.typical:.2f}" if found.typical > 0 else number(distance)),
-            )
-            for image, distance in near
-        ],
-    )
 
 
 def _thumbnail(image: UInt8[np.ndarray, "h w c"], alt: str) -> Html | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulligan.events import as_number
-from mulligan.report.markup import Html, element
+from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal
 
@@ -15,12 +15,29 @@ SOURCES = {"real": "real images", "synthetic": "generated images alone", "both":
 
 def proof(record: RunRecord) -> Html | None:
     """The sentence, what three classifiers reach, class by class, and the attacks; or how to have all that."""
-    if not record.proof and not record.task.get("classes"):
-        return None
+    if not record.proof:
+        if not record.task.get("classes"):
+            return None
+        command = element("code", f"mulligan prove {record.folder.resolve().name} DATA")
+        words = " says whether these images help a classifier, and whether they are copies."
+        return element("section", element("h2", "Proof"), element("p", command, words, class_="lead"), id="proof")
+    found = Entries.of(record.proof)
+    useful = found.within("usefulness")
+    parts = f"{count(found.number('n_synthetic'))} images generated for each of {count(found.number('seeds'))} seeds"
+    real = f"{count(found.number('n_train'))} real images to train on, {count(found.number('n_test'))} to test on"
+    steps = f"{count(found.number('steps'))} steps each"
+    how = f"small classifiers of features of {found.text('embedding')}, every class as often, {steps}"
+    unsure = (
+        "" if found.values.get("known") is True else " It is not known that the generator never saw the test images."
+    )
+    protocol = f"{parts}; {real}; {how}; intervals over seeds and test images.{unsure}"
     return element(
         "section",
         element("h2", "Proof"),
-        *(_shown(Entries.of(record.proof)) if record.proof else [_wanting(record)]),
+        element("p", found.text("sentence"), class_="lead"),
+        element("div", _tiles(found, useful), class_="tiles"),
+        _classes(useful),
+        element("p", protocol, class_="note"),
         id="proof",
     )
 
@@ -43,23 +60,6 @@ class Entries:
 
     def within(self, name: str) -> Entries:
         return Entries.of(self.values.get(name))
-
-
-def _wanting(record: RunRecord) -> Html:
-    command = element("code", f"mulligan prove {record.folder.resolve().name} DATA")
-    return element(
-        "p", command, " says whether these images help a classifier, and whether they are copies.", class_="lead"
-    )
-
-
-def _shown(found: Entries) -> list[Html | None]:
-    useful = found.within("usefulness")
-    return [
-        element("p", found.text("sentence"), class_="lead"),
-        element("div", _tiles(found, useful), class_="tiles"),
-        _classes(useful),
-        element("p", _protocol(found), class_="note"),
-    ]
 
 
 def _tiles(found: Entries, useful: Entries) -> list[Html]:
@@ -99,36 +99,15 @@ def _classes(useful: Entries) -> Html | None:
         "Gain",
         "95% together",
     )
-    head = [element("th", name, class_="number" if place else None) for place, name in enumerate(names)]
-    rows.sort(key=lambda row: row.within("gain").number("value") or 0.0)
-    table = element("table", element("tr", head), *(_row(row) for row in rows))
-    return element("div", table, class_="scroll")
-
-
-def _row(row: Entries) -> Html:
-    gain = row.within("gain")
-    low, high = gain.number("low"), gain.number("high")
-    hurt = high is not None and high < 0
-    cells = [
-        count(row.number("n_train")),
-        count(row.number("n_test")),
-        *(decimal(row.number(name)) for name in SOURCES),
-    ]
-    cells += [_points(gain.number("value")), f"{_points(low)} to {_points(high)}"]
-    name = element("b", row.text("name"), ", hurt") if hurt else row.text("name")
-    return element("tr", element("td", name), *(element("td", cell, class_="number") for cell in cells))
-
-
-def _protocol(found: Entries) -> str:
-    """What was done."""
-    parts = f"{count(found.number('n_synthetic'))} images generated for each of {count(found.number('seeds'))} seeds"
-    real = f"{count(found.number('n_train'))} real images to train on, {count(found.number('n_test'))} to test on"
-    steps = f"{count(found.number('steps'))} steps each"
-    how = f"small classifiers of features of {found.text('embedding')}, every class as often, {steps}"
-    unsure = (
-        "" if found.values.get("known") is True else " It is not known that the generator never saw the test images."
-    )
-    return f"{parts}; {real}; {how}; intervals over seeds and test images.{unsure}"
+    cells = []
+    for row in sorted(rows, key=lambda row: row.within("gain").number("value") or 0.0):
+        gain, low, high = (row.within("gain").number(end) for end in ("value", "low", "high"))
+        hurt = high is not None and high < 0  # with 95% for all classes together
+        name = element("b", row.text("name"), ", hurt") if hurt else row.text("name")
+        counts = (count(row.number("n_train")), count(row.number("n_test")))
+        reached = [decimal(row.number(source)) for source in SOURCES]
+        cells.append((name, *counts, *reached, _points(gain), f"{_points(low)} to {_points(high)}"))
+    return table(names, cells, numbers=range(1, len(names)))
 
 
 def _percent(share: float | None) -> str:

@@ -11,7 +11,7 @@ from mulligan.events import Evaluated, as_number
 from mulligan.recipe import Recipe
 from mulligan.report.chart import Chart, ChartPoint, Series, Span, draw
 from mulligan.report.curves import COLOURS, best_evaluation
-from mulligan.report.markup import Html, element
+from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord, read_events, read_run
 from mulligan.report.words import UNKNOWN, count, duration, number, short
 
@@ -48,13 +48,19 @@ def race(record: RunRecord) -> Html | None:
     arms = list(contest(record))
     if not said and not arms:
         return None
-    rows = [_head(), *(_row(arm) for arm in arms)] if arms else []
+    heads = ("", "Recipe", "From the first it differs in", "Slices", "Share", "Images", "KID", "Why it got no more")
+    rows = []
+    for arm in arms:
+        name = element("b", arm.origin) if arm.fate == "won" else arm.origin
+        share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
+        figures = (count(arm.slices), share, short(arm.images), number(arm.kid))
+        rows.append((str(arm.number), name, arm.traits if arm.number > 1 else "", *figures, arm.fate))
     return element(
         "section",
         element("h2", "Race" if arms else "Expectation"),
         said,
         element("p", _shared(record, arms), class_="lead") if arms else None,
-        element("div", element("table", rows), class_="scroll") if arms else None,
+        table(heads, rows, numbers=range(3, 7)) if arms else None,
         element("div", _charts(record, arms), class_="charts") if arms else None,
         id="race",
     )
@@ -131,7 +137,12 @@ def contest(record: RunRecord) -> Iterator[RacedArm]:
     decisions = document.get("decisions", [])[: document.get("done", 0)]
     first = Recipe.from_json(entries[0]["recipe"]) if entries else Recipe()
     for index, entry in enumerate(entries):
-        curve = tuple(_curve(record.folder / "trials" / f"{index:02d}"))
+        try:
+            events = read_events(record.folder / "trials" / f"{index:02d}")
+        except MulliganError:  # its trial is damaged; what the race says of it stands
+            events = []
+        kids = [(event.nimg, event.kid) for event in events if isinstance(event, Evaluated)]
+        curve = tuple(ChartPoint(nimg, kid) for nimg, kid in kids if kid is not None)
         won = document.get("winner") == index
         yield RacedArm(
             number=index + 1,
@@ -177,44 +188,12 @@ def _word(value: Any) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
-def _curve(folder: Path) -> Iterator[ChartPoint]:
-    """KID of an arm's evaluations; an arm that never began has none."""
-    try:
-        events = read_events(folder)
-    except MulliganError:
-        return
-    for event in events:
-        if isinstance(event, Evaluated) and event.kid is not None:
-            yield ChartPoint(event.nimg, event.kid)
-
-
 def _shared(record: RunRecord, arms: list[RacedArm]) -> str:
     """One sentence on the whole race."""
     spent = duration(as_number(record.race.get("seconds")))
     slices = sum(arm.slices for arm in arms)
     won = next((f" Recipe {arm.number} won and got all the rest." for arm in arms if arm.fate == "won"), "")
     return f"{len(arms)} recipes raced for {spent}, in {slices} slices shared out by {record.race['allocation']}.{won}"
-
-
-def _head() -> Html:
-    names = ("", "Recipe", "From the first it differs in", "Slices", "Share", "Images", "KID", "Why it got no more")
-    numbers = {"Slices", "Share", "Images", "KID"}
-    return element("tr", [element("th", name, class_="number" if name in numbers else None) for name in names])
-
-
-def _row(arm: RacedArm) -> Html:
-    share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
-    figures = (count(arm.slices), share, short(arm.images), number(arm.kid))
-    name = element("b", arm.origin) if arm.fate == "won" else arm.origin
-    traits = arm.traits if arm.number > 1 else ""
-    return element(
-        "tr",
-        element("td", str(arm.number)),
-        element("td", name),
-        element("td", traits),
-        [element("td", value, class_="number") for value in figures],
-        element("td", arm.fate),
-    )
 
 
 def _charts(record: RunRecord, arms: list[RacedArm]) -> list[Html]:

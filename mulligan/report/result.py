@@ -22,7 +22,7 @@ from mulligan.events import (
     own_fields,
 )
 from mulligan.report.curves import best_evaluation
-from mulligan.report.markup import Html, element
+from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, decimal, duration, figure, number, short
 
@@ -70,16 +70,25 @@ def happened(record: RunRecord) -> Html | None:
     guards = record.of(RolledBack)
     numbers = {id(event): index for index, event in enumerate(guards, start=1)}
     checkpoints = record.of(CheckpointWritten)
-    lead = f"The guard stepped in {_times(len(guards))}. " if guards else "The guard never had to step in. "
+    times = {0: "never had to step in", 1: "stepped in once", 2: "stepped in twice"}
+    lead = f"The guard {times.get(len(guards), f'stepped in {len(guards)} times')}. "
     if checkpoints:
         lead += f"{count(len(checkpoints))} checkpoints, the newest after {count(checkpoints[-1].nimg)} images. "
     if record.unreadable:
         lead += f"{count(record.unreadable)} of the lines in events.jsonl could not be read. "
-    head = [element("th", "Images", class_="number"), element("th", "Time", class_="number")]
-    head += [element("th", "Event"), element("th", "What and why")]
-    rows = [element("tr", head), *(_row(event, numbers.get(id(event))) for event in told)]
-    table = element("div", element("table", rows), class_="scroll")
-    return element("section", element("h2", "What happened"), element("p", lead, class_="lead"), table, id="happened")
+    rows = []
+    for event in told:
+        kind = event.name if isinstance(event, UnknownEvent) else event.kind
+        guard = numbers.get(id(event))
+        named = [kind, " ", element("b", str(guard), class_="flag")] if guard else kind
+        rows.append((count(event.nimg), duration(event.seconds), named, _described(event)))
+    return element(
+        "section",
+        element("h2", "What happened"),
+        element("p", lead, class_="lead"),
+        table(("Images", "Time", "Event", "What and why"), rows, numbers=(0, 1)),
+        id="happened",
+    )
 
 
 def _sentence(record: RunRecord) -> list[str]:
@@ -144,17 +153,6 @@ def _protocol(record: RunRecord) -> str | None:
     )
 
 
-def _row(event: RunEvent, guard: int | None) -> Html:
-    badge = element("b", str(guard), class_="flag") if guard else None
-    return element(
-        "tr",
-        element("td", count(event.nimg), class_="number"),
-        element("td", duration(event.seconds), class_="number"),
-        element("td", event.name if isinstance(event, UnknownEvent) else event.kind, " " if badge else None, badge),
-        element("td", _described(event)),
-    )
-
-
 def _described(event: RunEvent) -> str:
     """An event's own keys as a sentence."""
     match event:
@@ -183,7 +181,3 @@ def _described(event: RunEvent) -> str:
         case _:
             words = json.dumps({name: getattr(event, name) for name in own_fields(event)}, ensure_ascii=False)
     return words
-
-
-def _times(value: int) -> str:
-    return {1: "once", 2: "twice"}.get(value, f"{value} times")

@@ -81,7 +81,8 @@ def read_run(folder: Path) -> RunRecord:
     recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
-    race, plan, proof = (_optional(folder / f"{name}.json") for name in ("race", "plan", "proof"))
+    others = [folder / f"{name}.json" for name in ("race", "plan", "proof")]
+    race, plan, proof = (_document(path) if path.exists() else {} for path in others)
     return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, proof, unreadable)
 
 
@@ -92,10 +93,6 @@ def read_events(folder: Path) -> list[RunEvent]:
       MulliganError: the file is damaged or cannot be read.
     """
     return _events(folder / "events.jsonl")[0]
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    return _document(path) if path.exists() else {}
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -40,7 +40,10 @@ class TensorBoardLog:
     def __init__(self, open_writer: Callable[..., Any], record: RunRecord):
         self.open_writer = open_writer
         self.writer = open_writer()
-        self.created = _created(record)
+        try:
+            self.created = datetime.fromisoformat(str(record.run.get("created"))).timestamp()
+        except ValueError:
+            self.created = 0.0  # a run that does not say when it began is drawn from 1970 on
 
     def add(self, record: RunRecord, event: RunEvent) -> None:
         step, time = int(event.nimg), self.created + event.seconds
@@ -63,11 +66,3 @@ class TensorBoardLog:
     def close(self, failed: bool) -> None:
         del failed
         self.writer.close()
-
-
-def _created(record: RunRecord) -> float:
-    """When the run began, seconds since 1970; 0 when it does not say."""
-    try:
-        return datetime.fromisoformat(str(record.run.get("created"))).timestamp()
-    except ValueError:
-        return 0.0
