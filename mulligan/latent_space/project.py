@@ -54,7 +54,10 @@ def project(
     document = _described(names, found, generator.classes)
     make_folder(out)
     write_sealed(out / "projection.json", document)
-    replace_file(out / "latents.npz", _arrays(found))
+    arrays = {"latents": found.latents} if found.labels is None else {"latents": found.latents, "labels": found.labels}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    replace_file(out / "latents.npz", content.getvalue())
     apart = np.abs(images.astype(np.int16) - found.images).astype(np.uint8)
     if images.shape[-1] == 4:
         apart[..., 3] = 255
@@ -82,12 +85,3 @@ def _described(names: tuple[str, ...], found: Projection, classes: tuple[str, ..
             for name, label, error, nearest in rows
         ],
     }
-
-
-def _arrays(found: Projection) -> bytes:
-    content = io.BytesIO()
-    if found.labels is None:
-        np.savez_compressed(content, latents=found.latents)
-    else:
-        np.savez_compressed(content, latents=found.latents, labels=found.labels)
-    return content.getvalue()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from mulligan.training.latents import closed_path, truncated
 FRAMES_A_SECOND = 25
 TURNS_A_SECOND = 0.5  # harmonics of the path for each second: how fast images change
 MOST_SECONDS, MOST_IMAGES = 120.0, 64
-FORMATS = (".gif", ".webp", ".mp4")
 
 
 def write_walk(
@@ -54,7 +54,8 @@ def write_walk(
     """
     write = WRITERS.get(out.suffix.lower())
     if write is None:
-        raise UsageError(f"{out} is no animation: end it in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+        *others, last = WRITERS
+        raise UsageError(f"{out} is no animation: end it in {', '.join(others)} or {last}.")
     if not 1 <= number <= MOST_IMAGES:
         raise UsageError(f"a walk shows 1 to {MOST_IMAGES} images.")
     if not 0 < seconds <= MOST_SECONDS:
@@ -77,12 +78,12 @@ def sheets(
         labels = np.arange(number) % len(walker.classes)
     labels = None if labels is None else np.tile(np.broadcast_to(labels, number), frames)
     images = walker.draw(latents, labels).reshape(frames, number, *walker.shape)
-    return np.stack([_on_white(grid(each)) for each in images])
-
-
-def _on_white(sheet: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    picture = Image.fromarray(sheet).convert("RGBA")
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+    found = []
+    for each in images:
+        picture = Image.fromarray(grid(each)).convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        found.append(np.asarray(Image.alpha_composite(white, picture).convert("RGB")))
+    return np.stack(found)
 
 
 def _pillow(frames: UInt8[np.ndarray, "n h w 3"], form: str, **options: Any) -> bytes:
@@ -98,14 +99,6 @@ def _pillow(frames: UInt8[np.ndarray, "n h w 3"], form: str, **options: Any) -> 
         **options,
     )
     return content.getvalue()
-
-
-def _gif(frames: UInt8[np.ndarray, "n h w 3"]) -> bytes:
-    return _pillow(frames, "GIF", optimize=False)
-
-
-def _webp(frames: UInt8[np.ndarray, "n h w 3"]) -> bytes:
-    return _pillow(frames, "WEBP", quality=90, method=2)
 
 
 def _mp4(frames: UInt8[np.ndarray, "n h w 3"]) -> bytes:
@@ -131,6 +124,8 @@ def _mp4(frames: UInt8[np.ndarray, "n h w 3"]) -> bytes:
         return target.read_bytes()
 
 
-WRITERS: dict[str, Callable[[UInt8[np.ndarray, "n h w 3"]], bytes]] = dict(
-    zip(FORMATS, (_gif, _webp, _mp4), strict=True)
-)
+WRITERS: dict[str, Callable[[UInt8[np.ndarray, "n h w 3"]], bytes]] = {
+    ".gif": partial(_pillow, form="GIF", optimize=False),
+    ".webp": partial(_pillow, form="WEBP", quality=90, method=2),
+    ".mp4": _mp4,
+}

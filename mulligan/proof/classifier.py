@@ -77,9 +77,12 @@ def _predictions(
     """Of one seed, `[mixtures, m]`."""
     start, draw = jax.random.split(key)
 
+    dimension = features.shape[1]
+    kernel = jax.random.normal(start, (dimension, HIDDEN)) * (2 / dimension) ** 0.5
+    fresh = Weights(kernel, jnp.zeros(HIDDEN), jnp.zeros((HIDDEN, classes)), jnp.zeros(classes))
+
     def of_mixture(chances: Float[Array, " n"]) -> Array:
-        weights = _trained(_fresh(start, features.shape[1], classes), features, labels, chances, draw, steps)
-        return logits(weights, test).argmax(1)
+        return logits(_trained(fresh, features, labels, chances, draw, steps), test).argmax(1)
 
     return jax.vmap(of_mixture)(chances)
 
@@ -88,11 +91,6 @@ def logits(weights: Weights, features: Float[Array, "n d"]) -> Float[Array, "n k
     """What the classifier makes of features; the largest is its choice."""
     hidden = jax.nn.leaky_relu(features @ weights.kernel + weights.bias)
     return hidden @ weights.last + weights.last_bias
-
-
-def _fresh(key: Key, dimension: int, classes: int) -> Weights:
-    kernel = jax.random.normal(key, (dimension, HIDDEN)) * (2 / dimension) ** 0.5
-    return Weights(kernel, jnp.zeros(HIDDEN), jnp.zeros((HIDDEN, classes)), jnp.zeros(classes))
 
 
 def _trained(

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int32, UInt8
 
 from mulligan.errors import MulliganError
 from mulligan.events import Listener, ProofAdvanced
@@ -59,11 +58,21 @@ def prove(source: Generator | Path | str, data: Any, listener: Listener = lambda
     started = time.monotonic()
     subject = read_subject(source if isinstance(source, Generator) else load(source), data)
     embedding = load_embedding()
-    drawn = _drawn(subject.generator, embedding, _number(subject.task), listener)
+    task, (least, most) = subject.task, SYNTHETIC
+    drawn = _drawn(subject.generator, embedding, min(max(len(task.train), least), most), listener)
     listener(ProofAdvanced(stage="reading real images", share=0.7).to_json())
-    train, test, held_out = (_examples(embedding, *part) for part in _reals(subject.task))
+    # Attacks are tried on images that were held out from the very images that train: the test split may be of another
+    # origin where the source brings its own, and an attack must not live on that.
+    reals = (_some(task.train, REALS), _some(task.test, TESTED), _some(task.validation, ATTACKED))
+    train, test, held_out = (
+        Examples(
+            embedding(part.images),
+            np.zeros(len(part.images), np.int32) if part.labels is None else part.labels.astype(np.int32),
+        )
+        for part in reals
+    )
     found = None
-    if subject.task.classes is not None:
+    if task.classes is not None:
         listener(ProofAdvanced(stage=f"training {3 * SEEDS} classifiers", share=0.8).to_json())
         found = usefulness(train, drawn, test)
     listener(ProofAdvanced(stage="attacking", share=0.95).to_json())
@@ -76,9 +85,9 @@ def prove(source: Generator | Path | str, data: Any, listener: Listener = lambda
         attacks["discriminator"] = by_discriminator
     return {
         "format": FORMAT,
-        "sentence": sentence(found, copies, attacks, subject.task.classes or (), len(test.labels)),
+        "sentence": sentence(found, copies, attacks, task.classes or (), len(test.labels)),
         "embedding": embedding.name,
-        "usefulness": None if found is None else _described(found, subject.task.classes or ()),
+        "usefulness": None if found is None else _described(found, task.classes or ()),
         "copies": {**copies._asdict(), "excess": copies.excess._asdict(), "found": copies.found},
         "attacks": {name: attack._asdict() for name, attack in attacks.items()},
         "known": subject.known,
@@ -157,12 +166,6 @@ def _discriminator(subject: Subject) -> Any:
         return None
 
 
-def _number(task: Task) -> int:
-    """Images to generate for each seed."""
-    least, most = SYNTHETIC
-    return min(max(len(task.train), least), most)
-
-
 def _drawn(generator: Generator, embedding: Embedding, number: int, listener: Listener) -> list[Examples]:
     """Features of generated images, new ones for each seed, of all classes alike."""
     classes = len(generator.classes or ())
@@ -181,24 +184,10 @@ def _drawn(generator: Generator, embedding: Embedding, number: int, listener: Li
     return drawn
 
 
-def _reals(task: Task) -> list[LabelledImages]:
-    """Real images that train, that test, and that were held out from the very images that train.
-
-    The test split may be of another origin where the source brings its own; an attack must not live on that.
-    """
-    return [_some(task.train, REALS), _some(task.test, TESTED), _some(task.validation, ATTACKED)]
-
-
 def _some(split: Split, most: int) -> LabelledImages:
     """At most so many images of a split, drawn at random."""
     order = np.random.default_rng(0).permutation(len(split))[:most]
     return split.take(order)
-
-
-def _examples(
-    embedding: Embedding, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"] | None
-) -> Examples:
-    return Examples(embedding(images), np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32))
 
 
 def _described(found: Usefulness, names: tuple[str, ...]) -> dict[str, Any]:

@@ -91,9 +91,16 @@ def usefulness(train: Examples, synthetic: list[Examples], test: Examples, seed:
 def compared(
     train: Int32[np.ndarray, " n"], test: Int32[np.ndarray, " m"], correct: Bool[np.ndarray, "seeds 3 m"]
 ) -> Usefulness:
-    """What follows from which test images were classified rightly, by seed and source."""
+    """What follows from which test images were classified rightly, by seed and source.
+
+    Raises:
+      MulliganError: fewer than two seeds.
+    """
     right = {source: correct[:, index].astype(np.float64) for index, source in enumerate(SOURCES)}
-    accuracy = {source: _within_bounds(over_seeds_and_images(each, test)[0]) for source, each in right.items()}
+    accuracy = {}
+    for source, each in right.items():
+        (value, low, high), _ = over_seeds_and_images(each, test)
+        accuracy[source] = Estimate(value, max(low, 0.0), min(high, 1.0))
     gain, by_class = over_seeds_and_images(right["both"] - right["real"], test)
     replacement, _ = over_seeds_and_images(right["synthetic"] - right["real"], test)
     classes = tuple(
@@ -107,10 +114,6 @@ def compared(
         for label, estimate in by_class.items()
     )
     return Usefulness(accuracy, gain, replacement, classes)
-
-
-def _within_bounds(share: Estimate) -> Estimate:
-    return Estimate(share.value, max(share.low, 0.0), min(share.high, 1.0))
 
 
 def _only(examples: Examples, labels: Int32[np.ndarray, " k"]) -> Examples:

@@ -37,9 +37,9 @@ def write_curves(run: Path, program: str, place: str) -> None:
       UsageError: a program that is not known.
       MulliganError: the program is not installed, `place` cannot be written to, or no run that can be read.
     """
-    opening = _opening(program, place)
-    record = read_run(run)
     try:
+        opening = _opening(program, place)
+        record = read_run(run)
         log = opening(record)
         try:
             write_kept(log, record)

@@ -63,7 +63,11 @@ class Wish:
         return wish
 
     def check(self, generator: Generator) -> None:
-        """Raises `UsageError` where a number is out of range."""
+        """Refuses what cannot be drawn.
+
+        Raises:
+          UsageError: a number is out of range.
+        """
         if min(self.rows, self.columns) < 1 or self.rows * self.columns > MOST:
             raise UsageError(f"a grid has 1 to {MOST} images.")
         if min(self.seed, self.to_seed or 0) < 0:

@@ -133,15 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "image/png", png(self.uploads[int(query.get("origin") or -1)].given)
 
     def _upload(self, query: dict[str, str]) -> tuple[str, bytes]:
-        number, found = self.uploads.add(self._picture(), int(query["label"]) if query.get("label") else None)
-        told = {"origin": number, "label": found.label, "error": found.error}
-        return "application/json", json.dumps(told).encode()
-
-    def _picture(self) -> bytes:
-        """The body of the request.
+        """Takes the picture in the body of the request.
 
         Raises:
-          UsageError: it is not said to be a picture, or has too many bytes.
+          UsageError: it is not said to be a picture, has too many bytes, or cannot be read.
         """
         if not (self.headers.get("Content-Type") or "").startswith("image/"):
             raise UsageError("send a picture, with its type.")
@@ -152,7 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(size)
         if len(content) < size:
             raise UsageError("the picture did not come whole.")
-        return content
+        number, found = self.uploads.add(content, int(query["label"]) if query.get("label") else None)
+        told = {"origin": number, "label": found.label, "error": found.error}
+        return "application/json", json.dumps(told).encode()
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)
