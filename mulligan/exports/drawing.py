@@ -60,7 +60,13 @@ def _layer(target: Target, layer: Layer, x: Tensor, shape: tuple[int, ...]) -> t
             branch = target.activate(_conv(target, layer.mix, branch), layer.activation)
             made = target.add(x, _conv(target, layer.merge, branch)), shape
         case SelfAttention():
-            made = target.add(x, _attention(target, layer, x, shape)), shape
+            # Targets do not scale the scores, so the queries' weights are scaled here, once.
+            scaled = np.asarray(layer.query) / np.float32(math.sqrt(layer.key.shape[1]))
+            pixels = target.reshape(x, (shape[0] * shape[1], shape[2]))
+            weights = (scaled, layer.key, layer.value)
+            queries, keys, values = (target.dense(pixels, np.asarray(weight), None) for weight in weights)
+            mixed = target.dense(target.attend(queries, keys, values), np.asarray(layer.output), None)
+            made = target.add(x, target.reshape(mixed, shape)), shape
         case _:
             raise MulliganError(f"a layer {type(layer).__name__} cannot be exported yet: choose `to` safetensors.")
     return made
@@ -99,13 +105,3 @@ def _normalised(target: Target, name: str, x: Tensor, bias: Float[np.ndarray, ".
     if name not in ("pixel", "group"):
         raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose `to` safetensors.")
     return target.add_constant(target.normalise(x, name), bias)
-
-
-def _attention(target: Target, layer: SelfAttention, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    # Targets do not scale the scores, so the queries' weights are scaled here, once.
-    pixels = target.reshape(x, (shape[0] * shape[1], shape[2]))
-    scaled = np.asarray(layer.query) / np.float32(math.sqrt(layer.key.shape[1]))
-    queries, keys, values = (
-        target.dense(pixels, np.asarray(weight), None) for weight in (scaled, layer.key, layer.value)
-    )
-    return target.reshape(target.dense(target.attend(queries, keys, values), np.asarray(layer.output), None), shape)

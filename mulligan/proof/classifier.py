@@ -106,14 +106,13 @@ def _trained(
 
     def step(carry: tuple[Pytree, optax.OptState], key: Key) -> tuple[tuple[Pytree, optax.OptState], None]:
         weights, memory = carry
+        # Inverse transform sampling: a uniform number falls into an example's part of the cumulative chances.
         chosen = jnp.searchsorted(chances, jax.random.uniform(key, (BATCH,), maxval=chances[-1]), side="right")
-        gradient = jax.grad(_loss)(weights, features[chosen], labels[chosen])
+        shown = features[chosen]
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+        gradient = jax.grad(lambda weights: cross_entropy(logits(weights, shown), labels[chosen]).mean())(weights)
         updates, memory = optimiser.update(gradient, memory, weights)
         return (optax.apply_updates(weights, updates), memory), None
 
     (weights, _), _ = jax.lax.scan(step, (weights, optimiser.init(weights)), jax.random.split(key, steps))
     return weights
-
-
-def _loss(weights: Weights, features: Float[Array, "b d"], labels: Int32[Array, " b"]) -> Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits(weights, features), labels).mean()

@@ -131,6 +131,9 @@ def discriminator_attack(subject: Subject) -> Estimate | None:
     """Tells training images from others by the score of the run's last discriminator; None where there is none.
 
     Both kinds come mixed in each batch, for some discriminators look at a batch as a whole.
+
+    Raises:
+      MulliganError: the checkpoint is damaged, or fewer than two images are left on either side.
     """
     disc = _discriminator(subject)
     if disc is None:

@@ -23,26 +23,20 @@ def averages(record: RunRecord) -> Html | None:
         name = element("b", event.average, ", kept") if kept else event.average
         figures = figure(event.kid, event.kid_low, event.kid_high)
         rows.append((name, count(event.at_nimg), *figures, number(event.frechet)))
+    # What was kept, and how it compares on the images that did not choose.
+    gained = f"“{choice.average}” is kept. " if choice else ""
+    for other, gain in (choice.gains if choice else {}).items():
+        if (value := gain["value"]) is not None:
+            spread = f"\N{PLUS-MINUS SIGN} {number(gain['deviation'])}"
+            better = f"{number(abs(value))} {spread} {'better' if value <= 0 else 'worse'}"
+            gained += f"On the other half of the images its KID is {better} than that of “{other}”. "
+    if choice and choice.skipped:
+        gained += f"The budget had no time for: {', '.join(choice.skipped) or UNKNOWN}. "
     count_real = count(candidates[0].n_real)
     return element(
         "section",
         element("h2", "Averages"),
-        element("p", f"Compared on {count_real} validation images. ", _gained(choice), class_="lead"),
+        element("p", f"Compared on {count_real} validation images. ", gained, class_="lead"),
         table(names, rows, numbers=range(1, len(names))),
         id="averages",
     )
-
-
-def _gained(choice: GeneratorChosen | None) -> str:
-    """What was kept, and how it compares on the images that did not choose."""
-    if choice is None:
-        return ""
-    words = f"“{choice.average}” is kept. "
-    for other, gain in choice.gains.items():
-        if (value := gain["value"]) is not None:
-            spread = f"\N{PLUS-MINUS SIGN} {number(gain['deviation'])}"
-            better = f"{number(abs(value))} {spread} {'better' if value <= 0 else 'worse'}"
-            words += f"On the other half of the images its KID is {better} than that of “{other}”. "
-    if choice.skipped:
-        words += f"The budget had no time for: {', '.join(choice.skipped) or UNKNOWN}. "
-    return words

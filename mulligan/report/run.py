@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,9 +80,18 @@ def read_run(folder: Path) -> RunRecord:
     recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
     events, unreadable = _events(folder / "events.jsonl")
+    # Backwards, for later events say what of earlier ones still stands: what was measured on a stretch of training that
+    # the run went back to before is marked.
+    marked: list[RunEvent] = []
+    limit = math.inf  # of images seen
+    for event in reversed(events):
+        marked.append(replace(event, abandoned=event.nimg > limit))
+        match event:
+            case RolledBack(back_to_nimg=float(back) | int(back)) | Resumed(from_nimg=float(back) | int(back)):
+                limit = min(limit, back)
     others = [folder / f"{name}.json" for name in ("race", "plan", "proof")]
     race, plan, proof = (_document(path) if path.exists() else {} for path in others)
-    return RunRecord(folder, run, recipe, task, _with_abandoned(events), race, plan, proof, unreadable)
+    return RunRecord(folder, run, recipe, task, tuple(reversed(marked)), race, plan, proof, unreadable)
 
 
 def read_events(folder: Path) -> list[RunEvent]:
@@ -112,31 +120,16 @@ def _events(path: Path) -> tuple[list[RunEvent], int]:
     except OSError as error:
         raise MulliganError(f"{path} cannot be read: {error.strerror or error}.") from error
     lines = [line for line in lines if line.strip()]
-    events = [event for event in map(_event, lines) if event]
+    events = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):  # a torn line, or hostile nesting
+            continue
+        if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+            continue
+        if as_number(values.get("nimg")) is not None and as_number(values.get("seconds")) is not None:
+            events.append(read_event(values))
     if len(lines) > 1 and not events:
         raise MulliganError(f"{path} is damaged: none of its {len(lines)} lines is an event.")
     return events, len(lines) - len(events)
-
-
-def _event(line: str) -> RunEvent | None:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-        return None
-    if as_number(values.get("nimg")) is None or as_number(values.get("seconds")) is None:
-        return None
-    return read_event(values)
-
-
-def _with_abandoned(events: Iterable[RunEvent]) -> tuple[RunEvent, ...]:
-    """Marks what was measured on a stretch of training that the run later went back to before."""
-    marked: list[RunEvent] = []
-    limit = math.inf  # of images seen: what later events leave standing
-    for event in reversed(list(events)):
-        marked.append(replace(event, abandoned=event.nimg > limit))
-        match event:
-            case RolledBack(back_to_nimg=float(back) | int(back)) | Resumed(from_nimg=float(back) | int(back)):
-                limit = min(limit, back)
-    return tuple(reversed(marked))

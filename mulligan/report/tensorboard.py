@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,17 @@ def opening(place: str) -> Opening:
     """
     with optional_import("tensorboardX", "a log for TensorBoard", "tensorboard"):
         from tensorboardX import SummaryWriter
-
-    def begin(record: RunRecord) -> TensorBoardLog:
-        for earlier in Path(place).glob(f"events.out.tfevents.*{SUFFIX}"):
-            earlier.unlink()
-        return TensorBoardLog(lambda **options: SummaryWriter(place, filename_suffix=SUFFIX, **options), record)
-
-    return begin
+    return lambda record: TensorBoardLog(partial(SummaryWriter, filename_suffix=SUFFIX), place, record)
 
 
 class TensorBoardLog:
-    """Event files in one folder, at images seen and the time of day."""
+    """Event files in one folder, at images seen and the time of day; those of an earlier log there are removed."""
 
-    def __init__(self, open_writer: Callable[..., Any], record: RunRecord):
-        self.open_writer = open_writer
-        self.writer = open_writer()
+    def __init__(self, writer: Callable[..., Any], folder: str, record: RunRecord):
+        for earlier in Path(folder).glob(f"events.out.tfevents.*{SUFFIX}"):
+            earlier.unlink()
+        self.open_writer = partial(writer, folder)
+        self.writer = self.open_writer()
         try:
             self.created = datetime.fromisoformat(str(record.run.get("created"))).timestamp()
         except ValueError:

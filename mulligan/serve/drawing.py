@@ -81,7 +81,11 @@ class Wish:
 
 
 def drawn(generator: Generator, wish: Wish) -> UInt8[np.ndarray, "rows columns h w c"]:
-    """The images of a wish, row by row."""
+    """The images of a wish, row by row.
+
+    Raises:
+      UsageError: a number of the wish is out of range.
+    """
     label = wish.label
     if label is None and wish.origin is not None:
         label = wish.origin.label

@@ -85,59 +85,64 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SILENT_SECONDS
 
     def do_GET(self) -> None:
-        self._serve({"/": self._page, "/about": self._about, "/image.png": self._image, "/given.png": self._given})
+        self._serve(self._drawn)
 
     def do_POST(self) -> None:
         """Takes a picture. Pages elsewhere cannot send one: browsers ask first whether they may send this type."""
-        self._serve({"/upload": self._upload})
+        self._serve(self._taken)
 
-    def _serve(self, pages: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]]) -> None:
+    def _serve(self, answered: Callable[[str, dict[str, str]], tuple[str, bytes] | None]) -> None:
+        """Answers with what a function of path and query gives; None is for a path that it does not know."""
         if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for this page as localhost")
             return
         address = urlsplit(self.path)
-        if address.path not in pages:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such page")
-            return
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
         try:
-            kind, content = pages[address.path](query)
+            found = answered(address.path, query)
         except BusyError:
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"other pictures are waiting: try again")
         except (UsageError, ValueError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", str(error).encode())
         else:
-            self._answer(HTTPStatus.OK, kind, content)
+            if found is None:
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such page")
+            else:
+                self._answer(HTTPStatus.OK, *found)
 
-    def _page(self, query: dict[str, str]) -> tuple[str, bytes]:
-        del query
-        return "text/html; charset=utf-8", resources.files("mulligan.serve").joinpath("page.html").read_bytes()
+    def _drawn(self, path: str, query: dict[str, str]) -> tuple[str, bytes] | None:
+        """The page, and what it asks for.
 
-    def _about(self, query: dict[str, str]) -> tuple[str, bytes]:
-        del query
-        about: dict[str, Any] = {
-            "latent": self.generator.latent,
-            "shape": self.generator.shape,
-            "classes": self.generator.classes,
-        }
-        return "application/json", json.dumps(about).encode()
+        Raises:
+          UsageError: what cannot be drawn, or a picture that is no longer remembered.
+          ValueError: something that is no number.
+        """
+        match path:
+            case "/":
+                return "text/html; charset=utf-8", resources.files("mulligan.serve").joinpath("page.html").read_bytes()
+            case "/about":
+                generator = self.generator
+                about = {"latent": generator.latent, "shape": generator.shape, "classes": generator.classes}
+                return "application/json", json.dumps(about).encode()
+            case "/image.png":
+                origin = self.uploads[int(query["origin"])] if query.get("origin") else None
+                images = drawn(self.generator, Wish.of_query(query, self.generator, origin))
+                rows, columns, h, w, c = images.shape
+                grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, c)
+                return "image/png", png(np.ascontiguousarray(grid))
+            case "/given.png":
+                return "image/png", png(self.uploads[int(query.get("origin") or -1)].given)
+        return None
 
-    def _image(self, query: dict[str, str]) -> tuple[str, bytes]:
-        origin = self.uploads[int(query["origin"])] if query.get("origin") else None
-        images = drawn(self.generator, Wish.of_query(query, self.generator, origin))
-        rows, columns, h, w, c = images.shape
-        grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, c)
-        return "image/png", png(np.ascontiguousarray(grid))
-
-    def _given(self, query: dict[str, str]) -> tuple[str, bytes]:
-        return "image/png", png(self.uploads[int(query.get("origin") or -1)].given)
-
-    def _upload(self, query: dict[str, str]) -> tuple[str, bytes]:
+    def _taken(self, path: str, query: dict[str, str]) -> tuple[str, bytes] | None:
         """Takes the picture in the body of the request.
 
         Raises:
           UsageError: it is not said to be a picture, has too many bytes, or cannot be read.
+          BusyError: it did not get its turn.
         """
+        if path != "/upload":
+            return None
         if not (self.headers.get("Content-Type") or "").startswith("image/"):
             raise UsageError("send a picture, with its type.")
         size = int(self.headers.get("Content-Length") or 0)
