@@ -104,4 +104,4 @@ def _normalised(target: Target, name: str, x: Tensor, bias: Float[np.ndarray, ".
     """The normalisation of the maps, then the bias that follows each of them."""
     if name not in ("pixel", "group"):
         raise MulliganError(f"{name} normalisation cannot be exported from a generator: choose `to` safetensors.")
-    return target.add_constant(target.normalise(x, name), bias)
+    return target.add(target.normalise(x, name), bias)

@@ -74,7 +74,7 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
         part = Path(folder) / form.name
         form.write(generator, part)
         difference = compared(generator, form, part)
-        if not difference <= TOLERANCE:
+        if not difference <= TOLERANCE:  # nor where it is not a number
             raise MulliganError(
                 f"{form.opened_by} draws other images than mulligan (a pixel differs by {difference:.2g} of 2), "
                 "so nothing was exported: please report this, with the recipe."
@@ -95,7 +95,11 @@ def with_suffix(path: Path, suffix: str) -> Path:
 
 
 def compared(generator: Generator, form: Format, path: Path) -> float:
-    """The largest difference of a pixel in [-1, 1] between mulligan and the format's own runtime."""
+    """The largest difference of a pixel in [-1, 1] between mulligan and the format's own runtime.
+
+    Raises:
+      MulliganError: what the runtime needs is not installed, or it fails.
+    """
     latents = np.random.default_rng(PROBE_SEED).standard_normal((PROBES, generator.latent), np.float32)
     labels = np.arange(PROBES, dtype=np.int32) % len(generator.classes) if generator.classes else None
     ours = np.asarray(generator.network(jnp.asarray(latents), None if labels is None else jnp.asarray(labels)))

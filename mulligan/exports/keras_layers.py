@@ -84,12 +84,14 @@ class KerasLayers:
     def reshape(self, x: Tensor, shape: Shape) -> Tensor:
         return self.keras.layers.Reshape(shape)(x)
 
-    def add_constant(self, x: Tensor, constant: Float[np.ndarray, "..."]) -> Tensor:
-        """A dense layer along no axis, whose kernel is one and whose bias is the constant."""
+    def add(self, x: Tensor, y: Tensor | Float[np.ndarray, "..."]) -> Tensor:
+        if not isinstance(y, np.ndarray):
+            return self.keras.layers.Add()([x, y])
+        # A dense layer along no axis, whose kernel is one and whose bias is the constant.
         axes = "abc"[: len(x.shape) - 1]
-        kept = axes[len(axes) - constant.ndim :]
+        kept = axes[len(axes) - y.ndim :]
         layer = self.keras.layers.EinsumDense(f"n{axes},{axes[-1]}->n{axes}", x.shape[1:], bias_axes=kept)
-        return _with_weights(layer, x, np.ones(constant.shape[-1:], np.float32), constant)
+        return _with_weights(layer, x, np.ones(y.shape[-1:], np.float32), y)
 
     def spread(self, x: Tensor, maps: Float[np.ndarray, "h w c"]) -> Tensor:
         layer = self.keras.layers.EinsumDense("nc,abc->nabc", maps.shape)
@@ -116,9 +118,6 @@ class KerasLayers:
             return _with_weights(layers.RMSNormalization(epsilon=EPSILON), x, np.ones(channels, np.float32), None)
         groups = math.gcd(channels, 8)
         return layers.GroupNormalization(groups, epsilon=GROUP_EPSILON, center=False, scale=False)(x)
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.keras.layers.Add()([x, y])
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         layers = self.keras.layers

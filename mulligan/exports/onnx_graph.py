@@ -75,7 +75,7 @@ class OnnxGraph:
 
     def dense(self, x: Value, weight: Float[np.ndarray, "i o"], bias: Float[np.ndarray, " o"] | None) -> Value:
         y = self._node("MatMul", [x, self._constant(weight)], (*x.shape[:-1], weight.shape[1]))
-        return y if bias is None else self.add_constant(y, bias)
+        return y if bias is None else self.add(y, bias)
 
     def conv(self, x: Value, kernel: Float[np.ndarray, "k k ci co"], bias: Float[np.ndarray, " co"] | None) -> Value:
         before = (kernel.shape[0] - 1) // 2
@@ -120,8 +120,8 @@ class OnnxGraph:
     def reshape(self, x: Value, shape: Shape) -> Value:
         return self._node("Reshape", [x, self._integers([-1, *shape])], shape)
 
-    def add_constant(self, x: Value, constant: Float[np.ndarray, "..."]) -> Value:
-        return self.add(x, self._constant(constant))
+    def add(self, x: Value, y: Value | Float[np.ndarray, "..."]) -> Value:
+        return self._node("Add", [x, self._constant(y) if isinstance(y, np.ndarray) else y], x.shape)
 
     def spread(self, x: Value, maps: Float[np.ndarray, "h w c"]) -> Value:
         return self._node("Mul", [self.reshape(x, (1, 1, maps.shape[2])), self._constant(maps)], maps.shape)
@@ -149,9 +149,6 @@ class OnnxGraph:
         centred = self._node("Sub", [grouped, mean], grouped.shape)
         scale = self._inverse_root_mean(self._product(centred, centred), [1, 3], GROUP_EPSILON)
         return self.reshape(self._product(centred, scale), x.shape)
-
-    def add(self, x: Value, y: Value) -> Value:
-        return self._node("Add", [x, y], x.shape)
 
     def attend(self, queries: Value, keys: Value, values: Value) -> Value:
         pixels, _ = keys.shape
@@ -187,7 +184,7 @@ class OnnxGraph:
     def scaled(self, x: Value, scale: float, offset: float = 0.0) -> Value:
         """`scale x + offset`."""
         y = self._product(x, self._constant(np.float32(scale)))
-        return self.add_constant(y, np.array(offset, np.float32)) if offset else y
+        return self.add(y, np.array(offset, np.float32)) if offset else y
 
     def _node(self, kind: str, inputs: Sequence[Value], shape: Sequence[int], **attributes: Any) -> Value:
         name = f"{kind.lower()}_{len(self.nodes)}"
@@ -210,7 +207,7 @@ class OnnxGraph:
         """`1 / sqrt(mean(squares) + epsilon)` over axes, of which the batch is number 0."""
         kept = [1 if axis in axes else size for axis, size in enumerate(squares.shape, start=1)]
         mean = self._node("ReduceMean", [squares, self._integers(axes)], kept, keepdims=1)
-        padded = self.add_constant(mean, np.array(epsilon, np.float32))
+        padded = self.add(mean, np.array(epsilon, np.float32))
         return self._node("Reciprocal", [self._node("Sqrt", [padded], kept)], kept)
 
     def _transposed(self, x: Value, order: list[int]) -> Value:

@@ -14,10 +14,14 @@ Shape = tuple[int, ...]
 
 @runtime_checkable
 class Target(Protocol):
-    """A file format under construction. Maps are `[n, h, w, c]`; every operation returns a new tensor."""
+    """A file format under construction.
+
+    Every operation returns a new tensor. Maps are `[n, h, w, c]`; the batch `n` is never fixed. Weights are float32
+    arrays, and a bias of None is none.
+    """
 
     def dense(self, x: Tensor, weight: Float[np.ndarray, "i o"], bias: Float[np.ndarray, " o"] | None) -> Tensor:
-        """`x @ weight + bias` over the last axis."""
+        """`x @ weight + bias` over the last axis, of `[n, i]` or `[n, pixels, i]`."""
         ...
 
     def conv(self, x: Tensor, kernel: Float[np.ndarray, "k k ci co"], bias: Float[np.ndarray, " co"] | None) -> Tensor:
@@ -31,17 +35,32 @@ class Target(Protocol):
         bias: Float[np.ndarray, " co"] | None,
         crops: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Input pixel `i` times `kernel[a]` added to output `2 i + a`; then rows and columns cropped at both ends."""
+        """Input pixel `i` times `kernel[a]` added to output `2 i + a`, so that `2 (size - 1) + k` rows come out.
+
+        Args:
+          x: maps.
+          kernel: its third axis is contracted with the channels of `x`.
+          bias: of each output channel.
+          crops: rows and columns that are then cut off, each before and behind.
+        """
         ...
 
     def enlarge(self, x: Tensor, name: str, crop: tuple[int, int]) -> Tensor:
-        """Doubles rows and columns, `nearest` or `bilinear` with repeated borders, then crops at the end."""
+        """Doubles rows and columns, then crops so many of them behind.
+
+        Args:
+          x: maps.
+          name: `nearest`, or `bilinear` with repeated borders, as in `mulligan.networks.resampling`.
+          crop: rows and columns, for 7 and 8 both come from 4.
+        """
         ...
 
-    def reshape(self, x: Tensor, shape: Shape) -> Tensor: ...
+    def reshape(self, x: Tensor, shape: Shape) -> Tensor:
+        """The numbers of each example in another shape."""
+        ...
 
-    def add_constant(self, x: Tensor, constant: Float[np.ndarray, "..."]) -> Tensor:
-        """`x + constant`, which has the shape of one example or of its last axis."""
+    def add(self, x: Tensor, y: Tensor | Float[np.ndarray, "..."]) -> Tensor:
+        """`x + y`: another tensor of the same shape, or a constant array of one example's shape or of its last axis."""
         ...
 
     def spread(self, x: Tensor, maps: Float[np.ndarray, "h w c"]) -> Tensor:
@@ -53,24 +72,23 @@ class Target(Protocol):
         ...
 
     def normalise(self, x: Tensor, name: str) -> Tensor:
-        """`pixel` or `group`, as in `mulligan.networks.normalisation`."""
+        """By `pixel` or `group`, as in `mulligan.networks.normalisation`."""
         ...
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor: ...
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """`softmax(queries keys^T) values` of `[n, pixels, d]`, unscaled."""
         ...
 
     def append_class(self, latents: Tensor, labels: Tensor, vectors: Float[np.ndarray, "classes d"]) -> Tensor:
-        """The vector of each label behind its latent: `[n, e] -> [n, e + d]`."""
+        """The vector of each label behind its latent: `[n, e] -> [n, e + d]`; labels are integers `[n]`."""
         ...
 
-    def choose(
-        self,
-        latents: Tensor,
-        images: Sequence[Tensor],
-        shares: Float[np.ndarray, " k"],
-    ) -> Tensor:
-        """The image of the first member `i` whose `shares[i]` is above the latent's number: `networks.mixture`."""
+    def choose(self, latents: Tensor, images: Sequence[Tensor], shares: Float[np.ndarray, " k"]) -> Tensor:
+        """The image of the first member `i` whose `shares[i]` is above the latent's number: `networks.mixture`.
+
+        Args:
+          latents: that drew the images.
+          images: of every member, pixels `[n, h, w, c]`.
+          shares: cumulative, as `mulligan.networks.mixture.shares` gives them.
+        """
         ...

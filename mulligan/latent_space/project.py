@@ -67,7 +67,11 @@ def project(
 
 
 def fitting(generator: Generator) -> Fitting:
-    """Brings pictures to the generator's shape, as its run brought those that it was trained on."""
+    """Brings pictures to the generator's shape, as its run brought those that it was trained on.
+
+    Raises:
+      MulliganError: the generator's run folder is damaged.
+    """
     asked = {} if generator.run is None else RunFolder.open(generator.run).document("run")["options"]
     return Fitting(generator.shape, asked.get("fit"), parse_colour(asked.get("background")))
 

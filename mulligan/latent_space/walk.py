@@ -69,7 +69,18 @@ def write_walk(
 def sheets(
     generator: Generator, number: int, frames: int, seconds: float, seed: int, truncation: float, labels: Any
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """The pictures of the animation: a grid of images each, on white."""
+    """The pictures of the animation: a grid of images each, on white.
+
+    Args:
+      generator: that draws; of a mixture its weightiest member.
+      number: of images beside each other.
+      frames: how many pictures.
+      seconds: that they last, which says how far the walk goes.
+      seed, truncation, labels: as in `write_walk`.
+
+    Raises:
+      UsageError: a truncation out of range, or labels that the generator does not have.
+    """
     walker = generator.largest_member()
     turns = max(round(seconds * TURNS_A_SECOND), 1)
     paths = np.stack([closed_path(frames, walker.latent, turns, seed + 1000 * cell) for cell in range(number)], axis=1)

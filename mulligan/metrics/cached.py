@@ -20,6 +20,14 @@ def cached_features(embedding: Embedding, images: AnyImages, folder: Path) -> Fl
 
     The file's name is a hash of both. One that is damaged is written anew; a folder that cannot be written to is done
     without.
+
+    Args:
+      embedding: whose features are wanted; its name stands for its weights.
+      images: uint8 `[n, h, w, c]`.
+      folder: of features that may be deleted at any time; made where it is missing.
+
+    Raises:
+      MulliganError: images that the embedding does not take.
     """
     images = np.ascontiguousarray(images)
     digest = hashlib.sha256(f"{embedding.name} {images.shape}".encode())

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mulligan.errors import UsageError
-from mulligan.metrics.embed import check_pair
 
 ENTRIES = 8_000_000  # largest block of the distance matrix held at once: 64 MB
 
@@ -29,6 +28,11 @@ def neighbours(
 ) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
     """The `k` rows of `train` nearest to each sample, nearest first: their indices, and their distances (not
     squared).
+
+    Args:
+      samples: features.
+      train: features in the same embedding.
+      k: at most the number of rows in `train`; of equally near ones the first is taken.
 
     Raises:
       UsageError: k is not between 1 and the number of rows in `train`.
@@ -59,22 +63,12 @@ def spread(features: Float[np.ndarray, "n d"]) -> float:
     return float(np.sqrt(squared_distances(features, features)).sum() / (len(features) * (len(features) - 1)))
 
 
-def diversity(samples: Float[np.ndarray, "n d"], real: Float[np.ndarray, "m d"]) -> float:
-    """Spread of the samples over that of real images: 1 is as diverse as real, 0 is one image again and
-    again.
-
-    It says nothing of quality: noise can exceed 1. Where the real images are all equal it is 1 if the samples
-    are equal to each other too, else infinite.
-
-    Raises:
-      MulliganError: fewer than two features on either side, one that is not finite, or different dimensions.
-    """
-    check_pair(samples, real)
-    return relative_spread(spread(samples), spread(real))
-
-
 def relative_spread(samples: float, real: float) -> float:
-    """The quotient of two spreads (or distances), 1 where both are 0."""
+    """The quotient of two spreads (or distances), 1 where both are 0 and infinite where only that of real images is.
+
+    Of spreads it is the diversity: 1 is as diverse as real, 0 is one image again and again. It says nothing of quality:
+    noise can exceed 1.
+    """
     if real > 0:
         return samples / real
     return 1.0 if samples == 0 else float("inf")

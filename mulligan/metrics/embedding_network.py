@@ -69,7 +69,13 @@ def weight_shapes(design: Design) -> dict[str, tuple[int, ...]]:
 
 
 def activations(design: Design, weights: Weights, pixels: Prepared) -> list[Array]:
-    """Outputs of the convolutions, `[n, s/2, s/2, widths[0]]` and so on, and of the dense layer, `[n, units]`."""
+    """Outputs of the convolutions, `[n, s/2, s/2, widths[0]]` and so on, and of the dense layer, `[n, units]`.
+
+    Args:
+      design: of the network.
+      weights: as `weight_shapes` names them.
+      pixels: of a side that is in `design.sides`.
+    """
     outputs, current = [], pixels
     for layer in range(len(design.widths)):
         current = jax.lax.conv_general_dilated(

@@ -69,6 +69,11 @@ def kid(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key
     images and a bad generator it is too narrow (30 against 1,000: 19% missed), with fewer than about 20 images a side a
     rough guide.
 
+    Args:
+      real: features of real images.
+      fake: of generated ones.
+      key: of the bootstrap; the value does not depend on it.
+
     Raises:
       MulliganError: fewer than two features on either side, one that is not finite, or different dimensions.
 
@@ -98,6 +103,10 @@ def kid_difference(
 
     What the two share, most of the noise of either, cancels. The deviation is that of the U-statistic's linear terms
     (Hoeffding 1948); where both are all but equal to the real images it is somewhat too large.
+
+    Args:
+      real: features of real images.
+      one, other: of images that two generators drew from the same latents, as many each.
 
     Raises:
       MulliganError: fewer than two features, one that is not finite, or different dimensions.

@@ -41,6 +41,12 @@ def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, s
     The spread and the kernel hold `limit x limit` matrices; 1,000 to 5,000 is sensible, and more for the
     training images that `final_metrics` looks for copies of, where only their features are used.
 
+    Args:
+      embedding: to measure in.
+      images: real ones.
+      limit: how many are embedded at most.
+      seed: of the draw; the same seed takes the same images.
+
     Raises:
       UsageError: `limit` is below 2.
       MulliganError: fewer than two images, or not uint8 images.
@@ -57,6 +63,11 @@ def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, s
 
 def validation_metrics(reference: Reference, fake_images: AnyImages, seed: int = 0) -> dict[str, Any]:
     """Scores generated images, uint8 `[m, h, w, c]`, against real ones.
+
+    Args:
+      reference: the real images.
+      fake_images: generated ones.
+      seed: of the bootstrap of KID's interval.
 
     Returns:
       `embedding` (its name), `n_real`, `n_fake`, `kid` (unbiased), `kid_low`, `kid_high` (95% bootstrap),
@@ -79,8 +90,12 @@ def final_metrics(
     """What `validation_metrics` returns, and `precision`, `recall`, `density`, `coverage`, `memorisation` (`ratio`,
     `share`).
 
-    `reference` holds real images that no training saw, `train_reference` those it saw; memorisation compares
-    the two. Where the former are training images as well, `own` is the row of each among the latter.
+    Args:
+      reference: real images that no training saw.
+      train_reference: real images that training saw; memorisation compares the two.
+      fake_images: generated ones, uint8 `[m, h, w, c]`.
+      seed: of the bootstrap of KID's interval.
+      own: where the images of `reference` are training images as well, the row of each in `train_reference`.
 
     Raises:
       MulliganError: fewer than two images, or not uint8 images.

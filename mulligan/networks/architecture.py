@@ -132,7 +132,7 @@ def notes(architecture: Architecture, shape: ImageShape) -> tuple[str, ...]:
 
 
 def parameter_count(module: Pytree) -> int:
-    """How many numbers a network (or any pytree of arrays) holds.
+    """How many numbers a network (or any pytree of arrays) holds, those that are not trained included.
 
     Example:
       >>> parameter_count({"weight": jnp.ones((2, 3)), "bias": jnp.ones(3)})

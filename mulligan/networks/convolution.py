@@ -48,6 +48,9 @@ def conv2d(x: Maps, kernel: Kernel, stride: int, lowering: str | None = None) ->
       stride: 1 or more, the same for rows and columns.
       lowering: a name in `LOWERINGS`; by default the one that suits the backend this is traced for.
 
+    Returns:
+      Maps in the dtype of `x`, without bias.
+
     Example:
       >>> conv2d(jnp.ones((1, 7, 8, 3)), jnp.ones((4, 4, 3, 5)), 2).shape
       (1, 4, 4, 5)
@@ -64,6 +67,9 @@ def conv2d_transpose(x: Maps, kernel: Kernel, stride: int, out_hw: tuple[int, in
       stride: 1 or more.
       out_hw: size of the output; `ceil(out_hw / stride)` must be the size of `x`.
       lowering: as in `conv2d`.
+
+    Returns:
+      Maps in the dtype of `x`, without bias.
 
     Example:
       >>> conv2d_transpose(jnp.ones((1, 4, 4, 5)), jnp.ones((4, 4, 5, 3)), 2, (7, 8)).shape
@@ -134,6 +140,13 @@ def strided_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int],
     """Output row `i` sees the input rows `i*stride - low ... i*stride - low + k - 1`, with zeros outside the image.
 
     Space to depth, then `ceil(k / stride)` taps a side, one matrix product a tap.
+
+    Args:
+      x: feature maps.
+      kernel: sides of at least `stride`.
+      stride: 1 or more, the same for rows and columns.
+      low: zeros before the first row and column; negative crops.
+      out_hw: size of the output.
     """
     th, tw, _, _, _, co = (cells := _cells(kernel, stride)).shape
     taps = cells.reshape(th, tw, -1, co)
@@ -152,6 +165,13 @@ def dilated_products(x: Maps, kernel: Kernel, stride: int, low: tuple[int, int],
     """Input row `i` times `kernel[a]` added to the output row `i*stride - low + a`, where there is one.
 
     The mirror of `strided_products`: one matrix product a tap, then depth to space, then a crop.
+
+    Args:
+      x: feature maps.
+      kernel: sides of at least `stride`; its third axis is contracted with the channels of `x`.
+      stride: 1 or more, the same for rows and columns.
+      low: rows and columns of the whole adjoint that lie before the output, 0 or more.
+      out_hw: size of the output.
     """
     th, tw, _, _, ci, _ = (cells := _cells(kernel, stride)[::-1, ::-1]).shape
     taps = jnp.moveaxis(cells, 4, 2).reshape(th, tw, ci, -1)

@@ -57,8 +57,14 @@ class KerasNetwork(eqx.Module):
     model: Model = eqx.field(static=True)
     training: bool = eqx.field(static=True)
 
-    def run(self, x: Array) -> Array:
-        """The model's own outcome."""
+    def run(self, x: Array, labels: Any) -> Array:
+        """The model's own outcome.
+
+        Raises:
+          MulliganError: there are labels.
+        """
+        if labels is not None:
+            raise MulliganError("models of your own are trained without classes so far: leave the labels out.")
         pure = with_own_convolutions(
             lambda weights, kept, x: _called(self.model, weights, kept, x, self.training)[0]  # of arrays alone
         )
@@ -69,16 +75,14 @@ class KerasGenerator(KerasNetwork):
     """Latents `[n, d]` to pixels `[n, h, w, c]` in [-1, 1]."""
 
     def __call__(self, z: Float[Array, "n d"], labels: Any = None, *, key: Key | None = None) -> Pixels:
-        _refuse_labels(labels)
-        return self.model.layout.pixels(self.run(z))
+        return self.model.layout.pixels(self.run(z, labels))
 
 
 class KerasDiscriminator(KerasNetwork):
     """Pixels `[n, h, w, c]` to logits `[n]`, higher for real."""
 
     def __call__(self, x: Pixels, labels: Any = None, *, key: Key | None = None) -> Logits:
-        _refuse_labels(labels)
-        return self._logits(self.run(self.model.layout.raw(x)))
+        return self._logits(self.run(self.model.layout.raw(x), labels))
 
     def as_written(self, x: Pixels) -> Logits:
         """The same, with the model's own convolutions: for those who go through its operations one by one."""
@@ -96,7 +100,10 @@ class KerasDiscriminator(KerasNetwork):
 
 
 def write_back(network: KerasNetwork) -> None:
-    """Puts a network's numbers into the caller's own model object."""
+    """Puts a network's numbers into the caller's own model object, which is changed in place.
+
+    States of random number generators in it stay as they are.
+    """
     model = network.model.keras
     for variable, value in zip(model.trainable_variables, network.weights.values(), strict=True):
         variable.assign(value)
@@ -110,6 +117,9 @@ def with_batch_statistics(network: Pytree, inputs: Float[Array, "n ..."]) -> Pyt
     Args:
       network: any; those that are not of Keras are returned as they are.
       inputs: a generator's latents, or a discriminator's pixels; whole batches of 100 of them are used.
+
+    Returns:
+      The network with the layers' behaviour of inference; a mixture's members one by one.
     """
     if isinstance(network, Mixture):
         return Mixture(tuple(with_batch_statistics(member, inputs) for member in network.members), network.weights)
@@ -236,8 +246,3 @@ def _floats(variables: list[Any], values: list[Any] | None = None) -> list[Any]:
 def layers_of(model: Any) -> list[Any]:
     """Every layer of a Keras model, inner ones too."""
     return list(model._flatten_layers(include_self=False))
-
-
-def _refuse_labels(labels: Any) -> None:
-    if labels is not None:
-        raise MulliganError("models of your own are trained without classes so far: leave the labels out.")

@@ -39,7 +39,13 @@ def run_file(path: Path) -> tuple[Any, Any]:
 
 
 def remember_file(path: Path) -> dict[str, str]:
-    """What a run keeps of the file that it was given; from now on the file may be run again without being given."""
+    """What a run keeps of the file that it was given; from now on the file may be run again without being given.
+
+    Where the user's folder cannot be written to, the file has to be given again.
+
+    Returns:
+      `file`, its path, and `sha256` of its bytes.
+    """
     digest = _digest(path)
     folder = data_folder()
     if folder is not None and digest not in _known(folder):
@@ -54,6 +60,7 @@ def remembered_file(kept: dict[str, str] | None) -> Path | None:
     path, folder = Path(kept["file"]) if kept else None, data_folder()
     if kept is None or path is None or folder is None or not path.is_file():
         return None
+    # A run folder from elsewhere could name any file and its digest: only digests that this user gave are trusted.
     return path if _digest(path) == kept["sha256"] and kept["sha256"] in _known(folder) else None
 
 

@@ -52,7 +52,13 @@ ACTIVATIONS = {
 
 
 def deviation(shape: Shape, fan_in: float, gain: float = 1.0) -> Float[Array, "..."]:
-    """The standard deviation `gain / sqrt(fan_in)` for each weight of an array."""
+    """The standard deviation `gain / sqrt(fan_in)` for each weight of an array.
+
+    Args:
+      shape: of the array.
+      fan_in: how many inputs an output adds up.
+      gain: of the activation before the layer (`Activation`), 1 where there is none.
+    """
     return jnp.full(shape, gain / math.sqrt(fan_in), jnp.float32)
 
 
@@ -60,6 +66,10 @@ def randomised(module: Pytree, key: Key) -> Pytree:
     """Draws every parameter from the normal distribution whose standard deviation it holds.
 
     One draw for the whole pytree: compiling a draw for each shape of weights takes many seconds.
+
+    Args:
+      module: leaves that are float32 standard deviations (`deviation`), 0 for what starts at zero.
+      key: of the draw; the same key gives the same numbers.
     """
     deviations, structure = jax.tree.flatten(module)
     ends = list(itertools.accumulate(leaf.size for leaf in deviations))
@@ -112,7 +122,13 @@ class Conv(eqx.Module):
     normalisation: str = eqx.field(static=True)
 
     def __init__(self, shape: Shape, stride: int = 1, style: Style = PLAIN) -> None:
-        """`shape` is that of the kernel, `(k, k, ci, co)`."""
+        """A layer whose weights hold their standard deviations (`randomised`).
+
+        Args:
+          shape: of the kernel, `(k, k, ci, co)`.
+          stride: the same for rows and columns.
+          style: of the weights and the maps.
+        """
         self.kernel = deviation(shape, math.prod(shape[:3]), style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.stride = stride
@@ -132,7 +148,13 @@ class ConvTranspose(eqx.Module):
     normalisation: str = eqx.field(static=True)
 
     def __init__(self, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN) -> None:
-        """`shape` is that of the kernel, `(k, k, ci, co)`; an output pixel sees a quarter of its taps."""
+        """A layer whose weights hold their standard deviations (`randomised`).
+
+        Args:
+          shape: of the kernel, `(k, k, ci, co)`; an output pixel sees a quarter of its taps.
+          out_hw: rows and columns to reach, for 7 and 8 both come from 4.
+          style: of the weights and the maps.
+        """
         self.kernel = deviation(shape, math.prod(shape[:3]) / 4, style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.out_hw = out_hw
@@ -165,6 +187,7 @@ class MinibatchStd(eqx.Module):
         n = x.shape[0]
         size = math.gcd(n, 4)
         groups = x.reshape(n // size, size, -1)
+        # The root has no finite slope at a variance of 0, which equal examples have.
         spread = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(axis=1)
         channel = jnp.repeat(spread, size).reshape(n, *[1] * (x.ndim - 1))
         return jnp.concatenate([x, jnp.broadcast_to(channel, (*x.shape[:-1], 1))], axis=-1)
@@ -183,7 +206,7 @@ class SelfAttention(eqx.Module):
         self.query = deviation((channels, inner), channels)
         self.key = deviation((channels, inner), channels)
         self.value = deviation((channels, values), channels)
-        self.output = jnp.zeros((values, channels), jnp.float32)
+        self.output = jnp.zeros((values, channels), jnp.float32)  # the identity, until training moves it
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         pixels = x.reshape(x.shape[0], -1, x.shape[-1])
@@ -228,13 +251,21 @@ class Head(eqx.Module):
 
 
 def required(labels: Int[Array, " n"] | None) -> Int[Array, " n"]:
-    """The labels; raises when there are none."""
+    """The labels of images, where a network needs them.
+
+    Raises:
+      MulliganError: there are none.
+    """
     if labels is None:
         raise MulliganError("this network was made with classes: give the label of each image.")
     return labels
 
 
 def refuse(labels: Int[Array, " n"] | None) -> None:
-    """Raises when there are labels."""
+    """Refuses labels, where a network has no classes.
+
+    Raises:
+      MulliganError: there are some.
+    """
     if labels is not None:
         raise MulliganError("this network was made without classes: leave the labels out, or train with labels.")

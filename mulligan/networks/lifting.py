@@ -60,6 +60,12 @@ def lift(function: Callable[[Pixels], Logits], x: Pixels, inputs: Pixels, scale:
     As `networks.piecewise.lifted`, from the function's operations. Nothing may mix the examples of a batch, which
     is the first axis throughout.
 
+    Args:
+      function: from pixels to logits, traceable by jax.
+      x: where the slopes are taken; nothing is differentiated through this.
+      inputs: of the shape of `x`.
+      scale: one number an example, for what the function adds to data.
+
     Raises:
       NotPiecewiseLinearError: an operation that is not linear in pieces, or moves the batch.
     """

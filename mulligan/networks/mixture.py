@@ -38,7 +38,8 @@ class Mixture(eqx.Module):
     def drawing(self, latents: Float[Array, "n d"]) -> Int[Array, " n"]:
         """The member that draws each latent."""
         members = jnp.searchsorted(shares(self.weights), uniforms(latents), side="right")
-        return jnp.minimum(members, len(self.members) - 1)  # where the shares' sum was rounded to below 1
+        # Rounded shares may sum to below 1, and a number above the last of them would have no member.
+        return jnp.minimum(members, len(self.members) - 1)
 
 
 def uniforms(latents: Float[Array, "n d"]) -> Float[Array, " n"]:
@@ -50,6 +51,7 @@ def uniforms(latents: Float[Array, "n d"]) -> Float[Array, " n"]:
     """
     parts = (jnp.clip(latents, -LARGEST, LARGEST) * FINENESS).astype(jnp.int32)
     total = jnp.sum(parts * multipliers(latents.shape[1]), axis=1, dtype=jnp.int32)
+    # A float32 keeps the upper 24 bits of a number: so integers are shifted in every runtime.
     mixed = (_share(total) * UPPER).astype(jnp.int32) + SHIFT
     return _share(mixed * mixed)
 
@@ -73,5 +75,9 @@ def multipliers(dimension: int) -> Int32[np.ndarray, " d"]:
 
 
 def shares(weights: Float[Array, " k"]) -> Float[Array, " k"]:
-    """The cumulative shares of members: member `i` draws latents whose number lies below `shares[i]`, not before."""
+    """The cumulative shares of members: member `i` draws latents whose number lies below `shares[i]`, not before.
+
+    Args:
+      weights: of the members, >= 0; divided by their sum here.
+    """
     return jnp.cumsum(weights / weights.sum())

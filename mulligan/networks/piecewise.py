@@ -61,6 +61,13 @@ def lifted(
       scale: one number an example.
       labels: as in a call of the discriminator.
 
+    Returns:
+      Logits `[n]`, linear in `(inputs, scale)` jointly.
+
+    Raises:
+      MulliganError: labels are missing, or given to a network without classes.
+      NotPiecewiseLinearError: a Keras model for which `is_piecewise_linear` does not hold.
+
     Example:
       >>> from mulligan.networks.architecture import build
       >>> from mulligan.recipe import Architecture
@@ -88,6 +95,7 @@ def _has_linear_pieces(layer: Layer) -> bool:
 def _through(layer: Layer, x: Array, inputs: Array, scale: Float[Array, " n"]) -> tuple[Array, Array]:
     """One layer at `x`, and lifted."""
     if isinstance(layer, Activate):
+        # A rectifier's tangent holds its slope at `x`, which is just what lifting asks for.
         return jax.jvp(layer, (x,), (inputs,))
     if isinstance(layer, Block):
         activate = Activate(layer.activation)

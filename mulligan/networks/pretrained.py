@@ -65,6 +65,9 @@ def architectures(init: str, shape: ImageShape) -> tuple[Architecture, ...]:
 
     Networks suit images that they halve as often as those that they were trained on.
 
+    Raises:
+      MulliganError: nothing that ships has this name.
+
     Example:
       >>> [architecture.gen_width for architecture in architectures("families-1", (28, 28, 1))]
       [32]
@@ -111,7 +114,18 @@ def load_initial(recipe: Recipe, shape: ImageShape) -> Networks | None:
 
 
 def initial_networks(recipe: Recipe, shape: ImageShape, classes: int, key: Key, learned: Networks | None) -> Networks:
-    """Both players before the first step: fresh ones, or what `load_initial` gave, fitted to the images. Traceable."""
+    """Both players before the first step: fresh ones, or what `load_initial` gave, fitted to the images. Traceable.
+
+    Args:
+      recipe: its `architecture` and `init` are used.
+      shape: `(h, w, c)` of the images.
+      classes: 0 makes networks without labels.
+      key: of the fresh weights.
+      learned: what `load_initial` gave for this recipe and shape.
+
+    Raises:
+      MulliganError: networks that cannot be, or weights of other layers.
+    """
     fresh = build(recipe.architecture, shape, classes, key)
     if learned is None:
         return fresh

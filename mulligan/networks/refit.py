@@ -62,7 +62,7 @@ def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
 
 
 def resampled(maps: Float[Array, "n h w c"], size: Size) -> Float[Array, "n oh ow c"]:
-    """Maps of another size, bilinearly; the same maps where the size is theirs."""
+    """Maps of another size, bilinearly and without antialiasing; the same maps where the size is theirs."""
     return jax.image.resize(maps, (maps.shape[0], *size, maps.shape[3]), "linear", antialias=False)
 
 

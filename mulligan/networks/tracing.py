@@ -24,6 +24,9 @@ def with_own_convolutions(function: Callable[..., Array]) -> Callable[..., Array
 
     On a CPU a convolution inside a compiled loop is about ten times slower than the matrix products that it can be
     written as. Where the machine's own convolution is right the function is returned as it is.
+
+    Args:
+      function: of pytrees of arrays, traceable by jax.
     """
     if default_lowering() == "conv":
         return function
@@ -71,7 +74,12 @@ def bound(equation: Any, values: Sequence[Any]) -> list[Any]:
 
 
 def convolved(x: Array, kernel: Array, equation: Any) -> Array:
-    """What a `conv_general_dilated` computes, as matrix products where it is a plain or a transposed convolution."""
+    """What a `conv_general_dilated` computes, as matrix products where it is a plain or a transposed convolution.
+
+    Args:
+      x, kernel: operands as the equation lays them out.
+      equation: of the jaxpr; its parameters say the layout, strides and padding.
+    """
     params = equation.params
     stride, dilation = params["window_strides"], params["lhs_dilation"]
     plain = dilation == (1, 1) and len(set(stride)) == 1
@@ -95,5 +103,6 @@ def convolved(x: Array, kernel: Array, equation: Any) -> Array:
         before = [max(0, -one) for one in turned]
         kernel = jnp.pad(kernel[::-1, ::-1], [(before[0], 0), (before[1], 0), (0, 0), (0, 0)])
         y = dilated_products(x, kernel, dilation[0], (turned[0] + before[0], turned[1] + before[1]), out_hw)
+    # `y` is [batch, rows, columns, channels]; a spec says where batch, channels, rows and columns are to go.
     back = [numbers.out_spec.index(axis) for axis in range(4)]
     return y.transpose([(0, 3, 1, 2)[place] for place in back])

@@ -53,6 +53,9 @@ def predictions(
       test: features to classify.
       classes: number of classes.
       seed: of all weights and batches.
+
+    Returns:
+      Class numbers, in the order of `test`.
     """
     chances = jnp.cumsum(jnp.asarray(shares / shares.sum(1, keepdims=True), jnp.float32), axis=1)
     found = [

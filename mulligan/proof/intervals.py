@@ -135,6 +135,10 @@ def ranking(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> 
 def excess(found: int, n: int, expected: int, m: int) -> Estimate:
     """A share `found / n` less another, `expected / m`: Newcombe's (1998) interval for independent shares, method 10.
 
+    Args:
+      found, n: how many of how many, n >= 1.
+      expected, m: the same of the sample to compare with.
+
     Example:
       >>> estimate = excess(50, 100, 5, 100)
       >>> round(estimate.value, 2), round(estimate.low, 2), round(estimate.high, 2)

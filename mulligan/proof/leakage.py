@@ -36,6 +36,11 @@ def near_copies(
     et al. 2023, arXiv 2301.13188, equation 2): a dull or blurred image is near to many and copies none. Near copies are
     those below the order statistic of the held-out images' at `0.05 (v + 1)`.
 
+    Args:
+      generated: features of generated images.
+      train: of the images that the generator was trained on.
+      held_out: of real images that it never saw.
+
     Raises:
       UsageError: fewer than two training images.
     """
@@ -48,6 +53,15 @@ def near_copies(
 
 def relative_distances(images: Float[np.ndarray, "n d"], train: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " n"]:
     """The distance to the nearest training image over the mean distance to the next ones; 0 for a copy.
+
+    It is 1 where the next ones are at distance 0 as well: there the image repeats no single one.
+
+    Args:
+      images: features.
+      train: features; the 50 next ones are taken, or all that there are.
+
+    Raises:
+      UsageError: there are no training images.
 
     Example:
       >>> relative_distances(np.array([[1.0]]), np.array([[0.0], [3.0], [5.0]])).round(3).tolist()
@@ -89,9 +103,17 @@ def nearness_attack(
 ) -> Estimate:
     """Tells training images from others by how near a generated image lies: GAN-Leaks (Chen et al. 2020, 1909.03935).
 
+    Args:
+      members: features of training images.
+      others: of real images that the generator never saw.
+      generated: of generated images.
+
     Returns:
       The advantage over chance: how much oftener than not the attack is right about a training image and another one;
       0 is guessing, 1 is always right.
+
+    Raises:
+      MulliganError: fewer than two images on either side.
     """
     near = [-neighbours(images, generated)[1][:, 0] for images in (members, others)]
     return ranking(*near)

@@ -52,6 +52,14 @@ class Subject:
 def prove(source: Generator | Path | str, data: Any, listener: Listener = lambda event: None) -> dict[str, Any]:
     """See `mulligan.prove`.
 
+    Args:
+      source: a generator, or where one is.
+      data: of its run; images that it never saw are taken from their validation and test splits.
+      listener: told how far the proof is.
+
+    Returns:
+      The document that is kept beside the run, in plain values (docs/run-folder.md).
+
     Raises:
       MulliganError: the data are not those of the run, or hold too few images that it never saw.
     """

@@ -12,7 +12,15 @@ LEAKING = 0.1  # an advantage over chance that is worth a word
 def sentence(
     found: Usefulness | None, copies: Copies, attacks: dict[str, Estimate], names: tuple[str, ...], n_test: int
 ) -> str:
-    """Whether the images help, make no difference or hurt; whether they are copies; and who is given away."""
+    """Whether the images help, make no difference or hurt; whether they are copies; and who is given away.
+
+    Args:
+      found: None where the images have no classes.
+      copies: near copies among the images.
+      attacks: by the name of what attacks; those with an advantage that is beyond chance are told.
+      names: of the classes, by their numbers.
+      n_test: real images that classifiers were tested on.
+    """
     parts = []
     if found is not None:
         parts.append(_help(found, n_test))

@@ -93,6 +93,11 @@ def compared(
 ) -> Usefulness:
     """What follows from which test images were classified rightly, by seed and source.
 
+    Args:
+      train: classes of the real training images.
+      test: classes of the real test images.
+      correct: by seed, source (in the order of `SOURCES`) and test image.
+
     Raises:
       MulliganError: fewer than two seeds.
     """

@@ -106,6 +106,12 @@ def draw(chart: Chart, span: Span) -> Html | None:
     spoken = "; ".join(
         f"{series.name} from {number(series.points[0].value)} to {number(series.points[-1].value)}" for series in lines
     )
+    # What the page's script reads out under the cursor.
+    data = []
+    for series in lines:
+        kept = [point for point in series.points if not point.abandoned]
+        rows = [[p.nimg, p.value] + ([p.low, p.high] if p.low is not None and p.high is not None else []) for p in kept]
+        data.append({"name": series.name, "points": [[float(f"{value:.4g}") for value in row] for row in rows]})
     return element(
         "figure",
         element(
@@ -120,7 +126,7 @@ def draw(chart: Chart, span: Span) -> Html | None:
         role="group",
         aria_label=f"{chart.title}: {spoken}",
         data_end=span.end,
-        data_series=json.dumps([_data(series) for series in lines], separators=(",", ":")),
+        data_series=json.dumps(data, separators=(",", ":")),
     )
 
 
@@ -220,10 +226,3 @@ def _thinned(points: Sequence[ChartPoint]) -> list[ChartPoint]:
         ends = {min(stretch, key=lambda i: points[i].value), max(stretch, key=lambda i: points[i].value)}
         chosen += [points[index] for index in sorted(ends)]
     return chosen
-
-
-def _data(series: Series) -> dict[str, object]:
-    """What the page's script reads out under the cursor."""
-    kept = [point for point in series.points if not point.abandoned]
-    rows = [[p.nimg, p.value] + ([p.low, p.high] if p.low is not None and p.high is not None else []) for p in kept]
-    return {"name": series.name, "points": [[float(f"{value:.4g}") for value in row] for row in rows]}

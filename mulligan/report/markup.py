@@ -51,7 +51,13 @@ def join(children: Child) -> Html:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Child]], numbers: Collection[int] = ()) -> Html:
-    """A table that scrolls by itself where it is too wide; cells of the columns `numbers` are aligned as figures."""
+    """A table that scrolls by itself where it is too wide.
+
+    Args:
+      heads: of the columns.
+      rows: cells, as many as there are heads.
+      numbers: columns, from 0 on, whose cells are aligned as figures.
+    """
     kinds = ["number" if place in numbers else None for place in range(len(heads))]
     head = [element("th", name, class_=kind) for name, kind in zip(heads, kinds, strict=True)]
     body = [

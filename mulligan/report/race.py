@@ -130,7 +130,11 @@ def prediction(record: RunRecord) -> Iterator[str]:
 
 
 def contest(record: RunRecord) -> Iterator[RacedArm]:
-    """The arms of the run's race, in the order in which they were proposed; none where there was no race."""
+    """The arms of the run's race, in the order in which they were proposed; none where there was no race.
+
+    Raises:
+      MulliganError: a newer version wrote one of the recipes.
+    """
     document = record.race
     entries = document.get("arms") or []
     spent = [as_number(entry["spent"].get("seconds")) or 0.0 for entry in entries]

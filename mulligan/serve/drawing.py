@@ -94,7 +94,11 @@ def drawn(generator: Generator, wish: Wish) -> UInt8[np.ndarray, "rows columns h
 
 
 def latents(generator: Generator, wish: Wish) -> Float[np.ndarray, "n d"]:
-    """The latents of a wish: of a seed, on the way to that of another, or around an origin; moved and truncated."""
+    """The latents of a wish: of a seed, on the way to that of another, or around an origin; moved and truncated.
+
+    Raises:
+      UsageError: a truncation out of range.
+    """
     count, drawn = wish.rows * wish.columns, generator.sampler.latents
     start = drawn(1, wish.seed)[0] if wish.origin is None else wish.origin.latent
     if wish.to_seed is not None:

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from mulligan.errors import UsageError
 from mulligan.metrics import distances
-from mulligan.metrics.distances import diversity, neighbours, squared_distances
+from mulligan.metrics.distances import neighbours, relative_spread, spread, squared_distances
 
 
 def normal(seed, n, d=6):
@@ -43,6 +43,10 @@ def test_too_many_neighbours():
 
 def test_diversity_is_a_ratio_of_mean_distances():
     samples, real = normal(0, 30), normal(1, 40)
+
+    def diversity(samples, real):
+        return relative_spread(spread(samples), spread(real))
+
     assert diversity(samples, real) == pytest.approx(pdist(samples).mean() / pdist(real).mean(), rel=1e-5)
     assert diversity(3 * real, real) == pytest.approx(3, rel=1e-5)
     assert diversity(np.ones((5, 6)), real) == 0
