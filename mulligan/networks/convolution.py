@@ -212,19 +212,17 @@ def _shifted_products(x: Maps, taps: Float[Array, "th tw ci co"], out_hw: list[i
     Otherwise one product a tap.
     """
     th, tw, ci, co = taps.shape
-    shifts = [(i, j) for i in range(th) for j in range(tw)]
-
-    def shifted(maps: Array, i: int, j: int) -> Array:
-        return maps[:, i : i + out_hw[0], j : j + out_hw[1]]
-
+    rows, columns = out_hw
+    windows = [(slice(None), slice(i, i + rows), slice(j, j + columns)) for i in range(th) for j in range(tw)]
     if co < min(ci, NARROW):
-        parts = jnp.split(_product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1)), len(shifts), axis=-1)
-        return _sum(shifted(part, i, j) for part, (i, j) in zip(parts, shifts, strict=True))
-    if len(shifts) <= FEW or ci < NARROW:
+        parts = jnp.split(_product(x, jnp.moveaxis(taps, 2, 0).reshape(ci, -1)), len(windows), axis=-1)
+        return _sum(part[window] for part, window in zip(parts, windows, strict=True))
+    if len(windows) <= FEW or ci < NARROW:
         # Stacked, not concatenated: XLA makes a concatenation along the last axis of copies, one after the other.
-        beside = jnp.stack([shifted(x, i, j) for i, j in shifts], axis=-2)
+        beside = jnp.stack([x[window] for window in windows], axis=-2)
         return _product(beside.reshape(*beside.shape[:-2], -1), taps.reshape(-1, co))
-    return _sum(_product(shifted(x, i, j), taps[i, j]) for i, j in shifts)
+    each = [taps[i, j] for i in range(th) for j in range(tw)]
+    return _sum(_product(x[window], tap) for window, tap in zip(windows, each, strict=True))
 
 
 def _sum(terms: Iterable[Array]) -> Array:

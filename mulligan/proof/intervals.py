@@ -30,15 +30,6 @@ class Variances(NamedTuple):
     seeds_freedom: float
     images_freedom: float
 
-    def total(self) -> float:
-        """Variance of the mean where every seed meets every image (Searle, Casella and McCulloch 1992, chapter 4)."""
-        return max(self.seeds + self.images - self.rest, self.seeds, self.images)
-
-    def freedom(self) -> float:
-        """Degrees of freedom of the total (Satterthwaite 1946)."""
-        parts = self.seeds**2 / self.seeds_freedom + self.images**2 / self.images_freedom
-        return max((self.seeds + self.images) ** 2 / parts, self.seeds_freedom)
-
 
 def over_seeds_and_images(
     outcomes: Float[np.ndarray, "seeds n"], labels: Integer[np.ndarray, " n"]
@@ -98,8 +89,13 @@ def _variances(outcomes: Float[np.ndarray, "seeds n"], added: float) -> Variance
 
 
 def _estimate(value: float, variances: Variances, confidence: float) -> Estimate:
-    value, reach = float(value), float(t.ppf((1 + confidence) / 2, variances.freedom()) * variances.total() ** 0.5)
-    return Estimate(value, value - reach, value + reach)
+    seeds, images, rest, seeds_freedom, images_freedom = variances
+    # Variance of the mean where every seed meets every image (Searle, Casella and McCulloch 1992, chapter 4): what is
+    # left of single outcomes is in both parts. Its degrees of freedom are Satterthwaite's (1946).
+    total = max(seeds + images - rest, seeds, images)
+    freedom = max((seeds + images) ** 2 / (seeds**2 / seeds_freedom + images**2 / images_freedom), seeds_freedom)
+    reach = float(t.ppf((1 + confidence) / 2, freedom) * total**0.5)
+    return Estimate(float(value), float(value) - reach, float(value) + reach)
 
 
 def ranking(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " m"]) -> Estimate:

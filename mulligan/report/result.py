@@ -38,13 +38,33 @@ SHOWN = 3  # strategies with their weights
 def summary(record: RunRecord) -> Html | None:
     """The result in words and numbers."""
     (words, kind), tiles = state(record), _tiles(record)
+    # What was done, why it ended, and how to go on where there is more to do.
+    stop = record.last(Stopped)
+    reason = stop.reason.strip().rstrip(".") if stop and kind != "open" else ""
+    lead = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
+    if reason:
+        lead.append(f"Stopped: {reason}. ")
+    if kind == "open":
+        lead.append("If it is no longer running, ")
+    if kind == "open" or words == "Interrupted":
+        lead += [element("code", f"mulligan resume {record.folder.resolve().name}"), " goes on."]
+    # What the figures were measured on.
+    event, protocol = record.last(FinalScored) or best_evaluation(record), None
+    if event is not None:
+        best_nimg = event.best_nimg if isinstance(event, FinalScored) else None
+        nimg = event.nimg if best_nimg is None else best_nimg
+        protocol = (
+            f"{count(event.n_fake)} samples against {count(event.n_real)} "
+            f"{PROTOCOLS.get(event.split, f'images of the {event.split} split')}, embedding {event.embedding}. "
+            f"Generator: average “{event.average}” after {count(nimg)} images."
+        )
     return element(
         "section",
         element("p", words, class_=f"state {kind}"),
         element("h1", str(record.task.get("name") or record.folder.resolve().name)),
-        element("p", _sentence(record), class_="lead"),
+        element("p", lead, class_="lead"),
         element("div", tiles, class_="tiles") if tiles else None,
-        element("p", _protocol(record), class_="note"),
+        element("p", protocol, class_="note"),
         id="result",
     )
 
@@ -91,21 +111,6 @@ def happened(record: RunRecord) -> Html | None:
     )
 
 
-def _sentence(record: RunRecord) -> list[str]:
-    """What was done, why it ended, and how to go on where there is more to do."""
-    words, kind = state(record)
-    stop = record.last(Stopped)
-    reason = stop.reason.strip().rstrip(".") if stop and kind != "open" else ""
-    sentence = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
-    if reason:
-        sentence.append(f"Stopped: {reason}. ")
-    if kind == "open":
-        sentence.append("If it is no longer running, ")
-    if kind == "open" or words == "Interrupted":
-        sentence += [element("code", f"mulligan resume {record.folder.resolve().name}"), " goes on."]
-    return sentence
-
-
 def _tiles(record: RunRecord) -> list[Html]:
     """The figures, from the final scoring if there is one, else from the best evaluation so far."""
     final = record.last(FinalScored)
@@ -137,20 +142,6 @@ def _tile(label: str, value: str, detail: str, class_: str | None = None) -> Htm
         return None
     children = element("span", label), element("strong", value), element("small", detail)
     return element("div", *children, class_=class_)
-
-
-def _protocol(record: RunRecord) -> str | None:
-    """What the figures were measured on."""
-    event = record.last(FinalScored) or best_evaluation(record)
-    if event is None:
-        return None
-    best_nimg = event.best_nimg if isinstance(event, FinalScored) else None
-    nimg = event.nimg if best_nimg is None else best_nimg
-    return (
-        f"{count(event.n_fake)} samples against {count(event.n_real)} "
-        f"{PROTOCOLS.get(event.split, f'images of the {event.split} split')}, embedding {event.embedding}. "
-        f"Generator: average “{event.average}” after {count(nimg)} images."
-    )
 
 
 def _described(event: RunEvent) -> str:
