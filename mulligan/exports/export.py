@@ -70,6 +70,7 @@ def export(generator: Generator, to: str, out: Path | None = None) -> Exported:
     path = with_suffix(out or Path(form.name), Path(form.name).suffix)
     if path.exists():
         raise UsageError(f"{path} already exists: choose another place with `out`.")
+    # Beside its place, so that moving it there is one step on one file system.
     with tempfile.TemporaryDirectory(dir=make_folder(path.parent), prefix=".export.") as folder:
         part = Path(folder) / form.name
         form.write(generator, part)

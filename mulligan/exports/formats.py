@@ -108,6 +108,7 @@ def _tensorflow(*words: Any) -> None:
     with optional_import("TensorFlow", "a SavedModel", "savedmodel"):
         if importlib.util.find_spec("tensorflow") is None:  # importing it would take seconds of this process as well
             raise ModuleNotFoundError("tensorflow")
+    # Keras takes its backend when it is imported, and this process has imported it on JAX.
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(TENSORFLOW_SIDE), *map(str, words)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

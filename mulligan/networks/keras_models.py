@@ -82,8 +82,9 @@ def adopt(generator: Any, discriminator: Any, latent: int | None = None) -> Arch
     width = own or latent or Architecture().latent
     document = json.dumps({"gen": _config(gen), "disc": _config(disc)}, sort_keys=True)
     _GIVEN[document] = (gen, disc)
+    # Models that were tried are kept by their configuration; these objects may have other weights.
     for known in [key for key in _PAIRS if key[0] == document]:
-        del _PAIRS[known]  # other objects of the same configuration
+        del _PAIRS[known]
     return Architecture(family=FAMILY, latent=width, models=document)
 
 
@@ -216,6 +217,7 @@ def _tried(keras: Any, gen: Any, disc: Any, latent: int, shape: ImageShape) -> P
     for role, model in (("generator", gen), ("discriminator", disc)):
         if not model.trainable_variables:
             raise MulliganError(f"the {role} has no weights to train: give it layers that learn.")
+    # A sigmoid stays within [0, 1] for any images; logits seldom do for images far out of range.
     extremes = EXTREME * np.random.default_rng(1).standard_normal(fakes.shape, np.float32)
     ended, note = _without_sigmoid(keras, Model(disc, takes), np.concatenate([fakes, extremes]))
     return Pair(Model(gen, layout), ended, (layout.sentence, *([note] if note else [])))

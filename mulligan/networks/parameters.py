@@ -43,4 +43,5 @@ def with_parameters(module: Pytree, parameters: Mapping[str, Array | np.ndarray]
             f"these weights are of another network: {', '.join(problems[:3])}{more}; "
             "use the recipe and the image shape that they were trained with."
         )
+    # In the order of the network's own leaves, whatever the mapping's.
     return jax.tree.unflatten(jax.tree.structure(module), [jnp.asarray(parameters[name]) for name in own])

@@ -63,6 +63,7 @@ def fitted(values: Iterable[float], reference: float | None = None) -> Axis:
         room = (high / low) ** 0.06
         return Axis(low / room, high * room, log=True)
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+    # Where 0 is near, it is shown: heights then compare.
     if 0 <= low < 0.5 * high:
         low = 0.0
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0

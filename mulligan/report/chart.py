@@ -72,6 +72,7 @@ def draw(chart: Chart, span: Span) -> Html | None:
     axis = _value_axis(lines, chart.reference)
     values = [(tick, short(tick) if abs(tick) >= 10_000 else number(tick)) for tick in axis.ticks()]
     flags = [(flag, time.place(flag.nimg)) for flag in span.flags]
+    # Lines alone are in the drawing, which stretches with the window; all text lies over it.
     drawing = element(
         "svg",
         [_rule(axis.place(tick), "grid") for tick, _ in values],
@@ -145,6 +146,7 @@ def _line(series: Series, time: Axis, axis: Axis) -> Html:
     kept = [point for point in series.points if not point.abandoned]
     paths = [element("path", class_=f"line {series.colour}", d=_path(kept, time, axis))] if kept else []
     if 0 < len(kept) <= 40:
+        # A line of no length with round ends: a dot that keeps its size where the drawing stretches.
         dots = "".join(f"M{_xy(point.nimg, point.value, time, axis)}h0" for point in kept)
         paths.append(element("path", class_=f"dots {series.colour}", d=dots))
     before: list[ChartPoint] = []

@@ -31,6 +31,7 @@ def write_experience_report(place: str | None, out: Path) -> str | None:
       MulliganError: an experience that cannot be read, or a file that cannot be written.
     """
     known = shipped_and_own() if place is None else read(place)
+    # A name from elsewhere may hold half of a surrogate pair, which has no encoding.
     replace_file(out, experience_page(known).encode("utf-8", errors="replace"))
     return known.told()
 

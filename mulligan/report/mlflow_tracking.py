@@ -39,7 +39,7 @@ class MLflowLog:
         client.log_batch(self.id, params=params)
 
     def add(self, record: RunRecord, event: RunEvent) -> None:
-        now, step = int(time.time() * 1000), int(event.nimg)
+        now, step = int(time.time() * 1000), int(event.nimg)  # milliseconds; an integer axis
         metrics = [self.entities.Metric(name, value, now, step) for name, value in scalars(event).items()]
         if metrics:
             self.client.log_batch(self.id, metrics=metrics)

@@ -96,6 +96,7 @@ def neighbours(record: RunRecord) -> Html | None:
 def read_neighbours(path: Path) -> Neighbours | None:
     """The arrays; None when the file does not hold them."""
     try:
+        # Run folders come from elsewhere too: whatever the file holds, nothing in it is run.
         with np.load(path, allow_pickle=False) as arrays:
             found = Neighbours(
                 arrays["samples"],

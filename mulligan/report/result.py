@@ -88,6 +88,7 @@ def happened(record: RunRecord) -> Html | None:
     if not told:
         return None
     guards = record.of(RolledBack)
+    # Rollbacks have the numbers that mark them in the charts; by identity, for two events may be equal.
     numbers = {id(event): index for index, event in enumerate(guards, start=1)}
     checkpoints = record.of(CheckpointWritten)
     times = {0: "never had to step in", 1: "stepped in once", 2: "stepped in twice"}

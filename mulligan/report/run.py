@@ -116,6 +116,7 @@ def _events(path: Path) -> tuple[list[RunEvent], int]:
     if not path.exists():
         return [], 0
     try:
+        # Not `splitlines`, which also splits at characters that may stand inside of JSON.
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         raise MulliganError(f"{path} cannot be read: {error.strerror or error}.") from error

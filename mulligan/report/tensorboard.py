@@ -53,6 +53,7 @@ class TensorBoardLog:
         if image is not None:
             pixels = np.asarray(image.convert("RGBA"))
             self.writer.add_image("samples", pixels, step, walltime=time, dataformats="HWC")
+        # At once, for people watch while it trains, and a run that is killed never closes its log.
         self.writer.flush()
 
     def back_to(self, nimg: float) -> None:

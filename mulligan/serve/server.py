@@ -93,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, answered: Callable[[str, dict[str, str]], tuple[str, bytes] | None]) -> None:
         """Answers with what a function of path and query gives; None is for a path that it does not know."""
+        # A page elsewhere may let its own name point to this machine (DNS rebinding): the browser then sends that name.
         if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"ask for this page as localhost")
             return
