@@ -16,7 +16,7 @@ from mulligan.grid import save_grid
 from mulligan.tasks.framing import parse_colour
 from mulligan.tasks.pictures import Fitting, read_pictures
 from mulligan.training.generator import Generator
-from mulligan.training.projection import DRAWS, Projection
+from mulligan.training.projection import DRAWS
 from mulligan.training.run import FORMAT, RunFolder
 
 MOST = 256  # pictures at a time
@@ -51,10 +51,23 @@ def project(
     found = generator.project(
         images, label, lambda share: listener(ProjectionAdvanced(stage=asked, share=round(share, 3)).to_json())
     )
-    document = _described(names, found, generator.classes)
+    classes = generator.classes or ()
+    labels = [None] * len(names) if found.labels is None else [classes[label] for label in found.labels]
+    rows = zip(names, labels, found.error.tolist(), found.nearest_error.tolist(), strict=True)
+    document = {
+        "format": FORMAT,
+        "draws": DRAWS,
+        "error": float(np.median(found.error)),
+        "nearest_error": float(np.median(found.nearest_error)),
+        "pictures": [
+            {"name": name, "class": named, "error": error, "nearest_error": nearest}
+            for name, named, error, nearest in rows
+        ],
+    }
     make_folder(out)
     write_sealed(out / "projection.json", document)
-    arrays = {"latents": found.latents} if found.labels is None else {"latents": found.latents, "labels": found.labels}
+    arrays: dict[str, Any] = {"latents": found.latents}
+    arrays |= {} if found.labels is None else {"labels": found.labels}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     replace_file(out / "latents.npz", content.getvalue())
@@ -74,18 +87,3 @@ def fitting(generator: Generator) -> Fitting:
     """
     asked = {} if generator.run is None else RunFolder.open(generator.run).document("run")["options"]
     return Fitting(generator.shape, asked.get("fit"), parse_colour(asked.get("background")))
-
-
-def _described(names: tuple[str, ...], found: Projection, classes: tuple[str, ...] | None) -> dict[str, Any]:
-    labels = [None] * len(names) if found.labels is None else [(classes or ())[label] for label in found.labels]
-    rows = zip(names, labels, found.error.tolist(), found.nearest_error.tolist(), strict=True)
-    return {
-        "format": FORMAT,
-        "draws": DRAWS,
-        "error": float(np.median(found.error)),
-        "nearest_error": float(np.median(found.nearest_error)),
-        "pictures": [
-            {"name": name, "class": label, "error": error, "nearest_error": nearest}
-            for name, label, error, nearest in rows
-        ],
-    }

@@ -22,9 +22,8 @@ from mulligan.networks.layers import (
     LatentAndClass,
     Layer,
     Shape,
+    checked,
     randomised,
-    refuse,
-    required,
     styles,
 )
 from mulligan.networks.normalisation import NORMALISATIONS
@@ -65,10 +64,9 @@ class GeneratorNetwork(eqx.Module):
     def __call__(
         self, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None, *, key: Key | None = None
     ) -> Pixels:
-        if self.classes is None:
-            refuse(labels)
-        else:
-            z = self.classes(z, required(labels))
+        labels = checked(labels, self.classes is not None)
+        if self.classes is not None and labels is not None:
+            z = self.classes(z, labels)
         return jnp.tanh(_through(self.layers, z))
 
 

@@ -242,30 +242,22 @@ class Head(eqx.Module):
         self.vectors = deviation((classes, count), count, style.gain) if classes else None
 
     def __call__(self, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None) -> Float[Array, " n"]:
-        if self.vectors is None:
-            refuse(labels)
+        labels = checked(labels, self.vectors is not None)
+        if self.vectors is None or labels is None:
             return self.dense(x)
         vectors = NORMALISATIONS[self.dense.normalisation].weight(self.vectors)
-        of_class = jnp.take(vectors, required(labels), axis=0)
+        of_class = jnp.take(vectors, labels, axis=0)
         return self.dense(x) + jnp.sum(of_class * x.reshape(x.shape[0], -1), axis=1)
 
 
-def required(labels: Int[Array, " n"] | None) -> Int[Array, " n"]:
-    """The labels of images, where a network needs them.
+def checked(labels: Int[Array, " n"] | None, classes: bool) -> Int[Array, " n"] | None:
+    """The labels, which a network with classes needs, and one without does not take.
 
     Raises:
-      MulliganError: there are none.
+      MulliganError: they are missing, or there are some.
     """
-    if labels is None:
+    if labels is None and classes:
         raise MulliganError("this network was made with classes: give the label of each image.")
-    return labels
-
-
-def refuse(labels: Int[Array, " n"] | None) -> None:
-    """Refuses labels, where a network has no classes.
-
-    Raises:
-      MulliganError: there are some.
-    """
-    if labels is not None:
+    if labels is not None and not classes:
         raise MulliganError("this network was made without classes: leave the labels out, or train with labels.")
+    return labels

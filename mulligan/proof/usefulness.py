@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Int32
 
 from mulligan.errors import MulliganError
 from mulligan.proof.classifier import Examples, predictions
@@ -83,7 +83,13 @@ def usefulness(train: Examples, synthetic: list[Examples], test: Examples, seed:
         )
         for drawn in synthetic
     ]
-    shares = _shares(pools[0].labels, len(train.labels))
+    # How often each example is drawn: of real and of synthetic ones every class as often, and of both half and half.
+    learned, real = pools[0].labels, np.arange(len(pools[0].labels)) < len(train.labels)
+    shares = np.zeros((2, len(learned)))
+    for row, member in enumerate((real, ~real)):
+        counts = np.bincount(learned[member], minlength=learned.max() + 1)
+        shares[row, member] = 1 / counts[learned[member]]
+    shares = np.stack([*shares, shares.sum(0)])
     found = predictions(pools, shares, (test.features - mean) / deviation, int(labels.max()) + 1, seed)
     return compared(train.labels, test.labels, found == test.labels)
 
@@ -124,12 +130,3 @@ def compared(
 def _only(examples: Examples, labels: Int32[np.ndarray, " k"]) -> Examples:
     kept = np.isin(examples.labels, labels)
     return Examples(examples.features[kept], examples.labels[kept])
-
-
-def _shares(labels: Int32[np.ndarray, " n"], real: int) -> Float[np.ndarray, "3 n"]:
-    """How often each example is drawn, the first `real` of which are real: by source, every class as often."""
-    parts = np.zeros((2, len(labels)))
-    for row, member in enumerate((np.arange(len(labels)) < real, np.arange(len(labels)) >= real)):
-        counts = np.bincount(labels[member], minlength=labels.max() + 1)
-        parts[row, member] = 1 / counts[labels[member]]
-    return np.stack([*parts, parts.sum(0)])

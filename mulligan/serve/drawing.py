@@ -104,15 +104,11 @@ def latents(generator: Generator, wish: Wish) -> Float[np.ndarray, "n d"]:
     if wish.to_seed is not None:
         z = spherical(start, drawn(1, wish.to_seed)[0], count)
     elif wish.origin is not None:
-        z = around(start, drawn(count, wish.seed))
+        # Ever farther from the found one, each towards another: the first is that one itself.
+        angles = np.linspace(0, FARTHEST, count, dtype=np.float32)[:, None]
+        z = np.cos(angles) * start + np.sin(angles) * drawn(count, wish.seed)
     else:
         z = drawn(count, wish.seed)
     for index, step in wish.moved:
         z[:, index] += step
     return truncated(z, wish.truncation)
-
-
-def around(latent: Float[np.ndarray, " d"], others: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Latents ever farther from one, each towards another: the first is that one itself."""
-    angles = np.linspace(0, FARTHEST, len(others), dtype=np.float32)[:, None]
-    return np.cos(angles) * latent + np.sin(angles) * others
