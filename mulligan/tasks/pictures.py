@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.tasks.decode import decode, header, is_claimed, own_bomb_check
+from mulligan.tasks.decode import decode, header, own_bomb_check
 from mulligan.tasks.framing import MILD_ASPECT, WHITE, Colour, Frame
 from mulligan.tasks.stored import (
     Listing,
@@ -21,7 +21,7 @@ from mulligan.tasks.stored import (
     list_zip,
     one_file,
 )
-from mulligan.tasks.survey import Refusal, in_threads, refuse_many, skip_notes
+from mulligan.tasks.survey import Refusal, in_threads, refuse_many, refused, skip_notes
 
 Shape = tuple[int, int, int]
 MEMORY = 2**28  # bytes of an archive's files held at once
@@ -74,12 +74,10 @@ def read_pictures(
       MulliganError: it holds no pictures, or many damaged ones.
     """
     files = _listing(source).files
-    tried = in_threads(lambda file: fitting(file.read()), files[:most])
-    found = list(zip(files[:most], tried, strict=True))
-    read = [(file.name, image) for file, image in found if not isinstance(image, Refusal)]
-    wrong = [(file, str(image)) for file, image in found if isinstance(image, Refusal)]
-    damaged = [(file.name, reason) for file, reason in wrong if is_claimed(file)]
-    others = [(file.name, reason) for file, reason in wrong if not is_claimed(file)]
+    found = list(in_threads(lambda file: fitting(file.read()), files[:most]))
+    pairs = zip(files[:most], found, strict=True)
+    read = [(file.name, image) for file, image in pairs if not isinstance(image, Refusal)]
+    damaged, others = refused(files[:most], found)
     refuse_many(damaged, others, len(found), str(source))
     notes = skip_notes(damaged, others, len(found))
     if len(files) > most:

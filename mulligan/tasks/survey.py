@@ -69,9 +69,7 @@ def survey(files: Sequence[StoredFile], where: str) -> Survey:
     with own_bomb_check():
         seen = list(in_threads(header, files))
     images = [position for position, found in enumerate(seen) if isinstance(found, Header)]
-    wrong = [(file, reason) for file, reason in zip(files, seen, strict=True) if isinstance(reason, Refusal)]
-    damaged = tuple((file.name, str(reason)) for file, reason in wrong if is_claimed(file))
-    others = tuple((file.name, str(reason)) for file, reason in wrong if not is_claimed(file))
+    damaged, others = refused(files, seen)
     refuse_many(damaged, others, len(files), where)
     # Few images among many other files: the folder above them was meant for something else.
     if len(images) * SHARE < len(others):
@@ -84,7 +82,18 @@ def survey(files: Sequence[StoredFile], where: str) -> Survey:
         notes = (f"{count_sentence(len(own), 'picture')} that mulligan drew left out: {files[own[0]].name}.",)
         images = [position for position in images if position not in set(own)]
     headers = tuple(found for position in images if isinstance(found := seen[position], Header))
-    return Survey(tuple(images), headers, damaged, others, notes)
+    return Survey(tuple(images), headers, tuple(damaged), tuple(others), notes)
+
+
+def refused(
+    files: Sequence[StoredFile], found: Sequence[object]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Names and reasons of the files for which a `Refusal` was found: of those meant for images, and of the others."""
+    damaged, others = [], []
+    for file, reason in zip(files, found, strict=True):
+        if isinstance(reason, Refusal):
+            (damaged if is_claimed(file) else others).append((file.name, str(reason)))
+    return damaged, others
 
 
 def refuse_many(damaged: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]], files: int, where: str) -> None:
