@@ -1,7 +1,7 @@
 """What a run does next, and what is noted of what it did: pure functions of what has been seen.
 
-`next_action` says what to do where nothing else follows. What is done is noted by `after_chunk`, `after_fork`,
-`after_evaluation`, `after_rollback`, which also say what must follow at once, if anything. `training.loop` does it.
+`next_action` says what to do where nothing else follows. What was done is noted by the functions `after_...`; those of
+a chunk, a fork and an evaluation also say what must follow at once, if anything. `training.loop` does it.
 """
 
 from __future__ import annotations
@@ -78,10 +78,9 @@ def next_action(progress: Progress, bounds: Bounds) -> Action:
     until_evaluation = -(-(progress.next_evaluation - progress.spent_nimg) // bounds.step_nimg)
     if left <= 0 or until_evaluation <= 0:
         return Evaluate()
+    # Only what is new: a save that takes as long itself would be followed by another for ever.
     late = progress.seconds - progress.saved_seconds >= CHECKPOINT_SECONDS
-    if (
-        late and progress.spent_nimg > progress.saved_nimg
-    ):  # else a save that takes as long would be followed by another
+    if late and progress.spent_nimg > progress.saved_nimg:
         return Save()
     if bounds.forks and (progress.planned or bounds.budget.images is not None):  # the run's length is known
         plan = due(progress.forks, progress.spent_nimg, progress.horizon_nimg)
