@@ -74,7 +74,12 @@ def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
             raise MulliganError(f"{name!r} is not a {kind}; choose {', '.join(table)}.")
     gen, disc, piecewise = passes(recipe.architecture, shape, classes)
     opponents = 1 + recipe.opponents  # each player meets the present one and those of the past
-    disc_step = opponents * (_disc_passes(recipe, piecewise) * disc.flops + gen.flops)
+    # Forward passes an image that a discriminator step amounts to: a backward pass counts as two.
+    plain = PENALTIES["none"].disc_passes
+    cheap = recipe.penalty == "r1r2" and piecewise
+    penalised = PIECEWISE_DISC_PASSES if cheap else PENALTIES[recipe.penalty].disc_passes
+    disc_passes = plain + (penalised - plain) / recipe.penalty_every
+    disc_step = opponents * (disc_passes * disc.flops + gen.flops)
     met = opponents * (2 + LOSSES[recipe.loss]().gen_sees_real + DISC_PASSES * bool(recipe.matching))
     gen_step = 2 * gen.flops + met * disc.flops
     flops = (disc_step + gen_step / recipe.disc_steps) * DYNAMICS[recipe.dynamics].gradients
@@ -106,31 +111,22 @@ def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> 
     return None
 
 
-def _disc_passes(recipe: Recipe, piecewise: bool) -> float:
-    """Forward passes an image that a discriminator step amounts to: a backward pass counts as two."""
-    plain = PENALTIES["none"].disc_passes
-    cheap = recipe.penalty == "r1r2" and piecewise
-    penalised = PIECEWISE_DISC_PASSES if cheap else PENALTIES[recipe.penalty].disc_passes
-    return plain + (penalised - plain) / recipe.penalty_every
-
-
 @lru_cache(maxsize=4096)
 def passes(architecture: Architecture, shape: ImageShape, classes: int) -> tuple[Pass, Pass, bool]:
-    """One forward pass of the generator and of the discriminator, and whether the latter is piecewise linear."""
+    """One forward pass of the generator and of the discriminator, and whether the latter is piecewise linear.
+
+    Raises:
+      MulliganError: no networks can be made of these choices.
+      TypeError: a layer that `LAYERS` does not hold; nobody's mistake but ours.
+    """
     networks = jax.eval_shape(lambda key: build(architecture, shape, classes, key), jax.random.key(0))
-    gen = _through(networks.gen.layers, (1, 1))
-    disc = _through([*networks.disc.layers, networks.disc.head.dense], shape[:2])
-    piecewise = is_piecewise_linear(networks.disc)
-    return _with_size(gen, networks.gen), _with_size(disc, networks.disc), piecewise
+    gen = _forward(networks.gen, networks.gen.layers, (1, 1))
+    disc = _forward(networks.disc, [*networks.disc.layers, networks.disc.head.dense], shape[:2])
+    return gen, disc, is_piecewise_linear(networks.disc)
 
 
-def _with_size(walked: tuple[float, int], network: Any) -> Pass:
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(network))
-    return Pass(parameters, *walked)
-
-
-def _through(layers: Iterable[Any], size: tuple[int, int]) -> tuple[float, int]:
-    """Operations and map values of all layers on one image that enters with `size` rows and columns."""
+def _forward(network: Any, layers: Iterable[Any], size: tuple[int, int]) -> Pass:
+    """All layers of a network on one image that enters with `size` rows and columns."""
     flops, values, channels = 0.0, 0, 1
     for layer in layers:
         if type(layer) not in LAYERS:
@@ -138,7 +134,7 @@ def _through(layers: Iterable[Any], size: tuple[int, int]) -> tuple[float, int]:
         cost, size, channels = LAYERS[type(layer)](layer, size, channels)
         flops += cost
         values += math.prod(size) * channels
-    return flops, values
+    return Pass(sum(leaf.size for leaf in jax.tree.leaves(network)), flops, values)
 
 
 Size = tuple[int, int]
@@ -156,10 +152,6 @@ def _conv(layer: Conv, size: Size, channels: int) -> Counted:
     return 2.0 * math.prod(layer.kernel.shape) * math.prod(result), result, layer.kernel.shape[3]
 
 
-def _conv_transpose(layer: ConvTranspose, size: Size, channels: int) -> Counted:
-    return 2.0 * math.prod(layer.kernel.shape) * math.prod(size), layer.out_hw, layer.kernel.shape[3]
-
-
 def _block(layer: Block, size: Size, channels: int) -> Counted:
     parts = (layer.expand, layer.mix, layer.merge)
     return sum(_conv(part, size, channels)[0] for part in parts), size, channels
@@ -171,23 +163,23 @@ def _attention(layer: SelfAttention, size: Size, channels: int) -> Counted:
     return 2.0 * products, size, channels
 
 
-def _unfold(layer: Unfold, size: Size, channels: int) -> Counted:
-    rows, columns, features = layer.maps.shape
-    return 2.0 * math.prod(layer.amplitudes.weight.shape), (rows, columns), features
-
-
-def _fold(layer: Fold, size: Size, channels: int) -> Counted:
-    return 2.0 * math.prod(layer.maps.shape), (1, 1), layer.maps.shape[2]
-
-
 LAYERS: dict[type, Callable[[Any, Size, int], Counted]] = {
     Dense: _dense,
     Conv: _conv,
-    ConvTranspose: _conv_transpose,
+    # Every pixel that enters meets the whole kernel.
+    ConvTranspose: lambda layer, size, channels: (
+        2.0 * math.prod(layer.kernel.shape) * math.prod(size),
+        layer.out_hw,
+        layer.kernel.shape[3],
+    ),
     Block: _block,
     SelfAttention: _attention,
-    Unfold: _unfold,
-    Fold: _fold,
+    Unfold: lambda layer, size, channels: (
+        2.0 * math.prod(layer.amplitudes.weight.shape),
+        layer.maps.shape[:2],
+        layer.maps.shape[2],
+    ),
+    Fold: lambda layer, size, channels: (2.0 * math.prod(layer.maps.shape), (1, 1), layer.maps.shape[2]),
     Activate: lambda layer, size, channels: (0.0, size, channels),
     Up: lambda layer, size, channels: (0.0, layer.out_hw, channels),
     Down: lambda layer, size, channels: (0.0, (-(-size[0] // 2), -(-size[1] // 2)), channels),

@@ -1,11 +1,16 @@
-"""The values that a choice may take: names, steps of an ordered list, or a range of numbers."""
+"""The values that a choice may take: names, steps of an ordered list, or a range of numbers.
+
+A domain is `sample`d, and a value of it `mutate`d, which never gives the value itself, or moved by one small step to
+its `neighbours`. `encode` gives a coordinate for each of `labels`, which a choice's name precedes; different values of
+the domain have different coordinates.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,41 +18,30 @@ DIGITS = 3  # significant ones of a number drawn from a range, so that recipes s
 STRIDE = 0.1  # of a range's length on its scale: from a number to its neighbours, and a mutation's standard deviation
 
 
-class Domain(Protocol):
-    """A set of values.
+@dataclass(frozen=True)
+class _Options:
+    """A list to choose from: a mutation is any of the neighbours that a subclass names."""
 
-    `encode` gives a coordinate for each of `labels`, which a choice's name precedes; different values of the domain
-    have different coordinates. `mutate` never gives the value itself.
-    """
+    options: tuple[Any, ...]
 
-    @property
-    def labels(self) -> tuple[str, ...]: ...
+    def neighbours(self, value: Any) -> Iterator[Any]:
+        raise NotImplementedError
 
-    def sample(self, rng: np.random.Generator) -> Any: ...
+    def sample(self, rng: np.random.Generator) -> Any:
+        return self.options[rng.integers(len(self.options))]
 
-    def mutate(self, value: Any, rng: np.random.Generator) -> Any: ...
-
-    def neighbours(self, value: Any) -> Iterator[Any]: ...
-
-    def encode(self, value: Any) -> list[float]: ...
+    def mutate(self, value: Any, rng: np.random.Generator) -> Any:
+        others = list(self.neighbours(value))
+        return others[rng.integers(len(others))]
 
 
 @dataclass(frozen=True)
-class Names:
+class Names(_Options):
     """Names without an order: one coordinate each."""
-
-    options: tuple[str, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(f"={option}" for option in self.options)
-
-    def sample(self, rng: np.random.Generator) -> str:
-        return self.options[rng.integers(len(self.options))]
-
-    def mutate(self, value: str, rng: np.random.Generator) -> str:
-        others = list(self.neighbours(value))
-        return others[rng.integers(len(others))]
 
     def neighbours(self, value: str) -> Iterator[str]:
         return (option for option in self.options if option != value)
@@ -57,7 +51,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(_Options):
     """An ascending list of numbers, or off and on: the coordinate is the place in it, from 0 to 1.
 
     Example:
@@ -65,18 +59,7 @@ class Steps:
       ([0.5], [8, 32])
     """
 
-    options: tuple[Any, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ("",)
-
-    def sample(self, rng: np.random.Generator) -> Any:
-        return self.options[rng.integers(len(self.options))]
-
-    def mutate(self, value: Any, rng: np.random.Generator) -> Any:
-        others = list(self.neighbours(value))
-        return others[rng.integers(len(others))]
+    labels: ClassVar = ("",)
 
     def neighbours(self, value: Any) -> Iterator[Any]:
         """The next option on each side."""
@@ -102,10 +85,7 @@ class Range:
     low: float
     high: float
     scale: str
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ("",)
+    labels: ClassVar = ("",)
 
     def sample(self, rng: np.random.Generator) -> float:
         return self._number(rng.random())
@@ -139,3 +119,6 @@ class Range:
         else:
             exact = self.low * (self.high / self.low) ** place
         return float(f"{exact:.{DIGITS}g}")
+
+
+Domain = Names | Steps | Range

@@ -23,7 +23,11 @@ MAX_BYTES = 2**31  # of memory that a recipe may need
 
 
 def reference_flops(shape: ImageShape, images: float) -> float:
-    """Operations that the reference recipe takes for `images` images of this shape."""
+    """Operations that the reference recipe takes for `images` images of this shape.
+
+    Raises:
+      MulliganError: images that no network can be made for, such as ones of a few pixels.
+    """
     return footprint(REFERENCE_RECIPE, shape).flops_per_image * images
 
 

@@ -62,11 +62,8 @@ def is_not(name: str, *options: Any) -> Condition:
     return lambda values: name in values and values[name] not in options
 
 
-def augmented(values: Values) -> bool:
-    return any(values.get(f"augment_{policy}") for policy in POLICIES)
-
-
 CONVOLUTIONAL = is_("family", "conv", "residual")
+AUGMENTED: Condition = lambda values: any(values.get(f"augment_{policy}") for policy in POLICIES)  # noqa: E731
 SWITCH = Steps((False, True))
 RATE = Range(1e-4, 1e-2, "log")
 
@@ -120,7 +117,7 @@ CHOICES = (
     Choice("gen_beta2", "hyperparameters.gen_beta2", Steps((0.9, 0.97, 0.99, 0.997, 0.999)), 0.99),
     Choice("disc_beta2", "hyperparameters.disc_beta2", Steps((0.9, 0.97, 0.99, 0.997, 0.999)), 0.99),
     *(Choice(f"augment_{policy}", f"augmentation.{policy}", SWITCH, False) for policy in POLICIES),
-    Choice("augment", "hyperparameters.augment", Range(0.05, 0.8, "linear"), 0.3, augmented),
+    Choice("augment", "hyperparameters.augment", Range(0.05, 0.8, "linear"), 0.3, AUGMENTED),
     Choice("ema_nimg", "hyperparameters.ema_nimg", Range(1e3, 1e5, "log"), 1e4),
     Choice("learned_schedule", "learned_schedule", Names(("", *SHIPPED)), ""),
 )
@@ -145,18 +142,19 @@ class Space:
           >>> values["gen_width"], values["kernel"], "gen_units" in values
           (32, 4, False)
         """
-        document = _tree(recipe)
-        return self._filled(lambda choice: _at(document, choice.path, choice.default))
+        leaves = _leaves(recipe)
+        return self._filled(lambda choice: leaves.get(choice.path, choice.default))
 
     def recipe(self, values: Values, like: Recipe | None = None) -> Recipe:
-        """The recipe with these values; what the space does not name is as in `like`, or the default."""
-        document = {} if like is None else _tree(like)
-        for name in {} if like is None else self.values(like):
-            _remove(document, self._named(name).path)
-        for choice in self.choices:
-            if choice.name in values:
-                _put(document, choice.path, values[choice.name])
-        return _recipe(document)
+        """The recipe with these values; what the space does not name is as in `like`, or the default.
+
+        Raises:
+          MulliganError: a value that no recipe may have.
+        """
+        before = {} if like is None else self.values(like)
+        replaced = {choice.path for choice in self.choices if choice.name in before}
+        kept = {} if like is None else {path: leaf for path, leaf in _leaves(like).items() if path not in replaced}
+        return _recipe(kept | {choice.path: values[choice.name] for choice in self.choices if choice.name in values})
 
     def sample(self, rng: np.random.Generator) -> Recipe:
         """Every active choice drawn on its own, uniformly on its domain's scale."""
@@ -224,41 +222,32 @@ class Space:
         return next(choice for choice in self.choices if choice.name == name)
 
 
-def _tree(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's JSON, with the names of its augmentation as keys."""
+def _leaves(recipe: Recipe) -> dict[str, Any]:
+    """The values of a recipe's JSON by their paths; each name of its augmentation is one, too."""
     document = recipe.to_json()
-    return document | {"augmentation": dict.fromkeys(document["augmentation"], True)}
+    return _flat(document | {"augmentation": dict.fromkeys(document["augmentation"], True)})
 
 
-def _recipe(document: dict[str, Any]) -> Recipe:
-    """Inverse of `_tree`; equal recipes come out equal: schedules that do nothing are left out."""
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in document.items():
+        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
+
+
+def _recipe(leaves: Mapping[str, Any]) -> Recipe:
+    """Inverse of `_leaves`; equal recipes come out equal: schedules that do nothing are left out."""
+    document: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parents, last = path.split(".")
+        node = document
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = value
     chosen = [name for name in POLICIES if document.get("augmentation", {}).get(name)]
-    forms = document.get("schedules", {}).items()
-    moving = {name: form for name, form in forms if form["kind"] != "constant" or _warms_up(form)}
+    moving = {
+        name: form
+        for name, form in document.get("schedules", {}).items()
+        if form["kind"] != "constant" or form.get("warmup_nimg") or form.get("warmup")
+    }
     return Recipe.from_json(document | {"augmentation": chosen, "schedules": moving})
-
-
-def _warms_up(form: Mapping[str, Any]) -> bool:
-    return bool(form.get("warmup_nimg") or form.get("warmup"))
-
-
-def _at(document: Mapping[str, Any], path: str, default: Any) -> Any:
-    for part in path.split("."):
-        if part not in document:
-            return default
-        document = document[part]
-    return document
-
-
-def _put(document: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for part in parents:
-        document = document.setdefault(part, {})
-    document[last] = value
-
-
-def _remove(document: dict[str, Any], path: str) -> None:
-    *parents, last = path.split(".")
-    for part in parents:
-        document = document.get(part, {})
-    document.pop(last, None)

@@ -45,7 +45,11 @@ def shipped_file() -> Path | None:
 
 
 def read(place: str | Path) -> Records:
-    """What an exported file or an experience that exists holds; rows that cannot be read are left out and told of."""
+    """What an exported file or an experience that exists holds; rows that cannot be read are left out and told of.
+
+    Raises:
+      MulliganError: there is none, or it cannot be read at all.
+    """
     if str(place).endswith(SUFFIX):
         return read_file(Path(place), HERE)
     return existing(str(place)).records()
@@ -54,6 +58,9 @@ def read(place: str | Path) -> Records:
 def imports(place: str | None = None) -> dict[str, ImportSource]:
     """The imports of an experience (the user's own if None) by name; an exported file and one that is not there have
     none.
+
+    Raises:
+      MulliganError: the experience cannot be read.
     """
     where = place or own_place()
     if not where or where.endswith(SUFFIX) or ("://" not in where and not Path(where).exists()):
@@ -62,7 +69,11 @@ def imports(place: str | None = None) -> dict[str, ImportSource]:
 
 
 def damage(place: str | None = None) -> list[str]:
-    """A sentence for everything that is damaged in an exported file or an experience (the user's own if None)."""
+    """A sentence for everything that is damaged in an exported file or an experience (the user's own if None).
+
+    Raises:
+      MulliganError: there is none, or it cannot be opened.
+    """
     where = place or required_place()
     if where.endswith(SUFFIX):
         return list(problems(Path(where)))
@@ -70,7 +81,11 @@ def damage(place: str | None = None) -> list[str]:
 
 
 def existing(place: str) -> Experience:
-    """The experience at a place where there is one."""
+    """The experience at a place where there is one.
+
+    Raises:
+      MulliganError: there is none, or it cannot be opened.
+    """
     if "://" not in place and not Path(place).is_file():
         raise MulliganError(f"there is no experience {place}: give a file, or the URL of a database.")
     return Experience(place)
@@ -88,20 +103,19 @@ def take(experience: Experience, places: Sequence[str], name: str | None = None)
     Raises:
       MulliganError: one of them cannot be read, or a row in it is none; the sentence says which row and field.
     """
-    imports = [_import(place, name) for place in places]  # before anything is written
+    imports: list[tuple[ImportSource, Records]] = []
+    for place in places:  # all of them, before anything is written
+        found = read(place)
+        for sentence in found.skipped:
+            raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")
+        if place.endswith(SUFFIX):
+            checksum = hashlib.sha256(Path(place).read_bytes()).hexdigest()
+        else:
+            checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
+        source = source_of(printable(Path(without_password(place)).name), checksum, name)
+        imports.append((source, found))
     added = experience.take(imports)
     return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
-
-
-def _import(place: str, name: str | None) -> tuple[ImportSource, Records]:
-    found = read(place)
-    for sentence in found.skipped:
-        raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")
-    if place.endswith(SUFFIX):
-        checksum = hashlib.sha256(Path(place).read_bytes()).hexdigest()
-    else:
-        checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
-    return source_of(printable(Path(without_password(place)).name), checksum, name), found
 
 
 def write_file(path: Path, exported: Records) -> None:
@@ -112,12 +126,15 @@ def write_file(path: Path, exported: Records) -> None:
     """
     if not path.name.endswith(SUFFIX):
         raise MulliganError(f"{path} does not end in {SUFFIX}: an exported experience is known by its name.")
-    lines = [{"format": FORMAT, "tasks": len(exported.tasks), "trials": len(exported.trials)}]
-    lines += [_with_digest("task", task.to_json()) for _, task in sorted(exported.tasks.items())]
-    lines += [_with_digest("trial", trial.to_json()) for _, trial in sorted(exported.trials.items())]
+    records = [("task", task.to_json()) for _, task in sorted(exported.tasks.items())]
+    records += [("trial", trial.to_json()) for _, trial in sorted(exported.trials.items())]
+    lines: list[dict[str, Any]] = [
+        {"format": FORMAT, "tasks": len(exported.tasks), "trials": len(exported.trials)},
+        *({kind: document, "digest": digest(document)} for kind, document in records),
+    ]
     lines += [{"end": digest([line["digest"] for line in lines[1:]])}]
     text = "".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines)
-    replace_file(path, gzip.compress(text.encode(), mtime=0))
+    replace_file(path, gzip.compress(text.encode(), mtime=0))  # no date, so that equal experiences give equal files
 
 
 def read_file(path: Path, source: str = HERE) -> Records:
@@ -152,8 +169,13 @@ def problems(path: Path) -> Iterator[str]:
     try:
         for number, line in enumerate(_lines(path), 1):
             if number == 1:
-                if (problem := _wrong_head(line)) is not None:
-                    yield problem
+                written = line.get("format") if isinstance(line, dict) else None
+                if type(written) is not int:
+                    yield "it does not begin as an exported experience does."
+                    return
+                if written > FORMAT:
+                    reads = f"format {written}; this version reads up to {FORMAT}"
+                    yield f"a newer version of mulligan wrote it ({reads}): upgrade."
                     return
             elif (kind := _kind(line)) is not None:
                 digests.append(line.get("digest"))
@@ -165,21 +187,8 @@ def problems(path: Path) -> Iterator[str]:
         yield f"it is missing, damaged or no exported experience ({first_line(error)})."
 
 
-def _wrong_head(line: Any) -> str | None:
-    written = line.get("format") if isinstance(line, dict) else None
-    if type(written) is not int:
-        return "it does not begin as an exported experience does."
-    if written > FORMAT:
-        return f"a newer version of mulligan wrote it (format {written}; this version reads up to {FORMAT}): upgrade."
-    return None
-
-
 def _kind(line: Any) -> str | None:
     return next((kind for kind in KINDS if kind in line), None) if isinstance(line, dict) else None
-
-
-def _with_digest(kind: str, document: dict[str, Any]) -> dict[str, Any]:
-    return {kind: document, "digest": digest(document)}
 
 
 def _lines(path: Path) -> Iterator[Any]:

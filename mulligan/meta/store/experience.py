@@ -9,35 +9,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, make_url, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, or_, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mulligan.errors import MulliganError, first_line, printable
+from mulligan.errors import MulliganError, first_line
 from mulligan.files import make_folder
-from mulligan.meta.store import schema
+from mulligan.meta.store import rows, schema
 from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
-from mulligan.meta.store.schema import claims, curves, recipes, sources, tasks, trials
+from mulligan.meta.store.schema import claims, recipes, sources, tasks, trials
 from mulligan.meta.store.sources import ImportSource, Removed, remove
 from mulligan.places import data_folder
 
-T = TypeVar("T")
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
 PATIENCE_SECONDS = 30.0  # for another writer's transaction
 NONE = "none"  # in place of a place: nothing is asked, nothing remembered
 HOMELESS = "this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
 AT_A_TIME = 500  # trials read in one query
-UNREADABLE = (ValueError, TypeError, KeyError, MulliganError)  # rows that are not even JSON, or not of a record
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}  # of dialects that can insert where nothing is
 
 
 class Experience:
@@ -63,13 +58,13 @@ class Experience:
     def add_task(self, task: TaskRecord) -> None:
         """Remembers a task; one that is known stays as it was."""
         with self._writing() as connection:
-            _add_task(connection, task)
+            rows.add_task(connection, task)
 
     def tasks(self, skipped: list[str] | None = None) -> list[TaskRecord]:
         """Every task, by name; to `skipped` is added a sentence for each row that cannot be read."""
         with self._reading() as connection:
             ids = connection.scalars(select(tasks.c.id).order_by(tasks.c.family, tasks.c.name, tasks.c.id)).all()
-            return list(_readable(partial(_tasks, connection), ids, "task", skipped))
+            return list(rows.readable(partial(rows.read_tasks, connection), ids, "task", skipped))
 
     def trials(self, task: str | None = None, skipped: list[str] | None = None) -> Iterator[Trial]:
         """Every trial that has ended, or those of one task, by id; `skipped` as of `tasks`."""
@@ -79,7 +74,9 @@ class Experience:
                 wanted = wanted.where(trials.c.task == task)
             ids = connection.execute(wanted).scalars().all()
             for start in range(0, len(ids), AT_A_TIME):
-                yield from _readable(partial(_trials, connection), ids[start : start + AT_A_TIME], "trial", skipped)
+                yield from rows.readable(
+                    partial(rows.read_trials, connection), ids[start : start + AT_A_TIME], "trial", skipped
+                )
 
     def records(self) -> Records:
         """All that can be read, and a sentence for each row that cannot."""
@@ -91,8 +88,8 @@ class Experience:
     def sources(self) -> dict[str, ImportSource]:
         """Imports by name, the oldest first."""
         with self._reading() as connection:
-            rows = connection.execute(select(sources).order_by(sources.c.added, sources.c.name))
-            return {row.name: ImportSource(**row._asdict()) for row in rows}
+            found = connection.execute(select(sources).order_by(sources.c.added, sources.c.name))
+            return {row.name: ImportSource(**row._asdict()) for row in found}
 
     def add(self, added: Iterable[Trial]) -> int:
         """Adds trials that ended elsewhere, in one transaction; those that are known are passed over.
@@ -104,7 +101,7 @@ class Experience:
           MulliganError: a trial of a task that is not known.
         """
         with self._writing() as connection:
-            return sum(_add_trial(connection, trial) for trial in added)
+            return sum(rows.add_trial(connection, trial) for trial in added)
 
     def take(self, imports: Iterable[tuple[ImportSource, Records]]) -> list[int]:
         """Adds what came from elsewhere, all of it or nothing: one transaction. What is known stays as it is.
@@ -115,8 +112,20 @@ class Experience:
         Raises:
           MulliganError: a trial of a task that neither it nor the experience knows.
         """
+        added = []
         with self._writing() as connection:
-            return [_take(connection, source, found) for source, found in imports]
+            for source, found in imports:
+                # In one order, so that writers at the same instant wait for each other in one direction only.
+                if source.name != HERE:
+                    rows.insert_new(connection, sources, source._asdict())
+                for _, task in sorted(found.tasks.items()):
+                    rows.add_task(connection, task, source.name)
+                documents = {digest(trial.recipe_json): trial.recipe_json for trial in found.trials.values()}
+                for name, document in sorted(documents.items()):
+                    rows.insert_new(connection, recipes, {"digest": name, "document": document})
+                ordered = (replace(trial, source=source.name) for _, trial in sorted(found.trials.items()))
+                added.append(sum(rows.add_trial(connection, trial) for trial in ordered))
+        return added
 
     def remove(self, source: str | None = None, task: str | None = None, trial: str | None = None) -> Removed:
         """Deletes trials; see `sources.remove`."""
@@ -172,11 +181,16 @@ class Experience:
             connection.execute(claims.delete().where(claims.c.worker == worker))
 
     def finish(self, trial: Trial, assignment: str, worker: str) -> bool:
-        """Writes a claimed trial and ends its claim; false, and nothing written, when the claim is lost."""
+        """Writes a claimed trial and ends its claim; false, and nothing written, when the claim is lost.
+
+        Raises:
+          MulliganError: a trial of a task that is not known.
+        """
         with self._writing() as connection:
-            if connection.execute(_held(assignment, worker)).rowcount != 1:
+            held = claims.delete().where(claims.c.assignment == assignment, claims.c.worker == worker)
+            if connection.execute(held).rowcount != 1:
                 return False
-            return _add_trial(connection, trial, assignment)
+            return rows.add_trial(connection, trial, assignment)
 
     # --- connections
 
@@ -187,10 +201,19 @@ class Experience:
                 found = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
                 yield from (f"the file is damaged: {line}." for line in found if line != "ok")
             for name in connection.execute(select(tasks.c.id)).scalars().all():
-                if not _whole(lambda name=name: _task_digests(connection, name)):
+                try:
+                    written = connection.execute(select(tasks.c.digest).where(tasks.c.id == name)).scalar_one()
+                    whole = all(written == digest(task.to_json()) for task in rows.read_tasks(connection, [name]))
+                except rows.UNREADABLE:
+                    whole = False
+                if not whole:
                     yield f"the task {name} is not what was written."
             for name in connection.execute(select(trials.c.id)).scalars().all():
-                if not _whole(lambda name=name: {name, *(trial.id for trial in _trials(connection, [name]))}):
+                try:
+                    whole = all(trial.id == name for trial in rows.read_trials(connection, [name]))
+                except rows.UNREADABLE:
+                    whole = False
+                if not whole:
                     yield f"the trial {name} is not what was written."
 
     @contextmanager
@@ -225,7 +248,12 @@ def required_place() -> str:
 
 @contextmanager
 def sentences(place: str) -> Iterator[None]:
-    """Turns a database's errors into one sentence."""
+    """Turns a database's errors into one sentence.
+
+    Raises:
+      MulliganError: the database, or what connects to it, failed.
+      IntegrityError: as it is: a row that another writer was first with is for the caller to handle.
+    """
     try:
         yield
     except IntegrityError:
@@ -262,7 +290,7 @@ def _engine(place: str) -> Engine:
                 raise MulliganError(
                     "this URL of a database cannot be read: it looks like postgresql+psycopg://USER@HOST/DATABASE."
                 ) from error
-        if engine.dialect.name not in INSERTS:
+        if engine.dialect.name not in rows.INSERTS:
             raise MulliganError(f"an experience is a SQLite file or a PostgreSQL database, not {engine.dialect.name}.")
     else:
         path = Path(place)
@@ -287,130 +315,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and then writes could not wait for its turn.
     immediate = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-# --- rows
-
-
-def _held(assignment: str, worker: str) -> Any:
-    return claims.delete().where(claims.c.assignment == assignment, claims.c.worker == worker)
-
-
-def _known(connection: Connection, column: Any, value: str) -> bool:
-    return connection.execute(select(column).where(column == value)).first() is not None
-
-
-def _insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-    """Inserts a row unless its key is there; false where it is. Of writers at the same instant one inserts it."""
-    statement = INSERTS[connection.dialect.name](table).values(row).on_conflict_do_nothing()
-    return connection.execute(statement.returning(*table.primary_key)).first() is not None
-
-
-def _take(connection: Connection, source: ImportSource, found: Records) -> int:
-    # In one order, so that writers at the same instant wait for each other in one direction only.
-    if source.name != HERE:
-        _insert_new(connection, sources, source._asdict())
-    for _, task in sorted(found.tasks.items()):
-        _add_task(connection, task, source.name)
-    documents = {digest(trial.recipe_json): trial.recipe_json for trial in found.trials.values()}
-    for name, document in sorted(documents.items()):
-        _insert_new(connection, recipes, {"digest": name, "document": document})
-    ordered = (replace(trial, source=source.name) for _, trial in sorted(found.trials.items()))
-    return sum(_add_trial(connection, trial) for trial in ordered)
-
-
-def _add_task(connection: Connection, task: TaskRecord, source: str = HERE) -> None:
-    document = task.to_json()
-    _insert_new(connection, tasks, document | {"digest": digest(document), "source": source})
-
-
-def _add_trial(connection: Connection, trial: Trial, assignment: str | None = None) -> bool:
-    """Adds a trial with its curve; false when it is known."""
-    if _known(connection, trials.c.id, trial.id):
-        return False
-    if not _known(connection, tasks.c.id, trial.task):
-        raise MulliganError(f"the trial {trial.id} is of the task {trial.task}, which this experience does not know.")
-    document = trial.to_json()
-    recipe, points = document.pop("recipe_json"), document.pop("curve")
-    name = digest(recipe)
-    _insert_new(connection, recipes, {"digest": name, "document": recipe})
-    row = document | {
-        "id": trial.id,
-        "assignment": assignment or trial.assignment,
-        "recipe": name,
-        "embedding": trial.embedding,
-        "source": trial.source,
-    }
-    if not _insert_new(connection, trials, row):
-        return False
-    rows = [
-        {"trial": trial.id, "nimg": nimg, "metric": metric, "flops": flops, "seconds": seconds, "value": value}
-        for nimg, flops, seconds, figures in points
-        for metric, value in figures.items()
-    ]
-    if rows:
-        connection.execute(insert(curves), rows)
-    return True
-
-
-def _readable(
-    read: Callable[[Sequence[str]], Iterator[T]], ids: Sequence[str], kind: str, skipped: list[str] | None
-) -> Iterator[T]:
-    """Rows of these ids: all at once, or one by one where one of them cannot be read, so that the others can."""
-    try:
-        yield from list(read(ids))
-    except UNREADABLE as error:
-        if len(ids) > 1:
-            for name in ids:
-                yield from _readable(read, [name], kind, skipped)
-        elif skipped is not None:
-            skipped.append(f"the {kind} {printable(ids[0])} cannot be read: {first_line(error)}")
-
-
-def _tasks(connection: Connection, ids: Sequence[str]) -> Iterator[TaskRecord]:
-    """The tasks of these ids, in their order."""
-    rows = connection.execute(select(tasks).where(tasks.c.id.in_(ids)))
-    by_id = {row.id: task_of(row._asdict()) for row in rows}
-    yield from (by_id[name] for name in ids)
-
-
-def _trials(connection: Connection, ids: Sequence[str]) -> Iterator[Trial]:
-    """The trials of these ids, which ascend."""
-    joined: Select = select(trials, recipes.c.document).join(recipes, trials.c.recipe == recipes.c.digest)
-    points = select(curves).where(curves.c.trial.in_(ids)).order_by(curves.c.trial, curves.c.nimg)
-    by_trial = {
-        trial: list(_points(rows)) for trial, rows in groupby(connection.execute(points), key=lambda row: row.trial)
-    }
-    for row in connection.execute(joined.where(trials.c.id.in_(ids)).order_by(trials.c.id)):
-        yield trial_of(row._asdict(), by_trial.get(row.id, []))
-
-
-def _points(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    for nimg, group in groupby(rows, key=lambda row: row.nimg):
-        of_point = list(group)
-        yield [nimg, of_point[0].flops, of_point[0].seconds, {row.metric: row.value for row in of_point}]
-
-
-def _whole(digests: Callable[[], set[str]]) -> bool:
-    """Whether what was written and what is read have one digest."""
-    try:
-        return len(digests()) == 1
-    except UNREADABLE:
-        return False
-
-
-def _task_digests(connection: Connection, name: str) -> set[str]:
-    row = connection.execute(select(tasks).where(tasks.c.id == name)).one()._asdict()
-    return {row["digest"], digest(task_of(row).to_json())}
-
-
-def task_of(row: dict[str, Any]) -> TaskRecord:
-    """A row of `tasks` as a record."""
-    return TaskRecord.from_json({name: value for name, value in row.items() if name not in ("digest", "source")})
-
-
-def trial_of(row: dict[str, Any], curve: list[Any]) -> Trial:
-    """A row of `trials` with its recipe's document, and its curve, as a record."""
-    aside = ("id", "assignment", "recipe", "document", "source")
-    document = {name: row[name] for name in row if name not in aside}
-    return Trial.from_json({**document, "recipe_json": row["document"], "curve": curve}, row["source"])

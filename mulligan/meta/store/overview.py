@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mulligan.errors import printable
 from mulligan.meta.store.exchange import imports, read, shipped_and_own
 from mulligan.meta.store.kid_curves import lowest_kid
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Records, Trial
-from mulligan.meta.store.sources import ImportSource
 from mulligan.metrics import EMBEDDING
 
 ORDER = {SHIPPED: 0, HERE: 1}  # of sources; imports come after them
@@ -22,21 +21,23 @@ def overview(place: str | None = None) -> dict[str, Any]:
     `tasks` has an entry for each task: trials, failures and the best trial. That is the one with the lowest KID at any
     point of its curve, among all lengths; where trials on a task were judged in different embeddings, among those
     judged in the default one. `sources` has one for each source, `skipped` a sentence for each row that cannot be read.
+
+    Raises:
+      MulliganError: the experience cannot be read.
     """
     known = shipped_and_own() if place is None else read(place)
+    imported = imports(place)
+    counts = Counter(trial.source for trial in known.trials.values())
+    named = sorted({*counts, *imported}, key=lambda name: (ORDER.get(name, len(ORDER)), name))
     return {
         "tasks": summaries(known),
-        "sources": list(_sources(known, imports(place))),
+        "sources": [
+            {**(imported[name]._asdict() if name in imported else {"name": name}), "trials": counts[name]}
+            for name in named
+        ],
         "skipped": list(known.skipped),
         "told": known.told(),
     }
-
-
-def _sources(known: Records, imported: dict[str, ImportSource]) -> Iterator[dict[str, Any]]:
-    counts = Counter(trial.source for trial in known.trials.values())
-    for name in sorted({*counts, *imported}, key=lambda name: (ORDER.get(name, len(ORDER)), name)):
-        told = imported[name]._asdict() if name in imported else {"name": name}
-        yield {**told, "trials": counts[name]}
 
 
 def summaries(known: Records) -> list[dict[str, Any]]:
@@ -44,54 +45,56 @@ def summaries(known: Records) -> list[dict[str, Any]]:
     by_task: dict[str, list[Trial]] = {name: [] for name in known.tasks}
     for trial in known.trials.values():
         by_task[trial.task].append(trial)
-    ordered = sorted(known.tasks.values(), key=lambda task: (task.family, task.name, task.id))
-    return [
-        {"task": task.name, "family": task.family, "shape": list(task.shape), **_summary(by_task[task.id])}
-        for task in ordered
-    ]
-
-
-def _summary(trials: list[Trial]) -> dict[str, Any]:
-    lowest = [
-        (trial.embedding != EMBEDDING, kid, trial) for trial in trials if (kid := lowest_kid(trial.curve)) is not None
-    ]
-    _, kid, best = min(lowest, key=lambda entry: entry[:2], default=(None, None, None))
-    return {
-        "trials": len(trials),
-        "failed": sum(trial.status == FAILED for trial in trials),
-        "recipes": len({trial.recipe.hash() for trial in trials}),
-        "seconds": round(sum(trial.cost.get("seconds", 0.0) for trial in trials), 1),
-        "best_kid": kid,
-        "embedding": best and best.embedding,
-        "best_recipe": best and best.recipe.hash(),
-    }
+    found = []
+    for task in sorted(known.tasks.values(), key=lambda task: (task.family, task.name, task.id)):
+        trials = by_task[task.id]
+        # Figures of different embeddings do not compare: others count only where none is of the default one.
+        lowest = [
+            (trial.embedding != EMBEDDING, kid, trial)
+            for trial in trials
+            if (kid := lowest_kid(trial.curve)) is not None
+        ]
+        _, kid, best = min(lowest, key=lambda entry: entry[:2], default=(None, None, None))
+        summary = {
+            "task": task.name,
+            "family": task.family,
+            "shape": list(task.shape),
+            "trials": len(trials),
+            "failed": sum(trial.status == FAILED for trial in trials),
+            "recipes": len({trial.recipe.hash() for trial in trials}),
+            "seconds": round(sum(trial.cost.get("seconds", 0.0) for trial in trials), 1),
+            "best_kid": kid,
+            "embedding": best and best.embedding,
+            "best_recipe": best and best.recipe.hash(),
+        }
+        found.append(summary)
+    return found
 
 
 def overview_lines(found: dict[str, Any]) -> list[str]:
     """The overview as tables of plain text."""
     if not found["tasks"]:
         return ["nothing is remembered yet: `mulligan learn` fills the experience."]
-    lines = _table(("task", "trials", "failed", "recipes", "hours", "best KID", "with"), map(_task_row, found["tasks"]))
-    sources = found["sources"]
-    if any("added" in source for source in sources):
-        lines += ["", *_table(("source", "trials", "added", "by"), map(_source_row, sources))]
+    tasks = [
+        (
+            task["task"],
+            str(task["trials"]),
+            str(task["failed"]),
+            str(task["recipes"]),
+            f"{task['seconds'] / 3600:.2f}",
+            "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
+            task["best_recipe"] or "",
+        )
+        for task in found["tasks"]
+    ]
+    lines = _table(("task", "trials", "failed", "recipes", "hours", "best KID", "with"), tasks)
+    if any("added" in source for source in found["sources"]):
+        sources = [
+            (source["name"], str(source["trials"]), source.get("added", ""), source.get("who", ""))
+            for source in found["sources"]
+        ]
+        lines += ["", *_table(("source", "trials", "added", "by"), sources)]
     return lines
-
-
-def _task_row(task: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        task["task"],
-        str(task["trials"]),
-        str(task["failed"]),
-        str(task["recipes"]),
-        f"{task['seconds'] / 3600:.2f}",
-        "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
-        task["best_recipe"] or "",
-    )
-
-
-def _source_row(source: dict[str, Any]) -> tuple[str, ...]:
-    return source["name"], str(source["trials"]), source.get("added", ""), source.get("who", "")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

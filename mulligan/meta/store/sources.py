@@ -50,15 +50,13 @@ def source_of(file: str, sha256: str, name: str | None = None) -> ImportSource:
         raise MulliganError(
             f"{named!r} cannot be the name of a source: give up to {SOURCE_LENGTH} letters, not {SHIPPED!r}."
         )
-    return ImportSource(named, _who(), datetime.now(UTC).isoformat(timespec="seconds"), file, sha256)
-
-
-def _who() -> str:
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a number without a name in the system's list of users
         user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+    return ImportSource(
+        named, f"{user}@{socket.gethostname()}", datetime.now(UTC).isoformat(timespec="seconds"), file, sha256
+    )
 
 
 def remove(connection: Connection, source: str | None, task: str | None, trial: str | None) -> Removed:

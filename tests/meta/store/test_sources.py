@@ -9,8 +9,7 @@ import pytest
 from trials import some, task, trial
 
 from mulligan.errors import MulliganError
-from mulligan.meta.store import experience as store
-from mulligan.meta.store import sources
+from mulligan.meta.store import rows, sources
 from mulligan.meta.store.exchange import read, read_file, take, write_file
 from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.overview import overview, overview_lines
@@ -74,8 +73,8 @@ def test_a_failure_while_writing_leaves_nothing(mine, monkeypatch, tmp_path):
             raise MulliganError("the disk is full.")
         return real(connection, added, *rest)
 
-    real = store._add_trial
-    monkeypatch.setattr(store, "_add_trial", fail)
+    real = rows.add_trial
+    monkeypatch.setattr(rows, "add_trial", fail)
     with pytest.raises(MulliganError, match="disk is full"):
         take(mine, [path])
     assert len(written) == 3
