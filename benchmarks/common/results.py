@@ -20,6 +20,10 @@ class Bench:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.results: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
+    def has(self, key: dict[str, Any]) -> bool:
+        """Whether there is a result of this key."""
+        return any(all(result.get(name) == value for name, value in key.items()) for result in self.results)
+
     def once(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of this key; works it out where it is not there."""
         for result in self.results:

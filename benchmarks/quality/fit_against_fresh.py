@@ -1,13 +1,14 @@
 """Is what `mulligan fit` does better than fresh weights with the best fixed recipe, on families that taught it nothing?
 
-    python benchmarks/quality/fit_against_fresh.py run --side 32 --images 25000
+    python benchmarks/quality/fit_against_fresh.py run --side 32 --budget 160
+    python benchmarks/quality/fit_against_fresh.py run --side 32 --role learning --contenders 16/32/2e-3/1/
     python benchmarks/quality/fit_against_fresh.py table
 
-Contenders, each through `mulligan.fit`, each with as many operations: `fit`, the recipe that the command chooses
-(learned weights, warm-up, cosine); `fixed`, the same networks from fresh weights, so as many images, with the one rate
-and penalty that did best on these very families (docs/log/2026-11-27-learned-weights-whole-runs.md); `default`, what
-the command does with `--init none`. A quarter of a family, at most 300 images, judges and is never shown to a run. The
-judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, and m1. What is done is
+Contenders, each through `mulligan.fit`, each with as many seconds of one core: `fit`, the recipe that the command chooses;
+`default`, what it chooses with `--init none`; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine,
+where INIT names learned weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and
+is never shown to a run. The judges: the features of a classifier of that family alone, two random networks, pixels at
+8x8, and m1. Rates are tried on families for learning that no learned weights saw (`--role learning`). What is done is
 not done again.
 """
 
@@ -42,35 +43,49 @@ from benchmarks.metrics.judges import (
     pixel_space,
 )
 from mulligan import api
-from mulligan.meta.space.cost import footprint
-from mulligan.meta.space.default import default_recipe, pretrained_recipe
+from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP, default_recipe, pretrained_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import weight_shapes
-from mulligan.recipe import Recipe
+from mulligan.networks.pretrained import cards
+from mulligan.recipe import Architecture, Form, Recipe
 from mulligan.training.budget import Budget
 from tools.embedding_training import random_weights
 from tools.m2_training import M2
 
-CONTENDERS = ("fit", "fixed", "default")
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
 RANDOM_SEEDS = (1, 2)
-SECONDS = 120.0  # of two cores: the budget that the recipes are asked for
-FRESH_RATE, FRESH_GAMMA = {32: 2e-3, 64: 1e-3}, 2.0  # the best fresh ones on the families that are judged here
-SMALL = ("turntable_objects",)  # families of 32x32 images
+TWO_CORES = 1.3  # times one core's images a second
+SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
+SMALL = ("turntable_objects", "devanagari")  # families of 32x32 images
 LEAST = 1e-3  # below it a distance is taken for noise
 SHOWN = (4, 10)  # rows and columns of a grid
 
 
-def recipes(shape: tuple[int, int, int], images: int) -> dict[str, Recipe]:
-    """The contenders' recipes for a task of so many images."""
-    budget = Budget(seconds=SECONDS, images=None)
-    learned = pretrained_recipe(shape, images, budget)
-    assert learned is not None
-    rate = FRESH_RATE[shape[0]]
-    numbers = learned.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=FRESH_GAMMA)
-    fixed = replace(learned, init="", hyperparameters=numbers)
-    return {"fit": learned, "fixed": fixed, "default": default_recipe(shape, images, budget)}
+def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
+    """The recipe of a contender for a task of so many images and so many seconds of one core."""
+    budget = Budget(seconds=seconds / TWO_CORES, images=None)
+    learned, default = pretrained_recipe(shape, images, budget), default_recipe(shape, images, budget)
+    if contender == "fit":
+        return learned or default
+    if contender == "default":
+        return default
+    width, batch, rate, gamma, init = contender.split("/")
+    form = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
+    return replace(
+        default,
+        architecture=Architecture(gen_width=int(width), disc_width=int(width), coarsest=4),
+        batch=int(batch),
+        init=init,
+        hyperparameters=default.hyperparameters._replace(gen_lr=float(rate), disc_lr=float(rate), gamma=float(gamma)),
+        schedules=(("disc_lr", form), ("gen_lr", form)),
+    )
+
+
+def untaught(zoo: Path) -> list[str]:
+    """Families for learning that none of the learned weights saw."""
+    seen = {name for card in cards(INIT) for name in card["trained_on"]}
+    return [name for name in families("learning") if name not in seen and (zoo / f"{name}.zip").exists()]
 
 
 class Judged:
@@ -113,22 +128,28 @@ class Judged:
 
 def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:
     """Every contender on one family, one at a time."""
+    keys = [
+        {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed}
+        for of in options.contenders
+    ]
+    if all(bench.has(key) for key in keys):
+        return
     judged = Judged(options.zoo, name, options.side)
-    chosen = recipes(judged.train.shape[1:], len(judged.train))
-    cost = {of: footprint(recipe, judged.train.shape[1:]).flops_per_image for of, recipe in chosen.items()}
+    shape = judged.train.shape[1:]
 
     def run(of: str, picture: Path) -> dict[str, Any]:
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        images = int(options.images * cost["fit"] / cost[of])
-        gan = api.fit(judged.train, images=images, out=folder, seed=seed, recipe=chosen[of], experience="none")
+        recipe = recipe_of(of, shape, len(judged.train), options.budget)
+        images = int(options.budget * SPEED[options.side][recipe.architecture.gen_width])
+        gan = api.fit(judged.train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         write_grid(fakes, picture)
         return {"trained": images, "accuracy": judged.accuracy, "judged": judged.judge(fakes), "result": gan.result}
 
-    for of in options.contenders:
-        key = {"family": name, "side": options.side, "images": options.images, "of": of, "seed": seed}
-        bench.once(key, partial(run, of, options.output / f"{'-'.join(map(str, key.values()))}.png"))
+    for key in keys:
+        picture = "-".join(str(value).replace("/", "_") for value in key.values()) + ".png"
+        bench.once(key, partial(run, key["of"], options.output / picture))
 
 
 def write_grid(images: np.ndarray, path: Path) -> None:
@@ -145,7 +166,7 @@ def pairs(rows: list[dict[str, Any]], against: str, space: str, distance: str) -
         if row["of"] != against or space not in row["judged"]:
             continue
         for best in rows:
-            if best["of"] == "fit" and all(best[k] == row[k] for k in ("family", "side", "images", "seed")):
+            if best["of"] == "fit" and all(best[k] == row[k] for k in ("family", "side", "budget", "seed")):
                 ended = [max(each["judged"][space][distance], LEAST) for each in (best, row)]
                 yield row["family"], math.log(ended[0] / ended[1])
 
@@ -153,9 +174,9 @@ def pairs(rows: list[dict[str, Any]], against: str, space: str, distance: str) -
 def table(options: argparse.Namespace) -> None:
     """Geometric means over families of the ratio, with 95% intervals by resampling families."""
     results = Bench(options.output).results
-    for side, images in sorted({(row["side"], row["images"]) for row in results}):
-        rows = [row for row in results if (row["side"], row["images"]) == (side, images)]
-        for against in CONTENDERS[1:]:
+    for side, budget in sorted({(row["side"], row["budget"]) for row in results}):
+        rows = [row for row in results if (row["side"], row["budget"]) == (side, budget)]
+        for against in sorted({row["of"] for row in rows} - {"fit"}):
             for space in ("own", "random 1", "random 2", "pixels", "m1"):
                 for distance in ("energy", "kid"):
                     found = list(pairs(rows, against, space, distance))
@@ -163,7 +184,7 @@ def table(options: argparse.Namespace) -> None:
                         mean, low, high = (math.exp(value) for value in interval(found))
                         wins = sum(value < 0 for _, value in found)
                         print(
-                            f"| {side} px, {images} | fit over {against} | {space}, {distance} "
+                            f"| {side} px, {budget:.0f} s | fit over {against} | {space}, {distance} "
                             f"| {mean:.2f} ({low:.2f} to {high:.2f}) | {wins} of {len(found)} |"
                         )
 
@@ -173,22 +194,21 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--side", type=int, choices=(32, 64), default=32)
-    parser.add_argument("--images", type=int, default=25_000, help="that the command's own recipe trains on")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of one core, by the table of speeds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", default=["fit", "default"])
+    parser.add_argument("--role", choices=("learning", "validation"), default="validation")
+    parser.add_argument("--families", nargs="+", help="only these of the role")
     parser.add_argument("--output", type=Path, default=RESULTS / "fit-against-fresh")
     options = parser.parse_args()
     if options.what == "table":
         table(options)
         return
     bench = Bench(options.output)
-    for seed, name in product(options.seeds, families("validation")):
-        done = {
-            row["of"]
-            for row in bench.results
-            if (row["family"], row["side"], row["images"], row["seed"]) == (name, options.side, options.images, seed)
-        }
-        if not done >= set(options.contenders) and (options.side == 32 or name not in SMALL):
+    offered = families("validation") if options.role == "validation" else untaught(options.zoo)
+    names = [name for name in offered if name in (options.families or offered)]
+    for seed, name in product(options.seeds, names):
+        if options.side == 32 or name not in SMALL:
             compare(options, bench, name, seed)
 
 
