@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -490,10 +490,15 @@ def as_options(sentence: str) -> str:
       >>> as_options("give `time` or `images`; `from_run` goes on, and `other` is no option")
       'give --time or --images; --from goes on, and `other` is no option'
     """
+    return re.sub(r"`(\w+)`", lambda found: _options().get(found[1], found[0]), sentence)
+
+
+@cache  # Typer takes tenths of a second to say them
+def _options() -> dict[str, str]:
+    """Options of all commands by the parameter that each is."""
     commands = getattr(typer.main.get_command(app), "commands", {}).values()
-    words = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
-    options = {name: word for name, word in words.items() if word.startswith("--")}
-    return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), sentence)
+    options = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
+    return {name: option for name, option in options.items() if option.startswith("--")}
 
 
 def _fail(reason: str, code: int) -> NoReturn:
