@@ -4,7 +4,7 @@
     python benchmarks/quality/fit_against_fresh.py run --side 32 --role learning --contenders 16/32/2e-3/1/
     python benchmarks/quality/fit_against_fresh.py table
 
-Contenders, each through `mulligan.fit`, each with as many seconds of one core: `fit`, the recipe that the command chooses;
+Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
 `default`, what it chooses with `--init none`; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine,
 where INIT names learned weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and
 is never shown to a run. The judges: the features of a classifier of that family alone, two random networks, pixels at
