@@ -15,14 +15,14 @@ together those of one source move as it did.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks, build
@@ -55,12 +55,6 @@ class Widening(NamedTuple):
 Repeat = Callable[[int, int], Widening]  # of so many channels, so many more
 
 
-class Added(NamedTuple):
-    """A layer that the parent did not have, and does nothing yet."""
-
-    layer: Any
-
-
 def inherit(parent: Networks, before: Architecture, after: Architecture, shape: ImageShape, key: Key) -> Networks:
     """Networks of the architecture `after` that compute what `parent`, of the architecture `before`, does.
 
@@ -82,10 +76,11 @@ def inherit_scale(
 
     Exact but for what was added: a new layer moves too, with the scale `fresh`, and what comes after one that mirrors
     channels moves a few hundredths more or less.
-    """
 
-    def added(layer: Any) -> Any:
-        return jax.tree.map(lambda leaf: jnp.full_like(leaf, fresh), layer)
+    Raises:
+      MulliganError: no such networks can be made; the sentence says why.
+    """
+    added = lambda layer: jax.tree.map(lambda leaf: jnp.full_like(leaf, fresh), layer)  # noqa: E731
 
     def moves(repeated: Widening) -> Widening:
         share = np.abs(repeated.share)
@@ -114,15 +109,26 @@ def _grown(
     latent, pixels = seen(_same(before.latent)), seen(_same(shape[2]))
     slope = SLOPE if after.activation == "leaky_relu" else 0.0
 
-    def widened(parent: Any, fresh: Any, wide: Any, entering: Widening, key: Key) -> Any:
+    def grown(parent: Any, fresh: Any, wide: Any, entering: Widening, key: Key) -> tuple[tuple[Any, ...], Widening]:
+        """The wide layers with the parent's weights, and how what leaves them was widened."""
         rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")).tolist())
         repeat = lambda before, after: seen(widening(before, after, rng))  # noqa: E731
         mirror = lambda before, after: seen(mirroring(before, after, slope, rng))  # noqa: E731
-        return _widened(_deepened(parent, fresh, added), wide, entering, repeat, mirror if slope else repeat)
+        left, layers = list(parent), []
+        for as_deep, new in zip(fresh, wide, strict=True):
+            # A layer that the parent lacks is added; between leaky rectifiers it needs both signs of its channels.
+            if left and _kind(as_deep) == _kind(left[0]):
+                old, how = left.pop(0), repeat
+            else:
+                old, how = added(as_deep), mirror if slope else repeat
+            layer, entering = WIDE[type(new)](old, new, entering, how)
+            layers.append(layer)
+        assert not left, "the deeper network does not hold the parent's layers in their order"
+        return tuple(layers), entering
 
-    gen, _ = widened(gen_parent.layers, gen_fresh.layers, gen_wide.layers, latent, keys[2])
-    disc, features = widened(disc_parent.layers, disc_fresh.layers, disc_wide.layers, pixels, keys[3])
-    head = _dense(disc_parent.head.dense, disc_wide.head.dense, features, seen(_same(1)))
+    gen, _ = grown(gen_parent.layers, gen_fresh.layers, gen_wide.layers, latent, keys[2])
+    disc, features = grown(disc_parent.layers, disc_fresh.layers, disc_wide.layers, pixels, keys[3])
+    head, _ = _dense(disc_parent.head.dense, disc_wide.head.dense, features, lambda *_: seen(_same(1)))
     return Networks(
         eqx.tree_at(lambda net: net.layers, gen_wide, gen),
         eqx.tree_at(lambda net: (net.layers, net.head.dense), disc_wide, (disc, head)),
@@ -146,39 +152,28 @@ def _obstacles(before: Architecture, after: Architecture) -> Iterator[str]:
     yield from (f"the two differ in {name}" for name in SAME if getattr(before, name) != getattr(after, name))
     if before.models or before.attention or "spectral" in (before.disc_normalisation, before.gen_normalisation):
         yield "models of the caller's own, attention and spectral normalisation have no wider form"
+    rectified, leaky = before.activation in ("relu", "leaky_relu"), before.activation == "leaky_relu"
     for side in ("gen", "disc"):
         width, depth, normalisation = (f"{side}_{part}" for part in ("width", "depth", "normalisation"))
         wider, deeper = (getattr(after, name) - getattr(before, name) for name in (width, depth))
-        normal = getattr(before, normalisation)
+        normal, doubled = getattr(before, normalisation), getattr(after, width) >= 2 * getattr(before, width)
         if wider < 0 or deeper < 0:
             yield f"the {side} would become smaller"
         if getattr(after, width) % getattr(before, width) and (normal != "none" or before.minibatch_std):
             yield "normalised channels can only be repeated a whole number of times"
         if wider and normal == "group" and getattr(before, width) % 8:
             yield "groups of channels would be cut differently"
-        if deeper and before.family != "residual":
-            yield from _additions(before, normal, getattr(after, width) / getattr(before, width))
-
-
-def _additions(before: Architecture, normalisation: str, times: float) -> Iterator[str]:
-    """What speaks against a new layer between two activations, in networks so many times as wide."""
-    if normalisation != "none" or before.activation not in ("relu", "leaky_relu"):
-        yield f"a new layer of the family {before.family!r} is the identity only between two rectifiers, unnormalised"
-    if before.activation == "leaky_relu" and (times < 2 or before.minibatch_std):
-        yield "a new layer between leaky rectifiers is the identity only where the width is doubled, without statistics"
+        # A residual block can always be the identity; another new layer, between two activations, cannot.
+        added = deeper and before.family != "residual"
+        if added and (normal != "none" or not rectified):
+            new = f"a new layer of the family {before.family!r}"
+            yield f"{new} is the identity only between two rectifiers, unnormalised"
+        if added and leaky and (not doubled or before.minibatch_std):
+            new = "a new layer between leaky rectifiers"
+            yield f"{new} is the identity only where the width is doubled, without statistics"
 
 
 # --- deeper
-
-
-def _deepened(parent: Sequence[Any], fresh: Sequence[Any], added: Callable[[Any], Any]) -> list[Any]:
-    """The parent's layers, with an added one wherever the fresh ones have one more."""
-    left = list(parent)
-    found = []
-    for layer in fresh:
-        found.append(left.pop(0) if left and _kind(layer) == _kind(left[0]) else Added(added(layer)))
-    assert not left, "the deeper network does not hold the parent's layers in their order"
-    return found
 
 
 def _kind(layer: Any) -> Any:
@@ -232,89 +227,62 @@ def _same(channels: int) -> Widening:
     return Widening(np.arange(channels), np.ones(channels), np.ones(channels))
 
 
-def _widened(
-    parent: Sequence[Any], wide: Sequence[Any], entering: Widening, repeat: Repeat, mirror: Repeat
-) -> tuple[tuple[Any, ...], Widening]:
-    """The wide layers with the parent's weights, and how what leaves them was widened."""
-    found = []
-    for old, new in zip(parent, wide, strict=True):
-        how = (old.layer, mirror) if isinstance(old, Added) else (old, repeat)
-        layer, entering = WIDE[type(new)](how[0], new, entering, how[1])
-        found.append(layer)
-    return tuple(found), entering
+Wide = tuple[Any, Widening]  # a layer with the parent's weights, and how the channels that leave it were widened
 
 
-def _dense(old: Dense, new: Dense, entering: Widening, leaving: Widening) -> Dense:
+def _dense(old: Dense, new: Dense, entering: Widening, repeat: Repeat) -> Wide:
     """Features are laid out as `[..., channel]` on both sides."""
+    before, after = (layer.bias.shape[-1] if layer.bias.shape else 1 for layer in (old, new))  # a logit has no axis
+    leaving = repeat(before, after)
     ci, co = entering.source.max() + 1, leaving.source.max() + 1
     weight = np.asarray(old.weight).reshape(-1, ci, max(old.bias.size // co, 1), co)
     weight = weight[:, entering.source] * entering.share[:, None, None]
     weight = (weight[..., leaving.source] * leaving.factor).reshape(new.weight.shape)
     bias = (np.asarray(old.bias).reshape(-1, co)[:, leaving.source] * leaving.factor).reshape(new.bias.shape)
-    return eqx.tree_at(lambda dense: (dense.weight, dense.bias), new, (_array(weight), _array(bias)))
+    moved = (jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
+    return eqx.tree_at(lambda dense: (dense.weight, dense.bias), new, moved), leaving
 
 
-def _convolution(old: Any, new: Any, entering: Widening, leaving: Widening) -> Any:
+def _convolution(old: Any, new: Any, entering: Widening, repeat: Repeat) -> Wide:
+    leaving = repeat(old.bias.shape[0], new.bias.shape[0])
     kernel = np.asarray(old.kernel)[:, :, entering.source] * entering.share[:, None]
     kernel, bias = (part[..., leaving.source] * leaving.factor for part in (kernel, np.asarray(old.bias)))
-    return eqx.tree_at(lambda conv: (conv.kernel, conv.bias), new, (_array(kernel), _array(bias)))
+    moved = (jnp.asarray(kernel, jnp.float32), jnp.asarray(bias, jnp.float32))
+    return eqx.tree_at(lambda conv: (conv.kernel, conv.bias), new, moved), leaving
 
 
-def _array(values: np.ndarray) -> Array:
-    return jnp.asarray(values, jnp.float32)
-
-
-Wide = tuple[Any, Widening]
-
-
-def _wide_dense(old: Dense, new: Dense, entering: Widening, repeat: Repeat) -> Wide:
-    leaving = repeat(old.bias.shape[-1], new.bias.shape[-1])
-    return _dense(old, new, entering, leaving), leaving
-
-
-def _wide_conv(old: Any, new: Any, entering: Widening, repeat: Repeat) -> Wide:
-    leaving = repeat(old.bias.shape[0], new.bias.shape[0])
-    return _convolution(old, new, entering, leaving), leaving
-
-
-def _wide_block(old: Block, new: Block, entering: Widening, repeat: Repeat) -> Wide:
+def _block(old: Block, new: Block, entering: Widening, repeat: Repeat) -> Wide:
     """Its result is added to its input, so both are widened alike."""
-    first, inner = _wide_conv(old.expand, new.expand, entering, repeat)
-    middle, last = _wide_conv(old.mix, new.mix, inner, repeat)
-    merge = _convolution(old.merge, new.merge, last, entering)
+    first, inner = _convolution(old.expand, new.expand, entering, repeat)
+    middle, last = _convolution(old.mix, new.mix, inner, repeat)
+    merge, _ = _convolution(old.merge, new.merge, last, lambda *_: entering)
     return eqx.tree_at(lambda block: (block.expand, block.mix, block.merge), new, (first, middle, merge)), entering
 
 
-def _wide_unfold(old: Unfold, new: Unfold, entering: Widening, repeat: Repeat) -> Wide:
-    amplitudes, leaving = _wide_dense(old.amplitudes, new.amplitudes, entering, repeat)
+def _unfold(old: Unfold, new: Unfold, entering: Widening, repeat: Repeat) -> Wide:
+    amplitudes, leaving = _dense(old.amplitudes, new.amplitudes, entering, repeat)
     maps = jnp.asarray(old.maps)[..., leaving.source] * leaving.factor
     return eqx.tree_at(lambda unfold: (unfold.amplitudes, unfold.maps), new, (amplitudes, maps)), leaving
 
 
-def _wide_fold(old: Fold, new: Fold, entering: Widening, repeat: Repeat) -> Wide:
+def _fold(old: Fold, new: Fold, entering: Widening, repeat: Repeat) -> Wide:
     maps = jnp.asarray(old.maps)[..., entering.source] * entering.factor
     return eqx.tree_at(lambda fold: fold.maps, new, maps), entering
 
 
-def _wide_std(old: MinibatchStd, new: MinibatchStd, entering: Widening, repeat: Repeat) -> Wide:
+def _minibatch_std(old: MinibatchStd, new: MinibatchStd, entering: Widening, repeat: Repeat) -> Wide:
     """One more channel, which is not repeated."""
     source = np.append(entering.source, entering.source.max() + 1)
     return new, Widening(source, np.append(entering.share, 1.0), np.append(entering.factor, 1.0))
 
 
-def _unchanged(old: Any, new: Any, entering: Widening, repeat: Repeat) -> Wide:
-    return new, entering
-
-
 WIDE: dict[type, Callable[[Any, Any, Widening, Repeat], Wide]] = {
-    Dense: _wide_dense,
-    Conv: _wide_conv,
-    ConvTranspose: _wide_conv,
-    Block: _wide_block,
-    Unfold: _wide_unfold,
-    Fold: _wide_fold,
-    MinibatchStd: _wide_std,
-    Activate: _unchanged,
-    Up: _unchanged,
-    Down: _unchanged,
+    Dense: _dense,
+    Conv: _convolution,
+    ConvTranspose: _convolution,
+    Block: _block,
+    Unfold: _unfold,
+    Fold: _fold,
+    MinibatchStd: _minibatch_std,
+    **dict.fromkeys((Activate, Up, Down), lambda old, new, entering, repeat: (new, entering)),
 }
