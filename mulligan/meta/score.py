@@ -10,13 +10,12 @@ from jaxtyping import UInt8
 
 from mulligan.metrics.cached import cached_features
 from mulligan.metrics.coverage import prdc
-from mulligan.metrics.embed import Embedding, load_embedding
+from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.inception import PROTOCOL, load_inception
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
 from mulligan.places import cache_folder
 from mulligan.tasks.framing import MILD_ASPECT, Frame, resample
 from mulligan.tasks.images import read_task
-from mulligan.tasks.task import Task
 from mulligan.training.evaluation import FINAL_FAKES, REALS, TRAIN_REALS, own_rows
 from mulligan.training.generator import MODEL, load
 
@@ -39,14 +38,21 @@ def score(source: Any, data: Any, size: int | None, n: int | None, inception: Pa
     if isinstance(source, (str, Path)) and any((Path(source) / name).is_file() for name in (MODEL, "run.json")):
         images = load(source).sample(count, seed=SEED)
     else:
-        images = _all(read_task(source, size=size), count)
+        generated = read_task(source, size=size)
+        splits = [part for part in (generated.train, generated.validation, generated.test) if len(part)]
+        images = np.concatenate([part.sample(count, seed=0) for part in splits])[:count]
     task = read_task(data, size=size)
     sides = (size, size) if size else images.shape[1:3]
     split, real = task.judge("test")
     images, reals = _placed(images, sides), _placed(real.sample(REALS, seed=0), sides)
     compared = {"split": split, "sides": list(sides)}
     if inception is not None:
-        return {**compared, **_by_inception(embedding, reals, images)}
+        # FID, KID, precision and recall in Inception's features, and how they were made.
+        cache = cache_folder()
+        features = embedding(reals) if cache is None else cached_features(embedding, reals, cache / "features")
+        fake = embedding(images)
+        scores = {**validation_metrics_of(Reference(embedding, features), fake), **prdc(features, fake)._asdict()}
+        return {**compared, **scores, "protocol": PROTOCOL}
     reference = make_reference(embedding, reals, limit=REALS)
     known = make_reference(embedding, _placed(task.train.sample(TRAIN_REALS, seed=0), sides), limit=TRAIN_REALS)
     own = own_rows(task.train, REALS) if split == "train" else None
@@ -59,21 +65,3 @@ def _placed(images: UInt8[np.ndarray, "n h w c"], sides: tuple[int, int]) -> UIn
     aspect = w / h * (sides[0] / sides[1])
     fit = "crop" if max(aspect, 1 / aspect) <= MILD_ASPECT else "pad"
     return resample(images, Frame(*sides, fit, WHITE))
-
-
-def _by_inception(
-    embedding: Embedding, real: UInt8[np.ndarray, "n h w c"], images: UInt8[np.ndarray, "m h w c"]
-) -> dict[str, Any]:
-    """FID, KID, precision and recall in Inception's features, and how they were made."""
-    cache = cache_folder()
-    features = embedding(real) if cache is None else cached_features(embedding, real, cache / "features")
-    reference = Reference(embedding, features)
-    fake = embedding(images)
-    scores = {**validation_metrics_of(reference, fake), **prdc(reference.features, fake)._asdict()}
-    return {**scores, "protocol": PROTOCOL}
-
-
-def _all(task: Task, count: int) -> Any:
-    """Up to `count` images of a task, whatever its splits."""
-    parts = [part.sample(count, seed=0) for part in (task.train, task.validation, task.test) if len(part)]
-    return np.concatenate(parts)[:count]

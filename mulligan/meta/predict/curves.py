@@ -204,44 +204,35 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTri
             task, source = by_id[trial.task], HERE if trial.source == SHIPPED else trial.source
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)
-            found.append(_Found(task.id, source, name, trial, on_grid(task.shape, trial.curve)))
+            found.append(_Found((task.id, source), name, trial, on_grid(task.shape, trial.curve)))
     names = {name: names[name] for name in sorted(names, key=lambda name: (name != DEFAULT, name != HANDMADE, name))}
     columns = {name: column for column, name in enumerate(names)}
     places = [(task.id, HERE) for task in tasks]
-    places += sorted({(each.task, each.source) for each in found} - {*places})
+    places += sorted({each.place for each in found} - {*places})
     order = {place: index for index, place in enumerate(places)}
     rows = [Row(order[place], columns[name], curve) for place, name, curve in _with_failures(by_id, found)]
     rows = [row for row in rows if not np.isnan(row.curve).all()]
+
+    # The anchor is tried on most tasks here; where nothing was tried here, on most tasks of all.
     tried = {(row.task, row.column) for row in rows}
-    anchor = _anchor(tried, [source for _, source in places], len(names))
+    here = [column for task, column in tried if places[task][1] == HERE]
+    counts = np.bincount(here or [column for _, column in tried], minlength=len(names))
+    anchor = int(np.argmax(counts)) if names else 0
     kept = [index for index in range(len(places)) if (index, anchor) in tried]
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     sources = tuple(places[index][1] for index in kept)
+
     means = _means(rows, len(kept), len(names))
     reference = means[:, anchor] if names else means.reshape(0, len(FIDELITIES))
-    differences = _credible(means - reference[:, None], sources)
+    differences = means - reference[:, None]
+    # No import may claim more than the most that was ever seen here, of any recipe.
+    own = np.array(sources, object) == HERE
+    if differences[own].size and not np.isnan(differences[own]).all():
+        most = np.clip(differences, np.nanmin(differences[own]), np.nanmax(differences[own]))
+        differences = np.where(own[:, None, None], differences, most)
     differences = fill_forward(differences, HELD, lead_decay(differences))
     kept_tasks = tuple(by_id[places[index][0]] for index in kept)
     return ComparedTrials(kept_tasks, sources, names, rows, anchor, reference, differences)
-
-
-def _anchor(tried: set[tuple[int, int]], sources: Sequence[str], recipes: int) -> int:
-    """The column tried on most tasks here; where nothing was tried here, on most tasks of all."""
-    here = [column for task, column in tried if sources[task] == HERE]
-    counts = np.bincount(here or [column for _, column in tried], minlength=recipes)
-    return int(np.argmax(counts)) if recipes else 0
-
-
-def _credible(differences: Float[np.ndarray, "t r g"], sources: Sequence[str]) -> Float[np.ndarray, "t r g"]:
-    """Differences in which no import claims more than the most that was ever seen here, of any recipe."""
-    here = differences[np.array(sources, object) == HERE]
-    if not here.size or np.isnan(here).all():
-        return differences
-    return np.where(
-        (np.array(sources, object) == HERE)[:, None, None],
-        differences,
-        np.clip(differences, np.nanmin(here), np.nanmax(here)),
-    )
 
 
 def recipe_name(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
@@ -257,15 +248,13 @@ def recipe_name(task: TaskRecord, recipe: Recipe, images: float = 1.0) -> str:
     return _hash(tried)
 
 
+_hash = lru_cache(maxsize=4096)(Recipe.hash)  # of thousands of trials there are few recipes
+
+
 @lru_cache(maxsize=4096)
 def _tried(recipe: Recipe) -> Recipe:
     """The recipe with the one average that a trial evaluates: others are only compared at the end of a run."""
     return dataclasses.replace(recipe, averages=recipe.averages[:1])
-
-
-@lru_cache(maxsize=4096)
-def _hash(recipe: Recipe) -> str:
-    return recipe.hash()
 
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
@@ -289,18 +278,14 @@ NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a b
 class _Found(NamedTuple):
     """A trial with its curve, before tasks and recipes have numbers."""
 
-    task: str
-    source: str
+    place: tuple[str, str]  # id of its task, and its source
     name: str
     trial: Trial
     curve: Curve
 
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.task, self.source
-
 
 def _with_failures(by_id: dict[str, TaskRecord], found: list[_Found]) -> Iterator[tuple[tuple[str, str], str, Curve]]:
+    """Places, names and curves; those of failed trials go on as the worst that ended on their task."""
     worst: dict[tuple[str, str], Curve] = {}
     for each in found:
         if each.trial.status != FAILED:
@@ -308,16 +293,12 @@ def _with_failures(by_id: dict[str, TaskRecord], found: list[_Found]) -> Iterato
     for each in found:
         curve = each.curve
         if each.trial.status == FAILED and each.place in worst:
-            end = fidelity_of(by_id[each.task].shape, each.trial.budget) + PAST_END
-            after = np.clip(FIDELITIES, _last_fidelity(curve), end) == FIDELITIES
+            end = fidelity_of(by_id[each.place[0]].shape, each.trial.budget) + PAST_END
+            last = FIDELITIES[~np.isnan(curve)].max(initial=-np.inf)
+            after = np.clip(FIDELITIES, last, end) == FIDELITIES
             missing = np.isnan(curve) & after & np.isfinite(worst[each.place])
             curve = np.where(missing, worst[each.place], curve)
         yield each.place, each.name, curve
-
-
-def _last_fidelity(curve: Curve) -> float:
-    seen = np.flatnonzero(~np.isnan(curve))
-    return float(FIDELITIES[seen[-1]]) if len(seen) else -np.inf
 
 
 def _means(rows: Sequence[Row], tasks: int, recipes: int) -> Float[np.ndarray, "t r g"]:

@@ -106,15 +106,10 @@ def differences(
     predictions = fill_forward(ensemble.differences(task, recipes))
     sure = np.tensordot(weights, ~np.isnan(predictions), 1)
     mean = np.nan_to_num(weighted_mean(predictions, weights))
-    return sure * mean + (1 - sure) * np.nan_to_num(
-        mean_of_others(similarity, similarity.weights(task, exclude_family))
-    )
-
-
-def mean_of_others(similarity: TaskSimilarity, weights: Float[np.ndarray, " t"]) -> Curve:
-    """The mean over recipes of their difference from the anchor; NaN where none but the anchor was tried."""
-    means = _means_of_others(similarity, weights)
-    return fill_forward(weighted_mean(means, np.ones(len(means))))
+    # Where no predictor knows a recipe, it is taken to be as the others are on average.
+    others = _means_of_others(similarity, similarity.weights(task, exclude_family))
+    usual = fill_forward(weighted_mean(others, np.ones(len(others))))
+    return sure * mean + (1 - sure) * np.nan_to_num(usual)
 
 
 def recipe_spread(similarity: TaskSimilarity) -> float:
@@ -125,6 +120,7 @@ def recipe_spread(similarity: TaskSimilarity) -> float:
 
 
 def _means_of_others(similarity: TaskSimilarity, weights: Float[np.ndarray, " t"]) -> Float[np.ndarray, "r g"]:
+    """Each recipe's mean difference from the anchor over the tasks, the anchor's own left out."""
     comparison = similarity.comparison
     if not comparison.tasks:
         return np.full((0, len(FIDELITIES)), np.nan)

@@ -36,7 +36,6 @@ from mulligan.meta.predict.ensembles import (
 )
 from mulligan.meta.predict.portfolio import chances, greedy, imputed, ranks
 from mulligan.meta.predict.residual_gp import (
-    Observations,
     ResidualModel,
     concatenate,
     fit_residual_model,
@@ -144,10 +143,13 @@ class LearnedPrior:
         losses = imputed(losses, weights, self.ensemble.own())
         columns = self._chosen(query, list(offered.values()), losses, number)
         shares = chances(losses[:, columns], weights, self.similarity.comparison.independent())
-        names, found = list(offered), []
+        comparison, names, found = self.similarity.comparison, list(offered), []
         for column, share in zip(columns, shares.tolist(), strict=True):
-            name = names[column]
-            origin = self._origin(query, name) if column else "the default"
+            name, origin = names[column], "the default"
+            if column:
+                losses = at_fidelity(comparison.differences[:, list(comparison.recipes).index(name)], query.fidelity)
+                best = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+                origin = f"{self.origin}, best on {comparison.tasks[best].name}"
             found.append(Proposal(offered[name], share, self.forecast(query, offered[name]), origin))
         return tuple(sorted(found, key=lambda proposal: -proposal.weight))
 
@@ -155,42 +157,41 @@ class LearnedPrior:
         self, query: Query, recipes: Sequence[Recipe], losses: Float[np.ndarray, "w r"], number: int
     ) -> list[int]:
         """Columns of the greedy portfolio; the first column is the default's, which comes last if need be."""
-        weights = self.ensemble.weights(query.task)
+        weights, limits = self.ensemble.weights(query.task), limits_of(query.task.shape, query.flops)
         left = [0, *(column for column in range(1, len(recipes)) if not np.isnan(losses[:, column]).all())]
         while True:
             chosen = [left[index] for index in greedy(ranks(losses[:, left]), weights, number)]
-            refused = {column for column in chosen if column and _refused(query, recipes[column])}
+            refused = {
+                column
+                for column in chosen
+                if column and refusal(recipes[column], query.task.shape, query.task.classes, limits)
+            }
             if not refused:
                 break
             left = [column for column in left if column not in refused]
         return chosen if number == 1 or 0 in chosen else [*chosen[: number - 1], 0]
 
-    def _origin(self, query: Query, name: str) -> str:
-        comparison = self.similarity.comparison
-        losses = at_fidelity(comparison.differences[:, list(comparison.recipes).index(name)], query.fidelity)
-        known = np.where(np.isnan(losses), np.inf, losses)
-        return f"{self.origin}, best on {comparison.tasks[int(np.argmin(known))].name}"
-
     def forecast(
         self, query: Query, recipe: Recipe, seen: Sequence[Point] = (), others: Sequence[PartialCurve] = ()
     ) -> Forecast:
+        known = []
+        for arm, trial in enumerate([PartialCurve(recipe, seen), *others]):
+            expected, more = self._expected(query, trial.recipe)
+            where, values = lowest_so_far(query.task.shape, trial.seen)
+            known.append(observations_of(where, values - np.interp(where, FIDELITIES, expected), arm, more))
+
+        # Fidelities a rung apart from the last of those seen, or the first rung, to the end.
         where, values = lowest_so_far(query.task.shape, seen)
-        trials = [PartialCurve(recipe, seen), *others]
-        known = concatenate([self._residuals(query, arm, *trial) for arm, trial in enumerate(trials)])
-        ahead = _fidelities_ahead(where, query.fidelity)
+        start = where[-1] + 1 if len(where) else min(0.0, query.fidelity)
+        ahead = np.append(np.arange(start, query.fidelity, 1.0), query.fidelity)
         expected, more = self._expected(query, recipe)
-        quantiles = np.interp(ahead, FIDELITIES, expected) + self.residuals.posterior(known, ahead, more)
+        quantiles = np.interp(ahead, FIDELITIES, expected) + self.residuals.posterior(concatenate(known), ahead, more)
         quantiles = np.minimum.accumulate(quantiles, axis=1)
         if len(where):  # what was reached stays reached
             quantiles = np.minimum(quantiles, np.interp(ahead, where, values))
         flops = np.array([flops_at(query.task.shape, each) for each in ahead])
         low, median, high = quantiles
         return Forecast(flops, median, low, high)
-
-    def _residuals(self, query: Query, arm: int, recipe: Recipe, seen: Sequence[Point]) -> Observations:
-        expected, more = self._expected(query, recipe)
-        where, values = lowest_so_far(query.task.shape, seen)
-        return observations_of(where, values - np.interp(where, FIDELITIES, expected), arm, more)
 
     def _expected(self, query: Query, recipe: Recipe) -> tuple[Curve, float]:
         """A recipe's expected curve, kept for the next time; and a deviation of its level if it was never tried."""
@@ -232,18 +233,6 @@ def at_fidelity(curves: Float[np.ndarray, "... g"], where: float) -> Float[np.nd
     below = min(int(inside), len(FIDELITIES) - 2)
     share = inside - below
     return (1 - share) * curves[..., below] + share * curves[..., below + 1]
-
-
-def _fidelities_ahead(where: Float[np.ndarray, " k"], end: float) -> Float[np.ndarray, " m"]:
-    """Fidelities a rung apart from the last of those seen, or the first rung, to the end."""
-    start = where[-1] if len(where) else min(0.0, end)
-    return np.append(np.arange(start + 1 if len(where) else start, end, 1.0), end)
-
-
-def _refused(query: Query, recipe: Recipe) -> bool:
-    """Whether it would see too few images for the budget, or needs too much memory."""
-    limits = limits_of(query.task.shape, query.flops)
-    return refusal(recipe, query.task.shape, query.task.classes, limits) is not None
 
 
 # --- priors by name

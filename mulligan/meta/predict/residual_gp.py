@@ -124,10 +124,22 @@ class HeldOutResiduals(NamedTuple):
 def fit_residual_model(leftover: HeldOutResiduals) -> ResidualModel:
     """Learns from what was left over."""
     kernel = fit_kernel(leftover.residuals, leftover.weight)._replace(shared=_shared_share(leftover))
-    fresh = [_fresh_scores(kernel, curve) for curve in leftover.residuals]
-    groups = list(_patterns(leftover.residuals, leftover.weight))
-    ends = [curve for where, values, _ in groups for curve in _end_scores(kernel, where, values)]
-    weights = np.concatenate([np.zeros(0), *(weights for _, _, weights in groups)])
+    # Curves of which nothing was seen, in standard deviations.
+    deviation = condition(kernel, NO_OBSERVATIONS, FIDELITIES[:1]).deviation
+    fresh = [curve[~np.isnan(curve)] / deviation for curve in leftover.residuals]
+
+    # Last residuals of curves seen at the same fidelities, in standard deviations, after parts of them were seen.
+    ends, weights = [], [np.zeros(0)]
+    for where, values, of_group in _patterns(leftover.residuals, leftover.weight):
+        scores = []
+        for share in OBSERVED_SHARES:
+            cut = round(share * len(where))
+            seen, end = observations_of(where[:cut], np.zeros(cut)), observations_of(where[-1:], np.zeros(1))
+            gains, deviation = _gains(kernel, seen, end)
+            scores.append((values[:, -1] - values[:, :cut] @ gains[:, 0]) / deviation)
+        ends += [*np.stack(scores, axis=1)]
+        weights.append(of_group)
+    weights = np.concatenate(weights)
     return ResidualModel(kernel, _quantiles(fresh, leftover.weight), _quantiles(ends, weights))
 
 
@@ -155,8 +167,14 @@ def fit_kernel(residuals: Float[np.ndarray, "n g"], weights: Float[np.ndarray, "
     groups = list(_patterns(residuals, weights))
 
     def loss(logs: np.ndarray) -> float:
-        kernel = Kernel(*np.exp(logs))
-        misfit = sum(_misfit(kernel, *group) for group in groups)
+        """Negative log likelihood, up to a constant, and that of the kernel around the usual one."""
+        kernel, misfit = Kernel(*np.exp(logs)), 0.0
+        for where, values, of_group in groups:
+            points = observations_of(where, np.zeros(len(where)))
+            known = kernel.covariance(points, points) + kernel.noise**2 * np.eye(len(where))
+            factor = np.linalg.cholesky(known)
+            white = np.linalg.solve(factor, values.T)
+            misfit += float(of_group @ (0.5 * (white**2).sum(axis=0) + np.log(factor.diagonal()).sum()))
         return misfit + 0.5 * (((logs - usual) / PRIOR_SPREAD) ** 2).sum()
 
     if not groups:
@@ -176,32 +194,6 @@ def _patterns(
             yield FIDELITIES[pattern], residuals[rows][:, pattern], weights[rows]
 
 
-def _misfit(
-    kernel: Kernel, where: Fidelities, values: Float[np.ndarray, "n k"], weights: Float[np.ndarray, " n"]
-) -> float:
-    """Negative log likelihood, up to a constant."""
-    points = observations_of(where, np.zeros(len(where)))
-    known = kernel.covariance(points, points) + kernel.noise**2 * np.eye(len(where))
-    factor = np.linalg.cholesky(known)
-    white = np.linalg.solve(factor, values.T)
-    return float(weights @ (0.5 * (white**2).sum(axis=0) + np.log(factor.diagonal()).sum()))
-
-
-def _fresh_scores(kernel: Kernel, curve: Float[np.ndarray, " g"]) -> Float[np.ndarray, " k"]:
-    """ResidualModel of a curve in standard deviations, of which nothing was seen."""
-    return curve[~np.isnan(curve)] / condition(kernel, NO_OBSERVATIONS, FIDELITIES[:1]).deviation
-
-
-def _end_scores(kernel: Kernel, where: Fidelities, values: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "m cuts"]:
-    """Last residuals of curves seen at the same fidelities, in standard deviations, after parts of them were seen."""
-    scores, end = [], observations_of(where[-1:], np.zeros(1))
-    for share in OBSERVED_SHARES:
-        cut = round(share * len(where))
-        gains, deviation = _gains(kernel, observations_of(where[:cut], np.zeros(cut)), end)
-        scores.append((values[:, -1] - values[:, :cut] @ gains[:, 0]) / deviation)
-    return np.stack(scores, axis=1)
-
-
 def _quantiles(scores: Sequence[Float[np.ndarray, "_"]], weights: Float[np.ndarray, " n"]) -> Quantiles:
     """Quantiles of the scores of weighted curves, mixed with a few families' worth of a normal distribution.
 
@@ -211,13 +203,10 @@ def _quantiles(scores: Sequence[Float[np.ndarray, "_"]], weights: Float[np.ndarr
 
     normal = ndtri((np.arange(99) + 0.5) / 99)
     values = np.concatenate([normal, *scores])
-    shares = np.concatenate([np.full(99, PRIOR_FAMILIES / 99), *map(_shared, scores, weights)])
+    counts = np.array([len(curve) for curve in scores], int)  # a curve's scores share its weight
+    shares = np.append(np.full(99, PRIOR_FAMILIES / 99), np.repeat(weights / np.maximum(counts, 1), counts))
     order = np.argsort(values)
     reached = (np.cumsum(shares[order]) - shares[order] / 2) / shares.sum()
     few = float(stdtrit(shares.sum(), LEVELS[-1]) / ndtri(LEVELS[-1]))
     low, median, high = np.interp(LEVELS, reached, values[order]).tolist()
     return Quantiles(median + few * (low - median), median, median + few * (high - median))
-
-
-def _shared(scores: Float[np.ndarray, " k"], weight: float) -> Float[np.ndarray, " k"]:
-    return np.full(len(scores), weight / max(len(scores), 1))

@@ -66,7 +66,7 @@ class Forest:
         return unaware / max(unaware.sum(), 1)
 
     def differences(self, task: TaskRecord, recipes: Mapping[str, Recipe]) -> Float[np.ndarray, "w r g"]:
-        description = _description(self.similarity, task, self.described)
+        description = self.similarity.numbers(task) if self.described else np.zeros(0)
         rows = np.concatenate([_features(recipe, description, FIDELITIES) for recipe in recipes.values()])
         found = self.predictions(rows).reshape(len(self.trees), len(recipes), len(FIDELITIES))
         known = list(self.similarity.comparison.recipes)
@@ -103,6 +103,7 @@ def fit_forest(similarity: TaskSimilarity) -> tuple[Forest, float]:
 
 
 def _grown(similarity: TaskSimilarity, described: bool, example: TreeRows) -> Forest:
+    """A forest in which each tree has seen some of the families and some of the recipes."""
     from sklearn.tree import ExtraTreeRegressor
 
     comparison, rng = similarity.comparison, np.random.default_rng(SEED)
@@ -157,7 +158,7 @@ def example_of(similarity: TaskSimilarity, described: bool) -> TreeRows:
         apart = row.curve - comparison.reference[row.task]
         seen = ~np.isnan(apart)
         size, weight = int(seen.sum()), even[row.task] / counts[row.task] / max(seen.sum(), 1)
-        described_as = _description(similarity, task, described)
+        described_as = similarity.numbers(task) if described else np.zeros(0)
         parts.append(
             TreeRows(
                 _features(recipes[row.column], described_as, FIDELITIES[seen]),
@@ -178,10 +179,6 @@ def _features(
     """A row for each fidelity."""
     fixed = np.concatenate([Space().encode(recipe), description])
     return np.column_stack([np.tile(fixed, (len(places), 1)), places])
-
-
-def _description(similarity: TaskSimilarity, task: TaskRecord, described: bool) -> Float[np.ndarray, " d"]:
-    return similarity.numbers(task) if described else np.zeros(0)
 
 
 def _families(comparison: ComparedTrials) -> list[str]:

@@ -41,14 +41,11 @@ class TaskSimilarity:
         )
         if not even.any():
             return even
-        decay = math.log(10) * (self.distances(task) / self.bandwidth) ** 2
+        apart = self._numbers - self.numbers(task)
+        distances = np.sqrt((apart**2).sum(axis=1) / max(apart.shape[1], 1))
+        decay = math.log(10) * (distances / self.bandwidth) ** 2
         near = even * np.exp(decay[even > 0].min() - decay)
         return self.comparison.bounded(near / near.sum())
-
-    def distances(self, task: TaskRecord) -> Float[np.ndarray, " t"]:
-        """From a task to those recorded."""
-        apart = self._numbers - self.numbers(task)
-        return np.sqrt((apart**2).sum(axis=1) / max(apart.shape[1], 1))
 
     def numbers(self, task: TaskRecord) -> Float[np.ndarray, " d"]:
         """A descriptor in standard deviations from the mean of those recorded; a number that it lacks is there."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from mulligan.online.simplex import entropic, fixed
 
@@ -79,22 +79,23 @@ def ftrl(prior: Sequence[float], slices: int) -> Allocation:
     hedge = entropic(jnp.asarray(prior, jnp.float32), fixed(math.sqrt(8 * math.log(max(len(prior), 2)) / slices)))
     observe, play = jax.jit(hedge.observe), jax.jit(hedge.play)
 
-    def init() -> LeaderState:
-        return LeaderState(hedge.init(), np.zeros(len(prior)))
-
     def decide(state: LeaderState, statuses: Sequence[ArmStatus]) -> tuple[LeaderState, Decision]:
         losses = jnp.asarray(_behind(statuses), jnp.float32)
-        weights = _of_promising(np.asarray(play(state.simplex, losses), np.float64), statuses)
+        weights = np.asarray(play(state.simplex, losses), np.float64)
+        # Only arms that can still come to something count, where there are any.
+        promising = np.array([math.isfinite(status.predicted) for status in statuses])
+        weights = np.where(promising, weights, 0.0) if promising.any() else weights
+        weights = weights / weights.sum()
         due = state.due + weights
         state = LeaderState(observe(state.simplex, losses), due)
         leader = int(weights.argmax())
         if (weights[leader] >= DECIDED and statuses[leader].slices) or _over(statuses, slices):
             return state, _won(leader, weights)
         owed = due - [status.slices for status in statuses]
-        arm = int(np.where(_living(statuses), owed, -np.inf).argmax())
+        arm = int(np.where([status.alive for status in statuses], owed, -np.inf).argmax())
         return state, Decision(arm, False, tuple(weights.tolist()))
 
-    return Allocation(init, decide)
+    return Allocation(lambda: LeaderState(hedge.init(), np.zeros(len(prior))), decide)
 
 
 def halving(prior: Sequence[float], slices: int) -> Allocation:
@@ -158,17 +159,6 @@ def _behind(statuses: Sequence[ArmStatus]) -> Float[np.ndarray, " k"]:
     return np.full(len(predicted), 0.0) if np.isinf(best) else np.minimum(predicted - best, SPAN)
 
 
-def _of_promising(weights: Float[np.ndarray, " k"], statuses: Sequence[ArmStatus]) -> Float[np.ndarray, " k"]:
-    """The weights among arms that can still come to something; among all where none can."""
-    promising = np.array([math.isfinite(status.predicted) for status in statuses])
-    kept = np.where(promising, weights, 0.0) if promising.any() else weights
-    return kept / kept.sum()
-
-
-def _living(statuses: Sequence[ArmStatus]) -> Bool[np.ndarray, " k"]:
-    return np.array([status.alive for status in statuses])
-
-
 def _ranked(statuses: Sequence[ArmStatus], prior: Sequence[float]) -> list[int]:
     """Arms, the best first."""
     behind = _behind(statuses)
@@ -177,7 +167,7 @@ def _ranked(statuses: Sequence[ArmStatus], prior: Sequence[float]) -> list[int]:
 
 def _over(statuses: Sequence[ArmStatus], slices: int) -> bool:
     """Whether there is nothing left to share out, or nobody to take it."""
-    return sum(status.slices for status in statuses) >= slices or not _living(statuses).any()
+    return sum(status.slices for status in statuses) >= slices or not any(status.alive for status in statuses)
 
 
 def _won(arm: int, weights: Sequence[float] | Float[np.ndarray, " k"]) -> Decision:

@@ -55,18 +55,17 @@ def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
       >>> [round(end, 3) for end in predict_final([ended, begun])]
       [-5.0, -4.667]
     """
-    deviations = [_deviation(arm) for arm in arms]
+    deviations = []  # what an arm's deviation from its forecast counts at its end, 0 to 1, and the deviation
+    for arm in arms:
+        reached = lowest_log_kid(arm.points)
+        if reached is None or arm.forecast is None:
+            deviations.append((0.0, 0.0))
+        else:
+            seen = arm.forecast.at(arm.points[-1].flops)
+            deviations.append((math.exp(-_ahead(arm) / MEMORY), reached - seen))
     total = sum(weight for weight, _ in deviations)
     common = sum(weight * deviation for weight, deviation in deviations) / (total + DOUBT)
     return [_end(arm, common, *seen) for arm, seen in zip(arms, deviations, strict=True)]
-
-
-def _deviation(arm: ArmHistory) -> tuple[float, float]:
-    """What an arm's deviation from its forecast counts at its end, 0 to 1, and the deviation."""
-    reached = lowest_log_kid(arm.points)
-    if reached is None or arm.forecast is None:
-        return 0.0, 0.0
-    return math.exp(-_ahead(arm) / MEMORY), reached - arm.forecast.at(arm.points[-1].flops)
 
 
 def _end(arm: ArmHistory, common: float, weight: float, deviation: float) -> float | None:

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ import jax
 from mulligan.errors import Interrupted, MulliganError, UsageError, first_line
 from mulligan.events import Evaluated, Listener, RaceWon, RunEvent, SliceTrained
 from mulligan.files import make_folder, replace_file
-from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus, Decision
+from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, predict_final
 from mulligan.meta.space.cost import footprint
@@ -84,12 +83,20 @@ def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
 
 
 def is_on(folder: RunFolder) -> bool:
-    """Whether recipes still race in a run's folder."""
+    """Whether recipes still race in a run's folder.
+
+    Raises:
+      MulliganError: its `race.json` is damaged.
+    """
     return (folder.path / f"{DOCUMENT}.json").is_file() and not folder.document(DOCUMENT)["adopted"]
 
 
 def spent_by_others(folder: RunFolder) -> Cost:
-    """What the arms that lost took of a run's budget; nothing where there was no race."""
+    """What the arms that lost took of a run's budget; nothing where there was no race.
+
+    Raises:
+      MulliganError: its `race.json` is damaged.
+    """
     path = folder.path / f"{DOCUMENT}.json"
     spent = folder.document(DOCUMENT)["spent_by_others"] if path.is_file() else None
     return Cost(**spent) if spent else NO_COST
@@ -118,7 +125,13 @@ class Race:
         self.runners = [ArmRunner(self, number, arm) for number, arm in enumerate(self.arms)]
         weights = [arm.weight for arm in self.arms]
         self.allocation = ALLOCATIONS[self.document["allocation"]](weights, self.document["slices"])
-        self.state = self._replayed()
+        # The allocation's state after the moves that were made.
+        self.state, given = self.allocation.init(), [0] * len(self.arms)
+        for decision in self.document["decisions"]:
+            predicted = [math.inf if value is None else value for value in decision["predicted"]]
+            statuses = [ArmStatus(*of_arm) for of_arm in zip(given, predicted, decision["alive"], strict=True)]
+            self.state, _ = self.allocation.decide(self.state, statuses)
+            given[decision["arm"]] += 1
 
     def run(self) -> None:
         """Races until one arm has won, and makes its run the run of the folder.
@@ -143,14 +156,19 @@ class Race:
             decisions.append(self._decided())
         decision = decisions[-1]
         if decision["won"]:
-            self._end(decision["arm"])
+            winner = decision["arm"]
+            spent_by_others = self.spent_by_others(winner)._asdict()
+            self.document |= {"winner": winner, "spent_by_others": spent_by_others, "done": len(decisions)}
+            self._write()
+            self.emit(RaceWon(arm=winner, origin=self.arms[winner].origin, slices=len(decisions) - 1))
             return
+        # Written before and after: a race that is killed in between goes on with the same slice.
         self._write()
         runner = self.runners[decision["arm"]]
         runner.train(decision["until"])
         self.document["done"] = len(decisions)
         entry = self.document["arms"][decision["arm"]]
-        entry["spent"], entry["ended"] = runner.spent()._asdict(), runner.ended
+        entry["spent"], entry["ended"] = runner.spent._asdict(), runner.ended
         self._write()
         self.emit(
             SliceTrained(
@@ -163,40 +181,36 @@ class Race:
 
     def _decided(self) -> dict[str, Any]:
         """The next move, and what it was made from."""
-        statuses = self._statuses()
+        # An arm of which nothing is known is taken to be as good as the best.
+        done = [decision["arm"] for decision in self.document["decisions"][: self.document["done"]]]
+        expected = predict_final([runner.history() for runner in self.runners])
+        best = min((end for end in expected if end is not None), default=0.0)
+        statuses = [
+            ArmStatus(done.count(number), *runner.status(best if end is None else end))
+            for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
+        ]
         self.state, decision = self.allocation.decide(self.state, statuses)
         if decision.won and not math.isfinite(statuses[decision.arm].predicted):
             reasons = "; ".join(
                 f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
             )
             raise MulliganError(f"every recipe failed ({reasons}): try another recipe or a longer budget.")
+        # What the arm will have spent of its own after the slice, in images or seconds.
+        budget, spent = self.spec.budget, self.runners[decision.arm].spent
+        if budget.images is not None:
+            until = spent.images + max(budget.images * SHARE / self.document["slices"], 1)
+        else:
+            until = spent.seconds + (budget.seconds or 0.0) * SHARE / self.document["slices"]
         return {
             **decision._asdict(),
             "predicted": [status.predicted for status in statuses],
             "alive": [status.alive for status in statuses],
-            "until": self._until(decision),
+            "until": until,
         }
-
-    def _statuses(self) -> list[ArmStatus]:
-        """Where all arms stand; one of which nothing is known is taken to be as good as the best."""
-        done = [decision["arm"] for decision in self.document["decisions"][: self.document["done"]]]
-        expected = predict_final([runner.history() for runner in self.runners])
-        best = min((end for end in expected if end is not None), default=0.0)
-        return [
-            ArmStatus(done.count(number), *runner.status(best if end is None else end))
-            for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
-        ]
-
-    def _until(self, decision: Decision) -> float:
-        """What the arm will have spent of its own after the slice, in images or seconds."""
-        budget, spent = self.spec.budget, self.runners[decision.arm].spent()
-        if budget.images is not None:
-            return spent.images + max(budget.images * SHARE / self.document["slices"], 1)
-        return spent.seconds + (budget.seconds or 0.0) * SHARE / self.document["slices"]
 
     def spent_by_others(self, number: int) -> Cost:
         """What was spent on all but this arm."""
-        costs = [runner.spent() for runner in self.runners]
+        costs = [runner.spent for runner in self.runners]
         others = [cost for other, cost in enumerate(costs) if other != number]
         own = costs[number].seconds
         seconds = max(self.clock.seconds() - own, sum(cost.seconds for cost in others))
@@ -204,24 +218,17 @@ class Race:
 
     # --- the end
 
-    def _end(self, winner: int) -> None:
-        spent_by_others = self.spent_by_others(winner)
-        self.document |= {
-            "winner": winner,
-            "spent_by_others": spent_by_others._asdict(),
-            "done": len(self.document["decisions"]),
-        }
-        self._write()
-        slices = len(self.document["decisions"]) - 1
-        self.emit(RaceWon(arm=winner, origin=self.arms[winner].origin, slices=slices))
-
     def _adopt(self) -> None:
         """Makes the winner's run the run of the folder; doing so twice does no harm."""
         winner = self.document["winner"]
         runner = self.runners[winner]
         runner.begin()  # one that won without a slice
         for part in MOVED:
-            _copy_files(runner.folder.path / part, self.folder.path / part)
+            source = runner.folder.path / part
+            if source.is_dir():
+                target = make_folder(self.folder.path / part)
+                for path in sorted(source.iterdir()):
+                    replace_file(target / path.name, path.read_bytes())
         replace_file(self.folder.path / "events.jsonl", (runner.folder.path / "events.jsonl").read_bytes())
         self.folder.write("recipe", self.arms[winner].recipe.to_json())
         self.document["adopted"] = True
@@ -231,19 +238,9 @@ class Race:
 
     def emit(self, event: RunEvent) -> None:
         """Passes on what happened to the race; it is all in `race.json` as well."""
-        images = sum(runner.spent().images for runner in self.runners)
+        images = sum(runner.spent.images for runner in self.runners)
         seconds, run = round(self.clock.seconds(), 3), str(self.folder.path)
         self.spec.emit(dataclasses.replace(event, nimg=images, seconds=seconds, run=run).to_json())
-
-    def _replayed(self) -> Any:
-        """The allocation's state after the moves that were made."""
-        state, given = self.allocation.init(), [0] * len(self.arms)
-        for decision in self.document["decisions"]:
-            predicted = [math.inf if value is None else value for value in decision["predicted"]]
-            statuses = [ArmStatus(*of_arm) for of_arm in zip(given, predicted, decision["alive"], strict=True)]
-            state, _ = self.allocation.decide(state, statuses)
-            given[decision["arm"]] += 1
-        return state
 
     def _write(self) -> None:
         self.document["seconds"] = self.clock.seconds()
@@ -260,14 +257,10 @@ class ArmRunner:
         self.folder = RunFolder(race.folder.path / TRIALS / f"{number:02d}")
         entry = race.document["arms"][number]
         self.ended: str | None = entry["ended"]
-        self._spent = Cost(**entry["spent"])
+        self.spent = Cost(**entry["spent"])  # so far
         self._loop: Loop | None = None
         shape, classes = race.spec.task.shape, len(race.spec.task.classes or ())
         self.flops_per_image = footprint(arm.recipe, shape, classes).flops_per_image
-
-    def spent(self) -> Cost:
-        """What it took so far."""
-        return self._spent
 
     def train(self, until: float) -> None:
         """Trains on until it has spent so many images or seconds of its own, or cannot go on."""
@@ -280,22 +273,36 @@ class ArmRunner:
             self.ended = first_line(error)
             return
         images = loop.now.progress.spent_nimg
-        self._spent = Cost(images, loop.seconds(), images * self.flops_per_image)
+        self.spent = Cost(images, loop.seconds(), images * self.flops_per_image)
         self.ended = loop.now.progress.finished
 
     def begin(self) -> Loop:
-        """The arm's run, begun or gone on with."""
+        """The arm's run, begun or gone on with.
+
+        Raises:
+          MulliganError: its recipe cannot be trained, or its folder is damaged or cannot be written.
+        """
         if self._loop is None:
-            spec = self.race.spec
-            document = self._documents()
+            race, spec = self.race, self.race.spec
+            if not (self.folder.path / "run.json").is_file():  # its folder is not there whole
+                shutil.rmtree(self.folder.path, ignore_errors=True)
+                task = race.folder.document("task")
+                RunFolder.create(self.folder.path, {"recipe": self.arm.recipe.to_json(), "task": task})
+                left = spec.budget.without(race.spent_by_others(self.number))
+                self.folder.write("run", race.folder.document("run") | {"budget": left.to_json()})
+            document = self.folder.document("run")
             budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
             arguments = self.folder, spec.task, self.arm.recipe, spec.seed, budget, self._emit, time.monotonic()
             self._loop = Loop(RunSpec(*arguments))
         return self._loop
 
     def history(self) -> ArmHistory:
-        """What there is to predict its end from."""
-        return ArmHistory(self.arm.forecast, self.points(), self._final_flops())
+        """What there is to predict its end from: its operations are those that it has if it gets all that is left."""
+        budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
+        if budget.images is not None:
+            return ArmHistory(self.arm.forecast, self.points(), budget.images * self.flops_per_image)
+        speed = self.spent.flops / self.spent.seconds if self.spent.flops else NOMINAL_FLOPS[jax.default_backend()]
+        return ArmHistory(self.arm.forecast, self.points(), speed * (budget.seconds or 0.0))
 
     def status(self, expected: float) -> tuple[float, bool]:
         """What it may come to, and whether it can be trained on: one that has ended comes to what it reached."""
@@ -308,34 +315,8 @@ class ArmRunner:
         """Its curve so far."""
         return tuple(points_of(self.folder.events(Evaluated), self.flops_per_image))
 
-    def _final_flops(self) -> float:
-        """Operations that it will have had if it gets all that is left."""
-        budget, spent = self.race.spec.budget.without(self.race.spent_by_others(self.number)), self._spent
-        if budget.images is not None:
-            return budget.images * self.flops_per_image
-        speed = spent.flops / spent.seconds if spent.flops else NOMINAL_FLOPS[jax.default_backend()]
-        return speed * (budget.seconds or 0.0)
-
-    def _documents(self) -> dict[str, Any]:
-        """Makes the run's folder, if it is not there whole; returns its `run.json`."""
-        race = self.race
-        if not (self.folder.path / "run.json").is_file():
-            shutil.rmtree(self.folder.path, ignore_errors=True)
-            task = race.folder.document("task")
-            RunFolder.create(self.folder.path, {"recipe": self.arm.recipe.to_json(), "task": task})
-            budget = race.spec.budget.without(race.spent_by_others(self.number))
-            self.folder.write("run", race.folder.document("run") | {"budget": budget.to_json()})
-        return self.folder.document("run")
-
     def _emit(self, event: dict[str, Any]) -> None:
         """An event of the arm's, as one of the run's."""
         path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
         told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
         with_total_cost(self.race.spec.emit, self.race.spec.budget, self.race.spent_by_others(self.number))(told)
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    if source.is_dir():
-        make_folder(target)
-        for path in sorted(source.iterdir()):
-            replace_file(target / path.name, path.read_bytes())

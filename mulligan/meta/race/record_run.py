@@ -36,7 +36,11 @@ def record_run(folder: RunFolder, task: Task, place: str) -> int:
 
 
 def trials(folder: RunFolder, task: Task) -> Iterator[Trial]:
-    """The run's own trial, and those of the arms that lost."""
+    """The run's own trial, and those of the arms that lost.
+
+    Raises:
+      MulliganError: the run's documents are damaged.
+    """
     yield _trial(folder, task, None)
     if not (folder.path / f"{race.DOCUMENT}.json").is_file():
         return

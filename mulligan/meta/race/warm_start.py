@@ -25,7 +25,6 @@ from mulligan.training.budget import NOMINAL_FLOPS, Budget
 PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log/2026-11-26-prior-leads-shrink.md)
 MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
 NEAREST = 3  # tasks that are named
-NOBODY = Records({}, {})
 
 
 @dataclass(frozen=True)
@@ -76,23 +75,39 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
     Args:
       place: of the user's experience; `NONE` to do without any, None where the user has none.
     """
-    known, trouble = _records(place)
-    record = TaskRecord.of(task, task.name.partition("/")[0])
-    query = Query(record, _flops(task, budget))
+    known, trouble = Records({}, {}), None
+    if place != NONE:
+        try:
+            known = shipped_and_own(place)
+        except MulliganError as error:
+            trouble = str(error)
+
+    # The operations of the budget: at the device's nominal speed, or for the default recipe's images.
+    if budget.seconds is not None:
+        flops = NOMINAL_FLOPS[jax.default_backend()] * budget.seconds
+    else:
+        usual = default_recipe(task.shape, len(task.train), budget)
+        flops = footprint(usual, task.shape, len(task.classes or ())).flops_per_image * (budget.images or 1)
+    query = Query(TaskRecord.of(task, task.name.partition("/")[0]), flops)
+
     trials = tuple(trial for trial in known.trials.values() if trial.embedding == EMBEDDING)
     prior = PRIORS[PRIOR if trials else "default"](tuple(known.tasks.values()), trials)
     number = arms_within(budget)
     proposals = prior.propose(query, number - explorers(number))
-    rng = np.random.default_rng(seed)
-    arms = with_explorers([_arm(proposal) for proposal in proposals], number, task.shape, query.flops, rng)
-    end = proposals[0].forecast
-    enough = len(trials) > 0
+    proposed = [
+        Arm(recipe, weight, origin, ForecastCurve(tuple(forecast.flops.tolist()), tuple(forecast.median.tolist())))
+        for recipe, weight, forecast, origin in proposals
+    ]
+    arms = with_explorers(proposed, number, task.shape, flops, np.random.default_rng(seed))
+
+    end, enough = proposals[0].forecast, len(trials) > 0
+    low, high = sorted((end.low[-1], end.high[-1]))
     longer = race_from(budget) if number == 1 else None
     return RacePlan(
         arms=arms,
         tasks=len({trial.task for trial in trials}),
         trials=len(trials),
-        kid=_last(end) if enough else None,
+        kid=(math.exp(end.median[-1]), math.exp(low), math.exp(high)) if enough else None,
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
@@ -110,33 +125,6 @@ def _others(
     times = (longer.images or longer.seconds or 1) / (budget.images or budget.seconds or 1)
     proposals = prior.propose(query._replace(flops=query.flops * times), number)
     return tuple(proposal.origin for proposal in proposals if proposal.origin != first.origin)
-
-
-def _records(place: str | None) -> tuple[Records, str | None]:
-    if place == NONE:
-        return NOBODY, None
-    try:
-        return shipped_and_own(place), None
-    except MulliganError as error:
-        return NOBODY, str(error)
-
-
-def _flops(task: Task, budget: Budget) -> float:
-    """The operations of a budget: at the device's nominal speed, or for the default recipe's images."""
-    if budget.seconds is not None:
-        return NOMINAL_FLOPS[jax.default_backend()] * budget.seconds
-    recipe = default_recipe(task.shape, len(task.train), budget)
-    return footprint(recipe, task.shape, len(task.classes or ())).flops_per_image * (budget.images or 1)
-
-
-def _arm(proposal: Proposal) -> Arm:
-    forecast = ForecastCurve(tuple(proposal.forecast.flops.tolist()), tuple(proposal.forecast.median.tolist()))
-    return Arm(proposal.recipe, proposal.weight, proposal.origin, forecast)
-
-
-def _last(forecast: Forecast) -> tuple[float, float, float]:
-    low, high = sorted((forecast.low[-1], forecast.high[-1]))
-    return math.exp(forecast.median[-1]), math.exp(low), math.exp(high)
 
 
 def _saving(prior: Prior, query: Query, end: Forecast) -> float | None:
