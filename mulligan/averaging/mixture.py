@@ -79,7 +79,13 @@ def mixture_weights(found: Discrepancy, solve: Solver) -> Float[np.ndarray, " k"
     Returns:
       float64, >= 0, summing to 1.
     """
-    weights = np.asarray(solve(_convex(found.quadratic), found.linear), np.float64)
+    # An unbiased estimate may curve down: the nearest matrix is taken that is convex in every direction that keeps the
+    # sum of the weights.
+    k = len(found.quadratic)
+    keep = np.eye(k) - 1 / k
+    values, vectors = np.linalg.eigh(keep @ found.quadratic @ keep)
+    convex = found.quadratic - (vectors * np.minimum(values, 0)) @ vectors.T
+    weights = np.asarray(solve(convex, found.linear), np.float64)
     candidates = [weights / weights.sum(), *np.eye(len(weights))]
     return min(candidates, key=found.of)
 
@@ -100,11 +106,3 @@ def _within(kernel: Kernel, features: Traced) -> Array:
     """The mean kernel between two different elements of one set."""
     n = features.shape[0]
     return jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0.0, kernel(features, features))) / (n * (n - 1))
-
-
-def _convex(quadratic: Matrix) -> Matrix:
-    """The nearest matrix that is convex in every direction that keeps the sum of the weights."""
-    k = len(quadratic)
-    keep = np.eye(k) - 1 / k
-    values, vectors = np.linalg.eigh(keep @ quadratic @ keep)
-    return quadratic - (vectors * np.minimum(values, 0)) @ vectors.T

@@ -61,6 +61,9 @@ def coefficients(times: Sequence[float], widths: Sequence[float], time: float, w
       widths: of the snapshots.
       time: of the profile asked for.
       width: of the profile asked for.
+
+    Raises:
+      MulliganError: a width that no power average has.
     """
     at, powers = np.array(times), np.array([exponent(width) for width in widths])
     between = _inner_product(at[:, None], powers[:, None], at[None], powers[None])

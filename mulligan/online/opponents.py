@@ -48,9 +48,8 @@ def queue(size: int, spacing: int = SPACING, growth: int = GROWTH, weight_decay:
         raise MulliganError(f"a game cannot have {size} past opponents: give 0 for none, or a positive number.")
 
     def init(gen: Pytree, disc: Pytree) -> QueueState:
-        def places(leaf: Array) -> Array:
-            return jnp.tile(leaf, (size, *[1] * leaf.ndim))  # full of players, so that all numbers are finite
-
+        # Full of players from the start, so that all numbers are finite.
+        places = lambda leaf: jnp.tile(leaf, (size, *[1] * leaf.ndim))  # noqa: E731
         zero = jnp.zeros((), jnp.int32)
         return QueueState(jax.tree.map(places, gen), jax.tree.map(places, disc), zero, zero, jnp.int32(spacing))
 

@@ -62,6 +62,9 @@ def ftrl(rate: Rate, centre: Pytree = None, scale: Pytree = None) -> optax.Gradi
       rate: > 0; a function of the number of updates made for one that changes.
       centre: like the parameters; the parameters given to `init` by default.
       scale: like the parameters, > 0; 1 by default.
+
+    Raises:
+      ValueError: (its `update`) no parameters were given.
     """
     return _linearised(rate, centre, scale, hint=jnp.zeros_like)
 
@@ -73,6 +76,9 @@ def optimistic_ftrl(rate: Rate, centre: Pytree = None, scale: Pytree = None) -> 
     At a constant rate it is optimistic mirror descent, `w_{t+1} = w_t - rate * scale * (2 g_t - g_{t-1})`
     (Rakhlin and Sridharan 2013, arXiv 1311.1869; Daskalakis et al. 2018, arXiv 1711.00141), which converges
     on the bilinear game where gradient descent diverges. Arguments as of `ftrl`.
+
+    Raises:
+      ValueError: (its `update`) no parameters were given.
     """
     return _linearised(rate, centre, scale, hint=lambda gradient: gradient)
 
@@ -90,25 +96,22 @@ def adaptive_ftrl(rate: Rate, centre: Pytree = None, epsilon: Number = 1e-8) -> 
       rate: > 0; how far a parameter goes whose gradients all agree, over the root of their number.
       centre: like the parameters; the parameters given to `init` by default.
       epsilon: > 0.
+
+    Raises:
+      ValueError: (its `update`) no parameters were given.
     """
 
     def init(params: Pytree) -> AdaptiveState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AdaptiveState(_zero(), _own(params, centre), zeros, jax.tree.map(jnp.copy, zeros))
+        zeros, count = jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32)
+        return AdaptiveState(count, _own(params, centre), zeros, jax.tree.map(jnp.copy, zeros))
 
-    def update(updates: Pytree, state: Any, params: Pytree | None = None) -> tuple[Pytree, AdaptiveState]:
-        gradients, params = updates, _given(params)
-        eta = _rate_at(rate, state.count)
+    def lead(gradients: Pytree, state: AdaptiveState, params: Pytree, eta: Any) -> tuple[Pytree, AdaptiveState]:
         total = jax.tree.map(jnp.add, state.total, gradients)
         squares = jax.tree.map(lambda n, g: n + g**2, state.squares, gradients)
+        leader = lambda c, g, n: c - eta * g / (epsilon + jnp.sqrt(n))  # noqa: E731
+        return jax.tree.map(leader, state.centre, total, squares), state._replace(total=total, squares=squares)
 
-        def leader(c: Array, g: Array, n: Array) -> Array:
-            return c - eta * g / (epsilon + jnp.sqrt(n))
-
-        moves = _moves(jax.tree.map(leader, state.centre, total, squares), params)
-        return moves, AdaptiveState(state.count + 1, state.centre, total, squares)
-
-    return optax.GradientTransformation(init, update)
+    return _following(rate, init, lead)
 
 
 def ftrl_proximal(
@@ -134,16 +137,17 @@ def ftrl_proximal(
       centre: like the parameters; zeros by default.
       power: of the sum of squares, >= 0; 0 keeps the rate constant.
       initial_squares: the sum of squares before the first gradient, > 0 unless `l2` is.
+
+    Raises:
+      ValueError: (its `update`) no parameters were given.
     """
 
     def init(params: Pytree) -> ProximalState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
+        zeros, count = jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32)
         squares = jax.tree.map(lambda leaf: jnp.full_like(leaf, initial_squares), params)
-        return ProximalState(_zero(), _own(zeros, centre), zeros, squares)
+        return ProximalState(count, _own(zeros, centre), zeros, squares)
 
-    def update(updates: Pytree, state: Any, params: Pytree | None = None) -> tuple[Pytree, ProximalState]:
-        gradients, params = updates, _given(params)
-        eta = _rate_at(rate, state.count)
+    def lead(gradients: Pytree, state: ProximalState, params: Pytree, eta: Any) -> tuple[Pytree, ProximalState]:
         squares = jax.tree.map(lambda n, g: n + g**2, state.squares, gradients)
 
         def accumulate(z: Array, g: Array, before: Array, after: Array, w: Array, c: Array) -> Array:
@@ -153,10 +157,10 @@ def ftrl_proximal(
             return c + (jnp.clip(z, -l1, l1) - z) / (n**power / eta + 2 * l2)
 
         linear = jax.tree.map(accumulate, state.linear, gradients, state.squares, squares, params, state.centre)
-        moves = _moves(jax.tree.map(leader, linear, squares, state.centre), params)
-        return moves, ProximalState(state.count + 1, state.centre, linear, squares)
+        leaders = jax.tree.map(leader, linear, squares, state.centre)
+        return leaders, state._replace(linear=linear, squares=squares)
 
-    return optax.GradientTransformation(init, update)
+    return _following(rate, init, lead)
 
 
 def _linearised(
@@ -164,40 +168,33 @@ def _linearised(
 ) -> optax.GradientTransformation:
     def init(params: Pytree) -> FtrlState:
         ones, zeros = jax.tree.map(jnp.ones_like, params), jax.tree.map(jnp.zeros_like, params)
-        return FtrlState(_zero(), _own(params, centre), _own(ones, scale), zeros)
+        return FtrlState(jnp.zeros((), jnp.int32), _own(params, centre), _own(ones, scale), zeros)
 
-    def update(updates: Pytree, state: Any, params: Pytree | None = None) -> tuple[Pytree, FtrlState]:
-        gradients, params = updates, _given(params)
-        eta = _rate_at(rate, state.count)
+    def lead(gradients: Pytree, state: FtrlState, params: Pytree, eta: Any) -> tuple[Pytree, FtrlState]:
         total = jax.tree.map(jnp.add, state.total, gradients)
+        leader = lambda c, s, g, last: c - eta * s * (g + hint(last))  # noqa: E731
+        return jax.tree.map(leader, state.centre, state.scale, total, gradients), state._replace(total=total)
 
-        def leader(c: Array, s: Array, g: Array, last: Array) -> Array:
-            return c - eta * s * (g + hint(last))
+    return _following(rate, init, lead)
 
-        moves = _moves(jax.tree.map(leader, state.centre, state.scale, total, gradients), params)
-        return moves, FtrlState(state.count + 1, state.centre, state.scale, total)
+
+def _following(
+    rate: Rate,
+    init: optax.TransformInitFn,
+    lead: Callable[[Pytree, Any, Pytree, Any], tuple[Pytree, Any]],
+) -> optax.GradientTransformation:
+    """The transformation that goes to the leader: `lead(gradients, state, params, eta) -> (leader, state)`."""
+
+    def update(updates: Pytree, state: Any, params: Pytree | None = None) -> tuple[Pytree, Any]:
+        if params is None:
+            raise ValueError("FTRL plays points, not steps: call update(gradients, state, params).")
+        eta = rate(state.count) if callable(rate) else rate
+        leader, after = lead(updates, state, params, eta)
+        return jax.tree.map(jnp.subtract, leader, params), after._replace(count=state.count + 1)
 
     return optax.GradientTransformation(init, update)
-
-
-def _moves(leader: Pytree, params: Pytree) -> Pytree:
-    return jax.tree.map(jnp.subtract, leader, params)
-
-
-def _given(params: Pytree | None) -> Pytree:
-    if params is None:
-        raise ValueError("FTRL plays points, not steps: call update(gradients, state, params).")
-    return params
 
 
 def _own(default: Pytree, given: Pytree | None) -> Pytree:
     """A copy, so that the state shares no buffer with the parameters (a shared one could not be donated)."""
     return jax.tree.map(jnp.array, default if given is None else given)
-
-
-def _rate_at(rate: Rate, count: Int[Array, ""]) -> Any:
-    return rate(count) if callable(rate) else rate
-
-
-def _zero() -> Int[Array, ""]:
-    return jnp.zeros((), jnp.int32)

@@ -42,7 +42,13 @@ def minimise_quadratic(quadratic: GivenMatrix, linear: GivenArms) -> Arms:
 
 @jax.jit
 def _minimise(quadratic: Matrix, linear: Arms) -> Arms:
-    quadratic, linear = _centred(quadratic, linear)
+    # The same objective on the simplex but for a constant, in the difference from the uniform weights: what all entries
+    # of the quadratic share, often most of them, costs neither rounds nor digits any more.
+    rows = quadratic.mean(axis=1)
+    quadratic = quadratic - rows[:, None] - rows[None, :] + rows.mean()
+    linear = linear - rows
+    linear = linear - linear.mean()
+
     uniform = jnp.full_like(linear, 1 / linear.shape[0])
     # With the entropy, smoothness is the largest entry. The second term serves an objective that is all but linear.
     smoothness = jnp.maximum(jnp.abs(quadratic).max(), 1e-6 * jnp.abs(linear).max()) + 1e-30
@@ -73,13 +79,3 @@ def _accelerated(start: Arms, quadratic: Matrix, linear: Arms, smoothness: Scala
     times = jnp.arange(1.0, ROUNDS + 1)
     (_, weighted_sum, _), _ = jax.lax.scan(play, (player.init(), jnp.zeros_like(start), start), times)
     return weighted_sum / weighted_sum.sum()
-
-
-def _centred(quadratic: Matrix, linear: Arms) -> tuple[Matrix, Arms]:
-    """The same objective on the simplex but for a constant, in the difference from the uniform weights.
-
-    What all entries of the quadratic share, often most of them, costs neither rounds nor digits any more.
-    """
-    rows = quadratic.mean(axis=1)
-    linear = linear - rows
-    return quadratic - rows[:, None] - rows[None, :] + rows.mean(), linear - linear.mean()

@@ -174,25 +174,20 @@ def player(prior: GivenArms, regulariser: Regulariser, rate: Rate) -> Ftrl:
         loss = jnp.where(seen, loss, own)
         after = Objective(state.log_prior, state.losses + loss, rate(played))
         base = least(*after[:2])
+        # What it cost to play `w` and not `v`, the leader at the same rate that knows the round's loss: AdaHedge's
+        # mixability gap, and with hints or late feedback what takes its place (Flaspohler et al. 2021, arXiv
+        # 2106.06885, section 5). It is `min(F(w) - F(v), <loss, w - v>)`.
+        log_v = regulariser.leader(after)
+        linear = jnp.sum((jnp.exp(log_w) - jnp.exp(log_v)) * (loss - jnp.min(loss)))
+        gap = jnp.maximum(jnp.minimum(excess(regulariser, after, log_w, log_v), linear), 0.0)
         return state._replace(
             losses=after.losses - base,
             regret=state.regret + own - base,
-            gap=state.gap + _gap(regulariser, after, loss, log_w),
+            gap=state.gap + gap,
             rounds=state.rounds + heard,
         )
 
     return Ftrl(init, play, observe)
-
-
-def _gap(regulariser: Regulariser, after: Objective, loss: Arms, log_w: Arms) -> Scalar:
-    """What it cost to play `w` and not `v`, the leader at the same rate that knows the round's `loss`.
-
-    `min(F(w) - F(v), <loss, w - v>)`: AdaHedge's mixability gap, and with hints or late feedback what takes
-    its place (Flaspohler et al. 2021, arXiv 2106.06885, section 5).
-    """
-    log_v = regulariser.leader(after)
-    linear = jnp.sum((jnp.exp(log_w) - jnp.exp(log_v)) * (loss - jnp.min(loss)))
-    return jnp.maximum(jnp.minimum(excess(regulariser, after, log_w, log_v), linear), 0.0)
 
 
 def join(state: SimplexState, arms: Bool[Array, " k"]) -> SimplexState:

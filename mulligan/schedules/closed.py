@@ -164,27 +164,14 @@ def factors(nimg: Float[Array, ""], forms: Forms, horizon_nimg: Float[Array, ""]
     return chosen * _warmup(nimg, forms.warmup_nimg)
 
 
-def _constant_factor(nimg: Array, form: Any) -> Array:
-    return jnp.ones_like(nimg * form.rate)
-
-
-def _exponential_factor(nimg: Array, form: Any) -> Array:
-    return jnp.exp(-form.rate * nimg)
-
-
-def _cosine_factor(nimg: Array, form: Any) -> Array:
-    return form.final + (1 - form.final) * (1 + jnp.cos(jnp.pi * _progress(nimg, form.over_nimg))) / 2
-
-
-def _linear_factor(nimg: Array, form: Any) -> Array:
-    return 1 + (form.final - 1) * _progress(nimg, form.over_nimg)
-
-
+# What the initial value is multiplied by after `nimg` images, for a form with the fields of `Form`.
 FORMS: dict[str, Callable[[Array, Any], Array]] = {
-    "constant": _constant_factor,
-    "exponential": _exponential_factor,
-    "cosine": _cosine_factor,
-    "linear": _linear_factor,
+    "constant": lambda nimg, form: jnp.ones_like(nimg * form.rate),
+    "exponential": lambda nimg, form: jnp.exp(-form.rate * nimg),
+    "cosine": lambda nimg, form: (
+        form.final + (1 - form.final) * (1 + jnp.cos(jnp.pi * _progress(nimg, form.over_nimg))) / 2
+    ),
+    "linear": lambda nimg, form: 1 + (form.final - 1) * _progress(nimg, form.over_nimg),
 }
 
 
@@ -202,8 +189,15 @@ def _curve(initial: float, form: Form) -> Curve:
 
 
 def _forms(by_name: dict[str, Form], horizon_nimg: float | int) -> Forms:
+    """The table of a recipe's forms, each of which is checked."""
     for name, form in by_name.items():
-        _check(name, form, horizon_nimg)
+        if name not in Hyperparameters._fields:
+            known = ", ".join(Hyperparameters._fields)
+            raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")
+        if form.kind not in FORMS:
+            raise MulliganError(f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}.")
+        if form.kind in ("cosine", "linear") and form.over_nimg <= 0 and horizon_nimg <= 0:
+            raise MulliganError(f"the {form.kind} schedule of {name} has no end: give its over_nimg, in images.")
     rows = [by_name.get(name, Form()) for name in Hyperparameters._fields]
     return Forms(
         kind=jnp.array([list(FORMS).index(form.kind) for form in rows], jnp.int32),
@@ -213,16 +207,6 @@ def _forms(by_name: dict[str, Form], horizon_nimg: float | int) -> Forms:
         warmup_nimg=_float([form.warmup_nimg for form in rows]),
         warmup=_float([form.warmup for form in rows]),
     )
-
-
-def _check(name: str, form: Form, horizon_nimg: float | int) -> None:
-    if name not in Hyperparameters._fields:
-        known = ", ".join(Hyperparameters._fields)
-        raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")
-    if form.kind not in FORMS:
-        raise MulliganError(f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}.")
-    if form.kind in ("cosine", "linear") and form.over_nimg <= 0 and horizon_nimg <= 0:
-        raise MulliganError(f"the {form.kind} schedule of {name} has no end: give its over_nimg, in images.")
 
 
 def _float(value: Any) -> Array:
