@@ -5,6 +5,7 @@ from mulligan.averaging.posthoc import Snapshot, rebuild
 from mulligan.averaging.soup import Soup, greedy_soup
 from mulligan.averaging.weights import (
     AVERAGES,
+    PLAIN,
     POWER_WIDTHS,
     AverageState,
     ema,
@@ -19,6 +20,7 @@ from mulligan.averaging.weights import (
 
 __all__ = [
     "AVERAGES",
+    "PLAIN",
     "POWER_WIDTHS",
     "AverageState",
     "Discrepancy",

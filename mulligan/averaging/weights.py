@@ -67,6 +67,9 @@ def power(width: float) -> Averager:
 
     Args:
       width: standard deviation of the weights in time, as a share of the images seen, 0 < width < 0.28.
+
+    Raises:
+      MulliganError: a width that no power average has.
     """
     gamma = exponent(width)
     # 1 - (before / now) ** (gamma + 1), without the cancellation.
@@ -97,6 +100,9 @@ def exponent(width: float) -> float:
     Example:
       >>> round(exponent(0.05), 2), round(exponent(0.10), 2)
       (16.97, 6.94)
+
+    Raises:
+      MulliganError: a width that no power average has.
     """
     if not 0 < width < 12**-0.5:
         raise MulliganError(f"a power average cannot have width {width}; it lies above 0 and below 0.288.")
@@ -123,6 +129,7 @@ AVERAGES: dict[str, Callable[[], Averager]] = {
     **{name: partial(power, width) for name, width in POWER_WIDTHS.items()},
     "slow": slow,
 }
+PLAIN = "ema"  # of these: what is judged where only one is looked at, and what others must beat to be chosen
 
 
 def several(names: Sequence[str]) -> Averager:
@@ -145,16 +152,14 @@ def several(names: Sequence[str]) -> Averager:
             raise MulliganError(f"{name!r} is not an average; choose {', '.join(AVERAGES)}.")
     averagers = {name: AVERAGES[name]() for name in names}
 
-    def init(params: Pytree) -> Pytree:
-        return {name: averager.init(params) for name, averager in averagers.items()}
-
     def update(state: Pytree, params: Pytree, nimg: ArrayLike, halflife_nimg: ArrayLike) -> Pytree:
         return {name: averager.update(state[name], params, nimg, halflife_nimg) for name, averager in averagers.items()}
 
-    def value(state: Pytree) -> Pytree:
-        return {name: averager.value(state[name]) for name, averager in averagers.items()}
-
-    return Averager(init, update, value)
+    return Averager(
+        lambda params: {name: averager.init(params) for name, averager in averagers.items()},
+        update,
+        lambda state: {name: averager.value(state[name]) for name, averager in averagers.items()},
+    )
 
 
 def _running(share: Share) -> Averager:

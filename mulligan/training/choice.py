@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mulligan.averaging import Snapshot, discrepancy, greedy_soup, mixture_weights, power_name, rebuild
+from mulligan.averaging import PLAIN, Snapshot, discrepancy, greedy_soup, mixture_weights, power_name, rebuild
 from mulligan.events import Gain, GeneratorChosen
 from mulligan.metrics.kid import Difference, polynomial
 from mulligan.networks.mixture import Mixture
@@ -130,7 +130,7 @@ def members(comparison: Comparison) -> dict[str, float]:
 def _singles(loop: Loop) -> list[Candidate]:
     """The averages that the run ends with, the plain one first; the best of its evaluations; the last iterate."""
     nimg, averages = loop.now.progress.nimg, loop.averages()
-    plain = "ema" if "ema" in averages else next(iter(averages), "last")
+    plain = PLAIN if PLAIN in averages else next(iter(averages), "last")
     kept = [name for name in averages if name not in (plain, "last") and name not in loop.snapshots.names]
     gens = {**averages, "last": loop.now.gan.gen}
     others = [Candidate(name, gens[name], nimg) for name in (*kept, "last") if name != plain]

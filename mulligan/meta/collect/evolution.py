@@ -57,7 +57,12 @@ def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[In
             born[trial.recipe] = min(born.get(trial.recipe, trial.finished), trial.finished)
     ranks: dict[Recipe, dict[str, float]] = {recipe: {} for recipe in born}
     for task, of_task in losses.items():
-        for recipe, rank in zip(of_task, _ranks([float(np.mean(each)) for each in of_task.values()]), strict=True):
+        # For each loss the share of the others that are less, where equal ones count half.
+        values = np.array([float(np.mean(each)) for each in of_task.values()])
+        less = (values[:, None] > values).sum(axis=1)
+        equal = (values[:, None] == values).sum(axis=1) - 1
+        shares = (less + equal / 2) / (len(values) - 1) if len(values) > 1 else np.full(len(values), 0.5)
+        for recipe, rank in zip(of_task, shares.tolist(), strict=True):
             ranks[recipe][task] = rank
     ordered = sorted(born, key=lambda recipe: (born[recipe], recipe.hash()))
     return [Individual(recipe, ranks[recipe], born[recipe]) for recipe in ordered]
@@ -80,31 +85,18 @@ def child(known: Sequence[Individual], rng: np.random.Generator, affordable: Cal
     space, young = Space(), known[-YOUNG:]
     old = {each.recipe for each in known}
     while True:
-        bred = _bred(space, young, rng)
+        if not young or rng.random() < FRESH:
+            bred = space.sample(rng)
+        else:
+            bred = _parent(young, rng)
+            if rng.random() < CROSSED:
+                bred = space.cross(bred, _parent(young, rng), rng)
+            for _ in range(rng.geometric(0.5)):
+                bred = space.mutate(bred, rng)
         if bred not in old and affordable(bred):
             return bred
-
-
-def _bred(space: Space, young: Sequence[Individual], rng: np.random.Generator) -> Recipe:
-    if not young or rng.random() < FRESH:
-        return space.sample(rng)
-    recipe = _parent(young, rng)
-    if rng.random() < CROSSED:
-        recipe = space.cross(recipe, _parent(young, rng), rng)
-    for _ in range(rng.geometric(0.5)):
-        recipe = space.mutate(recipe, rng)
-    return recipe
 
 
 def _parent(young: Sequence[Individual], rng: np.random.Generator) -> Recipe:
     entrants = [young[index] for index in rng.integers(len(young), size=TOURNAMENT)]
     return min(entrants, key=lambda each: each.fitness).recipe
-
-
-def _ranks(losses: Sequence[float]) -> list[float]:
-    """For each loss the share of the others that are less, where equal ones count half."""
-    values = np.array(losses)
-    others = max(len(values) - 1, 1)
-    less = (values[:, None] > values).sum(axis=1)
-    equal = (values[:, None] == values).sum(axis=1) - 1
-    return ((less + equal / 2) / others).tolist() if len(values) > 1 else [0.5] * len(values)

@@ -30,6 +30,9 @@ class Executor(Protocol):
         """Works until the duty's time is up; `emit` hears, in this process, of every trial that ended.
 
         Workers that die are replaced, a few times.
+
+        Raises:
+          MulliganError: the experience, or where the workers are to run, cannot be used.
         """
         ...
 
@@ -75,7 +78,36 @@ class Processes:
     workers: int
 
     def run(self, config: WorkerConfig, emit: Listener) -> None:
-        _in_processes(config, self.workers, emit)
+        """Runs workers side by side, and new ones in place of those that die."""
+        # A forked process would come with the threads of a device that it cannot use.
+        context = multiprocessing.get_context("spawn")
+        events = context.Queue()
+        start, until = partial(_start, context, events), time.monotonic() + config.seconds
+        # The cores are shared out, where there are enough of them and the system lets us.
+        own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        cores = [own[index :: self.workers] if len(own) >= self.workers else [] for index in range(self.workers)]
+        running = {index: start(config, cores[index]) for index in range(self.workers)}
+        restarts = 0
+        try:
+            while running:
+                try:
+                    emit(events.get(timeout=0.5))
+                    continue
+                except queue.Empty:
+                    pass
+                for index, process in list(running.items()):
+                    if process.is_alive():
+                        continue
+                    del running[index]
+                    restarts += process.exitcode != 0
+                    more = process.exitcode != 0 or config.trials is None
+                    if more and restarts <= RESTARTS and (seconds := until - time.monotonic()) > 0:
+                        running[index] = start(replace(config, seconds=seconds), cores[index])
+        finally:
+            for process in running.values():
+                process.terminate()
+            for process in running.values():
+                process.join()
 
 
 @dataclass(frozen=True)
@@ -85,6 +117,11 @@ class RayCluster:
     address: str | None
 
     def run(self, config: WorkerConfig, emit: Listener) -> None:
+        """Runs tasks of one trial each, as many at a time as there are cores.
+
+        Raises:
+          MulliganError: Ray is not installed, or no cluster answers.
+        """
         with optional_import("Ray", "a cluster of workers", "ray"):
             import ray  # pyright: ignore[reportMissingImports]
         try:
@@ -92,38 +129,28 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise MulliganError(f"no Ray cluster answers at {self.address}: {error}") from error
         try:
-            _on_cluster(ray, config, emit)
+            remote = ray.remote(num_cpus=CORES_A_WORKER, max_retries=0, max_calls=TRIALS_A_PROCESS)(_one_trial)
+            shared = ray.put(replace(config, trials=1))
+            slots = max(int(ray.cluster_resources().get("CPU", 1)) // CORES_A_WORKER, 1)
+            left = math.inf if config.trials is None else config.trials
+            until = time.monotonic() + config.seconds
+            running = {remote.remote(shared, config.seconds): left for _ in range(slots if left else 0)}
+            fruitless = 0
+            while running:
+                [ended], _ = ray.wait(list(running))
+                left = running.pop(ended)
+                try:
+                    told = ray.get(ended)
+                except ray.exceptions.WorkerCrashedError:  # another will claim its trial
+                    told = []
+                for event in told:
+                    emit(event)
+                left -= len(told)
+                fruitless += not told
+                if left > 0 and fruitless <= RESTARTS and (seconds := until - time.monotonic()) > 0:
+                    running[remote.remote(shared, seconds)] = left
         finally:
             ray.shutdown()
-
-
-def _on_cluster(ray: Any, config: WorkerConfig, emit: Listener) -> None:
-    """Tasks of one trial each, as many at a time as there are cores."""
-    remote = ray.remote(num_cpus=CORES_A_WORKER, max_retries=0, max_calls=TRIALS_A_PROCESS)(_one_trial)
-    shared = ray.put(replace(config, trials=1))
-    slots = max(int(ray.cluster_resources().get("CPU", 1)) // CORES_A_WORKER, 1)
-    left = math.inf if config.trials is None else config.trials
-    until = time.monotonic() + config.seconds
-    running = {remote.remote(shared, config.seconds): left for _ in range(slots if left else 0)}
-    fruitless = 0
-    while running:
-        [ended], _ = ray.wait(list(running))
-        left = running.pop(ended)
-        told = _told(ray, ended)
-        for event in told:
-            emit(event)
-        left -= len(told)
-        fruitless += not told
-        if left > 0 and fruitless <= RESTARTS and (seconds := until - time.monotonic()) > 0:
-            running[remote.remote(shared, seconds)] = left
-
-
-def _told(ray: Any, ended: Any) -> list[dict[str, Any]]:
-    """What a task came to; nothing where its worker died, whose trial another will claim."""
-    try:
-        return ray.get(ended)
-    except ray.exceptions.WorkerCrashedError:
-        return []
 
 
 def _one_trial(config: WorkerConfig, seconds: float) -> list[dict[str, Any]]:
@@ -131,36 +158,6 @@ def _one_trial(config: WorkerConfig, seconds: float) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     work(replace(config, seconds=seconds), new_worker_name(), told.append)
     return told
-
-
-def _in_processes(config: WorkerConfig, workers: int, emit: Listener) -> None:
-    """Runs workers side by side, and new ones in place of those that die."""
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    start, until = partial(_start, context, events), time.monotonic() + config.seconds
-    cores = _shares(workers)
-    running = {index: start(config, cores[index]) for index in range(workers)}
-    restarts = 0
-    try:
-        while running:
-            try:
-                emit(events.get(timeout=0.5))
-                continue
-            except queue.Empty:
-                pass
-            for index, process in list(running.items()):
-                if process.is_alive():
-                    continue
-                del running[index]
-                restarts += process.exitcode != 0
-                more = process.exitcode != 0 or config.trials is None
-                if more and restarts <= RESTARTS and (seconds := until - time.monotonic()) > 0:
-                    running[index] = start(replace(config, seconds=seconds), cores[index])
-    finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.join()
 
 
 def _start(context: Any, events: Any, config: WorkerConfig, cores: Sequence[int]) -> Any:
@@ -175,11 +172,3 @@ def _work_on(config: WorkerConfig, cores: list[int], events: Any) -> None:
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     work(replace(config, trials=config.trials or TRIALS_A_PROCESS), new_worker_name(), events.put)
-
-
-def _shares(workers: int) -> list[Sequence[int]]:
-    """The cores of each worker; none where they cannot be shared out."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) < workers:
-        return [()] * workers
-    return [cores[index::workers] for index in range(workers)]

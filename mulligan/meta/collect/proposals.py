@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from mulligan.averaging.weights import PLAIN
 from mulligan.meta.collect.evolution import candidates, child, loss, promising
 from mulligan.meta.collect.trial import TrialSpec
 from mulligan.meta.space.cost import Limits, refusal
@@ -33,7 +34,7 @@ LONGER = ((4, 6), (8, 24))  # trials so many times longer, one for every so many
 LONGER_SEED = 2
 TYPICAL_SHAPE = (28, 28, 1)  # the shape that recipes must be affordable for
 SHARED = 8  # recipes that every task gets
-TRIAL_AVERAGES = ("ema",)  # the average that a trial is judged by; others would only cost time
+TRIAL_AVERAGES = (PLAIN,)  # the average that a trial is judged by; others would only cost time
 FIXED = 3  # recipes that come first, and are tried at every length
 
 
@@ -87,6 +88,7 @@ def _drawn(index: int, images: int) -> Recipe:
 
 
 def limits(images: int) -> Limits:
+    """What a recipe may need that is tried on all tasks, for a short trial of `images` reference images."""
     return Limits(reference_flops(TYPICAL_SHAPE, images), int(images * MIN_IMAGES_SHARE), MAX_BYTES)
 
 

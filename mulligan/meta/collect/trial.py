@@ -8,7 +8,7 @@ compared; a longer trial of the same recipe and seed goes through the same point
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -134,7 +134,8 @@ class TrialRunner:
         began = time.monotonic()
         feed = Feed(pool(task), spec.classes > 0, spec.seed, 0)
         game = make_game(recipe, task.shape, spec.classes, float(self._images(spec.images)))
-        programs = _programs(_static(recipe), task.shape, spec.classes, feed.images)
+        static = replace(recipe, hyperparameters=Hyperparameters(), schedules=())  # the recipe without what is traced
+        programs = _programs(static, task.shape, spec.classes, feed.images)
         state = programs.start(jax.random.key(spec.seed), recipe.hyperparameters)
         self._state = state._replace(schedule=game.schedule.init(recipe.hyperparameters))
         evaluator = replace(_evaluator_of(task), sampler=programs.sampler)
@@ -149,7 +150,8 @@ class TrialRunner:
     def _train(self, session: Session, until: int) -> None:
         """Trains on until so many images were seen."""
         steps = max(1, round((until - self.progress.nimg) / self.spec.step_nimg))
-        for part in _parts(steps, CHUNKS):
+        edges = np.linspace(0, steps, CHUNKS + 1).round().astype(int)
+        for part in (int(part) for part in np.diff(edges) if part):
             busy = time.process_time()
             self._state, info, self.progress = advance(session, self._state, part, self.progress)
             self.cpu_seconds += time.process_time() - busy
@@ -201,11 +203,6 @@ class _Programs(NamedTuple):
     sampler: Sampler
 
 
-def _static(recipe: Recipe) -> Recipe:
-    """The recipe without what is traced."""
-    return replace(recipe, hyperparameters=Hyperparameters(), schedules=())
-
-
 @lru_cache(maxsize=PROGRAMS)
 def _programs(static: Recipe, shape: ImageShape, classes: int, images: int) -> _Programs:
     """Compiles for a pool of `images` images; every program has run once, so that timings are of training alone."""
@@ -234,9 +231,3 @@ def _evaluator_of(task: Task) -> Evaluator:
     reference = Reference(made.reference.embedding, made.reference.features[:REALS])
     validation_metrics(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
     return replace(made, reference=reference, n=FAKES, copied=None)
-
-
-def _parts(steps: int, parts: int) -> Iterator[int]:
-    """`steps` in `parts` parts as equal as can be; empty ones are left out."""
-    edges = np.linspace(0, steps, parts + 1).round().astype(int)
-    return (int(part) for part in np.diff(edges) if part)

@@ -6,6 +6,7 @@ another machine with the same database.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import socket
@@ -43,13 +44,19 @@ class WorkerConfig:
 
 
 def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
-    """One worker: claims, tries, writes, until the time is up."""
+    """One worker: claims, tries, writes, until the time is up.
+
+    Raises:
+      MulliganError: the experience cannot be opened, read or written.
+    """
     until = time.monotonic() + config.seconds
     cache_programs()
     experience = Experience(config.place)
     try:
-        for _ in range(config.trials) if config.trials is not None else iter(int, 1):
-            over = time.monotonic() >= until or _orphaned()
+        for _ in range(config.trials) if config.trials is not None else itertools.count():
+            # In a process of its own a worker ends with the one that started it, which may have been killed.
+            parent = multiprocessing.parent_process()
+            over = time.monotonic() >= until or (parent is not None and not parent.is_alive())
             chosen = None if over else _claimed(experience, config, worker)
             if chosen is None:
                 return
@@ -110,12 +117,6 @@ def _kept_alive(experience: Experience, name: str, worker: str) -> Iterator[None
     finally:
         over.set()
         thread.join()
-
-
-def _orphaned() -> bool:
-    """Whether this is a worker's process, and the one that started it is gone."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
 
 
 def new_worker_name() -> str:

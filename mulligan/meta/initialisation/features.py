@@ -5,6 +5,7 @@ Trained on those tasks alone, so that neither held-out tasks nor the metrics tha
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import equinox as eqx
@@ -53,7 +54,8 @@ def untrained_features(shape: tuple[int, ...], key: Key) -> FeatureNet:
     h, w, c = shape[2:]
     disc: Any = build(Architecture(disc_width=WIDTH), (h, w, c), 0, key).disc
     layers = disc.layers
-    features = jax.eval_shape(lambda x: _through(layers, x), jnp.zeros((1, h, w, c))).shape[1:]
+    blank = jnp.zeros((1, h, w, c))
+    features = jax.eval_shape(lambda x: reduce(lambda x, layer: layer(x), layers, x), blank).shape[1:]
     last = randomised(Dense(features, (DIMENSION,)), jax.random.fold_in(key, 1))
     return FeatureNet(layers, last, tuple(jnp.ones(()) for _ in range(len(layers) // 2 + 2)))
 
@@ -89,6 +91,7 @@ def train_features(pool: UInt8[Array, "t n h w c"], dihedral: bool, steps: int, 
 
 
 def _batch(pool: UInt8[Array, "t n h w c"], dihedral: bool, key: Key) -> tuple[Array, Array]:
+    """Moved images of the tasks, and which task each is of; a pose of a task counts as one."""
     task_key, image_key, turn_key, move_key = jax.random.split(key, 4)
     tasks = jax.random.randint(task_key, (BATCH,), 0, pool.shape[0])
     images = pool[tasks, jax.random.randint(image_key, (BATCH,), 0, pool.shape[1])]
@@ -98,9 +101,3 @@ def _batch(pool: UInt8[Array, "t n h w c"], dihedral: bool, key: Key) -> tuple[A
         images = jax.vmap(lambda image, pose: apply_pose(image[None], pose)[0])(images, poses)
         labels = POSES * tasks + poses
     return translate(pixels(images), jnp.ones(()), move_key), labels
-
-
-def _through(layers: Any, x: Array) -> Array:
-    for layer in layers:
-        x = layer(x)
-    return x

@@ -54,7 +54,11 @@ class RunStart(NamedTuple):
         return RunStart(run, recipe, (h, w, c), size, labels, len(task["classes"] or ()), text)
 
     def check(self, task: Task) -> None:
-        """Raises `MulliganError` where its networks are not of such images."""
+        """Checks that its networks are of such images.
+
+        Raises:
+          MulliganError: they are of another shape, or of other classes.
+        """
         shape, classes = "x".join(map(str, self.shape)), len(task.classes or ())
         if self.shape != task.shape:
             raise MulliganError(

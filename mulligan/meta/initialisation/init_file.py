@@ -62,7 +62,11 @@ class PretrainedInit:
 
 
 def inner_game(recipe: Recipe, shape: ImageShape, updates: int) -> InnerGame:
-    """The inner game of a recipe: FTRL in place of Adam, and penalties that can be differentiated twice."""
+    """The inner game of a recipe: FTRL in place of Adam, and penalties that can be differentiated twice.
+
+    Raises:
+      MulliganError: no game can be made of the recipe.
+    """
     penalty = lazy(PENALTIES[recipe.penalty].penalty, recipe.penalty_every)
     game = dataclasses.replace(make_game(recipe, shape, 0, 1.0), optimiser=ftrl_optimiser, penalty=penalty)
     return InnerGame(game, recipe.hyperparameters, updates)
@@ -122,6 +126,7 @@ def read_pretrained(path: Path) -> PretrainedInit:
     if "mean" not in checked.provenance.descriptor:
         raise MulliganError(f"{path} does not say how light its images were: it has no provenance.descriptor.mean.")
     recipe, shape = Recipe.from_json(document["recipe"]), checked.shape
+    # Before anything is built: a file from elsewhere may ask for networks of any size.
     reason = refusal(recipe, shape, 0, Limits(bytes=memory_bytes()))
     if reason is not None or recipe.architecture.models:
         raise MulliganError(f"{path} holds weights that cannot be used here: {reason or 'they are of Keras models'}")
@@ -223,12 +228,9 @@ def _paired(new: Pytree, old: Pytree, last: bool) -> Pytree:
     layers = list(new.layers)
     for index in range(min(len(new.layers), len(old.layers))):
         at = -1 - index if last else index
-        layers[at] = _taken(layers[at], old.layers[at])
+        arrays, learned = jax.tree.leaves(layers[at]), jax.tree.leaves(old.layers[at])
+        alike = [leaf.shape for leaf in arrays] == [leaf.shape for leaf in learned]
+        if alike and type(layers[at]) is type(old.layers[at]):
+            # The arrays alone are taken: what is no array in a layer, such as its size, stays that of the new one.
+            layers[at] = jax.tree.unflatten(jax.tree.structure(layers[at]), learned)
     return _with_layers(new, tuple(layers))
-
-
-def _taken(new: Pytree, old: Pytree) -> Pytree:
-    """The arrays of `old` in a layer like `new`, which may differ in what is no array; `new` where shapes differ."""
-    arrays = [jax.tree.leaves(layer) for layer in (new, old)]
-    alike = [leaf.shape for leaf in arrays[0]] == [leaf.shape for leaf in arrays[1]]
-    return jax.tree.unflatten(jax.tree.structure(new), arrays[1]) if alike and type(new) is type(old) else new

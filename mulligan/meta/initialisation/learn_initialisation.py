@@ -163,7 +163,14 @@ def learn_initialisation(run: MetaRun, listener: Listener = lambda event: None) 
       MulliganError: a source cannot be used, or the file was begun with others.
     """
     cache_programs()
-    event, _ = _learned(run, _pool(run, listener), listener)
+    tasks = []
+    for source in run.sources:
+        family = read_family(source, size=run.size, least=2)
+        tasks += family.tasks
+        images = sum(len(task.train) for task in family.tasks)
+        listener(SourceRead(name=source, tasks=len(family.tasks), images=images).to_json())
+    pool = image_pool(tasks, least=run.config.support + run.config.query)
+    event, _ = _learned(run, pool, listener)
     return event | {"place": str(run.out)}
 
 
@@ -187,29 +194,28 @@ def _learned(run: MetaRun, pool: UInt8[np.ndarray, "t n h w c"], listener: Liste
     return trainer.event(), spent + trainer.seconds
 
 
-def _pool(run: MetaRun, listener: Listener) -> UInt8[np.ndarray, "t n h w c"]:
-    wanted = run.config.support + run.config.query
-    tasks = []
-    for source in run.sources:
-        family = read_family(source, size=run.size, least=2)
-        tasks += family.tasks
-        images = sum(len(task.train) for task in family.tasks)
-        listener(SourceRead(name=source, tasks=len(family.tasks), images=images).to_json())
-    return image_pool(tasks, wanted)
-
-
 class _MetaTrainer:
     """Meta-training on its way."""
 
     def __init__(self, run: MetaRun, pool: UInt8[np.ndarray, "t n h w c"]):
         self.run, self.pool = run, jnp.asarray(pool)
         self.folder = make_folder(_beside(run.out))
-        self.identity = _identity(run.config, pool)
+        hasher = hashlib.sha256(repr(run.config).encode())
+        hasher.update(repr(pool.shape).encode())
+        hasher.update(np.ascontiguousarray(pool).data)
+        self.identity = hasher.hexdigest()[:16]  # of what is learned from what
         h, w, c = pool.shape[2:]
         self.shape = (h, w, c)
-        self.config = dataclasses.replace(run.config, dihedral=run.config.dihedral and self.shape[0] == self.shape[1])
+        self.config = config = dataclasses.replace(run.config, dihedral=run.config.dihedral and h == w)
         self.loss, self.seconds, self.sequence = 0.0, 0.0, 0
-        self.outer_config = _outer_config(self.config)
+        rate: Any = config.rate
+        if config.decay_steps is not None:
+            rate = optax.warmup_cosine_decay_schedule(
+                0.0, rate, config.decay_steps // 50, config.decay_steps, 0.05 * rate
+            )
+        episode = EpisodeSpec(config.support, config.query, config.dihedral)
+        optimiser = outer_adam(rate, beta1=config.beta1)
+        self.outer_config = OuterConfig(config.algorithm, config.tasks, episode, optimiser, config.halflife)
         self.state = self._initial_state()
         self.steps_per_chunk = 1
 
@@ -231,7 +237,11 @@ class _MetaTrainer:
         return self.seconds >= self.run.seconds or self._steps_left() <= 0
 
     def train_chunk(self) -> None:
-        """Outer steps for about as long as lies between two checkpoints; then one is written."""
+        """Takes outer steps for about as long as lies between two checkpoints; then writes one.
+
+        Raises:
+          MulliganError: the loss is not finite, or the folder cannot be written.
+        """
         program, began = self.program, time.monotonic()  # compiling is not learning
         steps = min(self.steps_per_chunk, self._steps_left())
         self.state, loss = program(self.state, self.pool, jnp.int32(steps))
@@ -303,47 +313,20 @@ class _MetaTrainer:
         path = checkpoint.path_of(folder, self.sequence)
         checkpoint.write(path, checkpoint.arrays_of(self.state, "outer"), progress)
         checkpoint.prune(folder, keep=())
-        write_pretrained(self.run.out, self._pretrained())
 
-    def _pretrained(self) -> PretrainedInit:
-        """What was learned so far, as it is used: its average."""
+        # What was learned so far, as it is used: its average.
         event = self.event()
         known = ("tasks", "images", "episodes", "seconds")
         saw = {name: event[name] for name in known} | {
             "sources": [Path(source).name for source in self.run.sources],
-            "descriptor": self._descriptor(),
+            "descriptor": describe(event["images"], np.asarray(self.pool[:, 0])[:1024], 0),
             "config": {**dataclasses.asdict(self.config), "recipe": None, "before": None},
         }
         learned = scale_latents(self.state.average, self.config.latent_scale)
-        return PretrainedInit(learned, self.config.recipe, self.shape, self.config.test_updates, saw)
-
-    def _descriptor(self) -> dict[str, float]:
-        images = np.asarray(self.pool[:, 0])
-        return describe(int(np.prod(self.pool.shape[:2])), images[:1024], 0)
+        pretrained = PretrainedInit(learned, self.config.recipe, self.shape, self.config.test_updates, saw)
+        write_pretrained(self.run.out, pretrained)
 
 
 def _beside(out: Path) -> Path:
     """The folder of what is needed to go on."""
     return out.with_name(out.name + ".learning")
-
-
-def _outer_config(config: MetaConfig) -> OuterConfig:
-    how = EpisodeSpec(config.support, config.query, config.dihedral)
-    rate: Any = config.rate
-    if config.decay_steps is not None:
-        rate = optax.warmup_cosine_decay_schedule(0.0, rate, config.decay_steps // 50, config.decay_steps, 0.05 * rate)
-    return OuterConfig(
-        config.algorithm,
-        config.tasks,
-        how,
-        outer_adam(rate, beta1=config.beta1),
-        config.halflife,
-    )
-
-
-def _identity(config: MetaConfig, pool: UInt8[np.ndarray, "t n h w c"]) -> str:
-    """A name for what is learned from what."""
-    hasher = hashlib.sha256(repr(config).encode())
-    hasher.update(repr(pool.shape).encode())
-    hasher.update(np.ascontiguousarray(pool).data)
-    return hasher.hexdigest()[:16]

@@ -49,7 +49,8 @@ def reptile(task_objective: MetaObjective, learned: Initialisation, episode: Epi
     inner_key, outer_key = jax.random.split(key)
     adapted = adapt(task_objective.inner, learned, Data(episode.support), inner_key)
     loss = task_objective.objective.losses(adapted, pixels(episode.query), outer_key)
-    return OuterGradient(Initialisation(_less(learned.centre, adapted), _zeros(learned.log_scale)), loss.gen)
+    way = jax.tree.map(jnp.subtract, learned.centre, adapted)
+    return OuterGradient(Initialisation(way, jax.tree.map(jnp.zeros_like, learned.log_scale)), loss.gen)
 
 
 def fomaml(task_objective: MetaObjective, learned: Initialisation, episode: Episode, key: Key) -> OuterGradient:
@@ -64,7 +65,7 @@ def fomaml(task_objective: MetaObjective, learned: Initialisation, episode: Epis
     gradient, loss = _player_gradients(
         task_objective.objective, lambda players: task_objective.objective.losses(players, query, outer_key), adapted
     )
-    way = _less(adapted, learned.centre)
+    way = jax.tree.map(jnp.subtract, adapted, learned.centre)
     return OuterGradient(Initialisation(gradient, jax.tree.map(jnp.multiply, gradient, way)), loss)
 
 
@@ -90,7 +91,7 @@ def multitask(task_objective: MetaObjective, learned: Initialisation, episode: E
     game, numbers = task_objective.inner.game, task_objective.inner.hyperparameters
     batch = Batch(*draw(everything, 1, game.batch, batch_key), numbers, game_key)
     gradients, loss, _ = both_gradients(game, state, batch)
-    return OuterGradient(Initialisation(gradients, _zeros(learned.log_scale)), loss)
+    return OuterGradient(Initialisation(gradients, jax.tree.map(jnp.zeros_like, learned.log_scale)), loss)
 
 
 OUTER: dict[str, Algorithm] = {"reptile": reptile, "fomaml": fomaml, "maml": maml, "multitask": multitask}
@@ -111,14 +112,6 @@ def _player_gradients(
     is_players = lambda node: isinstance(node, Players)  # noqa: E731
     own = jax.tree.map(lambda g, d: Players(g.gen, d.disc), of_gen, of_disc, is_leaf=is_players)
     return own, value.gen
-
-
-def _less(a: Pytree, b: Pytree) -> Pytree:
-    return jax.tree.map(jnp.subtract, a, b)
-
-
-def _zeros(tree: Pytree) -> Pytree:
-    return jax.tree.map(jnp.zeros_like, tree)
 
 
 # --- many episodes
@@ -161,13 +154,10 @@ def outer_adam(
       rate: a number, or a function of the outer steps made.
     """
 
-    def faster(updates: Any) -> Any:
+    def faster(updates: Any, _: Any) -> Any:
         return updates._replace(log_scale=jax.tree.map(lambda leaf: scale_factor * leaf, updates.log_scale))
 
-    return optax.chain(
-        optax.adam(rate, beta1, beta2),
-        optax.stateless(lambda updates, _: faster(updates)),
-    )
+    return optax.chain(optax.adam(rate, beta1, beta2), optax.stateless(faster))
 
 
 def initial_outer_state(config: OuterConfig, learned: Initialisation, key: Key) -> OuterState:
@@ -210,22 +200,18 @@ def outer_step(
         gradient, _ = quieter.update(found.gradient, optax.EmptyState())
         return found._replace(gradient=gradient)
 
-    gradients_found = over_tasks(of_task)(jax.random.split(batch_key, config.tasks))
-    gradient, loss = _mean(gradients_found)
+    # The mean over the tasks whose gradient is finite in every number; not a number where none is.
+    found = over_tasks(of_task)(jax.random.split(batch_key, config.tasks))
+    finite = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(found)]
+    sound = jnp.all(jnp.stack(finite), axis=0)
+    masked = lambda leaf: jnp.where(sound.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0.0)  # noqa: E731
+    gradient, loss = jax.tree.map(lambda leaf: jnp.sum(masked(leaf), axis=0) / jnp.sum(sound), found)
     moves, optimiser = config.optimiser.update(gradient, state.optimiser, state.learned)
     learned: Any = optax.apply_updates(state.learned, moves)
     halflife = jnp.minimum(config.halflife, 0.1 * state.steps)  # early steps are soon forgotten
     share = -jnp.expm1(-jnp.log(2.0) / jnp.maximum(halflife, 1e-6))
     average = jax.tree.map(lambda mean, now: mean + share * (now - mean), state.average, learned)
     return OuterState(state.steps + 1, learned, average, optimiser, key), loss
-
-
-def _mean(gradients_found: OuterGradient) -> OuterGradient:
-    """Of those along the first axis that are finite in every number; not a number where none is."""
-    finite = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(gradients_found)]
-    sound = jnp.all(jnp.stack(finite), axis=0)
-    masked = lambda leaf: jnp.where(sound.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, 0.0)  # noqa: E731
-    return jax.tree.map(lambda leaf: jnp.sum(masked(leaf), axis=0) / jnp.sum(sound), gradients_found)
 
 
 def over_tasks(of_task: Callable[[Any], Any]) -> Callable[[Any], Any]:

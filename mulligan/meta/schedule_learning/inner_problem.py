@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from mulligan.averaging.weights import PLAIN
 from mulligan.game.step import Data, GanState, initial_state, pixels, to_bytes
 from mulligan.meta.schedule_learning.outer_gradients import InnerProblem, Parameters
 from mulligan.metrics.embed import Embedding
 from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
-from mulligan.recipe import Hyperparameters, Recipe
+from mulligan.recipe import Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.schedules.controller import FACTORS, FEATURES, Controller, exponential
 from mulligan.schedules.learned import learned
@@ -101,7 +102,11 @@ def gan_problem(
     """Runs of a recipe on the tasks of a pool, steered by a controller.
 
     Its parameters are offsets from `start` (see `with_offsets`), whose bounds are ignored: learning is not guarded.
-    Where `span.images` is one number, all runs have the same length and `outer_es.differentiated` can be used.
+    Where `span.images` is one number, all runs have the same length and `outer_gradients.differentiated` can be
+    used.
+
+    Raises:
+      MulliganError: no game can be made of the recipe, or one of its schedules has no end.
     """
     h, w, c = task_pool.images.shape[2:]
     shape = (h, w, c)
@@ -116,7 +121,14 @@ def gan_problem(
     def init(key: Key) -> Run:
         draw, task_key, network_key, game_key, latent_key = jax.random.split(key, 5)
         networks = build(recipe.architecture, shape, 0, network_key)
-        wide = _drawn(recipe.hyperparameters, span, draw)
+        # Rates and gamma far from where they should be.
+        keys, usual = jax.random.split(draw, 4), recipe.hyperparameters
+        together = _log_uniform(keys[0], span.rates)
+        wide = usual._replace(
+            gen_lr=usual.gen_lr * together * _log_uniform(keys[1], span.apart),
+            disc_lr=usual.disc_lr * together * _log_uniform(keys[2], span.apart),
+            gamma=usual.gamma * _log_uniform(keys[3], span.gamma),
+        )
         state = initial_state(game, networks.gen, networks.disc, wide, game_key)
         images = _log_uniform(jax.random.fold_in(draw, 9), span.images)
         steps = jnp.maximum(jnp.round(images / truncation_nimg), 1).astype(jnp.int32)
@@ -132,7 +144,7 @@ def gan_problem(
         controlled = run.state.schedule._replace(controller=with_offsets(free, parameters))
         before = run.state._replace(schedule=controlled)
         state, info = chunk(game, before, Data(task_pool.images[run.task]), fixed if one_length else run.steps)
-        gen = game.averager.value(state.averages).get("ema", state.gen)
+        gen = game.averager.value(state.averages).get(PLAIN, state.gen)
         distance = clipped_log_kid(task_pool.reals[run.task], judge(gen(run.latents)))
         loss = jnp.where(info.finite, distance, math.log(WORST)) * jnp.asarray(WEIGHTS)[run.stage]
         return run._replace(state=state, stage=run.stage + 1), loss
@@ -192,17 +204,6 @@ def _units(start: Controller) -> tuple[Array, ...]:
     hidden = jnp.ones_like(start.hidden) * by_feature[:, None]
     out = OTHERS * jnp.ones_like(start.out) * by_factor
     return by_factor, by_feature[:, None] * by_factor, hidden, jnp.ones_like(start.offset), out
-
-
-def _drawn(usual: Hyperparameters, span: StartRange, key: Key) -> Hyperparameters:
-    """A recipe's hyperparameters, with rates and gamma far from where they should be."""
-    keys = jax.random.split(key, 4)
-    together = _log_uniform(keys[0], span.rates)
-    return usual._replace(
-        gen_lr=usual.gen_lr * together * _log_uniform(keys[1], span.apart),
-        disc_lr=usual.disc_lr * together * _log_uniform(keys[2], span.apart),
-        gamma=usual.gamma * _log_uniform(keys[3], span.gamma),
-    )
 
 
 def _log_uniform(key: Key, ends: tuple[float, float]) -> Float[Array, ""]:

@@ -86,9 +86,15 @@ def learn_schedule(
       tell: called after each update with its number, `update`, the games' `losses`, and the
         `gradient_norm`.
       begin: parameters to begin with; zero if not given.
+
+    Raises:
+      MulliganError: what the folder holds is damaged, or of other parameters.
     """
     optimiser = descent(plan)
-    progress = _gone_on(folder, _begun(optimiser, jnp.zeros(size) if begin is None else begin))
+    begin = jnp.zeros(size) if begin is None else begin
+    progress = OuterProgress(begin, optimiser.init(begin), begin, jnp.zeros((), jnp.int32))
+    if (saved := folder / "progress.safetensors").exists():
+        progress = checkpoint.restored(progress, checkpoint.read(saved).arrays, "progress")
     key = jax.random.key(plan.seed)
     estimates = {name: jax.jit(game.estimate) for name, game in games.items()}
     memories = {name: game.init(jax.random.fold_in(key, index)) for index, (name, game) in enumerate(games.items())}
@@ -108,7 +114,7 @@ def learn_schedule(
             tell({"update": update, "losses": losses, "gradient_norm": float(jnp.linalg.norm(gradient))})
             if (update + 1) % SAVED == 0 or update + 1 == plan.updates:
                 folder.mkdir(parents=True, exist_ok=True)
-                checkpoint.write(folder / "progress.safetensors", checkpoint.arrays_of(progress, "progress"), {})
+                checkpoint.write(saved, checkpoint.arrays_of(progress, "progress"), {})
     return progress.average
 
 
@@ -132,6 +138,9 @@ def trust_region(games: Sequence[InnerProblem], parameters: Parameters, runs: in
     """What a controller sees of each feature in `runs` whole runs of every game, a little widened.
 
     The games must be those that it was learned in (`inner_problem`); runs that failed do not count.
+
+    Raises:
+      MulliganError: every run failed.
     """
     seen = [_extremes(game, parameters, runs, jax.random.fold_in(key, index)) for index, game in enumerate(games)]
     least, most = np.concatenate([low for low, _ in seen]), np.concatenate([high for _, high in seen])
@@ -165,20 +174,12 @@ def save_controller(folder: Path, name: str, controller: Controller, card: Mappi
 
     Args:
       card: what it was learned from; names of features and factors and the weights' SHA-256 are added.
+
+    Raises:
+      MulliganError: the folder cannot be written.
     """
     weights = save({field: np.asarray(array) for field, array in controller._asdict().items()})
     digest = hashlib.sha256(weights).hexdigest()
     known = {**card, "features": FEATURES, "factors": FACTORS, "sha256": digest}
     replace_file(folder / f"schedule-{name}.safetensors", weights)
     replace_file(folder / f"schedule-{name}.json", (json.dumps(known, indent=1) + "\n").encode())
-
-
-def _begun(optimiser: optax.GradientTransformation, begin: Parameters) -> OuterProgress:
-    return OuterProgress(begin, optimiser.init(begin), begin, jnp.zeros((), jnp.int32))
-
-
-def _gone_on(folder: Path, begun: OuterProgress) -> OuterProgress:
-    path = folder / "progress.safetensors"
-    if not path.exists():
-        return begun
-    return checkpoint.restored(begun, checkpoint.read(path).arrays, "progress")

@@ -71,21 +71,34 @@ def persistent(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
     Args:
       deviation: of the perturbations, > 0.
       pairs: of runs, >= 1.
+
+    Raises:
+      MulliganError: evosax is not installed.
     """
     return _searching(inner, deviation, pairs, remembered=inner.truncations)
 
 
 def truncated(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
-    """Evolution strategies a truncation at a time, that forget what they did in the truncations before: biased."""
+    """Evolution strategies a truncation at a time, that forget what they did in the truncations before: biased.
+
+    Arguments as of `persistent`.
+
+    Raises:
+      MulliganError: evosax is not installed.
+    """
     return _searching(inner, deviation, pairs, remembered=1)
 
 
 def whole(inner: InnerProblem, deviation: float, pairs: int) -> Estimator:
-    """Evolution strategies over whole runs, each with one perturbation (Salimans et al. 2017, arXiv 1703.03864)."""
+    """Evolution strategies over whole runs, each with one perturbation (Salimans et al. 2017, arXiv 1703.03864).
 
-    def unroll(parameters: Parameters, state: Pytree) -> tuple[Pytree, Float[Array, ""]]:
-        return _unrolled(inner, parameters, state, inner.truncations)
+    Arguments as of `persistent`.
 
+    Raises:
+      MulliganError: evosax is not installed.
+    """
+
+    unroll = lambda parameters, state: _unrolled(inner, parameters, state, inner.truncations)  # noqa: E731
     estimator = _searching(inner._replace(unroll=unroll, truncations=1), deviation, pairs, remembered=1)
     return estimator._replace(truncations=inner.truncations)
 
