@@ -15,10 +15,10 @@ from mulligan.budget import parse_images, parse_seconds
 from mulligan.documents import SEAL, read_json
 from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.events import Listener
-from mulligan.meta.fit import Options
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
+from mulligan.meta.planning import Options
 from mulligan.recipe import Architecture, Recipe
 from mulligan.report.follow import following
 from mulligan.report.page import write_report

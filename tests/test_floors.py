@@ -41,6 +41,7 @@ META_FLOORS: Floors = [  # inside meta/
     [{"space"}, {"store"}],
     [{"predict"}, {"initialisation"}, {"schedule_learning"}],
     [{"collect"}, {"race"}],
+    [{"planning"}],
     [{"fit"}, {"learn"}, {"score"}],
 ]
 HEAVY = {

@@ -20,7 +20,8 @@ from benchmarks.common.intervals import spread
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
-from mulligan.meta.fit import Options, fit
+from mulligan.meta.fit import fit
+from mulligan.meta.planning import Options
 from mulligan.meta.store.experience import NONE
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kid import kid

@@ -24,7 +24,8 @@ from benchmarks.common.machine import warn_when_busy
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
-from mulligan.meta.fit import Options, ended, fit
+from mulligan.meta.fit import ended, fit
+from mulligan.meta.planning import Options
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.choice import choose
 from mulligan.training.evaluation import Evaluator

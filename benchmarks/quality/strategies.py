@@ -23,7 +23,8 @@ from benchmarks.common.machine import warn_when_busy
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
-from mulligan.meta.fit import Options, fit
+from mulligan.meta.fit import fit
+from mulligan.meta.planning import Options
 from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task

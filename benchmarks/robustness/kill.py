@@ -31,6 +31,7 @@ from sklearn.datasets import load_digits
 from mulligan import cli
 from mulligan.documents import SEAL
 from mulligan.meta import fit as fitting
+from mulligan.meta import planning
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -71,7 +72,7 @@ class Case(NamedTuple):
     def _train(self, run: Path) -> None:
         sys.stdout = sys.stderr = (self.folder / "said.txt").open("a")
         evaluation.FAKES = evaluation.FINAL_FAKES = FAKES
-        fitting.plan_race = lambda *_: RacePlan(ARMS if self.of == "race" else ARMS[:1])
+        planning.plan_race = lambda *_: RacePlan(ARMS if self.of == "race" else ARMS[:1])
         data = "digits"
         if self.of == "stream":
             feed.BLOCK, feed.RING = 64, 1024  # fewer than there are

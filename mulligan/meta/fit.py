@@ -7,7 +7,6 @@ import os
 import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import count
@@ -17,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from mulligan.commands import command
-from mulligan.errors import Interrupted, MulliganError, UsageError
+from mulligan.errors import Interrupted, MulliganError
 from mulligan.events import Listener, Noted, NotRecorded, Planned
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
@@ -26,32 +25,26 @@ from mulligan.meta.initialisation.few_images import (
     choose_init,
     read_players,
     unsplit_note,
-    with_architecture_of,
     write_players,
 )
 from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.meta.planning import Options, examine, plan_run, pretrained_note
 from mulligan.meta.race import race
-from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import record_run
-from mulligan.meta.race.warm_start import RacePlan, plan_race
-from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import default_recipe, pretrained_recipe
+from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.store.experience import HOMELESS, NONE, own_place, without_password
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_files import remember_file
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.mixture import Mixture
-from mulligan.networks.pretrained import cards
-from mulligan.recipe import Architecture, Recipe
-from mulligan.schedules.learned import SHIPPED
+from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.kept import GROUPS, KEPT, keep
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
 from mulligan.training.budget import Allowance, Budget
-from mulligan.training.device import cache_programs, machine, memory_bytes
-from mulligan.training.engine import make_game
+from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
 from mulligan.training.loop import Loop
@@ -62,51 +55,6 @@ from mulligan.training.strategist import Strategist
 
 HANDED = 400  # images that a discriminator's moving statistics are taken of
 UNLIMITED = 2**62  # bytes of images that were in memory when the run began
-PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run is asked to do, besides its data and budget.
-
-    Attributes:
-      out: the run folder to make; None takes the next free one below `runs/`.
-      seed: of the weights and batches; the split of the data does not depend on it.
-      recipe: None for the default one.
-      size, labels, background, fit, groups: how the images are read and split (`tasks.images.read_task`).
-      strategy: `none`, `fork` or `switch` in place of the recipe's own; `fork` adds the learned schedule to a recipe
-        without any.
-      models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
-      networks: the Python file that `models` were made by, if they were.
-      from_run: the folder of a run to start from: its generator and discriminator, and its recipe.
-      experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
-      init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
-        ones.
-      allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
-      listener: receives every event as it happens.
-    """
-
-    out: Path | None = None
-    seed: int = 0
-    recipe: Recipe | None = None
-    size: int | None = None
-    labels: Any = False
-    background: Any = None
-    fit: str | None = None
-    groups: Any = None
-    strategy: str | None = None
-    models: Architecture | None = None
-    networks: Path | None = None
-    from_run: Path | None = None
-    experience: str | None = None
-    init: str | None = None
-    allocation: str = "ftrl"
-    listener: Listener = lambda event: None
-
-    def reading(self) -> dict[str, Any]:
-        """How the images are read, as `read_task` takes it."""
-        names = ("size", "labels", "background", "fit", "groups")
-        return {name: getattr(self, name) for name in names}
 
 
 def fit(data: Any, budget: Budget, options: Options) -> Generator:
@@ -124,18 +72,16 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     task = read_task(data, **options.reading())
     options.listener(task.read_event().to_json())
     given = options.recipe is not None or options.models is not None
-    if start is not None:
-        learned, plan = None, _from_run(start, task, options)
-    else:
-        learned = None if given and options.init is None else choose_init(task, options.init)
-        plan = _plan(task, budget, options) if learned is None else _from(learned, task, budget, options)
+    beginning: RunStart | InitChoice | None = start
+    if start is None and not (given and options.init is None):
+        beginning = choose_init(task, options.init)
+    plan = plan_run(task, budget, options, beginning)
     if given:
         examine(plan.arms[0].recipe, task)
-    beginning = start or learned
     folder = begin(data, task, plan, budget, options, beginning)
     options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
-    begun = beginning.text if beginning else _pretrained_note(plan)
+    begun = beginning.text if beginning else pretrained_note(plan)
     for text in (unsplit_note(task), begun, homeless):
         if text:
             options.listener(Noted(text=text).to_json())
@@ -156,72 +102,6 @@ def _saved(folder: RunFolder) -> Iterator[None]:
             yield
     except KeyboardInterrupt as stop:
         raise Interrupted(folder.path, stop) from stop
-
-
-def _from_run(start: RunStart, task: Task, options: Options) -> RacePlan:
-    """The recipe of the run, or the one asked for with the networks of the run."""
-    if options.models is not None or options.init is not None:
-        raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
-    start.check(task)
-    recipe = options.recipe or start.recipe
-    recipe = dataclasses.replace(recipe, architecture=start.recipe.architecture, init="")  # its own weights
-    return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, f"that of {start.run}, with its networks"),))
-
-
-def examine(recipe: Recipe, task: Task) -> None:
-    """Raises `MulliganError` where a recipe that somebody asked for cannot be trained on a task."""
-    classes = len(task.classes or ())
-    check(recipe.architecture, task.shape, classes)
-    make_game(recipe, task.shape, classes, horizon_nimg=1.0)
-    if recipe.architecture.family != FAMILY:
-        reason = refusal(recipe, task.shape, classes, Limits(bytes=memory_bytes()))
-        if reason is not None:
-            raise MulliganError(f"this recipe cannot be trained on {task.name}: {reason}")
-
-
-def _from(learned: InitChoice, task: Task, budget: Budget, options: Options) -> RacePlan:
-    """The default recipe, or the one asked for, with the networks that the learned weights are of."""
-    if options.models is not None:
-        raise UsageError("learned initial weights are of mulligan's own networks: give either `networks` or `init`.")
-    recipe = with_architecture_of(learned.start, options.recipe or default_recipe(task.shape, len(task.train), budget))
-    return RacePlan((Arm(_steered(recipe, options.strategy), 1.0, "learned initial weights"),))
-
-
-def _plan(task: Task, budget: Budget, options: Options) -> RacePlan:
-    """What to train: the recipe that was asked for, or what the experience says; each with the strategy asked for."""
-    if options.models is not None:
-        recipe = options.recipe or default_recipe(task.shape, len(task.train), budget)
-        own = dataclasses.replace(recipe, architecture=options.models)
-        plan = RacePlan((Arm(own, 1.0, "models of your own"),))
-    elif options.recipe is not None:
-        plan = RacePlan((Arm(options.recipe, 1.0, "as asked for"),))
-    elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
-        plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
-    else:
-        plan = plan_race(task, budget, options.experience or own_place(), options.seed)
-    arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)
-    return dataclasses.replace(plan, arms=tuple(arms))
-
-
-def _pretrained_note(plan: RacePlan) -> str | None:
-    """What is to be said of the weights that a run begins with, where they are not fresh."""
-    recipe = plan.arms[0].recipe
-    if not recipe.init:
-        return None
-    sources = {name: None for card in cards(recipe.init) for name in card["trained_on"]}
-    return f"starting from weights learned on {len(sources)} families of images: {', '.join(sources)}"
-
-
-def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
-    """The recipe with the strategy asked for; forks come with the learned schedule, unless the recipe has one.
-
-    Together they did better than either alone on four tasks, from good rates and from ones ten times too high.
-    """
-    if strategy is None:
-        return recipe
-    own = recipe.schedules or recipe.gap_aware or recipe.learned_schedule
-    schedule = SHIPPED[-1] if strategy == "fork" and not own else recipe.learned_schedule
-    return dataclasses.replace(recipe, strategy=strategy, learned_schedule=schedule)
 
 
 def begin(
@@ -266,6 +146,7 @@ def begin(
         start.write_players(folder)
     elif start is not None:
         write_players(folder, start.start, task, options.seed)
+    # Last: a folder with a `run.json` is a run that can be gone on with.
     folder.write("run", run)
     return folder
 
@@ -413,8 +294,13 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
     generator = finish(loop)
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         _hand_back(loop, generator)
-    else:
-        _remember(folder, task, listener, place)
+        return generator
+    where = folder.document("run")["experience"]
+    if where != NONE and task.judge("validation")[0] != "train":  # what few images say of themselves is no experience
+        try:
+            record_run(folder, task, place or where)
+        except MulliganError as error:  # one that cannot be written costs nobody their generator
+            listener(NotRecorded(reason=str(error)).to_json())
     return generator
 
 
@@ -443,14 +329,3 @@ def _assignment(folder: RunFolder, task: Task, listener: Listener, started: floa
 def _budget(folder: RunFolder) -> Budget:
     document = folder.document("run")["budget"]
     return Budget(document.get("images"), document.get("seconds"))
-
-
-def _remember(folder: RunFolder, task: Task, listener: Listener, place: str | None) -> None:
-    """Adds the run to the experience; one that cannot be written costs nobody their generator."""
-    where = folder.document("run")["experience"]
-    if where == NONE or task.judge("validation")[0] == "train":  # what few images say of themselves is no experience
-        return
-    try:
-        record_run(folder, task, place or where)
-    except MulliganError as error:
-        listener(NotRecorded(reason=str(error)).to_json())

@@ -11,8 +11,9 @@ from made_up import write_experience
 from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.events import FinalScored, RolledBack
-from mulligan.meta import fit as module
-from mulligan.meta.fit import Options, _free_folder, examine, fit, resume
+from mulligan.meta import planning
+from mulligan.meta.fit import _free_folder, fit, resume
+from mulligan.meta.planning import Options, examine
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
 from mulligan.meta.race.warm_start import RacePlan, plan_race
@@ -63,7 +64,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 def test_a_recipe_that_was_asked_for_is_examined_before_there_is_a_run(tmp_path, task, case, monkeypatch):
     recipe, words = IMPOSSIBLE[case]
-    monkeypatch.setattr(module, "memory_bytes", lambda: 2.0**30)
+    monkeypatch.setattr(planning, "memory_bytes", lambda: 2.0**30)
     with pytest.raises(MulliganError, match=words):
         examine(recipe, task)
     with pytest.raises(MulliganError, match=words):
@@ -73,12 +74,12 @@ def test_a_recipe_that_was_asked_for_is_examined_before_there_is_a_run(tmp_path,
 
 def test_a_recipe_that_can_be_trained_passes(task, monkeypatch):
     examine(TINY, task)
-    monkeypatch.setattr(module, "refusal", lambda *_: "it is another's.")
+    monkeypatch.setattr(planning, "refusal", lambda *_: "it is another's.")
     with pytest.raises(MulliganError, match="cannot be trained on digits: it is another's"):
         examine(TINY, task)
     own = dataclasses.replace(SMALL, family="keras", models="{}")
-    monkeypatch.setattr(module, "check", lambda *_: None)  # whose cost is not known: they are the caller's own
-    monkeypatch.setattr(module, "make_game", lambda *_, **__: None)
+    monkeypatch.setattr(planning, "check", lambda *_: None)  # whose cost is not known: they are the caller's own
+    monkeypatch.setattr(planning, "make_game", lambda *_, **__: None)
     examine(dataclasses.replace(TINY, architecture=own), task)
 
 
@@ -256,7 +257,7 @@ def test_a_recipe_that_does_not_fit_is_never_proposed(tmp_path, task, monkeypatc
 
 def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
     arms = plan_race(read_task("digits"), Budget(1_200_000, None), NONE, 0).arms
-    monkeypatch.setattr("mulligan.meta.fit.plan_race", lambda *arguments: RacePlan(arms))
+    monkeypatch.setattr("mulligan.meta.planning.plan_race", lambda *arguments: RacePlan(arms))
     with pytest.raises(UsageError, match="unknown allocation 'coin'"):
         fit("digits", SHORT, Options(out=tmp_path / "run", allocation="coin"))
 
@@ -264,7 +265,7 @@ def test_no_allocation_of_that_name_is_one_sentence(tmp_path, monkeypatch):
 def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explains_itself(tmp_path, task, monkeypatch):
     other = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=1e-6, disc_lr=1e-6))
     arms = (Arm(TINY, 0.6, "a good idea"), Arm(other, 0.4, "the default"))
-    monkeypatch.setattr("mulligan.meta.fit.plan_race", lambda *arguments: RacePlan(arms))
+    monkeypatch.setattr("mulligan.meta.planning.plan_race", lambda *arguments: RacePlan(arms))
     place = str(tmp_path / "mine.db")
     generator, told = told_by("digits", Budget(40_000, None), out=tmp_path / "run", experience=place)
     assert generator.recipe == TINY

@@ -8,7 +8,8 @@ from small_runs import RECIPE, assert_same_end, events
 
 import mulligan
 from mulligan.errors import MulliganError, UsageError
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.fit import fit, resume
+from mulligan.meta.planning import Options
 from mulligan.training import checkpoint
 from mulligan.training.budget import Budget
 from mulligan.training.generator import load

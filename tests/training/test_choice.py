@@ -12,7 +12,8 @@ from small_runs import broken_chunks, events, weights
 
 from mulligan.documents import read_sealed, write_sealed
 from mulligan.errors import Interrupted, MulliganError
-from mulligan.meta.fit import Options, average, fit, resume
+from mulligan.meta.fit import average, fit, resume
+from mulligan.meta.planning import Options
 from mulligan.metrics.kid import Difference
 from mulligan.training import checkpoint, choice, distil
 from mulligan.training.budget import Budget

@@ -8,7 +8,8 @@ import pytest
 from small_runs import RECIPE, assert_same_end, broken_chunks, events
 
 from mulligan.errors import Interrupted
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.fit import fit, resume
+from mulligan.meta.planning import Options
 from mulligan.training import guard
 from mulligan.training.budget import Budget
 from mulligan.training.strategist import FEWEST_STEPS, FORKS, PLAIN, STRATEGIES

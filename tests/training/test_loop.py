@@ -16,7 +16,8 @@ from small_runs import RECIPE, assert_same_end, broken_chunks, events, weights
 
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.events import Evaluated
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.fit import fit, resume
+from mulligan.meta.planning import Options
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.images import read_task
 from mulligan.training import decisions, feed, guard

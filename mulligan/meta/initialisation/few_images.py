@@ -60,8 +60,9 @@ def choose_init(task: Task, wanted: str | None) -> InitChoice | None:
     if wanted == NONE:
         return None
     if wanted is None:
-        shipped = shipped_pretrained()
-        if shipped is None or not _suits(task):
+        shipped, seen = shipped_pretrained(), task.descriptor
+        few = task.classes is None and len(task.train) <= FEW
+        if shipped is None or not few or seen["colourfulness"] != 0 or seen["background"] < GROUND:
             return None
         start = read_pretrained(shipped)
         return _init_choice(start, task) if start.shape == task.shape else None
@@ -70,16 +71,11 @@ def choose_init(task: Task, wanted: str | None) -> InitChoice | None:
     return _init_choice(read_pretrained(Path(wanted)), task)
 
 
-def _suits(task: Task) -> bool:
-    seen = task.descriptor
-    plain = seen["colourfulness"] == 0 and seen["background"] >= GROUND
-    return task.classes is None and len(task.train) <= FEW and plain
-
-
 def _init_choice(start: PretrainedInit, task: Task) -> InitChoice:
     start, share = fit_to_shape(start, task.shape)
     if share == 0:
         raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out `init`.")
+    # One of the two has a light ground, the other a dark one.
     if (start.provenance["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
         start = dataclasses.replace(start, learned=negative(start.learned))
     saw = start.provenance
@@ -99,13 +95,12 @@ def unsplit_note(task: Task) -> str | None:
     return f"{len(task.train)} images, too few to keep any back: all train, and nothing is measured on unseen ones"
 
 
-def with_architecture_of(start: PretrainedInit, recipe: Recipe) -> Recipe:
-    """A recipe with the networks that the weights are of."""
-    return dataclasses.replace(recipe, architecture=start.recipe.architecture)
-
-
 def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: int) -> None:
-    """Adapts the learned weights to the training images, and writes what the run starts from into its folder."""
+    """Adapts the learned weights to the training images, and writes what the run starts from into its folder.
+
+    Raises:
+      MulliganError: the inner game diverged on these images.
+    """
     support = Data(jnp.asarray(task.train.sample(FEW, seed=seed)))
     inner = inner_game(start.recipe, task.shape, start.updates)
     players = jax.jit(lambda learned, key: adapt(inner, learned, support, key))(start.learned, jax.random.key(seed))
@@ -115,7 +110,11 @@ def write_players(folder: RunFolder, start: PretrainedInit, task: Task, seed: in
 
 
 def read_players(folder: RunFolder, recipe: Recipe, task: Task) -> tuple[Pytree, Pytree] | None:
-    """What the run in a folder started from, or None where that were fresh weights."""
+    """What the run in a folder started from, or None where that were fresh weights.
+
+    Raises:
+      MulliganError: the file is damaged, or of other networks.
+    """
     path = folder.path / PLAYERS
     if not path.is_file():
         return None

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError, UsageError
-from mulligan.meta.fit import Options, fit, resume
+from mulligan.meta.fit import fit, resume
 from mulligan.meta.initialisation import few_images
 from mulligan.meta.initialisation.adaptation import fresh_initialisation
 from mulligan.meta.initialisation.few_images import NONE, choose_init
 from mulligan.meta.initialisation.init_file import PretrainedInit, write_pretrained
 from mulligan.meta.initialisation.learn_initialisation import INNER
+from mulligan.meta.planning import Options
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.report.page import write_report
 from mulligan.report.pictures import read_neighbours

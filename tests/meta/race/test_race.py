@@ -10,7 +10,8 @@ import pytest
 from mulligan.documents import read_sealed
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.events import RolledBack
-from mulligan.meta.fit import Options, begin, resume
+from mulligan.meta.fit import begin, resume
+from mulligan.meta.planning import Options
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, ForecastCurve, predict_final
 from mulligan.meta.race.race import DOCUMENT, SHARE, Race, RaceSpec
