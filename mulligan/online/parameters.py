@@ -180,7 +180,7 @@ def _linearised(
 
 def _following(
     rate: Rate,
-    init: optax.TransformInitFn,
+    init: Any,  # a protocol of Optax that cannot be checked while running
     lead: Callable[[Pytree, Any, Pytree, Any], tuple[Pytree, Any]],
 ) -> optax.GradientTransformation:
     """The transformation that goes to the leader: `lead(gradients, state, params, eta) -> (leader, state)`."""
