@@ -490,11 +490,11 @@ def as_options(sentence: str) -> str:
       >>> as_options("give `time` or `images`; `from_run` goes on, and `other` is no option")
       'give --time or --images; --from goes on, and `other` is no option'
     """
-    return re.sub(r"`(\w+)`", lambda found: _options().get(found[1], found[0]), sentence)
+    return re.sub(r"`(\w+)`", lambda found: _option_of_parameter().get(found[1], found[0]), sentence)
 
 
 @cache  # Typer takes tenths of a second to say them
-def _options() -> dict[str, str]:
+def _option_of_parameter() -> dict[str, str]:
     """Options of all commands by the parameter that each is."""
     commands = getattr(typer.main.get_command(app), "commands", {}).values()
     options = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
