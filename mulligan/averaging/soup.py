@@ -43,14 +43,11 @@ def greedy_soup(candidates: Sequence[Pytree], score: Callable[[Pytree], float]) 
     soup = Soup(candidates[order[0]], (order[0],), scores[order[0]])
     for index in order[1:]:
         members = (*soup.members, index)
-        params = _mean([candidates[member] for member in members])
+        mixed = [candidates[member] for member in members]
+        params = jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]) / len(leaves), *mixed)
         stirred = Soup(params, members, _finite(score(params)))
         soup = stirred if stirred.score <= soup.score else soup
     return soup
-
-
-def _mean(candidates: Sequence[Pytree]) -> Pytree:
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], start=leaves[0]) / len(leaves), *candidates)
 
 
 def _finite(score: float) -> float:

@@ -65,15 +65,16 @@ def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
             deviations.append((math.exp(-_ahead(arm) / MEMORY), reached - seen))
     total = sum(weight for weight, _ in deviations)
     common = sum(weight * deviation for weight, deviation in deviations) / (total + DOUBT)
-    return [_end(arm, common, *seen) for arm, seen in zip(arms, deviations, strict=True)]
 
-
-def _end(arm: ArmHistory, common: float, weight: float, deviation: float) -> float | None:
-    reached = lowest_log_kid(arm.points)
-    if arm.forecast is None:
-        return None if reached is None else reached + SLOPE * _ahead(arm)
-    expected = arm.forecast.at(arm.flops) + common + weight * (deviation - common)
-    return expected if reached is None else min(reached, expected)
+    ends = []
+    for arm, (weight, deviation) in zip(arms, deviations, strict=True):
+        reached = lowest_log_kid(arm.points)
+        if arm.forecast is None:
+            ends.append(None if reached is None else reached + SLOPE * _ahead(arm))
+        else:
+            expected = arm.forecast.at(arm.flops) + common + weight * (deviation - common)
+            ends.append(expected if reached is None else min(reached, expected))
+    return ends
 
 
 def _ahead(arm: ArmHistory) -> float:
