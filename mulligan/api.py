@@ -172,7 +172,7 @@ def resume(
         if amount is not None and not str(amount).startswith("+"):
             raise UsageError(f"resume adds to the budget of a run: write {name} as +{amount}.")
         added[name] = None if amount is None else str(amount)[1:]
-    more = _budget(**added) if any(added.values()) else None
+    more = _budget(**added) if any(amount is not None for amount in added.values()) else None
     _models(generator, discriminator, networks, run)
     with _listening(listener, run, log) as listen:
         return _reported(resume_run(run, listen, None if data is None else str(data), more))

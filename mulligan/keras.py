@@ -174,8 +174,8 @@ class _Match:
         self.state = start_state(game, recipe, task.shape, 0, SEED)
         self.sampler = Sampler.make(recipe.architecture, 0)
         self.progress = Progress()
-        evaluator = Evaluator.make(task, self.sampler, "validation") if validation else None
-        self.session = open_session(game, self.state, Feed(task.train, False, SEED, 0), evaluator)
+        make = (lambda: Evaluator.make(task, self.sampler, "validation")) if validation else None
+        self.session = open_session(game, self.state, Feed(task.train, False, SEED, 0), make)
 
     def epoch(self) -> dict[str, float]:
         """One pass; what the callbacks are told."""

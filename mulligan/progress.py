@@ -366,8 +366,9 @@ def event_lines(quiet: bool, as_json: bool) -> Listener:
         if as_json:
             print_json(document)
         elif not quiet or document["kind"] == Noted.kind:
-            event = next(event for event in AROUND_RUNS if event.kind == document["kind"])
-            print(AROUND_RUNS[event](event.read(document)), file=sys.stderr, flush=True)
+            known = [event for event in AROUND_RUNS if event.kind == document["kind"]]
+            for event in known:  # one, or none where the event is for files alone
+                print(AROUND_RUNS[event](event.read(document)), file=sys.stderr, flush=True)
 
     return hear
 

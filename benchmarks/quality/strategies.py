@@ -77,7 +77,7 @@ def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.
     game = make_game(recipe, read.shape, 0, chosen.images)
     state, feed = start_state(game, recipe, read.shape, 0, seed), Feed(read.train, False, seed, 0)
     sampler = Sampler.make(recipe.architecture, 0)
-    session = open_session(game, state, feed, Evaluator.make(read, sampler, "validation"))
+    session = open_session(game, state, feed, lambda: Evaluator.make(read, sampler, "validation"))
     progress, strategist, played = Progress(horizon_nimg=chosen.images), Strategist.make(recipe.strategy), []
     while steps_left(progress, budget, recipe.batch) > 0:
         plan = due(progress.forks, progress.spent_nimg, chosen.images) if recipe.strategy == "fork" else None

@@ -81,8 +81,10 @@ def write_savedmodel(generator: Generator, path: Path) -> None:
     """A SavedModel whose endpoint `serve` draws float32 images `[n, h, w, c]`, 0 to 255: written by TensorFlow.
 
     Raises:
-      MulliganError: TensorFlow is not installed, or fails.
+      MulliganError: TensorFlow or Keras is not installed, TensorFlow fails, or the generator is not made of mulligan's
+        own layers.
     """
+    _find_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         write_keras(generator, Path(folder) / "generator.keras")
         _tensorflow("write", Path(folder) / "generator.keras", path)
@@ -103,11 +105,15 @@ def read_savedmodel(path: Path, generator: Generator, latents: Latents, labels: 
         return np.load(drawn) / 127.5 - 1
 
 
-def _tensorflow(*words: Any) -> None:
-    """Runs `tensorflow_side.py` in a process of its own, where Keras has TensorFlow as its backend."""
+def _find_tensorflow() -> None:
     with optional_import("TensorFlow", "a SavedModel", "savedmodel"):
         if importlib.util.find_spec("tensorflow") is None:  # importing it would take seconds of this process as well
             raise ModuleNotFoundError("tensorflow")
+
+
+def _tensorflow(*words: Any) -> None:
+    """Runs `tensorflow_side.py` in a process of its own, where Keras has TensorFlow as its backend."""
+    _find_tensorflow()
     # Keras takes its backend when it is imported, and this process has imported it on JAX.
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(TENSORFLOW_SIDE), *map(str, words)]

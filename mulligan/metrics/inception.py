@@ -153,7 +153,7 @@ def _mixed(
     """Branches side by side, each of convolutions one after the other; where the maps get smaller the last one does it.
 
     Smaller maps also have the pooled input itself beside them. Branches that begin with the same convolution share it:
-    XLA computes equal operations once.
+    under jit, XLA computes equal operations once.
     """
     outputs = []
     for branch in branches:

@@ -28,7 +28,12 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score every average, then save."""
+    """Score every average; then end where the budget is used up, else save, unless the figures send the run back.
+
+    That it is used up is decided before: how long this evaluation takes must not give the run more time.
+    """
+
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Stop:
     code: str
 
 
+USED_UP = Stop("budget exhausted", "budget")
 Action = Train | Fork | Evaluate | Save | RollBack | Stop
 
 
@@ -74,10 +80,10 @@ def next_action(progress: Progress, bounds: Bounds) -> Action:
     """What to do now: end, evaluate, save, fork, or train until one of these is due."""
     left = steps_left(progress, bounds.budget, bounds.step_nimg)
     if left <= 0 and progress.last_evaluation >= progress.spent_nimg:
-        return Stop("budget exhausted", "budget")
+        return USED_UP
     until_evaluation = -(-(progress.next_evaluation - progress.spent_nimg) // bounds.step_nimg)
     if left <= 0 or until_evaluation <= 0:
-        return Evaluate()
+        return Evaluate(last=left <= 0)
     # Only what is new: a save that takes as long itself would be followed by another for ever.
     late = progress.seconds - progress.saved_seconds >= CHECKPOINT_SECONDS
     if late and progress.spent_nimg > progress.saved_nimg:

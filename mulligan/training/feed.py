@@ -85,13 +85,13 @@ class Feed:
         Raises:
           MulliganError: a streamed image can no longer be read.
         """
-        data = self._data or self._filled()
+        self._data = self._data or self._filled()
         if self.streams:
             due = min(self._blocks + shown // self._block - self.drawn, self._blocks)
             stream = self._reading()
             for _ in range(due if self._exact else min(due, stream.read.qsize())):  # those that need no waiting
-                data = self._replaced(data, next(stream))
-        self._data = data
+                self._data = self._replaced(self._data, next(stream))
+        data = self._data
         if self._chances is None:
             return data
         return data._replace(cumulative=_cumulative(data.labels, jnp.asarray(self._chances)))

@@ -37,9 +37,10 @@ from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.schedules.closed import with_horizon
 from mulligan.training import checkpoint, guard
-from mulligan.training.budget import Budget, evaluates_before_pause, plan_by_cost
+from mulligan.training.budget import Budget, evaluates_before_pause, plan_by_cost, steps_left
 from mulligan.training.class_balance import ClassBalance
 from mulligan.training.decisions import (
+    USED_UP,
     Action,
     Bounds,
     Evaluate,
@@ -172,7 +173,8 @@ class Loop:
                     self._save()
                     self.emit(Stopped(reason="interrupted", code="interrupted"))
                     raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
-                if enough(self.now.progress):
+                over = steps_left(self.now.progress, self.budget, self.spec.step_nimg) <= 0  # it ends in the next round
+                if enough(self.now.progress) and not over:
                     self._perform(Evaluate() if evaluates_before_pause(self.now.progress) else Save(), session)
                     self._clock = Stopwatch(None, self.seconds())
                     return
@@ -185,8 +187,8 @@ class Loop:
                     action = self._train(session, steps)
                 case Fork():
                     action = self._fork(session, action)
-                case Evaluate():
-                    action = self._evaluate(session)
+                case Evaluate(last):
+                    action = self._evaluate(session, last)
                 case RollBack(reason):
                     action = self._roll_back(reason)
                 case Stop(reason, code):
@@ -228,7 +230,7 @@ class Loop:
         progress, exact = self.now.progress, self.budget.images is not None
         chances = self.balance.chances(self.now.classes) if self.balance else None
         feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, progress.blocks_drawn, exact, chances)
-        session = open_session(self.game, self.now.gan, feed, self.evaluator, self.now.best_gen)
+        session = open_session(self.game, self.now.gan, feed, lambda: self.evaluator, self.now.best_gen)
         if progress.sequence:
             return session
         step_flops, step_nimg = session.engine.flops_per_step, session.step_nimg
@@ -272,7 +274,11 @@ class Loop:
 
     def _fork(self, session: Session, plan: Fork) -> Action | None:
         """Tries strategies from this state; the first ones from that before any step, whatever was trained already."""
-        origin = self.now.gan if plan.at else self._untrained()
+        origin = self.now.gan
+        if not plan.at:
+            untrained = self._untrained()  # it knows nothing of the run's length
+            schedule = with_horizon(untrained.schedule, self.now.progress.horizon_nimg)
+            origin = untrained._replace(schedule=schedule)
         forked = fork(session, self.now.strategist, plan, origin, self.now.progress, self.budget)
         self._note(strategist=forked.strategist, progress=forked.progress)
         if not forked.losses:
@@ -284,8 +290,8 @@ class Loop:
         self._note(progress=progress)
         return then
 
-    def _evaluate(self, session: Session) -> Action | None:
-        """Scores every average of this moment, judges the best of them, and saves."""
+    def _evaluate(self, session: Session, last: bool) -> Action:
+        """Scores every average of this moment, and judges the best of them."""
         gens, progress = self.averages_to_evaluate(), self.now.progress
         evaluations: list[Evaluation] = []
         for name, gen in gens.items():
@@ -300,13 +306,14 @@ class Loop:
         self._write_samples()
         if progress.best is evaluation:
             self._note(best_gen=copy_tree(gens[evaluation.average]))
-        if then is not None:
+        if isinstance(then, RollBack) or (isinstance(then, Stop) and then.code == "guard"):
             return then
+        # Also where the run ends: it may go on with a larger budget.
         if self.now.strategist.mode == "switch":
             self._switch(evaluation)
         if self.balance:
             self._rebalance(self.balance, session.feed, gens[evaluation.average])
-        return Save()
+        return then or (USED_UP if last else Save())
 
     def _switch(self, evaluation: Evaluation) -> None:
         """Judges the strategy that was played since the last evaluation, and draws the next."""

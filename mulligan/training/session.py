@@ -44,19 +44,22 @@ class Advanced(NamedTuple):
     progress: Progress
 
 
-def open_session(game: Game, state: GanState, feed: Feed, evaluator: Evaluator | None, gen: Pytree = None) -> Session:
-    """Compiles the chunk, and beside it all that an evaluation of `gen` runs, where one is given.
+def open_session(
+    game: Game, state: GanState, feed: Feed, make_evaluator: Callable[[], Evaluator] | None, gen: Pytree = None
+) -> Session:
+    """Compiles the chunk, and beside it makes the evaluator and runs all that an evaluation of `gen` will.
 
     Args:
       game: the static choices.
       state: like those that are trained on; it is left alone.
       feed: the training images.
-      evaluator: None where nothing is judged.
-      gen: like the generators that are judged.
+      make_evaluator: embeds the real images; None where nothing is judged.
+      gen: like the generators that are judged; None where the first evaluation may take longer than the others.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="compiling")
     try:
         compiling = pool.submit(compile_engine, game, state, feed.shapes())
+        evaluator = make_evaluator() if make_evaluator else None
         if evaluator and gen is not None:  # so that the first evaluation takes as long as the others
             validation_metrics(evaluator.reference, evaluator.fakes(gen, evaluator.n))
         engine = compiling.result()

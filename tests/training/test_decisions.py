@@ -70,7 +70,7 @@ def test_a_run_forks_only_when_its_length_is_known():
 
 def test_a_budget_that_is_used_up_ends_the_run_once_its_end_is_evaluated():
     used = replace(BEGUN, spent_nimg=64_000)
-    assert next_action(used, BOUNDS) == Evaluate()
+    assert next_action(used, BOUNDS) == Evaluate(last=True)
     assert next_action(replace(used, last_evaluation=64_000), BOUNDS) == Stop("budget exhausted", "budget")
 
 

@@ -116,6 +116,23 @@ def test_what_a_reader_meets_is_raised_where_the_images_are_wanted():
             feed.data(0)
 
 
+def test_what_was_drawn_before_an_image_was_lost_is_still_there():
+    reads = []
+
+    def read(index):
+        reads.append(index)
+        if len(reads) > 3 * 4 + 4:  # the ring, and one block more
+            raise MulliganError("a.png was read before and no longer can be.")
+        return np.full(SHAPE, index, np.uint8)
+
+    feed = Feed(streamed(50, read), True, 0, 0)
+    feed.data(0)
+    for _ in range(2):
+        with pytest.raises(MulliganError, match=r"a\.png was read before"):
+            feed.data(1_000)
+    assert sorted(held(feed._data)) == sorted(reads[4:16])
+
+
 def test_a_thread_ends_when_its_feed_is_given_up():
     before = set(threading.enumerate())
     feed = Feed(streamed(200), True, 0, 0)

@@ -10,7 +10,7 @@ from small_runs import RECIPE, assert_same_end, broken_chunks, events
 from mulligan.errors import Interrupted
 from mulligan.meta.fit import fit, resume
 from mulligan.meta.planning import Options
-from mulligan.training import guard
+from mulligan.training import guard, loop
 from mulligan.training.budget import Budget
 from mulligan.training.strategist import FEWEST_STEPS, FORKS, PLAIN, STRATEGIES
 
@@ -59,6 +59,21 @@ def test_the_first_fork_begins_before_the_first_step(forked):
     assert before == []
     steps = sum(max(FEWEST_STEPS, int(share * 8_000) // RECIPE.batch) for share in FORKS[0].rungs)
     assert 0 < first["nimg"] <= steps * RECIPE.batch
+
+
+def test_the_first_fork_of_a_run_by_the_clock_knows_the_runs_length(monkeypatch, tmp_path):
+    forks, horizons = loop.fork, []
+
+    def spied(session, strategist, plan, origin, progress, budget):
+        horizons.append((float(origin.schedule.horizon_nimg), progress.horizon_nimg))
+        return forks(session, strategist, plan, origin, progress, budget)
+
+    monkeypatch.setattr(loop, "fork", spied)
+    fit("digits", Budget(images=None, seconds=12.0), Options(out=tmp_path / "run", recipe=FORKING))
+    assert horizons
+    for schedule, run in horizons:
+        assert schedule == pytest.approx(run, rel=1e-5)
+        assert run < 1e8
 
 
 def test_rates_far_too_high_are_left_at_once(tmp_path):

@@ -19,7 +19,7 @@ def test_what_is_trained_counts_and_the_record_before_stays_as_it_was():
     game, before = make_game(recipe, SHAPE, 0, 1e4), Progress(nimg=640, spent_nimg=1_280)
     state = start_state(game, recipe, SHAPE, 0, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (60, *SHAPE)).astype(np.uint8)
-    session = open_session(game, state, Feed(Split(images), False, 0, 0), evaluator=None)
+    session = open_session(game, state, Feed(Split(images), False, 0, 0), make_evaluator=None)
     state, info, after = advance(session, state, 3, before)
     assert session.step_nimg == 2 * recipe.batch
     assert (after.nimg, after.spent_nimg) == (640 + 6 * recipe.batch, 1_280 + 6 * recipe.batch)

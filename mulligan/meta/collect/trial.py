@@ -132,7 +132,8 @@ class TrialRunner:
         spec, recipe, task = self.spec, self.spec.recipe, self.spec.task
         self.flops_per_image = footprint(recipe, task.shape, spec.classes).flops_per_image
         began = time.monotonic()
-        feed = Feed(pool(task), spec.classes > 0, spec.seed, 0)
+        split = pool(task)
+        feed = Feed(split, spec.classes > 0 and split.labels is not None, spec.seed, 0)
         game = make_game(recipe, task.shape, spec.classes, float(self._images(spec.images)))
         static = replace(recipe, hyperparameters=Hyperparameters(), schedules=())  # the recipe without what is traced
         programs = _programs(static, task.shape, spec.classes, feed.images)
@@ -183,6 +184,7 @@ class TrialRunner:
         }
 
 
+@lru_cache(maxsize=2)  # trials on a task share what lies on the device
 def pool(task: Task) -> Split:
     """The training images, repeated or cut to a number that depends on their shape alone.
 
