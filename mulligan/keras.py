@@ -15,7 +15,7 @@ from mulligan.errors import UsageError
 from mulligan.game.step import pixels
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.keras import KerasNetwork, with_batch_statistics, write_back
-from mulligan.networks.keras_models import adopt, import_keras
+from mulligan.networks.keras_models import adopt, import_keras_on_jax
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.task import Task
@@ -27,7 +27,7 @@ from mulligan.training.feed import Feed
 from mulligan.training.progress import Progress
 from mulligan.training.session import advance, open_session
 
-keras = import_keras()
+keras = import_keras_on_jax()
 
 SEED = 0
 SETTLING = 400  # images that moving statistics are taken of after an epoch

@@ -20,15 +20,15 @@ class Bench:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         self.results: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
-    def has(self, key: dict[str, Any]) -> bool:
-        """Whether there is a result of this key."""
-        return any(all(result.get(name) == value for name, value in key.items()) for result in self.results)
+    def known(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        """The result of this key, where there is one."""
+        of_key = (each for each in self.results if all(each.get(name) == value for name, value in key.items()))
+        return next(of_key, None)
 
     def once(self, key: dict[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The result of this key; works it out where it is not there."""
-        for result in self.results:
-            if all(result.get(name) == value for name, value in key.items()):
-                return result
+        if (found := self.known(key)) is not None:
+            return found
         began = time.monotonic()
         result = {**key, **work(), "seconds": round(time.monotonic() - began, 1), "machine": machine()}
         self.results.append(result)

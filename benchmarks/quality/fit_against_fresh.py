@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -26,10 +25,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
-from benchmarks.common.families import families, read_family
-from benchmarks.common.intervals import interval
+from benchmarks.common.families import Labelled, families, read_family
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
@@ -43,6 +40,7 @@ from benchmarks.metrics.judges import (
     pixel_space,
 )
 from mulligan import api
+from mulligan.grid import save_grid
 from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP, default_recipe, pretrained_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import weight_shapes
@@ -57,9 +55,8 @@ CLASSIFIER_STEPS = 400
 RANDOM_SEEDS = (1, 2)
 TWO_CORES = 1.3  # times one core's images a second
 SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
-SMALL = ("turntable_objects", "devanagari")  # families of 32x32 images
-LEAST = 1e-3  # below it a distance is taken for noise
-SHOWN = (4, 10)  # rows and columns of a grid
+SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
+SHOWN, COLUMNS = 40, 10  # images of a grid
 
 
 def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
@@ -98,8 +95,7 @@ class Judged:
       accuracy: of the family's own classifier on them; 0 where the family has no classes.
     """
 
-    def __init__(self, zoo: Path, name: str, side: int):
-        family = read_family(zoo, name)
+    def __init__(self, family: Labelled, side: int):
         images = family.images if family.images.shape[1] == side else halve(family.images)
         order = np.random.default_rng(0).permutation(len(images))
         held, train = np.split(order, [min(HELD, len(images) // 4)])
@@ -132,9 +128,12 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed}
         for of in options.contenders
     ]
-    if all(bench.has(key) for key in keys):
+    if all(bench.known(key) for key in keys):
         return
-    judged = Judged(options.zoo, name, options.side)
+    family = read_family(options.zoo, name)
+    if family.images.shape[1] < options.side:
+        return
+    judged = Judged(family, options.side)
     shape = judged.train.shape[1:]
 
     def run(of: str, picture: Path) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         images = int(options.budget * SPEED[options.side][recipe.architecture.gen_width])
         gan = api.fit(judged.train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
-        write_grid(fakes, picture)
+        save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
         return {"trained": images, "accuracy": judged.accuracy, "judged": judged.judge(fakes), "result": gan.result}
 
     for key in keys:
@@ -152,41 +151,25 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         bench.once(key, partial(run, key["of"], options.output / picture))
 
 
-def write_grid(images: np.ndarray, path: Path) -> None:
-    rows, columns = SHOWN
-    h, w, c = images.shape[1:]
-    grid = images[: rows * columns].reshape(rows, columns, h, w, c).transpose(0, 2, 1, 3, 4)
-    grid = np.broadcast_to(grid.reshape(rows * h, columns * w, c), (rows * h, columns * w, 3))
-    Image.fromarray(grid).save(path)
-
-
-def pairs(rows: list[dict[str, Any]], against: str, space: str, distance: str) -> Iterator[tuple[str, float]]:
-    """Families with the logarithm of what `fit` ends with over what the other ends with."""
-    for row in rows:
-        if row["of"] != against or space not in row["judged"]:
-            continue
-        for best in rows:
-            if best["of"] == "fit" and all(best[k] == row[k] for k in ("family", "side", "budget", "seed")):
-                ended = [max(each["judged"][space][distance], LEAST) for each in (best, row)]
-                yield row["family"], math.log(ended[0] / ended[1])
-
-
 def table(options: argparse.Namespace) -> None:
-    """Geometric means over families of the ratio, with 95% intervals by resampling families."""
+    """Energy distances of each contender on each family, a table for each size and budget."""
     results = Bench(options.output).results
     for side, budget in sorted({(row["side"], row["budget"]) for row in results}):
         rows = [row for row in results if (row["side"], row["budget"]) == (side, budget)]
-        for against in sorted({row["of"] for row in rows} - {"fit"}):
-            for space in ("own", "random 1", "random 2", "pixels", "m1"):
-                for distance in ("energy", "kid"):
-                    found = list(pairs(rows, against, space, distance))
-                    if found:
-                        mean, low, high = (math.exp(value) for value in interval(found))
-                        wins = sum(value < 0 for _, value in found)
-                        print(
-                            f"| {side} px, {budget:.0f} s | fit over {against} | {space}, {distance} "
-                            f"| {mean:.2f} ({low:.2f} to {high:.2f}) | {wins} of {len(found)} |"
-                        )
+        names = list(dict.fromkeys(row["family"] for row in rows))
+        print(f"\n{side}x{side}, {budget:.0f} s; {' / '.join(SPACES)}, means over seeds\n")
+        print("| contender | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
+        for of in dict.fromkeys(row["of"] for row in rows):
+            cells = [ended([row for row in rows if (row["of"], row["family"]) == (of, name)]) for name in names]
+            print(f"| {of} | " + " | ".join(cells) + " |")
+
+
+def ended(rows: list[dict[str, Any]]) -> str:
+    """The mean distance in each space of runs that differ by seed alone."""
+    judged = [row["judged"] for row in rows]
+    found = [[each[space]["energy"] for each in judged if space in each] for space in SPACES]
+    means = (f"{sum(values) / len(values):.2f}" if values else "-" for values in found)
+    return " / ".join(means) if rows else ""
 
 
 def main() -> None:
@@ -208,8 +191,7 @@ def main() -> None:
     offered = families("validation") if options.role == "validation" else untaught(options.zoo)
     names = [name for name in offered if name in (options.families or offered)]
     for seed, name in product(options.seeds, names):
-        if options.side == 32 or name not in SMALL:
-            compare(options, bench, name, seed)
+        compare(options, bench, name, seed)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from mulligan.errors import MulliganError, optional_import
-from mulligan.exports.keras_layers import import_keras, keras_model
+from mulligan.exports.keras_layers import FILE, keras_model
 from mulligan.exports.onnx_graph import import_onnx, onnx_model
 from mulligan.networks.keras import inference_mode
+from mulligan.networks.keras_models import import_keras
 from mulligan.networks.parameters import named_parameters, with_parameters
 from mulligan.recipe import Recipe
 from mulligan.training.generator import Generator, blank
@@ -47,7 +48,7 @@ def read_keras(path: Path, generator: Generator, latents: Latents, labels: np.nd
       MulliganError: Keras is not installed.
     """
     del generator
-    model = import_keras().saving.load_model(path, compile=False, safe_mode=True)
+    model = import_keras(FILE).saving.load_model(path, compile=False, safe_mode=True)
     return model.predict(latents if labels is None else {"latents": latents, "labels": labels}, verbose=0)
 
 

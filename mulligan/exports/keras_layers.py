@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.errors import optional_import
 from mulligan.exports.drawing import draw
 from mulligan.exports.target import Shape, Tensor
+from mulligan.networks.keras_models import import_keras
 from mulligan.networks.layers import SLOPE
 from mulligan.networks.mixture import BELOW_1, FINENESS, LARGEST, SHIFT, UPPER, multipliers
 from mulligan.networks.normalisation import EPSILON, GROUP_EPSILON
 from mulligan.training.generator import Generator
 
+FILE = "a .keras file"  # what needs Keras here
 GELU = (2 / np.pi) ** 0.5, 0.044715  # the approximation by a hyperbolic tangent (Hendrycks & Gimpel 2016)
-
-
-def import_keras() -> Any:
-    """Keras; on JAX, unless the program has chosen otherwise.
-
-    Raises:
-      MulliganError: it is not installed.
-    """
-    if "keras" not in sys.modules:
-        os.environ.setdefault("KERAS_BACKEND", "jax")
-    with optional_import("Keras", "a .keras file", "keras"):
-        import keras
-    return keras
 
 
 def keras_model(generator: Generator) -> Any:
@@ -44,7 +30,7 @@ def keras_model(generator: Generator) -> Any:
     Raises:
       MulliganError: Keras is not installed, or the generator is not made of mulligan's own layers.
     """
-    keras = import_keras()
+    keras = import_keras(FILE)
     latents = keras.Input((generator.latent,), name="latents")
     labels = keras.Input((), name="labels", dtype="int32") if generator.classes else None
     inputs = latents if labels is None else {"latents": latents, "labels": labels}

@@ -10,7 +10,7 @@ from typing import Any
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.files import make_folder, replace_file
-from mulligan.networks.keras_models import import_keras
+from mulligan.networks.keras_models import import_keras_on_jax
 from mulligan.places import data_folder
 
 KNOWN = "networks.txt"  # digests of files that this user gave; a run folder from elsewhere has no say in what is run
@@ -23,7 +23,7 @@ def run_file(path: Path) -> tuple[Any, Any]:
       UsageError: no such file, or it lacks one of the two.
       MulliganError: Keras is not installed, or the file fails.
     """
-    import_keras()  # before the file does so with another backend
+    import_keras_on_jax()  # before the file does so with another backend
     if not path.is_file():
         raise UsageError(f"there is no file {path}: give a Python file with generator() and discriminator().")
     try:

@@ -42,16 +42,29 @@ _PAIRS: dict[tuple[str, ImageShape], Pair] = {}  # of this process, by the archi
 _GIVEN: dict[str, tuple[Any, Any]] = {}  # the caller's own model objects, by the architecture's document
 
 
-def import_keras() -> Any:
-    """Keras with JAX as its backend.
+def import_keras(wanting: str) -> Any:
+    """Keras; on JAX, unless the program has chosen otherwise.
+
+    Args:
+      wanting: what needs it, for the sentence where it is missing.
+
+    Raises:
+      MulliganError: it is not installed.
+    """
+    if "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+    with optional_import("Keras", wanting, "keras"):
+        import keras
+    return keras
+
+
+def import_keras_on_jax() -> Any:
+    """Keras with JAX as its backend, to train in.
 
     Raises:
       MulliganError: it is not installed, or the program has imported it with another backend.
     """
-    if "keras" not in sys.modules:
-        os.environ.setdefault("KERAS_BACKEND", "jax")
-    with optional_import("Keras", "a model of your own", "keras"):
-        import keras
+    keras = import_keras("a model of your own")
     backend = keras.backend.backend()
     if backend != "jax":
         raise MulliganError(
@@ -75,7 +88,7 @@ def adopt(generator: Any, discriminator: Any, latent: int | None = None) -> Arch
     """
     if generator is None or discriminator is None:
         raise UsageError("models of your own come in pairs: give both a generator and a discriminator.")
-    keras = import_keras()
+    keras = import_keras_on_jax()
     gen, disc = (_opened(keras, model, role) for model, role in ((generator, "generator"), (discriminator, "disc")))
     takes = getattr(gen, "input_shape", None) if gen.built else None
     own = takes[-1] if isinstance(takes, tuple) and len(takes) == 2 and isinstance(takes[-1], int) else None
@@ -96,7 +109,7 @@ def pair(architecture: Architecture, shape: ImageShape) -> Pair:
     """
     key = (architecture.models, shape)
     if key not in _PAIRS:
-        keras = import_keras()
+        keras = import_keras_on_jax()
         with jax.ensure_compile_time_eval():  # also where this is called while a program is traced
             gen, disc = _GIVEN.get(architecture.models) or _rebuilt(keras, architecture.models)
             _PAIRS[key] = _tried(keras, gen, disc, architecture.latent, shape)

@@ -107,12 +107,6 @@ def draw(chart: Chart, span: Span) -> Html | None:
     spoken = "; ".join(
         f"{series.name} from {number(series.points[0].value)} to {number(series.points[-1].value)}" for series in lines
     )
-    # What the page's script reads out under the cursor.
-    data = []
-    for series in lines:
-        kept = [point for point in series.points if not point.abandoned]
-        rows = [[p.nimg, p.value] + ([p.low, p.high] if p.low is not None and p.high is not None else []) for p in kept]
-        data.append({"name": series.name, "points": [[float(f"{value:.4g}") for value in row] for row in rows]})
     return element(
         "figure",
         element(
@@ -127,8 +121,18 @@ def draw(chart: Chart, span: Span) -> Html | None:
         role="group",
         aria_label=f"{chart.title}: {spoken}",
         data_end=span.end,
-        data_series=json.dumps(data, separators=(",", ":")),
+        data_series=_read_out(lines),
     )
+
+
+def _read_out(lines: Sequence[Series]) -> str:
+    """What the page's script shows under the cursor, as JSON."""
+    data = []
+    for series in lines:
+        kept = [point for point in series.points if not point.abandoned]
+        rows = [[p.nimg, p.value] + ([p.low, p.high] if p.low is not None and p.high is not None else []) for p in kept]
+        data.append({"name": series.name, "points": [[float(f"{value:.4g}") for value in row] for row in rows]})
+    return json.dumps(data, separators=(",", ":"))
 
 
 def _value_axis(lines: Sequence[Series], reference: float | None) -> Axis:

@@ -36,26 +36,10 @@ from mulligan.grid import save_grid
 from mulligan.interrupt import Interrupt
 from mulligan.networks.architecture import notes, parameter_count
 from mulligan.schedules.closed import with_horizon
-from mulligan.training import checkpoint, guard
+from mulligan.training import checkpoint, decisions, guard
 from mulligan.training.budget import Budget, evaluates_before_pause, plan_by_cost, steps_left
 from mulligan.training.class_balance import ClassBalance
-from mulligan.training.decisions import (
-    USED_UP,
-    Action,
-    Bounds,
-    Evaluate,
-    RollBack,
-    Save,
-    Stop,
-    Train,
-    after_chunk,
-    after_evaluation,
-    after_extension,
-    after_fork,
-    after_rollback,
-    after_save,
-    next_action,
-)
+from mulligan.training.decisions import USED_UP, Action, Bounds, Evaluate, RollBack, Save, Stop, Train
 from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
@@ -136,7 +120,7 @@ class Loop:
         strategist = replace(strategist, state=trees["strategist"])
         self._note(gan=trees["state"], best_gen=trees["best"], strategist=strategist, classes=trees["classes"])
         if progress.extensions < spec.extensions:
-            progress = after_extension(progress, self._bounds(), spec.extensions)
+            progress = decisions.after_extension(progress, self._bounds(), spec.extensions)
             fresh = self.game.schedule.init(self.recipe.hyperparameters)
             self._note(
                 progress=progress, gan=self.now.gan._replace(schedule=with_horizon(fresh, progress.horizon_nimg))
@@ -166,15 +150,15 @@ class Loop:
         with self._interrupt:
             while not self.now.progress.finished:
                 self._note(progress=replace(self.now.progress, seconds=self.seconds()))
-                self._perform(next_action(self.now.progress, self._bounds(session)), session)
+                self._perform(decisions.next_action(self.now.progress, self._bounds(session)), session)
                 if self.now.progress.finished:
                     return
                 if self._interrupt.came:
                     self._save()
                     self.emit(Stopped(reason="interrupted", code="interrupted"))
                     raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
-                over = steps_left(self.now.progress, self.budget, self.spec.step_nimg) <= 0  # it ends in the next round
-                if enough(self.now.progress) and not over:
+                # With nothing left, it ends in the next round.
+                if enough(self.now.progress) and steps_left(self.now.progress, self.budget, self.spec.step_nimg) > 0:
                     self._perform(Evaluate() if evaluates_before_pause(self.now.progress) else Save(), session)
                     self._clock = Stopwatch(None, self.seconds())
                     return
@@ -263,7 +247,7 @@ class Loop:
         means: dict[str, Any] = {name: float(getattr(info.means, name)) for name in MEANS}
         hyperparameters = {name: float(value) for name, value in scheduled(self.game, gan)._asdict().items()}
         self.emit(ChunkTrained(images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters))
-        progress, then = after_chunk(self.now.progress, info, self._bounds(session))
+        progress, then = decisions.after_chunk(self.now.progress, info, self._bounds(session))
         if progress.horizon_nimg != before.horizon_nimg:
             schedule = gan.schedule if before.planned else self.game.schedule.init(self.recipe.hyperparameters)
             gan = gan._replace(schedule=with_horizon(schedule, progress.horizon_nimg))
@@ -286,7 +270,7 @@ class Loop:
         self._note(gan=forked.state)
         weights, losses = forked.strategist.weights(), list(forked.losses)
         self.emit(StrategyChosen(mode="fork", strategy=forked.strategy, weights=weights, losses=losses))
-        progress, then = after_fork(forked.progress, forked.evaluation)
+        progress, then = decisions.after_fork(forked.progress, forked.evaluation)
         self._note(progress=progress)
         return then
 
@@ -301,7 +285,7 @@ class Loop:
             evaluations.append(Evaluation.of(scores, name, progress))
         spent = progress.evaluation_seconds - self.now.progress.evaluation_seconds
         evaluation = min(evaluations, key=lambda each: each.kid)
-        progress, then = after_evaluation(replace(progress, last_evaluation_seconds=spent), evaluation)
+        progress, then = decisions.after_evaluation(replace(progress, last_evaluation_seconds=spent), evaluation)
         self._note(progress=progress)
         self._write_samples()
         if progress.best is evaluation:
@@ -338,7 +322,7 @@ class Loop:
         """Returns to the last good checkpoint with gentler hyperparameters."""
         strategist, sequence = self.now.strategist, guard.good_checkpoint(self.now.progress)
         good = checkpoint.read(checkpoint.path_of(self.folder.path / "checkpoints", sequence))
-        progress = after_rollback(self.now.progress, good.progress["nimg"])
+        progress = decisions.after_rollback(self.now.progress, good.progress["nimg"])
         gan: GanState = checkpoint.restored(self.now.gan, good.arrays, "state")
         if strategist.mode == "switch" and len(strategist.awake()) > 1:  # a failure ends the strategy that was played
             strategist = strategist.without(progress.strategy or strategist.names[0])
@@ -370,7 +354,7 @@ class Loop:
         path = checkpoint.path_of(folder, self.now.progress.sequence)
         # Told before it is written: the event belongs to the bytes that a resumed run keeps.
         self.emit(CheckpointWritten(path=str(path.relative_to(self.folder.path))))
-        progress = after_save(self.now.progress, self.seconds(), self.folder.events_length())
+        progress = decisions.after_save(self.now.progress, self.seconds(), self.folder.events_length())
         self._note(progress=progress)
         parts = [checkpoint.arrays_of(tree, part) for part, tree in self.now.trees().items()]
         arrays = {name: array for part in parts for name, array in part.items()}

@@ -309,7 +309,7 @@ def test_keras_on_another_backend_is_one_sentence(monkeypatch):
     backend = SimpleNamespace(backend=lambda: "tensorflow")
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(backend=backend))
     with pytest.raises(MulliganError, match=r"Keras runs on tensorflow here.*KERAS_BACKEND=jax before"):
-        found.import_keras()
+        found.import_keras_on_jax()
 
 
 def test_a_file_of_networks_is_run(tmp_path):
