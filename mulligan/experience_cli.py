@@ -23,7 +23,7 @@ experience_app = typer.Typer(help="List, share and check what was remembered.", 
 @experience_app.command("list")
 def experience_list(experience: Place = None, as_json: Json = False) -> None:
     """List the tasks, with what was tried on each and what did best."""
-    from mulligan.meta.store.overview import overview, overview_lines
+    from mulligan.meta.overview import overview, overview_lines
 
     found = overview(experience)
     print(json.dumps(found) if as_json else "\n".join(overview_lines(found)))
@@ -51,8 +51,8 @@ def experience_export(
     experience: Place = None,
 ) -> None:
     """Write everything into one portable file."""
-    from mulligan.meta.store.exchange import read, write_file
-    from mulligan.meta.store.experience import required_place
+    from mulligan.meta.experience import read, required_place
+    from mulligan.meta.store.exchange import write_file
 
     write_file(out, read(experience or required_place()))
     print(out)
@@ -77,8 +77,8 @@ def experience_merge(
     source: SourceName = None,
 ) -> None:
     """Add what other experiences hold; what is known stays as it is."""
-    from mulligan.meta.store.exchange import take
-    from mulligan.meta.store.experience import Experience, without_password
+    from mulligan.meta.experience import Experience, take
+    from mulligan.meta.store.connections import without_password
 
     taken = take(Experience(experience), places, source)
     for place, (name, new, trials) in zip(places, taken, strict=True):
@@ -95,8 +95,7 @@ def experience_remove(
     experience: Place = None,
 ) -> None:
     """Forget trials for good; of several options all must apply."""
-    from mulligan.meta.store.exchange import existing
-    from mulligan.meta.store.experience import required_place
+    from mulligan.meta.experience import existing, required_place
 
     if source is None and task is None and trial is None:
         raise UsageError("say what is to be removed: give --source, --task or --trial.")
@@ -111,7 +110,7 @@ def experience_verify(
     ] = None,
 ) -> None:
     """Check that nothing is damaged."""
-    from mulligan.meta.store.exchange import damage
+    from mulligan.meta.experience import damage
 
     found = damage(place)
     print("\n".join(found) or "nothing is damaged")

@@ -470,7 +470,7 @@ def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
 
 
 def test_experience_is_listed_drawn_exported_imported_merged_removed_and_verified(run_command, tmp_path):
-    from mulligan.meta.store.experience import Experience
+    from mulligan.meta.experience import Experience
 
     own, other, file = (tmp_path / name for name in ("own.db", "other.db", "x.jsonl.gz"))
     for path, seeds in ((own, [0, 1]), (other, [1, 2])):
@@ -507,7 +507,7 @@ def test_experience_is_listed_drawn_exported_imported_merged_removed_and_verifie
 
 
 def test_rows_that_cannot_be_read_are_told_in_one_sentence(run_command, tmp_path):
-    from mulligan.meta.store.experience import Experience
+    from mulligan.meta.experience import Experience
 
     own = tmp_path / "own.db"
     made = Experience(own)

@@ -39,7 +39,8 @@ FLOORS: Floors = [
 ]
 META_FLOORS: Floors = [  # inside meta/
     [{"space"}, {"store"}],
-    [{"predict"}, {"initialisation"}, {"schedule_learning"}],
+    [{"experience"}],
+    [{"overview"}, {"predict"}, {"initialisation"}, {"schedule_learning"}],
     [{"collect"}, {"race"}],
     [{"planning"}],
     [{"fit"}, {"learn"}, {"score"}],

@@ -4,9 +4,8 @@ import pytest
 
 from mulligan import places
 from mulligan.errors import MulliganError
-from mulligan.meta.store import experience
-from mulligan.meta.store.exchange import damage, shipped_and_own
-from mulligan.meta.store.experience import Experience
+from mulligan.meta import experience
+from mulligan.meta.experience import Experience, damage, shipped_and_own
 
 
 @pytest.fixture

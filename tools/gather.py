@@ -27,10 +27,10 @@ from mulligan.budget import parse_seconds
 from mulligan.meta.collect.evolution import Individual, candidates, child, promising
 from mulligan.meta.collect.proposals import limits
 from mulligan.meta.collect.trial import TrialSpec, run_trial
+from mulligan.meta.experience import Experience, read
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import PACKAGE, SUFFIX, read, write_file
-from mulligan.meta.store.experience import Experience
+from mulligan.meta.store.exchange import PACKAGE, SUFFIX, write_file
 from mulligan.meta.store.record import TaskRecord, Trial, assignment
 from mulligan.tasks.families import parse_source, read_family
 from mulligan.tasks.task import Task

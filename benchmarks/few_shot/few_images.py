@@ -20,9 +20,9 @@ from benchmarks.common.intervals import spread
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
+from mulligan.meta.experience import NONE
 from mulligan.meta.fit import fit
 from mulligan.meta.planning import Options
-from mulligan.meta.store.experience import NONE
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kid import kid
 from mulligan.metrics.memorisation import memorisation

@@ -13,8 +13,7 @@ from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for, recipe_name
 from mulligan.meta.predict.prior import PRIORS, Prior, Query, with_handmade_default
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records
-from mulligan.meta.store.record import FAILED, Point, TaskRecord, Trial
+from mulligan.meta.store.record import FAILED, Point, Records, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
 FEWEST_FAMILIES = 2

@@ -24,9 +24,9 @@ from benchmarks.meta.cases import Case, cases_of, held_out, of_size
 from benchmarks.meta.replay import Moves, halving, replay
 from benchmarks.meta.table import CONTENDERS, PROPOSALS
 from benchmarks.meta.yardsticks import by_mean, lasts, lowest
+from mulligan.meta.experience import read, shipped_and_own
 from mulligan.meta.predict.curves import default_for, recipe_name
 from mulligan.meta.predict.prior import PRIORS
-from mulligan.meta.store.exchange import read, shipped_and_own
 
 BEST_FIXED = "best fixed recipe of the others"
 SEARCHES = (

@@ -26,11 +26,11 @@ from benchmarks.common.places import RESULTS
 from benchmarks.meta.cases import Case, Taught, cases_of, held_out, judged, of_size, rng_of
 from benchmarks.meta.replay import SLICES, Moves, Trace, halving, in_turn, leader, race, replay
 from benchmarks.meta.yardsticks import Pick, yards, yardsticks
+from mulligan.meta.experience import read, shipped_and_own
 from mulligan.meta.predict.curves import lowest_so_far, recipe_name
 from mulligan.meta.predict.prior import PartialCurve, Query
 from mulligan.meta.race.allocation import Allocation
-from mulligan.meta.store.exchange import Records, read, shipped_and_own
-from mulligan.meta.store.record import FAILED, Point
+from mulligan.meta.store.record import FAILED, Point, Records
 
 OURS = "nearest, in turn"  # what `mulligan fit` does within a brief budget
 PROPOSALS = 16  # that a prior makes, as many as auto-sklearn 2.0's portfolio begins with

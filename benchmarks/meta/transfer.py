@@ -27,12 +27,12 @@ from benchmarks.meta.live import Live, run
 from benchmarks.meta.replay import SLICES, Moves, Trace, in_turn, leader, race
 from benchmarks.meta.tpe import live_tpe
 from mulligan.meta.collect.proposals import TRIAL_AVERAGES
+from mulligan.meta.experience import read, shipped_and_own
 from mulligan.meta.predict.prior import PRIORS, PartialCurve, Prior, Query, with_handmade_default
 from mulligan.meta.race.warm_start import PRIOR
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records, read, shipped_and_own
-from mulligan.meta.store.record import Point, TaskRecord
+from mulligan.meta.store.record import Point, Records, TaskRecord
 from mulligan.recipe import Recipe
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task

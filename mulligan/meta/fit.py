@@ -20,6 +20,7 @@ from mulligan.errors import Interrupted, MulliganError
 from mulligan.events import Listener, Noted, NotRecorded, Planned
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
+from mulligan.meta.experience import HOMELESS, NONE, own_place
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
     choose_init,
@@ -32,7 +33,7 @@ from mulligan.meta.planning import Options, examine, plan_run, pretrained_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan
-from mulligan.meta.store.experience import HOMELESS, NONE, own_place, without_password
+from mulligan.meta.store.connections import without_password
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_files import remember_file

@@ -10,7 +10,7 @@ from typing import Any
 from mulligan.events import Listener, TaskRead
 from mulligan.meta.collect.executors import executor
 from mulligan.meta.collect.worker import WorkerConfig
-from mulligan.meta.store.experience import Experience, required_place
+from mulligan.meta.experience import Experience, required_place
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.families import read_family
 from mulligan.tasks.task import Task

@@ -9,13 +9,13 @@ from typing import Any
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.events import Listener
+from mulligan.meta.experience import own_place
 from mulligan.meta.initialisation.few_images import InitChoice
 from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.default import default_recipe, pretrained_recipe
-from mulligan.meta.store.experience import own_place
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.pretrained import cards

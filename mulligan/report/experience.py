@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mulligan.files import replace_file
+from mulligan.meta.experience import read, shipped_and_own
+from mulligan.meta.overview import summaries
 from mulligan.meta.predict.findings import Findings, findings
-from mulligan.meta.store.exchange import Records, read, shipped_and_own
-from mulligan.meta.store.overview import summaries
+from mulligan.meta.store.record import Records
 from mulligan.recipe import Recipe
 from mulligan.report.frame import framed
 from mulligan.report.markup import Html, element

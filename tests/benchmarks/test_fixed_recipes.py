@@ -10,7 +10,7 @@ from benchmarks.meta.fixed_recipes import BEST_FIXED, Recorded, ends, first_reco
 from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import Records
 
 TASKS = made_up.families(4, 1)
 LENGTH = reference_flops(made_up.SHAPE, IMAGES)

@@ -17,8 +17,7 @@ from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.predict.prior import PRIORS, Query
 from mulligan.meta.race.allocation import ArmStatus, ftrl
 from mulligan.meta.space.fidelity import flops_at, reference_flops
-from mulligan.meta.store.exchange import Records
-from mulligan.meta.store.record import FAILED
+from mulligan.meta.store.record import FAILED, Records
 
 GOOD = made_up.recipe(3e-3)
 BAD = [made_up.recipe(rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4)]

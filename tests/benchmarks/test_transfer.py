@@ -10,7 +10,7 @@ from benchmarks.meta.live import Live, run
 from benchmarks.meta.replay import in_turn
 from benchmarks.meta.transfer import BASE, break_even, cost, outcome_of, ratios, reach, table, without, worse
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import Records
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.engine import Sampler

@@ -12,7 +12,7 @@ from mulligan.meta.learn import IMAGES
 from mulligan.meta.predict.curves import handmade_for
 from mulligan.meta.space.default import textbook_recipe
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import Records
 
 GOOD, RARE = made_up.recipe(3e-3), made_up.recipe(5e-3)
 TASKS = made_up.families(3, 1)

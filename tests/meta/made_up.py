@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mulligan.meta.experience import Experience
 from mulligan.meta.predict.curves import default_for
 from mulligan.meta.space.default import default_recipe, textbook_recipe
 from mulligan.meta.space.fidelity import flops_at, reference_flops, rungs
-from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
 from mulligan.recipe import Hyperparameters, Recipe
 from mulligan.tasks.images import read_task

@@ -12,13 +12,12 @@ from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.events import FinalScored, RolledBack
 from mulligan.meta import planning
+from mulligan.meta.experience import NONE, Experience, read
 from mulligan.meta.fit import _free_folder, fit, resume
 from mulligan.meta.planning import Options, examine
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.record_run import trials
 from mulligan.meta.race.warm_start import RacePlan, plan_race
-from mulligan.meta.store.exchange import read
-from mulligan.meta.store.experience import NONE, Experience
 from mulligan.meta.store.record import DONE, FAILED
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.report.page import write_report
@@ -217,7 +216,7 @@ OPEN: list[sqlite3.Connection] = []
 
 @pytest.mark.parametrize("make", [damaged, newer, locked, unreachable])
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
-    monkeypatch.setattr("mulligan.meta.store.experience.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("mulligan.meta.store.connections.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
     generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
     [plan] = [event for event in told if event["kind"] == "plan"]
@@ -326,7 +325,7 @@ def test_two_runs_that_begin_at_once_take_two_folders(tmp_path, monkeypatch):
 
 def test_a_user_without_a_home_is_told_that_nothing_is_remembered(tmp_path, monkeypatch):
     monkeypatch.delenv("MULLIGAN_EXPERIENCE")
-    monkeypatch.setattr("mulligan.meta.store.experience.data_folder", lambda: None)
+    monkeypatch.setattr("mulligan.meta.experience.data_folder", lambda: None)
     _, told = told_by("digits", Budget(64, None), out=tmp_path / "run", recipe=TINY)
     assert [event["text"] for event in told if event["kind"] == "note"] == [
         "this run will not be remembered: this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"

@@ -15,11 +15,11 @@ from mulligan.meta.collect.executors import RayCluster, executor
 from mulligan.meta.collect.proposals import LONGER_SEED, propose_trials, recipe_at
 from mulligan.meta.collect.trial import TrialSpec, pool, run_trial
 from mulligan.meta.collect.worker import assignment_of
+from mulligan.meta.experience import Experience
 from mulligan.meta.learn import CollectConfig, learn
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, handmade_recipe, textbook_recipe
 from mulligan.meta.space.fidelity import reference_flops, rungs
-from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.record import DONE, FAILED, Point, Trial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.collection import Collection

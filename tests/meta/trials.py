@@ -6,9 +6,8 @@ Those processes are many and short: nothing here imports JAX.
 import os
 import time
 
-from mulligan.meta.store.exchange import Records
-from mulligan.meta.store.experience import Experience
-from mulligan.meta.store.record import DONE, FAILED, Point, TaskRecord, Trial
+from mulligan.meta.experience import Experience
+from mulligan.meta.store.record import DONE, FAILED, Point, Records, TaskRecord, Trial
 from mulligan.recipe import Recipe
 
 

@@ -6,7 +6,8 @@ from test_page import Outline
 from trials import some, task
 
 from mulligan.errors import MulliganError
-from mulligan.meta.store.exchange import Records, read
+from mulligan.meta.experience import read
+from mulligan.meta.store.record import Records
 from mulligan.recipe import Architecture, Recipe
 from mulligan.report.experience import experience_page, write_experience_report
 

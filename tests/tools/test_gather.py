@@ -3,9 +3,9 @@
 from itertools import islice
 
 from mulligan.meta.collect.proposals import limits
+from mulligan.meta.experience import Experience
 from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.default import textbook_recipe
-from mulligan.meta.store.experience import Experience
 from mulligan.tasks.images import read_task
 from tools.design import SMALL, by_hand, rows, step
 from tools.gather import wanted

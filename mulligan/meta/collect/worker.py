@@ -21,8 +21,8 @@ from mulligan.errors import MulliganError
 from mulligan.events import Listener, TrialEnded
 from mulligan.meta.collect.proposals import propose_trials
 from mulligan.meta.collect.trial import TrialSpec, run_trial
+from mulligan.meta.experience import LEASE_SECONDS, Experience
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.experience import LEASE_SECONDS, Experience
 from mulligan.meta.store.record import assignment
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task

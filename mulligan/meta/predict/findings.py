@@ -12,7 +12,7 @@ from mulligan.meta.predict.curves import ComparedTrials, compare, weighted_mean
 from mulligan.meta.predict.surrogate import TreeRows, example_of, fit_forest, held_out_error
 from mulligan.meta.predict.task_similarity import MAX_DIFFERENCE, TaskSimilarity
 from mulligan.meta.space.space import Space
-from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import Records
 from mulligan.recipe import Recipe
 
 SHUFFLES = 5

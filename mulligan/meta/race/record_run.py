@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from mulligan.events import Evaluated, RolledBack
+from mulligan.meta.experience import Experience
 from mulligan.meta.race import race
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
-from mulligan.meta.store.experience import Experience
 from mulligan.meta.store.kid_curves import points_of
 from mulligan.meta.store.record import DONE, FAILED, TaskRecord, Trial
 from mulligan.recipe import Recipe

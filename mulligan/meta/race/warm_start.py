@@ -10,14 +10,13 @@ import jax
 import numpy as np
 
 from mulligan.errors import MulliganError
+from mulligan.meta.experience import NONE, shipped_and_own
 from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Query
 from mulligan.meta.race.arms import Arm, arms_within, explorers, race_from, with_explorers
 from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe, textbook_recipe
-from mulligan.meta.store.exchange import Records, shipped_and_own
-from mulligan.meta.store.experience import NONE
-from mulligan.meta.store.record import TaskRecord
+from mulligan.meta.store.record import Records, TaskRecord
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget

@@ -1,1 +1,1 @@
-"""What the experience is made of: records, tables, files that travel, an overview."""
+"""What the experience is made of: records, rows and tables, connections, sources, files that travel."""

@@ -1,4 +1,4 @@
-"""Experiences that travel: one file to export and import, the one that is shipped, and the union of several.
+"""Experiences that travel: one file to export and import, and the one that is shipped.
 
 The file is gzipped text with one JSON value a line: what it is, then every task and every trial by id with its digest,
 then a digest of all ids. It does not depend on the database that it comes from; equal experiences give equal files.
@@ -7,18 +7,15 @@ then a digest of all ids. It does not depend on the database that it comes from;
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mulligan.errors import MulliganError, first_line, printable
+from mulligan.errors import MulliganError, first_line
 from mulligan.files import replace_file
-from mulligan.meta.store.experience import Experience, own_place, required_place, without_password
-from mulligan.meta.store.record import HERE, SHIPPED, Records, TaskRecord, Trial, digest
-from mulligan.meta.store.sources import ImportSource, source_of
+from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
 
 FORMAT = 2
 SUFFIX = ".jsonl.gz"
@@ -28,94 +25,9 @@ MOST_BYTES = 2**29  # that a file may unpack to
 KINDS = ("task", "trial")
 
 
-def shipped_and_own(place: str | None = None) -> Records:
-    """The shipped experience and the user's own, together; neither need be there.
-
-    Raises:
-      MulliganError: one is there and cannot be read.
-    """
-    shipped, own = shipped_file(), place or own_place()
-    known = Records({}, {}) if shipped is None else read_file(shipped, SHIPPED)
-    return known.union(read(own)) if own and ("://" in own or Path(own).exists()) else known
-
-
 def shipped_file() -> Path | None:
     """The newest experience in the package."""
     return max(PACKAGE.glob(f"experience-*{SUFFIX}"), default=None)
-
-
-def read(place: str | Path) -> Records:
-    """What an exported file or an experience that exists holds; rows that cannot be read are left out and told of.
-
-    Raises:
-      MulliganError: there is none, or it cannot be read at all.
-    """
-    if str(place).endswith(SUFFIX):
-        return read_file(Path(place), HERE)
-    return existing(str(place)).records()
-
-
-def imports(place: str | None = None) -> dict[str, ImportSource]:
-    """The imports of an experience (the user's own if None) by name; an exported file and one that is not there have
-    none.
-
-    Raises:
-      MulliganError: the experience cannot be read.
-    """
-    where = place or own_place()
-    if not where or where.endswith(SUFFIX) or ("://" not in where and not Path(where).exists()):
-        return {}
-    return Experience(where).sources()
-
-
-def damage(place: str | None = None) -> list[str]:
-    """A sentence for everything that is damaged in an exported file or an experience (the user's own if None).
-
-    Raises:
-      MulliganError: there is none, or it cannot be opened.
-    """
-    where = place or required_place()
-    if where.endswith(SUFFIX):
-        return list(problems(Path(where)))
-    return list(existing(where).problems())
-
-
-def existing(place: str) -> Experience:
-    """The experience at a place where there is one.
-
-    Raises:
-      MulliganError: there is none, or it cannot be opened.
-    """
-    if "://" not in place and not Path(place).is_file():
-        raise MulliganError(f"there is no experience {place}: give a file, or the URL of a database.")
-    return Experience(place)
-
-
-def take(experience: Experience, places: Sequence[str], name: str | None = None) -> list[tuple[str, int, int]]:
-    """Adds what exported files and other experiences hold, all of it or nothing.
-
-    Args:
-      name: of the source of what they hold; None for one of each file's own.
-
-    Returns:
-      Of each place the name of its source, how many trials were new, and of how many.
-
-    Raises:
-      MulliganError: one of them cannot be read, or a row in it is none; the sentence says which row and field.
-    """
-    imports: list[tuple[ImportSource, Records]] = []
-    for place in places:  # all of them, before anything is written
-        found = read(place)
-        for sentence in found.skipped:
-            raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")
-        if place.endswith(SUFFIX):
-            checksum = hashlib.sha256(Path(place).read_bytes()).hexdigest()
-        else:
-            checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
-        source = source_of(printable(Path(without_password(place)).name), checksum, name)
-        imports.append((source, found))
-    added = experience.take(imports)
-    return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
 
 
 def write_file(path: Path, exported: Records) -> None:

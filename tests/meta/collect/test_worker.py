@@ -10,7 +10,7 @@ import trials
 
 from mulligan.meta.collect import worker as module
 from mulligan.meta.collect.worker import WorkerConfig, work
-from mulligan.meta.store.experience import Experience
+from mulligan.meta.experience import Experience
 from mulligan.meta.store.record import TaskRecord
 from mulligan.tasks.images import read_task
 

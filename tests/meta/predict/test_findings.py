@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mulligan.meta.predict.findings import findings
-from mulligan.meta.store.exchange import Records
+from mulligan.meta.store.record import Records
 from mulligan.recipe import Hyperparameters, Recipe
 
 RATES = np.geomspace(2e-4, 2e-2, 6)

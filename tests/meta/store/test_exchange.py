@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 from trials import some
 
 from mulligan.errors import MulliganError
+from mulligan.meta.experience import Experience, damage, read, shipped_and_own
 from mulligan.meta.store import exchange
-from mulligan.meta.store.exchange import (
-    Records,
-    damage,
-    problems,
-    read,
-    read_file,
-    shipped_and_own,
-    write_file,
-)
-from mulligan.meta.store.experience import Experience
+from mulligan.meta.store.exchange import problems, read_file, write_file
+from mulligan.meta.store.record import Records
 from mulligan.meta.store.sources import ImportSource
 
 SOURCE = ImportSource("theirs", "ada@there", "2026-11-27T12:00:00+00:00", "theirs.jsonl.gz", "0" * 64)

@@ -9,10 +9,10 @@ import pytest
 from trials import some, task, trial
 
 from mulligan.errors import MulliganError
+from mulligan.meta.experience import Experience, read, take
+from mulligan.meta.overview import overview, overview_lines
 from mulligan.meta.store import rows, sources
-from mulligan.meta.store.exchange import read, read_file, take, write_file
-from mulligan.meta.store.experience import Experience
-from mulligan.meta.store.overview import overview, overview_lines
+from mulligan.meta.store.exchange import read_file, write_file
 from mulligan.meta.store.record import HERE, Records, digest
 
 

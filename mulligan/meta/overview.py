@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mulligan.errors import printable
-from mulligan.meta.store.exchange import imports, read, shipped_and_own
+from mulligan.meta.experience import imports, read, shipped_and_own
 from mulligan.meta.store.kid_curves import lowest_kid
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Records, Trial
 from mulligan.metrics import EMBEDDING

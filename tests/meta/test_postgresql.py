@@ -14,8 +14,10 @@ import pytest
 from trials import some, task, trial
 
 from mulligan.errors import MulliganError
-from mulligan.meta.store.exchange import Records, take, write_file
-from mulligan.meta.store.experience import Experience, without_password
+from mulligan.meta.experience import Experience, take
+from mulligan.meta.store.connections import without_password
+from mulligan.meta.store.exchange import write_file
+from mulligan.meta.store.record import Records
 
 pytest.importorskip("psycopg")
 WRITERS = 8

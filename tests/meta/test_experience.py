@@ -13,8 +13,8 @@ from sqlalchemy import text
 from trials import task, trial, write_all, write_until_killed
 
 from mulligan.errors import MulliganError
+from mulligan.meta.experience import Experience, own_place
 from mulligan.meta.store import schema
-from mulligan.meta.store.experience import Experience, own_place
 from mulligan.meta.store.record import FAILED, Trial
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -145,7 +145,7 @@ def test_a_kill_in_the_middle_leaves_whole_trials(place, milliseconds):
 def test_eight_writers_with_kills(place):
     """A thousand trials each; every writer is killed twice on its way and started again."""
     program = f"""
-import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
+import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
 from trials import write_all
 write_all({place!r}, "w" + sys.argv[1] + sys.argv[2], range(1000 * int(sys.argv[1]), 1000 * int(sys.argv[1]) + 1000))
 """
@@ -215,7 +215,7 @@ def test_an_unreachable_or_impossible_url_is_one_sentence():
 
 
 def test_a_locked_experience_is_one_sentence(place, monkeypatch):
-    monkeypatch.setattr("mulligan.meta.store.experience.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("mulligan.meta.store.connections.PATIENCE_SECONDS", 0.1)
     with sqlite3.connect(place) as raw:
         raw.execute("BEGIN IMMEDIATE")
         with pytest.raises(MulliganError, match="locked"):

@@ -7,29 +7,28 @@ the claim. So a worker may be killed at any instant: nothing is lost but the tri
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, or_, select
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.exc import IntegrityError
 
-from mulligan.errors import MulliganError, first_line
-from mulligan.files import make_folder
-from mulligan.meta.store import rows, schema
-from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
+from mulligan.errors import MulliganError, printable
+from mulligan.meta.store import exchange, rows, schema
+from mulligan.meta.store.connections import connect, sentences, without_password
+from mulligan.meta.store.record import HERE, SHIPPED, Records, TaskRecord, Trial, digest
 from mulligan.meta.store.schema import claims, recipes, sources, tasks, trials
-from mulligan.meta.store.sources import ImportSource, Removed, remove
+from mulligan.meta.store.sources import ImportSource, Removed, remove, source_of
 from mulligan.places import data_folder
 
 LEASE_SECONDS = 120.0  # without a sign of life, before a trial is given to another worker
-PATIENCE_SECONDS = 30.0  # for another writer's transaction
 NONE = "none"  # in place of a place: nothing is asked, nothing remembered
 HOMELESS = "this user has no home folder, so set MULLIGAN_EXPERIENCE to a file"
 AT_A_TIME = 500  # trials read in one query
@@ -49,7 +48,7 @@ class Experience:
     def __init__(self, place: str | Path | None = None, clock: Callable[[], float] = time.time):
         self.place = str(place or required_place())
         self._clock = clock
-        self._engine = _engine(self.place)
+        self._engine = connect(self.place)
         with self._writing() as connection:
             schema.bring_up_to_date(connection, self.place)
 
@@ -246,72 +245,89 @@ def required_place() -> str:
     return place
 
 
-@contextmanager
-def sentences(place: str) -> Iterator[None]:
-    """Turns a database's errors into one sentence.
+# --- experiences in files and databases
+
+
+def shipped_and_own(place: str | None = None) -> Records:
+    """The shipped experience and the user's own, together; neither need be there.
 
     Raises:
-      MulliganError: the database, or what connects to it, failed.
-      IntegrityError: as it is: a row that another writer was first with is for the caller to handle.
+      MulliganError: one is there and cannot be read.
     """
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (SQLAlchemyError, ImportError) as error:
-        why = first_line(getattr(error, "orig", None) or error).rstrip(".")
-        raise MulliganError(
-            f"the experience {without_password(place)} cannot be used: {why}; see `mulligan experience verify`."
-        ) from error
+    shipped, own = exchange.shipped_file(), place or own_place()
+    known = Records({}, {}) if shipped is None else exchange.read_file(shipped, SHIPPED)
+    return known.union(read(own)) if own and ("://" in own or Path(own).exists()) else known
 
 
-def without_password(place: str) -> str:
-    """A place as it may be written down: a URL keeps its user, and leaves its password to PGPASSWORD or ~/.pgpass.
+def read(place: str | Path) -> Records:
+    """What an exported file or an experience that exists holds; rows that cannot be read are left out and told of.
 
-    Example:
-      >>> without_password("postgresql+psycopg://ada:secret@db/mulligan")
-      'postgresql+psycopg://ada@db/mulligan'
+    Raises:
+      MulliganError: there is none, or it cannot be read at all.
     """
-    if "://" not in place:
-        return place
-    try:
-        return make_url(place)._replace(password=None).render_as_string()
-    except ArgumentError:
-        return "URL"
+    if str(place).endswith(exchange.SUFFIX):
+        return exchange.read_file(Path(place), HERE)
+    return existing(str(place)).records()
 
 
-def _engine(place: str) -> Engine:
-    """Connections to a file or URL. Without a pool: processes are forked, and a file opens fast."""
-    if "://" in place:
-        with sentences(place):
-            try:
-                engine = create_engine(place, poolclass=NullPool)
-            except (ArgumentError, NoSuchModuleError) as error:
-                raise MulliganError(
-                    "this URL of a database cannot be read: it looks like postgresql+psycopg://USER@HOST/DATABASE."
-                ) from error
-        if engine.dialect.name not in rows.INSERTS:
-            raise MulliganError(f"an experience is a SQLite file or a PostgreSQL database, not {engine.dialect.name}.")
-    else:
-        path = Path(place)
-        make_folder(path.absolute().parent)
-        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": PATIENCE_SECONDS})
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
+def imports(place: str | None = None) -> dict[str, ImportSource]:
+    """The imports of an experience (the user's own if None) by name; an exported file and one that is not there have
+    none.
+
+    Raises:
+      MulliganError: the experience cannot be read.
+    """
+    where = place or own_place()
+    if not where or where.endswith(exchange.SUFFIX) or ("://" not in where and not Path(where).exists()):
+        return {}
+    return Experience(where).sources()
 
 
-def _set_up_sqlite(connection: Any, record: Any) -> None:
-    """Write-ahead log: readers and one writer do not wait for each other, and a killed writer leaves no trace."""
-    del record
-    connection.isolation_level = None  # we begin transactions ourselves
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA foreign_keys=ON")
+def damage(place: str | None = None) -> list[str]:
+    """A sentence for everything that is damaged in an exported file or an experience (the user's own if None).
+
+    Raises:
+      MulliganError: there is none, or it cannot be opened.
+    """
+    where = place or required_place()
+    if where.endswith(exchange.SUFFIX):
+        return list(exchange.problems(Path(where)))
+    return list(existing(where).problems())
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and then writes could not wait for its turn.
-    immediate = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+def existing(place: str) -> Experience:
+    """The experience at a place where there is one.
+
+    Raises:
+      MulliganError: there is none, or it cannot be opened.
+    """
+    if "://" not in place and not Path(place).is_file():
+        raise MulliganError(f"there is no experience {place}: give a file, or the URL of a database.")
+    return Experience(place)
+
+
+def take(experience: Experience, places: Sequence[str], name: str | None = None) -> list[tuple[str, int, int]]:
+    """Adds what exported files and other experiences hold, all of it or nothing.
+
+    Args:
+      name: of the source of what they hold; None for one of each file's own.
+
+    Returns:
+      Of each place the name of its source, how many trials were new, and of how many.
+
+    Raises:
+      MulliganError: one of them cannot be read, or a row in it is none; the sentence says which row and field.
+    """
+    imports: list[tuple[ImportSource, Records]] = []
+    for place in places:  # all of them, before anything is written
+        found = read(place)
+        for sentence in found.skipped:
+            raise MulliganError(f"{without_password(place)} cannot be taken in, and nothing of it was: {sentence}")
+        if place.endswith(exchange.SUFFIX):
+            checksum = hashlib.sha256(Path(place).read_bytes()).hexdigest()
+        else:
+            checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
+        source = source_of(printable(Path(without_password(place)).name), checksum, name)
+        imports.append((source, found))
+    added = experience.take(imports)
+    return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
