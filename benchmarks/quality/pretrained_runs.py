@@ -1,59 +1,114 @@
-"""Whole runs from learned and from fresh weights: validation families choose the recipe, test families are run once.
+"""Whole runs at equal seconds of a core: which width, batch, rate and penalty, from learned or from fresh weights?
 
-    python benchmarks/quality/pretrained_runs.py --data ../shared/data --size 64 --images 24000 --out runs.jsonl
+    python benchmarks/quality/pretrained_runs.py run --data ../shared/data --regimes 32:60 64:126 --out runs.jsonl
+    python benchmarks/quality/pretrained_runs.py table runs.jsonl
+    python benchmarks/quality/pretrained_runs.py run --data ../shared/data --role test --regimes 64:126 \\
+        --seeds 1 2 3 --contenders 16/16/1e-3/2/0 16/64/1e-3/0.5/1 --out test.jsonl
 
-Members of a population share one compiled program (`vmap`; convolutions as matrix products) and differ by family,
-weights to begin with, rate, gamma and seed. Every line of the file is one run at one moment. The judges are the
-package's embeddings and a classifier trained on the very families that it judges. Meant for an accelerator: on one H100
-the whole of docs/log/2026-11-27-learned-weights-whole-runs.md, both sizes and five times the images as well, took four
-minutes besides compiling.
+A regime is SIDE:SECONDS, a contender WIDTH/BATCH/RATE/GAMMA/LEARNED, where LEARNED is the share of the learned weights
+that it begins with. Each trains on as many images as an idle core would in that time (`SPEED`), with a warm-up and half
+a cosine. Runs of one width and batch are one population (`common/population.py`). Every line of the file is one run at
+one moment; the judges are energy distances in a classifier trained on the very families, two random networks, pixels
+at 8x8, and m1. Validation families choose; test families are run once, with what was chosen. Meant for an accelerator.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from PIL import Image
 
 from benchmarks.common.families import families, read_family
-from mulligan.game.step import Data, GanState, initial_state, to_bytes
-from mulligan.meta.space.default import INIT
+from benchmarks.common.population import FAKES, Numbers, Population
+from benchmarks.metrics.half_trained import colour
+from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP
 from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.embedding_network import features as network_features
+from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.metrics.kid import mmd2_unbiased
-from mulligan.networks.architecture import build
-from mulligan.networks.convolution import lowered
-from mulligan.networks.pretrained import architectures, initial_networks, load_initial
-from mulligan.recipe import Hyperparameters, Recipe
-from mulligan.training.engine import chunk, make_game
+from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
+from tools.embedding_training import random_weights
+from tools.m2_training import M2
 from tools.pretrain import resized
 
-TRAIN, HELD, FAKES = 512, 300, 400  # images of a family that train, that judge, and that are generated
-STEPS = 25  # a compiled chunk
-MOMENTS = (0.125, 0.25, 0.5, 1.0)  # of a run, at which it is judged
-RATES, GAMMAS, BEGINNINGS = (5e-4, 1e-3, 2e-3, 4e-3), (0.5, 2.0), ("fresh", "both")
-SEEDS = (1, 2, 3)  # on test families
+TRAIN, HELD = 512, 300  # images of a family that train, and that judge
+MOMENTS = (0.25, 0.5, 1.0)  # of a run, at which it is judged
+SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
+TOGETHER = 10  # runs that are judged at a time
+SHOWN = 10  # images of each run that are kept
+AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB
 LEAST = 2e-3  # below it a KID of so few images is noise
+JUDGES = ("own", "random 1", "random 2", "pixels", "m1")
+INDEPENDENT = JUDGES[:3]  # that no part of mulligan was chosen by
 
 
-@dataclass(frozen=True)
-class Member:
-    """One run: what it trains on, what it begins with (`fresh`, `gen`, `disc` or `both` learned), and its numbers."""
+def contenders(networks: Sequence[str], rates: Sequence[float], gammas: Sequence[float], learned: Sequence[float]):
+    """All combinations, in words."""
+    for each in itertools.product(networks, rates, gammas, learned):
+        yield "/".join(f"{value:g}" if isinstance(value, float) else value for value in each)
 
-    family: str
-    init: str
+
+FRESH, BOTH, MIXED = (0.0,), (0.0, 1.0), (0.5, 1.0)
+DESIGN: dict[tuple[int, int], list[str]] = {
+    (32, 60): [
+        *contenders(("16/16",), (2e-3, 4e-3), (2.0,), FRESH),
+        *contenders(("16/32",), (1e-3, 2e-3, 4e-3), (2.0,), FRESH),
+        *contenders(("16/32",), (1e-3, 2e-3), (2.0,), MIXED),
+        *contenders(("8/16",), (2e-3, 4e-3, 8e-3), (2.0,), FRESH),
+        *contenders(("8/16",), (2e-3, 4e-3), (0.5,), FRESH),
+        *contenders(("8/16",), (1e-3, 2e-3), (2.0,), MIXED),
+        *contenders(("32/32",), (2e-3,), (2.0,), FRESH),
+        *contenders(("32/64",), (1e-3,), (2.0,), (1.0,)),
+    ],
+    (64, 126): [
+        *contenders(("16/16",), (5e-4, 1e-3, 2e-3), (0.5, 2.0), FRESH),
+        *contenders(("16/16",), (5e-4, 1e-3), (0.5, 2.0), MIXED),
+        *contenders(("8/16",), (1e-3, 2e-3, 4e-3), (0.5, 2.0), FRESH),
+        *contenders(("8/16",), (5e-4, 1e-3, 2e-3), (2.0,), MIXED),
+        *contenders(("16/64",), (1e-3,), (0.5,), (1.0,)),
+    ],
+    (64, 600): [
+        *contenders(("16/16",), (5e-4, 1e-3), (2.0,), (0.0, 0.5, 1.0)),
+        *contenders(("8/16",), (1e-3,), (2.0,), FRESH),
+        *contenders(("32/16",), (5e-4, 1e-3), (2.0,), FRESH),
+    ],
+    (32, 300): [
+        *contenders(("16/32",), (1e-3, 2e-3), (2.0,), BOTH),
+        *contenders(("32/32",), (5e-4, 1e-3), (2.0,), BOTH),
+    ],
+}
+
+
+class Contender(NamedTuple):
+    """A recipe: its networks' width, its batch, and its numbers."""
+
+    width: int
+    batch: int
     rate: float
     gamma: float
-    seed: int = 1
+    learned: float
+
+    @staticmethod
+    def of(text: str) -> Contender:
+        width, batch, *numbers = text.split("/")
+        return Contender(int(width), int(batch), *map(float, numbers))
 
 
 @dataclass(frozen=True)
@@ -77,69 +132,6 @@ class Family:
 def filled(rows: np.ndarray, count: int) -> np.ndarray:
     """`count` rows: repeated where there are fewer."""
     return rows[np.arange(count) % len(rows)]
-
-
-class Population:
-    """`members` GANs of the narrowest pretrained architecture for images of this size, as one program."""
-
-    def __init__(self, size: int, members: int):
-        self.shape, self.members = (size, size, 3), members
-        architecture = architectures(INIT, self.shape)[0]
-        numbers = Hyperparameters(augment=0.3)
-        self.recipe = Recipe(architecture, init=INIT, augmentation=("translate",), hyperparameters=numbers)
-        self.game = make_game(self.recipe, self.shape, 0, 1e9)
-        self.learned = load_initial(self.recipe, self.shape)
-        self.start = jax.jit(jax.vmap(self._start, in_axes=(0, 0, 0, 0)))
-        self.run = jax.jit(jax.vmap(self._run), donate_argnums=0)
-        self.draw = jax.jit(jax.vmap(self._draw, in_axes=(0, None)))
-
-    def _start(self, seed: Any, use_gen: Any, use_disc: Any, numbers: Hyperparameters) -> GanState:
-        keys = jax.random.split(jax.random.key(seed))
-        fresh = build(self.recipe.architecture, self.shape, 0, keys[0])
-        learned = initial_networks(self.recipe, self.shape, 0, keys[0], self.learned)
-        gen = jax.tree.map(lambda a, b: jnp.where(use_gen, a, b), learned.gen, fresh.gen)
-        disc = jax.tree.map(lambda a, b: jnp.where(use_disc, a, b), learned.disc, fresh.disc)
-        return initial_state(self.game, gen, disc, numbers, keys[1])
-
-    def _run(self, state: GanState, data: Data) -> Any:
-        with lowered("matmul"):
-            return chunk(self.game, state, data, STEPS)
-
-    def _draw(self, gen: Any, latents: Any) -> Any:
-        with lowered("matmul"):
-            return to_bytes(gen(latents))
-
-    def begin(self, runs: Sequence[Member]) -> GanState:
-        numbers = self.recipe.hyperparameters
-        of = {"gen_lr": "rate", "disc_lr": "rate", "gamma": "gamma"}
-        values = [
-            [getattr(run, of[name]) if name in of else getattr(numbers, name) for run in runs]
-            for name in numbers._fields
-        ]
-        return self.start(
-            jnp.array([run.seed for run in runs]),
-            jnp.array([run.init in ("gen", "both") for run in runs]),
-            jnp.array([run.init in ("disc", "both") for run in runs]),
-            Hyperparameters(*(jnp.array(row, jnp.float32) for row in values)),
-        )
-
-    def train(self, runs: Sequence[Member], images: np.ndarray, nimg: int) -> Iterator[tuple[float, np.ndarray]]:
-        """Trains all runs; yields each of `MOMENTS` with what they draw, `[members, FAKES, ...]`."""
-        state, data = self.begin(runs), Data(jnp.asarray(images))
-        rates = np.array([run.rate for run in runs], np.float32)
-        steps = math.ceil(nimg / self.recipe.batch / STEPS) * STEPS
-        due = list(MOMENTS)
-        for done in range(0, steps, STEPS):
-            now = rates * 0.5 * (1 + math.cos(math.pi * done / steps)) * min(1.0, 0.1 + done / 20)
-            initial = state.schedule.initial._replace(gen_lr=jnp.array(now), disc_lr=jnp.array(now))
-            state, _ = self.run(state._replace(schedule=state.schedule._replace(initial=initial)), data)
-            while due and (done + STEPS) / steps >= due[0]:
-                yield due.pop(0), self.drawn(state)
-
-    def drawn(self, state: GanState) -> np.ndarray:
-        gen = self.game.averager.value(state.averages)["ema"]
-        batches = (jax.random.normal(jax.random.key(70 + i), (100, 64)) for i in range(FAKES // 100))
-        return np.concatenate([np.asarray(self.draw(gen, latents)) for latents in batches], axis=1)
 
 
 @dataclass
@@ -205,59 +197,197 @@ def kid(real: np.ndarray, fake: np.ndarray) -> float:
     return float(mmd2_unbiased(jnp.asarray((real - centre) / spread), jnp.asarray((fake - centre) / spread)))
 
 
+class Panel:
+    """Energy distances between images that judge and images that were drawn, in each judge's features, of one scale."""
+
+    def __init__(self, known: dict[str, Family], steps: int):
+        self.spaces: dict[str, Callable] = {"own": partial(features, Classifier(known, steps).weights)}
+        for seed in (1, 2):
+            self.spaces[f"random {seed}"] = partial(_random, random_weights(weight_shapes(M2), seed))
+        self.spaces |= {"pixels": _pixels, "m1": load_embedding("m1").features}
+        self._together = jax.jit(jax.vmap(self._judge))
+
+    def compile(self, known: dict[str, Family]) -> Panel:
+        held = np.stack([next(iter(known.values())).held] * TOGETHER)
+        self._together = self._together.lower(held, held[:, np.arange(FAKES) % HELD]).compile()
+        return self
+
+    def __call__(self, held: np.ndarray, fakes: np.ndarray) -> np.ndarray:
+        """`[runs, judges]` of `[runs, HELD, ...]` and `[runs, FAKES, ...]`."""
+        rows = np.arange(-(-len(held) // TOGETHER) * TOGETHER).reshape(-1, TOGETHER) % len(held)
+        return np.concatenate([np.asarray(self._together(held[some], fakes[some])) for some in rows])[: len(held)]
+
+    def _judge(self, held: Any, fakes: Any) -> Any:
+        distances = []
+        for space in self.spaces.values():
+            real, fake = space(held), space(fakes)
+            middle, scale = real.mean(0), jnp.sqrt(real.var(0).mean())
+            distances.append(energy((real - middle) / scale, (fake - middle) / scale))
+        return jnp.stack(distances)
+
+
+def _random(weights: Any, images: Any) -> Any:
+    return network_features(M2, weights, colour(images, images.shape[1]))
+
+
+def _pixels(images: Any) -> Any:
+    n, side = images.shape[:2]
+    small = images.astype(jnp.float32).reshape(n, 8, side // 8, 8, side // 8, 3).mean((2, 4))
+    return (small / 127.5 - 1).reshape(n, -1)
+
+
+def energy(real: Any, fake: Any) -> Any:
+    """`2 E|x - y| - E|x - x'| - E|y - y'|`, each pair of different images."""
+
+    def apart(a: Any, b: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+        return jnp.sqrt(jnp.maximum(squared, 0))
+
+    def within(a: Any) -> Any:
+        found = apart(a, a)
+        return (found.sum() - jnp.trace(found)) / (len(a) * (len(a) - 1))
+
+    return 2 * apart(real, fake).mean() - within(real) - within(fake)
+
+
+class Work(NamedTuple):
+    """Runs of one population, at most as many as it has members."""
+
+    population: Population
+    side: int
+    seconds: int
+    nimg: int
+    runs: list[tuple[str, Contender, int]]
+
+
+def plan(regimes: Sequence[tuple[int, int]], chosen: Sequence[str], names: Sequence[str], seeds: Sequence[int]):
+    """What is to be done, a population at a time."""
+    for side, seconds in regimes:
+        wanted = sorted((Contender.of(text) for text in chosen or DESIGN[side, seconds]), key=lambda c: c[:2])
+        for (width, batch), some in itertools.groupby(wanted, key=lambda contender: contender[:2]):
+            of_one, nimg = list(some), SPEED[side][width] * seconds
+            runs = [(name, contender, seed) for contender in of_one for name in names for seed in seeds]
+            most = max(1, AT_ONCE // (batch * side**2) * 16 // width)
+            passes = math.ceil(len(runs) / most)
+            members = math.ceil(len(runs) / passes)
+            decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
+            recipe = Recipe(
+                Architecture(gen_width=width, disc_width=width, coarsest=4),
+                batch=batch,
+                init=INIT if any(contender.learned for contender in of_one) else "",
+                hyperparameters=Hyperparameters(augment=0.3),
+                augmentation=("translate",),
+                schedules=(("disc_lr", decay), ("gen_lr", decay)),
+            )
+            population = Population(recipe, (side, side, 3), nimg, members)
+            for start in range(0, len(runs), members):
+                yield Work(population, side, seconds, nimg, runs[start : start + members])
+
+
 def study(
-    population: Population, known: dict[str, Family], runs: Sequence[Member], nimg: int, judges: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Every run at every moment, a population at a time."""
-    for start in range(0, len(runs), population.members):
-        some = list(runs[start : start + population.members])
-        crew = [*some, *some[:1] * (population.members - len(some))]
-        images = np.stack([known[run.family].train for run in crew])
-        for moment, fakes in population.train(crew, images, nimg):
-            for run, drawn in zip(some, fakes, strict=False):
-                held = known[run.family].held
-                kids = {name: kid(judge(held), judge(drawn)) for name, judge in judges.items()}
-                yield {**asdict(run), "size": population.shape[0], "moment": moment, "nimg": nimg, **kids}
+    work: Sequence[Work], known: dict[int, dict[str, Family]], panels: dict[int, Panel], until: float
+) -> Iterator[tuple[list[dict[str, Any]], list[np.ndarray]]]:
+    """Every run at every moment, a population at a time, and some of what it draws; none begins after `until`."""
+    with ThreadPoolExecutor(4) as pool:  # that compiles the next programs meanwhile
+        made, judging = {}, {side: pool.submit(panel.compile, known[side]) for side, panel in panels.items()}
+        for each in work:
+            if id(each.population) not in made:
+                images = next(iter(known[each.side].values())).train
+                made[id(each.population)] = pool.submit(each.population.compile, images)
+        for each in work:
+            if time.monotonic() > until:
+                pool.shutdown(wait=False, cancel_futures=True)
+                return
+            population = made[id(each.population)].result()
+            begun, of_side = time.monotonic(), known[each.side]
+            held = np.stack([of_side[name].held for name, _, _ in each.runs])
+            images = [of_side[name].train for name, _, _ in each.runs]
+            numbers = [Numbers(c.rate, c.gamma, c.learned, seed) for _, c, seed in each.runs]
+            for moment, drawn, finite in population.train(numbers, images, MOMENTS):
+                judged = judging[each.side].result()(held, drawn)
+                seconds = round((time.monotonic() - begun) / len(each.runs), 2)
+                rows = [
+                    {"family": name, **contender._asdict(), "seed": seed, "side": each.side, "seconds": each.seconds}
+                    | {"nimg": each.nimg, "moment": moment, "finite": bool(whole), "took": seconds}
+                    | dict(zip(JUDGES, map(float, distances), strict=True))
+                    for (name, contender, seed), whole, distances in zip(each.runs, finite, judged, strict=True)
+                ]
+                yield rows, list(drawn[:, :SHOWN]) if moment == 1.0 else []
 
 
-def best(rows: Sequence[dict[str, Any]], judges: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """For each beginning, the rate and gamma of the lowest mean log KID, families and judges weighing the same."""
-    ends = [row for row in rows if row["moment"] == 1.0]
-    means: dict[tuple[str, float, float], list[float]] = {}
-    for row in ends:
-        value = float(np.mean([math.log(max(row[judge], LEAST)) for judge in judges]))
-        means.setdefault((row["init"], row["rate"], row["gamma"]), []).append(value)
-    ranked = sorted((float(np.mean(values)), row) for row, values in means.items())
-    return {init: next(row[1:] for _, row in ranked if row[0] == init) for init in BEGINNINGS}
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """For each regime and contender the mean of the independent judges' log distances over families, less that of the
+    best contender; then each judge's own. Of families that all contenders have done."""
+    lines = []
+    for side, seconds in sorted({(row["side"], row["seconds"]) for row in rows}):
+        ended = [row for row in rows if (row["side"], row["seconds"], row["moment"]) == (side, seconds, 1.0)]
+        done: dict[Contender, list[dict[str, Any]]] = {}
+        for row in ended:
+            done.setdefault(Contender(*(row[name] for name in Contender._fields)), []).append(row)
+        common = set.intersection(*({row["family"] for row in some} for some in done.values()))
+        logs = {
+            contender: {j: float(np.mean([logarithm(r, j) for r in some if r["family"] in common])) for j in JUDGES}
+            for contender, some in done.items()
+        }
+        means = {contender: float(np.mean([each[judge] for judge in INDEPENDENT])) for contender, each in logs.items()}
+        lines.append(
+            f"{side}x{side}, {seconds} s, {len(common)} families: mean log, over the best; {', '.join(JUDGES)}"
+        )
+        for contender, mean in sorted(means.items(), key=lambda pair: pair[1]):
+            text, own = "/".join(f"{value:g}" for value in contender), logs[contender]
+            best = min(means.values())
+            lines.append(f"{text:22} {mean - best:+.2f}  " + " ".join(f"{own[judge]:+.2f}" for judge in JUDGES))
+    return "\n".join(lines)
+
+
+def logarithm(row: dict[str, Any], judge: str) -> float:
+    """Of a distance; what is nearer than judges can tell, and what blew up, count as bounds."""
+    value = row[judge] if row["finite"] and math.isfinite(row[judge]) else 10.0
+    return math.log(min(max(value, 5e-3), 10.0))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--size", type=int, choices=(32, 64), required=True)
-    parser.add_argument("--images", type=int, required=True, help="of each run")
-    parser.add_argument("--members", type=int, default=16)
-    parser.add_argument("--classifier-steps", type=int, default=500)
-    parser.add_argument("--out", type=Path, required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--role", choices=("validation", "test"), default="validation")
+    running.add_argument("--families", nargs="+", help="only these of the role")
+    running.add_argument("--regimes", nargs="+", required=True, help="SIDE:SECONDS")
+    running.add_argument("--contenders", nargs="+", default=[])
+    running.add_argument("--seeds", type=int, nargs="+", default=[1])
+    running.add_argument("--classifier-steps", type=int, default=500)
+    running.add_argument("--seconds", type=float, default=math.inf, help="after which nothing more is begun")
+    running.add_argument("--out", type=Path, required=True, help="rows; what runs draw goes into a .zip beside it")
+    commands.add_parser("table").add_argument("file", type=Path, nargs="+")
     options = parser.parse_args()
-    population = Population(options.size, options.members)
-    embeddings = {f"kid@{name}": load_embedding(name) for name in ("m1", "m2")}
-    chosen: dict[str, tuple[float, float]] = {}
-    with options.out.open("a") as file:
-        for role in ("validation", "test"):
-            known = {name: Family.read(options.data / "zoo", name, options.size) for name in families(role)}
-            judges = {**embeddings, "kid@own": Classifier(known, options.classifier_steps)}
-            each = [(init, rate, gamma, 1) for init in BEGINNINGS for rate in RATES for gamma in GAMMAS]
-            if role == "test":
-                each = [(init, *chosen[init], seed) for init in BEGINNINGS for seed in SEEDS]
-            runs = [Member(name, *row) for name in known for row in each]
-            rows = []
-            for row in study(population, known, runs, options.images, judges):
-                rows.append(row)
-                file.write(json.dumps({"role": role, **row}) + "\n")
-                file.flush()
-            chosen = chosen or best(rows, tuple(judges))
-            print(role, chosen)
+    if options.command == "table":
+        print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+        return
+    until = time.monotonic() + options.seconds
+    offered = families("test") if options.role == "test" else families("validation")
+    names = [name for name in offered if name in (options.families or offered)]
+    regimes = [(int(side), int(seconds)) for side, seconds in (text.split(":") for text in options.regimes)]
+    sides = sorted({side for side, _ in regimes})
+    with ThreadPoolExecutor() as pool:
+        read = {(s, n): pool.submit(Family.read, options.data / "zoo", n, s) for s in sides for n in names}
+    known = {side: {name: read[side, name].result() for name in names} for side in sides}
+    panels = {side: Panel(known[side], options.classifier_steps) for side in sides}
+    work = list(plan(regimes, options.contenders, names, options.seeds))
+    with options.out.open("a") as file, zipfile.ZipFile(options.out.with_suffix(".zip"), "a") as pictures:
+        for rows, drawn in study(work, known, panels, until):
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+            file.flush()
+            for row, images in zip(rows, drawn, strict=False):
+                keys = ("side", "seconds", "family", *Contender._fields, "seed")
+                buffer = io.BytesIO()
+                Image.fromarray(np.concatenate(list(images), axis=1)).save(buffer, "JPEG", quality=88)
+                pictures.writestr("-".join(f"{row[key]}" for key in keys) + ".jpg", buffer.getvalue())
+            last = rows[-1]
+            at = f"{last['side']}:{last['seconds']} {last['width']}/{last['batch']}, {last['moment']:.0%}"
+            print(f"{at}: {last['took']} s a run", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,23 +22,20 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.common.population import Numbers, Population
 from benchmarks.quality.pretrained_runs import LEAST, Classifier, Family, kid
-from mulligan.game.step import Data, GanState, initial_state, to_bytes
 from mulligan.metrics.embed import load_embedding
 from mulligan.networks.architecture import build
-from mulligan.networks.convolution import lowered
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
-from mulligan.training.engine import chunk, make_game
 from mulligan.types import Pytree
 
 FAMILIES = {
@@ -49,8 +46,6 @@ FAN = 256  # of the middle layers of the narrowest networks: there all parametri
 BASE = 16
 POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0, "mup-16-capped": 1.0}
 CAP = 512  # the largest fan-in of networks of that width for images of 16x16
-FAKES = 400
-CHUNK = 50
 
 
 @dataclass(frozen=True)
@@ -107,67 +102,18 @@ def scaled_adam(gen: Pytree, disc: Pytree) -> Any:
     return optimiser
 
 
-class Program:
-    """One compiled program for all runs that differ in numbers alone: `members` of them at once.
-
-    More than one member is meant for an accelerator: there their convolutions are matrix products.
-    """
-
-    def __init__(self, run: Run, members: int):
-        decay = Form(kind="cosine", final=0.02, warmup=0.1)
-        self.recipe = Recipe(
-            Architecture(gen_width=run.width, disc_width=run.width),
-            batch=run.batch,
-            hyperparameters=Hyperparameters(augment=0.3),
-            augmentation=("translate",),
-            schedules=(("disc_lr", decay), ("gen_lr", decay)),
-        )
-        self.shape, self.members = (run.size, run.size, 3), members
-        optimiser = scaled_adam(*multipliers(run, self.recipe.architecture))
-        self.game = replace(make_game(self.recipe, self.shape, 0, run.nimg), optimiser=optimiser)
-        self.begin = self._all(self._begin, (0, 0, 0, 0))
-        self.chunk = self._all(
-            lambda state, data, steps: chunk(self.game, state, data, steps), (0, 0, None), donate=True
-        )
-        self.draw = self._all(lambda gen, latents: to_bytes(gen(latents)), (0, None))
-
-    def _all(self, one: Callable, axes: tuple[int | None, ...], donate: bool = False) -> Callable:
-        """`one` for all members, compiled."""
-
-        def lower(*arguments: Any) -> Any:
-            with lowered("matmul"):
-                return jax.vmap(one, in_axes=axes)(*arguments)
-
-        return jax.jit(one if self.members == 1 else lower, donate_argnums=(0,) if donate else ())
-
-    def _begin(self, seed: Any, gen_lr: Any, disc_lr: Any, gamma: Any) -> GanState:
-        numbers = self.recipe.hyperparameters._replace(gen_lr=gen_lr, disc_lr=disc_lr, gamma=gamma)
-        keys = jax.random.split(jax.random.key(seed))
-        networks = build(self.recipe.architecture, self.shape, 0, keys[0])
-        return initial_state(self.game, networks.gen, networks.disc, numbers, keys[1])
-
-    def train(self, runs: Sequence[Run], images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-        """What each finished run draws, and whether its numbers stayed finite; at most `members` runs."""
-        filled = [*runs, *runs[:1] * (self.members - len(runs))]
-        pictures = [*images, *images[:1] * (self.members - len(runs))]
-
-        def stacked(values: Sequence[Any]) -> Any:
-            return jnp.asarray(values[0] if self.members == 1 else np.stack(values))
-
-        rates = stacked([np.float32(run.rate) for run in filled])
-        state = self.begin(
-            stacked([run.seed for run in filled]), rates, rates, stacked([np.float32(run.gamma) for run in filled])
-        )
-        data, left = Data(stacked(pictures)), math.ceil(runs[0].nimg / runs[0].batch)
-        while left > 0:
-            state, info = self.chunk(state, data, min(CHUNK, left))
-            left -= CHUNK
-        gen = self.game.averager.value(state.averages)["ema"]
-        batches = (jax.random.normal(jax.random.key(70 + i), (100, 64)) for i in range(FAKES // 100))
-        drawn = np.concatenate([np.asarray(self.draw(gen, latents)) for latents in batches], axis=-4)
-        for index in range(len(runs)):
-            one = self.members == 1
-            yield drawn if one else drawn[index], bool(info.finite if one else info.finite[index])
+def population(run: Run, members: int) -> Population:
+    """The program of all runs that differ from this one in numbers alone."""
+    decay = Form(kind="cosine", final=0.02, warmup=0.1)
+    recipe = Recipe(
+        Architecture(gen_width=run.width, disc_width=run.width),
+        batch=run.batch,
+        hyperparameters=Hyperparameters(augment=0.3),
+        augmentation=("translate",),
+        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+    )
+    optimiser = scaled_adam(*multipliers(run, recipe.architecture))
+    return Population(recipe, (run.size, run.size, 3), run.nimg, members, optimiser)
 
 
 def study(data: Path, runs: Sequence[Run], done: set[Run], members: int) -> Iterator[dict[str, Any]]:
@@ -185,14 +131,15 @@ def study(data: Path, runs: Sequence[Run], done: set[Run], members: int) -> Iter
         wanted = [run for run in runs if run.size == size and run not in done]
         for _, some in itertools.groupby(wanted, key=program):
             group = list(some)
-            made = Program(group[0], members)
+            made = population(group[0], members)
             for crew in (group[start : start + members] for start in range(0, len(group), members)):
                 started = time.monotonic()
-                images = [known[run.family].train for run in crew]
-                for run, (fakes, finite) in zip(crew, made.train(crew, images), strict=True):
+                numbers = [Numbers(run.rate, run.gamma, seed=run.seed) for run in crew]
+                [(_, drawn, whole)] = made.train(numbers, [known[run.family].train for run in crew])
+                for run, fakes, finite in zip(crew, drawn, whole, strict=True):
                     kids = {f"kid@{name}": kid(real[run.family, name], judge(fakes)) for name, judge in judges.items()}
                     seconds = round((time.monotonic() - started) / len(crew), 1)
-                    yield {**asdict(run), **kids, "finite": finite, "seconds": seconds}
+                    yield {**asdict(run), **kids, "finite": bool(finite), "seconds": seconds}
 
 
 def main() -> None:

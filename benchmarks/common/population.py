@@ -1,0 +1,134 @@
+"""Many runs of one recipe as one compiled program: a population, meant for an accelerator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.game.step import Data, GanState, initial_state, to_bytes
+from mulligan.networks.architecture import build
+from mulligan.networks.convolution import lowered
+from mulligan.networks.pretrained import initial_networks, load_initial
+from mulligan.recipe import Recipe
+from mulligan.training.engine import chunk, make_game
+
+FAKES = 400  # images that a run draws when it is judged
+DRAWN = 100  # of them at a time
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """In what the runs of a population differ, besides their images.
+
+    Attributes:
+      rate: of both players.
+      gamma: of the penalty.
+      learned: share of the learned weights that a run begins with, the rest is that of fresh ones; 1 for learned
+        weights as they are.
+      seed: of fresh weights and batches.
+    """
+
+    rate: float
+    gamma: float
+    learned: float = 0.0
+    seed: int = 1
+
+
+class Population:
+    """Up to `members` runs of a recipe at a time; their convolutions are matrix products, as accelerators like them.
+
+    Args:
+      recipe: what all runs have in common, with the learned weights that its `init` names, if any.
+      shape: `(h, w, c)` of the images.
+      nimg: that each run trains on; schedules end there.
+      members: 1 makes a program of one run, as `fit` has it.
+      optimiser: in place of the game's own.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        shape: tuple[int, int, int],
+        nimg: float,
+        members: int,
+        optimiser: Callable[..., Any] | None = None,
+    ):
+        self.recipe, self.shape, self.members = recipe, shape, members
+        self.steps = math.ceil(nimg / recipe.batch)
+        game = make_game(recipe, shape, 0, nimg)
+        self.game = game if optimiser is None else replace(game, optimiser=optimiser)
+        self._learned = load_initial(recipe, shape)
+        self._begin = self._all(self._first, (0, 0, 0, 0))
+        self._go_on = self._all(
+            lambda state, data, steps: chunk(self.game, state, data, steps), (0, 0, None), donate=True
+        )
+        self._draw = self._all(lambda gen, latents: to_bytes(gen(latents)), (0, None))
+
+    def _all(self, one: Callable, axes: tuple[int | None, ...], donate: bool = False) -> Callable:
+        """`one` for all members, compiled."""
+
+        def lower(*arguments: Any) -> Any:
+            with lowered("matmul"):
+                return jax.vmap(one, in_axes=axes)(*arguments)
+
+        return jax.jit(one if self.members == 1 else lower, donate_argnums=(0,) if donate else ())
+
+    def _first(self, rate: Any, gamma: Any, learned: Any, seed: Any) -> GanState:
+        numbers = self.recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=gamma)
+        keys = jax.random.split(jax.random.key(seed))
+        networks = build(self.recipe.architecture, self.shape, 0, keys[0])
+        if self._learned is not None:
+            centre = initial_networks(self.recipe, self.shape, 0, keys[0], self._learned)
+            networks = jax.tree.map(lambda a, b: learned * a + (1 - learned) * b, centre, networks)
+        return initial_state(self.game, networks.gen, networks.disc, numbers, keys[1])
+
+    def _stacked(self, values: Sequence[Any]) -> Any:
+        """One row a member; those that are missing are the first again."""
+        filled = [*values, *values[:1] * (self.members - len(values))]
+        return jnp.asarray(filled[0] if self.members == 1 else np.stack(filled))
+
+    def compile(self, images: np.ndarray) -> Population:
+        """Compiles all of it for training images like these; worth a thread of its own."""
+        begun = [self._stacked([np.float32(0)])] * 3 + [self._stacked([1])]
+        state = jax.eval_shape(self._begin, *begun)
+        self._begin = self._begin.lower(*begun).compile()
+        self._go_on = self._go_on.lower(state, Data(self._stacked([images])), jnp.int32(1)).compile()
+        return self
+
+    def train(
+        self, runs: Sequence[Numbers], images: Sequence[np.ndarray], moments: Sequence[float] = (1.0,)
+    ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """Trains at most `members` runs.
+
+        Args:
+          images: that each trains on, uint8 and all of one shape `[n, h, w, c]`.
+          moments: shares of the run, rising, at which it is looked at.
+
+        Yields:
+          Each moment; what every run draws with its averaged generator, uint8 `[runs, FAKES, h, w, c]`; and whether
+          its numbers are finite.
+        """
+        numbers = [(run.rate, run.gamma, run.learned) for run in runs]
+        columns = [self._stacked([np.float32(value) for value in column]) for column in zip(*numbers, strict=True)]
+        state = self._begin(*columns, self._stacked([run.seed for run in runs]))
+        data, done = Data(self._stacked(list(images))), 0
+        for moment in moments:
+            due = math.ceil(self.steps * moment)
+            state, info = self._go_on(state, data, jnp.int32(due - done))
+            done = due
+            gen = self.game.averager.value(state.averages)["ema"]
+            batches = (jax.random.normal(jax.random.key(70 + i), (DRAWN, 64)) for i in range(FAKES // DRAWN))
+            drawn = np.concatenate([np.asarray(self._draw(gen, latents)) for latents in batches], axis=-4)
+            alone = self.members == 1
+            finite = np.asarray(info.finite)
+            yield (
+                moment,
+                drawn[None] if alone else drawn[: len(runs)],
+                finite[None] if alone else finite[: len(runs)],
+            )
