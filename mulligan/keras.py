@@ -13,7 +13,7 @@ import numpy as np
 
 from mulligan.errors import UsageError
 from mulligan.game.step import pixels
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.default import handmade_recipe
 from mulligan.networks.keras import KerasNetwork, with_batch_statistics, write_back
 from mulligan.networks.keras_models import adopt, import_keras_on_jax
 from mulligan.recipe import Recipe
@@ -63,7 +63,7 @@ class GAN(keras.Model):
           UsageError: a change that neither has.
         """
         super().compile()
-        recipe = recipe or default_recipe((32, 32, 1), 50_000, Budget(None, 600.0))
+        recipe = recipe or handmade_recipe((32, 32, 1), 50_000, Budget(None, 600.0))
         fields = {field.name for field in dataclasses.fields(Recipe)} - {"architecture", "hyperparameters"}
         numbers = set(recipe.hyperparameters._fields)
         for name in changes.keys() - fields - numbers:

@@ -421,7 +421,7 @@ def test_score_prints_figures_or_json(run_command, training):
 def test_recipe_prints_the_default_one(run_command):
     code, out, _ = run_command("recipe")
     assert code == 0
-    assert Recipe.from_json(json.loads(out)) == default_recipe((8, 8, 1), 10_000, Budget(None, 60.0))
+    assert Recipe.from_json(json.loads(out)) == default_recipe((32, 32, 3), 50_000, Budget(None, 600.0))
 
 
 def test_learn_passes_what_was_asked(run_command, monkeypatch):

@@ -24,7 +24,10 @@ OLDER = ("cifar10", "digits", "emoji_noto", "fashion_mnist", "mnist", "omniglot"
 SEED = 20261127
 EACH, EACH_SHIPPING = 10, 2
 ROLES = ("learning", "validation", "test")
-MAY_TEST = ("benchmarks/quality/pretrained_runs.py",)  # programs that may ask for the families under "test"
+MAY_TEST = (  # programs that may ask for the families under "test"
+    "benchmarks/quality/fit_against_fresh.py",
+    "benchmarks/quality/pretrained_runs.py",
+)
 
 
 class Labelled(NamedTuple):

@@ -5,11 +5,11 @@
     python benchmarks/quality/fit_against_fresh.py table
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
-`default`, what it chooses with `--init none`; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine,
-where INIT names learned weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and
-is never shown to a run. The judges: the features of a classifier of that family alone, two random networks, pixels at
-8x8, and m1. Rates are tried on families for learning that no learned weights saw (`--role learning`). What is done is
-not done again.
+`default`, what it chooses with `--init none`; `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with
+warm-up and half a cosine, where INIT names learned weights or is left empty for fresh ones. A quarter of a family, at
+most 300 images, judges and is never shown to a run. The judges: the features of a classifier of that family alone, two
+random networks, pixels at 8x8, and m1. Rates are tried on families for learning that no learned weights saw (`--role
+learning`). Test families are run once, with what was chosen before. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.common.families import Labelled, families, read_family
+from benchmarks.common.families import ROLES, Labelled, families, read_family
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
@@ -41,7 +41,7 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP, default_recipe, pretrained_recipe
+from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP, default_recipe, handmade_recipe, pretrained_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.networks.pretrained import cards
@@ -67,6 +67,8 @@ def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds:
         return learned or default
     if contender == "default":
         return default
+    if contender == "handmade":
+        return handmade_recipe(shape, images, budget)
     width, batch, rate, gamma, init = contender.split("/")
     form = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     return replace(
@@ -180,7 +182,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of one core, by the table of speeds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contenders", nargs="+", default=["fit", "default"])
-    parser.add_argument("--role", choices=("learning", "validation"), default="validation")
+    parser.add_argument("--role", choices=ROLES, default="validation")
     parser.add_argument("--families", nargs="+", help="only these of the role")
     parser.add_argument("--output", type=Path, default=RESULTS / "fit-against-fresh")
     options = parser.parse_args()
@@ -188,7 +190,9 @@ def main() -> None:
         table(options)
         return
     bench = Bench(options.output)
-    offered = families("validation") if options.role == "validation" else untaught(options.zoo)
+    offered = families("test") if options.role == "test" else families("validation")
+    if options.role == "learning":
+        offered = untaught(options.zoo)
     names = [name for name in offered if name in (options.families or offered)]
     for seed, name in product(options.seeds, names):
         compare(options, bench, name, seed)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import jax
+
+from mulligan.meta.space.cost import footprint
 from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
-from mulligan.training.budget import Budget
+from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
 SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
-HANDFUL = 200  # images below which brief runs augment, too: fewer than in any task of the evidence
+HANDFUL = 200  # images below which brief runs augment, and runs begin with learned weights: these copy less
 INIT = "families-1"  # of networks.pretrained.FILES
 MOST_OBLONG = 2  # times as long as wide, up to which images begin with weights that were learned on square ones
 WIDE_SECONDS = 1800.0  # from which on the widest of the pretrained networks has time to train
@@ -18,15 +22,26 @@ FINAL_RATE, WARMUP = 0.02, 0.1  # of learning rates: the factor at the end, and 
 BRIEF = (
     64_000 / SHORT_IMAGES
 )  # of those, below which what was learned beats what was made by hand (docs/log/2026-11-25-table-brief-recipes.md)
+SMALL_SIDE = 16  # pixels, up to which trials at 16x16 speak; larger images follow the law of sizes
+
+# The law of sizes (docs/log/2026-11-27-width-by-budget.md): what does best where a budget, a size and a width meet.
+WIDTHS = (8, 16, 32, 64)
+ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
+RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
+GAMMA = 2.0
+BATCHES, STEPS = (16, 64), 4000  # least and most; a batch grows once there are so many steps
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
     """The recipe for `images` training images of this shape where nothing is known of the task.
 
-    For brief budgets the one that the evidence chose: the narrowest networks, small batches, high rates and a weak
-    penalty. For longer ones, where it was hardly tried and fell behind on one task of two, the one made by hand stays.
+    Up to 16x16 the one that trials chose, for brief budgets: the narrowest networks, small batches, high rates and a
+    weak penalty; for longer ones, where it was hardly tried and fell behind on one task of two, the one made by hand.
+    Larger images follow the law of sizes.
     """
     by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
+    if min(shape[:2]) > SMALL_SIDE:
+        return _by_law(shape, budget, by_hand)
     if _length(shape, budget) >= BRIEF:
         return by_hand
     return replace(
@@ -38,6 +53,37 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     )
 
 
+def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
+    """The widest networks that see enough images in the budget, in small batches while steps are few.
+
+    Rates rise over a tenth of the run, since Adam's first steps move every weight by the whole rate, then follow half a
+    cosine; they fall with the side of the images.
+    """
+
+    def of_width(width: int) -> Recipe:
+        return replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
+
+    def seen(recipe: Recipe) -> float:
+        if budget.seconds is None:
+            return float(budget.images or 0)
+        return budget.seconds * NOMINAL_FLOPS[jax.default_backend()] / footprint(recipe, shape).flops_per_image
+
+    def enough(recipe: Recipe) -> bool:
+        return seen(recipe) >= ENOUGH * (recipe.architecture.gen_width / 16) ** ENOUGH_POWER
+
+    wide = [recipe for recipe in map(of_width, WIDTHS[1:]) if enough(recipe)]
+    recipe = wide[-1] if wide else of_width(WIDTHS[0])
+    batch = 2 ** round(math.log2(max(seen(recipe), 1) / STEPS))
+    rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
+    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
+    return replace(
+        recipe,
+        batch=min(max(batch, BATCHES[0]), BATCHES[1]),
+        hyperparameters=recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=GAMMA),
+        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+    )
+
+
 def _length(shape: tuple[int, int, int], budget: Budget) -> float:
     """A budget over a short one: a step's cost grows with the pixels."""
     if budget.seconds is None:
@@ -46,27 +92,25 @@ def _length(shape: tuple[int, int, int], budget: Budget) -> float:
 
 
 def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe | None:
-    """The recipe that begins with weights learned on many families; None where there are none for images of this shape.
+    """The recipe that begins with weights learned on many families; None where there are none for images of this
+    shape, or where there are images enough for fresh weights.
 
     Rates and penalties are those that did best on families which had trained neither the weights nor the judge
-    (docs/log/2026-11-27-learned-weights-whole-runs.md): lower than from fresh weights, with a short warm-up, for Adam's
-    first steps move every weight by the whole rate; and down to almost nothing over the whole budget.
+    (docs/log/2026-11-27-learned-weights-whole-runs.md): lower than from fresh weights, with a short warm-up, and down
+    to almost nothing over the whole budget.
     """
     offered = architectures(INIT, shape)
-    if not offered or max(shape[:2]) > MOST_OBLONG * min(shape[:2]):
+    if images >= HANDFUL or not offered or max(shape[:2]) > MOST_OBLONG * min(shape[:2]):
         return None
     large = min(shape[:2]) > 32
     wide = (budget.seconds or 0.0) >= WIDE_SECONDS
     decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
-    few = images < FEW_IMAGES
     return Recipe(
         architecture=offered[-1] if wide else offered[0],
         init=INIT,
-        hyperparameters=Hyperparameters(
-            gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3 if few else 0.0
-        ),
+        hyperparameters=Hyperparameters(gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3),
         schedules=(("disc_lr", decay), ("gen_lr", decay)),
-        augmentation=("translate",) if few else (),
+        augmentation=("translate",),
         averages=("ema", "power_05", "power_10"),
     )
 

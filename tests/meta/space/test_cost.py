@@ -105,7 +105,7 @@ def test_limits_are_met_exactly():
 
 
 def test_learned_weights_that_are_not_for_these_images_or_networks_are_refused():
-    recipe = pretrained_recipe((32, 32, 3), 500, Budget(None, 60.0))
+    recipe = pretrained_recipe((32, 32, 3), 50, Budget(None, 60.0))
     assert recipe is not None
     plenty = Limits(flops=1e15, nimg=1)
     assert refusal(recipe, (32, 32, 3), 0, plenty) is None

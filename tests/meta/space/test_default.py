@@ -1,40 +1,81 @@
-"""The recipe that begins with learned weights: for which images it exists, and that it can be trained."""
+"""The default recipe by size and budget, and the one that begins with learned weights."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mulligan.meta.space.default import pretrained_recipe
+from mulligan.meta.space.default import HANDFUL, default_recipe, pretrained_recipe
 from mulligan.networks.architecture import check
 from mulligan.networks.pretrained import load_pretrained
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
 
 MINUTE = Budget(None, 60.0)
+SIDES = st.integers(17, 256)
+
+
+def width(side: int, budget: Budget) -> int:
+    return default_recipe((side, side, 3), 5_000, budget).architecture.gen_width
+
+
+@given(SIDES, SIDES, st.floats(1.0, 1e6))
+def test_every_size_and_budget_has_a_recipe_that_can_be_trained(height, wide, seconds):
+    recipe = default_recipe((height, wide, 3), 5_000, Budget(None, seconds))
+    check(recipe.architecture, (height, wide, 3), 0)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@given(SIDES, st.floats(1.0, 1e5), st.floats(1.0, 100.0))
+def test_networks_widen_with_the_budget(side, seconds, longer):
+    assert width(side, Budget(None, seconds)) <= width(side, Budget(None, seconds * longer))
+
+
+@given(st.sampled_from([20, 32, 40, 64, 100]), st.floats(1.0, 1e5))
+def test_networks_narrow_with_the_pixels(side, seconds):
+    assert width(side, Budget(None, seconds)) >= width(2 * side, Budget(None, seconds))
+
+
+def test_what_was_measured_is_what_is_proposed():
+    assert width(32, Budget(None, 46.0)) == 16
+    assert width(64, Budget(None, 97.0)) == 8
+    small, large = (default_recipe((side, side, 3), 5_000, MINUTE).hyperparameters for side in (32, 64))
+    assert small.gen_lr == pytest.approx(2e-3)
+    assert 1e-3 < large.gen_lr < 2e-3
+
+
+def test_a_budget_in_images_says_how_wide_networks_can_be_whatever_they_cost():
+    assert width(32, Budget(70_000, None)) == width(128, Budget(70_000, None)) == 16
+
+
+@given(st.integers(1, 10**8))
+def test_a_batch_grows_once_there_are_steps_enough(images):
+    batch = default_recipe((32, 32, 3), 5_000, Budget(images, None)).batch
+    assert batch == 16 if images < 64_000 else 16 <= batch <= 64
+    assert batch == 64 or images / batch < 8_000
+
+
+def test_few_images_are_augmented():
+    assert default_recipe((32, 32, 3), 500, MINUTE).augmentation
+    assert not default_recipe((32, 32, 3), 50_000, MINUTE).augmentation
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (17, 30, 4), (64, 64, 3), (40, 60, 1)])
-def test_images_of_17_to_64_pixels_begin_with_weights_of_the_recipes_architecture(shape):
-    recipe = pretrained_recipe(shape, 500, MINUTE)
+def test_few_images_of_17_to_64_pixels_begin_with_weights_of_the_recipes_architecture(shape):
+    recipe = pretrained_recipe(shape, 50, MINUTE)
     assert recipe is not None
     check(recipe.architecture, shape, 0)
     load_pretrained(recipe.init, recipe.architecture, shape)  # raises where there are none
     assert Recipe.from_json(recipe.to_json()) == recipe
+    assert pretrained_recipe(shape, HANDFUL, MINUTE) is None
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (65, 65, 3), (20, 64, 3), (128, 128, 3)])
 def test_smaller_larger_and_oblong_images_begin_afresh(shape):
-    assert pretrained_recipe(shape, 500, MINUTE) is None
+    assert pretrained_recipe(shape, 50, MINUTE) is None
 
 
-def test_long_budgets_take_wider_networks():
-    short, long = (pretrained_recipe((64, 64, 3), 5_000, Budget(None, seconds)) for seconds in (600.0, 3600.0))
+def test_long_budgets_take_wider_pretrained_networks():
+    short, long = (pretrained_recipe((64, 64, 3), 50, Budget(None, seconds)) for seconds in (600.0, 3600.0))
     assert short is not None
     assert long is not None
     assert short.architecture.gen_width < long.architecture.gen_width
-
-
-def test_few_images_are_augmented():
-    few, many = (pretrained_recipe((32, 32, 3), images, MINUTE) for images in (100, 50_000))
-    assert few is not None
-    assert many is not None
-    assert few.augmentation
-    assert not many.augmentation
