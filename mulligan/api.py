@@ -81,8 +81,8 @@ def fit(
         arguments and experience on the same machine give the same generator, however often it is interrupted.
       out: run folder to make; must not exist.
       seed: of the weights and batches.
-      recipe: a `Recipe`, its JSON value, or a file of it; None for what the experience proposes: one recipe, or several
-        that race where the budget is long enough.
+      recipe: a `Recipe`, its JSON value, or a file of it; None for what the experience proposes up to 16x16, one
+        recipe, or several that race where the budget is long enough; above that for what suits size and budget.
       size: resample the images to squares of this side.
       labels: make the generator class-conditional; True for the labels that the data has, or a label for each image.
       background: colour behind transparent pixels and around padded images: a name, `#rrggbb` or three numbers; None
@@ -93,12 +93,12 @@ def fit(
       strategy: change learning rates and gamma while training by what helps: `"fork"` tries several ways a few times
         and adopts the best, with the learned schedule between; `"switch"` tries one after the other, `"none"` does
         neither; None for the recipe's own.
-      experience: file or database URL of what was learned, asked before and added to after the run, together with
-        what is shipped; None for your own, `"none"` to do without any.
+      experience: file or database URL of what was learned, asked before (above 16x16 once it knows such images)
+        and added to after the run, together with what is shipped; None for your own, `"none"` to do without any.
       race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
         the likeliest recipe alone (docs/race.md).
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
-        shipped, where there are few images and they look alike.
+        shipped, where there are fewer than 200 images of 17 to 64 pixels.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in

@@ -56,7 +56,7 @@ class GAN(keras.Model):
         """What to play by.
 
         Args:
-          recipe: all of it; None for mulligan's default.
+          recipe: all of it; None for the one made by hand, whose rates stay: fitting again has no end to decay to.
           changes: fields of `Recipe` or of `Hyperparameters`, such as `loss="hinge"` or `gen_lr=1e-3`.
 
         Raises:

@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.common.families import ROLES, Labelled, families, read_family
 from benchmarks.common.places import RESULTS, ZOO
+from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
 from benchmarks.metrics.judges import (
@@ -54,7 +55,6 @@ HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
 RANDOM_SEEDS = (1, 2)
 TWO_CORES = 1.3  # times one core's images a second
-SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
 SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
 SHOWN, COLUMNS = 40, 10  # images of a grid
 

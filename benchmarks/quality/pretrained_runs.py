@@ -6,10 +6,11 @@
         --seeds 1 2 3 --contenders 16/16/1e-3/2/0 16/64/1e-3/0.5/1 --out test.jsonl
 
 A regime is SIDE:SECONDS, a contender WIDTH/BATCH/RATE/GAMMA/LEARNED, where LEARNED is the share of the learned weights
-that it begins with. Each trains on as many images as an idle core would in that time (`SPEED`), with a warm-up and half
-a cosine. Runs of one width and batch are one population (`common/population.py`). Every line of the file is one run at
-one moment; the judges are energy distances in a classifier trained on the very families, two random networks, pixels
-at 8x8, and m1. Validation families choose; test families are run once, with what was chosen. Meant for an accelerator.
+that it begins with; contenders are left out for whose width none ship (`tools/pretrain.py` makes more). Each trains on
+as many images as an idle core would in that time (`SPEED`), with a warm-up and half a cosine. Runs of one width and
+batch are one population (`common/population.py`). Every line of the file is one run at one moment; the judges are
+energy distances in a classifier trained on the very families, two random networks, pixels at 8x8, and m1. Validation
+families choose; test families are run once, with what was chosen. Meant for an accelerator.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ import optax
 from PIL import Image
 
 from benchmarks.common.families import families, read_family
-from benchmarks.common.population import FAKES, Numbers, Population
+from benchmarks.common.population import FAKES, SPEED, Numbers, Population
 from benchmarks.metrics.half_trained import colour
 from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import features as network_features
 from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.metrics.kid import mmd2_unbiased
+from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from tools.embedding_training import random_weights
 from tools.m2_training import M2
@@ -50,7 +52,6 @@ from tools.pretrain import resized
 
 TRAIN, HELD = 512, 300  # images of a family that train, and that judge
 MOMENTS = (0.25, 0.5, 1.0)  # of a run, at which it is judged
-SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
 TOGETHER = 10  # runs that are judged at a time
 SHOWN = 10  # images of each run that are kept
 AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB
@@ -59,7 +60,9 @@ JUDGES = ("own", "random 1", "random 2", "pixels", "m1")
 INDEPENDENT = JUDGES[:3]  # that no part of mulligan was chosen by
 
 
-def contenders(networks: Sequence[str], rates: Sequence[float], gammas: Sequence[float], learned: Sequence[float]):
+def contenders(
+    networks: Sequence[str], rates: Sequence[float], gammas: Sequence[float], learned: Sequence[float]
+) -> Iterator[str]:
     """All combinations, in words."""
     for each in itertools.product(networks, rates, gammas, learned):
         yield "/".join(f"{value:g}" if isinstance(value, float) else value for value in each)
@@ -261,10 +264,14 @@ class Work(NamedTuple):
     runs: list[tuple[str, Contender, int]]
 
 
-def plan(regimes: Sequence[tuple[int, int]], chosen: Sequence[str], names: Sequence[str], seeds: Sequence[int]):
+def plan(
+    regimes: Sequence[tuple[int, int]], chosen: Sequence[str], names: Sequence[str], seeds: Sequence[int]
+) -> Iterator[Work]:
     """What is to be done, a population at a time."""
     for side, seconds in regimes:
-        wanted = sorted((Contender.of(text) for text in chosen or DESIGN[side, seconds]), key=lambda c: c[:2])
+        known = {architecture.gen_width for architecture in architectures(INIT, (side, side, 3))}
+        every = (Contender.of(text) for text in chosen or DESIGN[side, seconds])
+        wanted = sorted((each for each in every if not each.learned or each.width in known), key=lambda each: each[:2])
         for (width, batch), some in itertools.groupby(wanted, key=lambda contender: contender[:2]):
             of_one, nimg = list(some), SPEED[side][width] * seconds
             runs = [(name, contender, seed) for contender in of_one for name in names for seed in seeds]

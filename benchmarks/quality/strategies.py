@@ -25,7 +25,7 @@ from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
 from mulligan.meta.fit import fit
 from mulligan.meta.planning import Options
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.default import handmade_recipe
 from mulligan.recipe import Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget, steps_left
@@ -60,7 +60,7 @@ def one(task: str, contender: str, factor: float, seed: int, chosen: argparse.Na
     source = str((chosen.data / f"{task}.npz").resolve())
     read = read_task(source, size=chosen.size, groups=groups_of(task))
     budget = Budget(chosen.images, None)
-    recipe = altered(default_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
+    recipe = altered(handmade_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
     folder = chosen.output / "run"
     shutil.rmtree(folder, ignore_errors=True)
     gan = fit(source, budget, Options(out=folder, seed=seed, recipe=recipe, size=chosen.size, groups=groups_of(task)))
@@ -73,7 +73,7 @@ def brief(task: str, contender: str, factor: float, seed: int, chosen: argparse.
     """The score of the moving average at the end of a run that nobody watches."""
     read = read_task(str((chosen.data / f"{task}.npz").resolve()), size=chosen.size, groups=groups_of(task))
     budget = Budget(chosen.images, None)
-    recipe = altered(default_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
+    recipe = altered(handmade_recipe(read.shape, len(read.train), budget), CONTENDERS[contender], factor)
     game = make_game(recipe, read.shape, 0, chosen.images)
     state, feed = start_state(game, recipe, read.shape, 0, seed), Feed(read.train, False, seed, 0)
     sampler = Sampler.make(recipe.architecture, 0)

@@ -33,6 +33,7 @@ import optax
 
 from benchmarks.common.population import Numbers, Population
 from benchmarks.quality.pretrained_runs import LEAST, Classifier, Family, kid
+from mulligan.meta.space.default import FINAL_RATE, WARMUP
 from mulligan.metrics.embed import load_embedding
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
@@ -104,7 +105,7 @@ def scaled_adam(gen: Pytree, disc: Pytree) -> Any:
 
 def population(run: Run, members: int) -> Population:
     """The program of all runs that differ from this one in numbers alone."""
-    decay = Form(kind="cosine", final=0.02, warmup=0.1)
+    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     recipe = Recipe(
         Architecture(gen_width=run.width, disc_width=run.width),
         batch=run.batch,

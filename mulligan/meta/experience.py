@@ -1,4 +1,5 @@
-"""The experience: every trial on every task, in a SQLite file or a PostgreSQL database, for many writers at once.
+"""The experience: every trial on every task, in a SQLite file or a PostgreSQL database, for many writers at once; and
+what several experiences hold together, in databases and in exported files.
 
 Rows are written once and never changed. A trial is claimed before it runs, by a lease that ends when its worker no
 longer renews it; it is written whole, with its curve and in one transaction, when it ends, and only by whoever holds
@@ -318,7 +319,7 @@ def take(experience: Experience, places: Sequence[str], name: str | None = None)
     Raises:
       MulliganError: one of them cannot be read, or a row in it is none; the sentence says which row and field.
     """
-    imports: list[tuple[ImportSource, Records]] = []
+    given: list[tuple[ImportSource, Records]] = []
     for place in places:  # all of them, before anything is written
         found = read(place)
         for sentence in found.skipped:
@@ -328,6 +329,6 @@ def take(experience: Experience, places: Sequence[str], name: str | None = None)
         else:
             checksum = hashlib.sha256(json.dumps(sorted([*found.tasks, *found.trials])).encode()).hexdigest()
         source = source_of(printable(Path(without_password(place)).name), checksum, name)
-        imports.append((source, found))
-    added = experience.take(imports)
-    return [(source.name, new, len(found.trials)) for (source, found), new in zip(imports, added, strict=True)]
+        given.append((source, found))
+    added = experience.take(given)
+    return [(source.name, new, len(found.trials)) for (source, found), new in zip(given, added, strict=True)]

@@ -15,7 +15,7 @@ from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import SMALL_SIDE, default_recipe, pretrained_recipe
+from mulligan.meta.space.default import default_recipe, pretrained_recipe
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.pretrained import cards
@@ -26,8 +26,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.device import memory_bytes
 from mulligan.training.engine import make_game
 
-PRETRAINED = "it begins with weights learned on other families"  # origins of recipes
-BY_LAW = "its width, batch and rates follow from the budget and the images' size"
+PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,6 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
         plan = RacePlan((Arm(wanted, 1.0, "as asked for"),))
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
         plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
-    elif min(task.shape[:2]) > SMALL_SIDE:  # of which the experience that ships knows nothing
-        plan = RacePlan((Arm(usual, 1.0, BY_LAW),))
     else:
         plan = plan_race(task, budget, options.experience or own_place(), options.seed)
     arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)

@@ -33,6 +33,7 @@ AGAIN = 4  # every so many recipes, one is tried with two seeds
 LONGER = ((4, 6), (8, 24))  # trials so many times longer, one for every so many short ones
 LONGER_SEED = 2
 TYPICAL_SHAPE = (28, 28, 1)  # the shape that recipes must be affordable for
+SMALLEST_SHAPE = (16, 16, 1)  # the shape whose default recipe is mutated: short trials were made there
 SHARED = 8  # recipes that every task gets
 TRIAL_AVERAGES = (PLAIN,)  # the average that a trial is judged by; others would only cost time
 FIXED = 3  # recipes that come first, and are tried at every length
@@ -78,7 +79,7 @@ def recipe_at(index: int, task: Task, images: int) -> Recipe:
 def _drawn(index: int, images: int) -> Recipe:
     space, rng = Space(), np.random.default_rng((SEED, index))
     within = limits(images)
-    start = default_recipe(TYPICAL_SHAPE, 10_000, Budget(images, None))
+    start = default_recipe(SMALLEST_SHAPE, 10_000, Budget(images, None))  # the same for tasks of all sizes
     while True:
         recipe = space.sample(rng) if index % 2 else start
         for _ in range(0 if index % 2 else rng.geometric(0.5)):

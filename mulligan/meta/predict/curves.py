@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.space.default import default_recipe, handmade_recipe
-from mulligan.meta.space.fidelity import fidelity_of
+from mulligan.meta.space.default import SMALL_SIDE, default_recipe, handmade_recipe
+from mulligan.meta.space.fidelity import fidelity_of, reference_flops
 from mulligan.meta.store.kid_curves import log_kid
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Point, TaskRecord, Trial
 from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
-from mulligan.training.budget import Budget
+from mulligan.training.budget import NOMINAL_FLOPS, Budget
 
 FIDELITIES = np.arange(25.0)  # fidelities, up to four million reference images
 DEFAULT, HANDMADE = "default", "handmade"  # names of recipes that differ between tasks: see `meta.space.default`
@@ -259,17 +260,20 @@ def _tried(recipe: Recipe) -> Recipe:
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in reference images."""
-    return _made(default_recipe, task.shape, task.counts["train"], math.ceil(images))
+    if min(task.shape[:2]) > SMALL_SIDE:  # its width follows from the operations that there are
+        seconds = reference_flops(task.shape, math.ceil(images)) / NOMINAL_FLOPS[jax.default_backend()]
+        return _made(default_recipe, task.shape, task.counts["train"], Budget(None, seconds))
+    return _made(default_recipe, task.shape, task.counts["train"], Budget(math.ceil(images), None))
 
 
 def handmade_for(task: TaskRecord, images: float) -> Recipe:
     """The recipe made by hand for a task and a budget in reference images."""
-    return _made(handmade_recipe, task.shape, task.counts["train"], math.ceil(images))
+    return _made(handmade_recipe, task.shape, task.counts["train"], Budget(math.ceil(images), None))
 
 
 @lru_cache(maxsize=4096)
-def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, images: int) -> Recipe:
-    return make(shape, train, Budget(images, None))
+def _made(make: Callable[..., Recipe], shape: ImageShape, train: int, budget: Budget) -> Recipe:
+    return make(shape, train, budget)
 
 
 NAMED = {HANDMADE: handmade_for, DEFAULT: default_for}  # each of a task and a budget in reference images

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,16 +15,20 @@ from mulligan.meta.experience import NONE, shipped_and_own
 from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Query
 from mulligan.meta.race.arms import Arm, arms_within, explorers, race_from, with_explorers
 from mulligan.meta.race.extrapolation import ForecastCurve
-from mulligan.meta.space.cost import footprint
-from mulligan.meta.space.default import default_recipe, textbook_recipe
+from mulligan.meta.space.cost import Limits, footprint, refusal
+from mulligan.meta.space.default import SMALL_SIDE, WIDTHS, default_recipe, textbook_recipe
 from mulligan.meta.store.record import Records, TaskRecord
 from mulligan.metrics import EMBEDDING
+from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
+from mulligan.training.device import memory_bytes
 
 PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log/2026-11-26-prior-leads-shrink.md)
 MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
 NEAREST = 3  # tasks that are named
+FEWEST_RECIPES = 8  # tried on one task above 16x16, before such trials propose; `learn` tries so many on each
+BY_LAW = "its width, batch and rates follow from the budget and the images' size"  # the origin of that recipe
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ class RacePlan:
 def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RacePlan:
     """Asks the experience, shipped and the user's own; goes on without it, saying so, where it cannot be used.
 
+    What was tried at 16x16 and below says nothing of larger images: these rest on trials of such images, and where no
+    task has enough of them, the default recipe trains alone.
+
     Args:
       place: of the user's experience; `NONE` to do without any, None where the user has none.
     """
@@ -81,16 +89,22 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         except MulliganError as error:
             trouble = str(error)
 
+    usual = default_recipe(task.shape, len(task.train), budget)
+    large = min(task.shape[:2]) > SMALL_SIDE
+    tasks = {name: each for name, each in known.tasks.items() if not large or min(each.shape[:2]) > SMALL_SIDE}
+    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING and each.task in tasks]
+    compared = Counter(name for name, _ in {(each.task, each.recipe) for each in trials})
+    if large and max(compared.values(), default=0) < FEWEST_RECIPES:
+        return RacePlan((Arm(_narrowed(usual, task), 1.0, BY_LAW),), trouble=trouble, skipped=known.told())
+
     # The operations of the budget: at the device's nominal speed, or for the default recipe's images.
     if budget.seconds is not None:
         flops = NOMINAL_FLOPS[jax.default_backend()] * budget.seconds
     else:
-        usual = default_recipe(task.shape, len(task.train), budget)
         flops = footprint(usual, task.shape, len(task.classes or ())).flops_per_image * (budget.images or 1)
     query = Query(TaskRecord.of(task, task.name.partition("/")[0]), flops)
 
-    trials = tuple(trial for trial in known.trials.values() if trial.embedding == EMBEDDING)
-    prior = PRIORS[PRIOR if trials else "default"](tuple(known.tasks.values()), trials)
+    prior = PRIORS[PRIOR if trials else "default"](tuple(tasks.values()), tuple(trials))
     number = arms_within(budget)
     proposals = prior.propose(query, number - explorers(number))
     proposed = [
@@ -111,10 +125,19 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
         skipped=known.told(),
-        compared=len({trial.recipe for trial in known.trials.values()} | {proposals[0].recipe}),
+        compared=len({trial.recipe for trial in trials} | {proposals[0].recipe}),
         race_from=longer,
         others=_others(prior, query, budget, longer, proposals[0]) if longer else (),
     )
+
+
+def _narrowed(recipe: Recipe, task: Task) -> Recipe:
+    """The recipe in networks that the memory holds: the law of sizes counts operations alone."""
+    widths = (width for width in sorted(WIDTHS, reverse=True) if width <= recipe.architecture.gen_width)
+    narrower = [replace(recipe, architecture=replace(recipe.architecture, gen_width=w, disc_width=w)) for w in widths]
+    within = Limits(bytes=memory_bytes())
+    fitting = (each for each in narrower if refusal(each, task.shape, len(task.classes or ()), within) is None)
+    return next(fitting, narrower[-1])
 
 
 def _others(
