@@ -1,5 +1,6 @@
 """What every test runs under: shapes checked at every call, compiled programs kept, cores shared out."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from threadpoolctl import threadpool_limits
 
 install_import_hook("mulligan", "typechecker.checked")
 
@@ -19,11 +21,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 CHEAP = "--xla_backend_optimization_level=0"  # most of a test's time is compiling
 if version("jaxlib").startswith("0.10."):  # halves it once more; later versions do not know the flag
-    CHEAP += " --xla_cpu_use_fusion_emitters=false"
+    CHEAP += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    CHEAP += " --xla_cpu_prefer_vector_width=128 --xla_embed_ir_in_executable=false"
 os.environ.setdefault("XLA_FLAGS", CHEAP)
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 os.environ.setdefault("MULLIGAN_EXPERIENCE", "none")  # runs neither depend on what ran before nor change what is kept
+
+gc.set_threshold(20_000)  # tracing makes many objects that stay, and looking for cycles after each 700 is slow
 
 settings.register_profile("mulligan", deadline=None, derandomize="CI" in os.environ)  # compiling takes its time
 settings.load_profile("mulligan")
@@ -37,7 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) >= workers:
-        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: workers])
+        own = cores[int(worker.removeprefix("gw")) :: workers]
+        os.sched_setaffinity(0, own)
+        threadpool_limits(len(own), "blas")  # NumPy's threads were there before, and would wait for each other
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,20 +37,22 @@ SAID_BY = {
 }
 
 
-def sentences() -> Iterator[tuple[str, str]]:
+@cache
+def sentences() -> list[tuple[str, str]]:
     """Every text in the package, with its module, that is no docstring, no help and no option alone."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-        yield from ((module, text) for text in _texts(ast.parse(path.read_text())) if not OPTION.fullmatch(text))
+        found += [(module, text) for text in _texts(ast.parse(path.read_text())) if not OPTION.fullmatch(text)]
+    return found
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:
-    standing = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-    helping = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in ("help", "epilog")
-    }
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    standing = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+    helping = {id(node.value) for node in nodes if isinstance(node, ast.keyword) and node.arg in ("help", "epilog")}
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if id(node) in standing | helping:
             continue
         if isinstance(node, ast.JoinedStr):

@@ -1,12 +1,13 @@
 """A game with past opponents, against the same step written out with one forward pass for each."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
-from game.test_step import BATCH, IMAGES, NUMBERS, assert_close, game, start
+from game.test_step import BATCH, IMAGES, NUMBERS, advance, assert_close, game, start
+from quick import quick_of
 
 from benchmarks.common.toy_games import descent
 from mulligan.game.dynamics import DYNAMICS
@@ -38,6 +39,7 @@ def with_past(of, seeds):
     return state
 
 
+@partial(jax.jit, static_argnums=0)
 def by_hand(of, state, past, rounds):
     """Simultaneous descent on the mean over the present opponent and the past ones, plus the pull."""
     loss = of.loss
@@ -45,7 +47,7 @@ def by_hand(of, state, past, rounds):
     real = draw(Data(IMAGES), 1, BATCH, batch_key)[0][0]
     latents = jax.random.normal(jax.random.fold_in(game_key, 0), (BATCH, 3))
     gens, discs = [state.gen, *(p.gen for p in past)], [state.disc, *(p.disc for p in past)]
-    pull = PULL / np.sqrt(rounds + 1)
+    pull = PULL / jnp.sqrt(rounds + 1.0)
 
     def norm(params):
         return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
@@ -74,7 +76,7 @@ def by_hand(of, state, past, rounds):
 def test_players_descend_the_mean_loss_against_present_and_past(held):
     of = facing(2, "simultaneous")
     state = with_past(of, range(10, 10 + held))
-    after, _ = step(of, state, Data(IMAGES))
+    after, _ = advance(of)(state)
     gen, disc = by_hand(of, state, [others(seed) for seed in range(10, 10 + held)], held)
     assert_close(after.gen, gen)
     assert_close(after.disc, disc)
@@ -82,8 +84,9 @@ def test_players_descend_the_mean_loss_against_present_and_past(held):
 
 def test_the_present_players_enter_the_queue():
     of = facing(2)
-    after, _ = step(of, start(of), Data(IMAGES))
-    twice, _ = step(of, after, Data(IMAGES))
+    compiled = advance(of)
+    after, _ = compiled(start(of))
+    twice, _ = compiled(after)
     assert_close(jax.tree.map(lambda leaf: leaf[0], twice.opponents.gens), after.gen)
     assert_close(jax.tree.map(lambda leaf: leaf[1], twice.opponents.discs), twice.disc)
 
@@ -99,7 +102,7 @@ def test_without_opponents_it_is_the_plain_step():
 
 def flops(of):
     state = start(of)
-    return jax.jit(lambda state: step(of, state, Data(IMAGES))).lower(state).compile().cost_analysis()["flops"]
+    return advance(of).lower(state).cost_analysis()["flops"]
 
 
 def test_cost_is_linear_in_the_opponents():
@@ -108,13 +111,14 @@ def test_cost_is_linear_in_the_opponents():
     assert 0.5 < (eight - none) / 8 / none < 1.2  # each as much as a step, at most
 
 
-@pytest.mark.parametrize("name", DYNAMICS)
+@pytest.mark.parametrize("name", quick_of(DYNAMICS, "alternating", "optimistic"))
 def test_every_dynamics_can_face_the_past(name):
     of = facing(1, name)
-    once, _ = step(of, start(of), Data(IMAGES))
-    again, _ = step(of, once, Data(IMAGES))
+    compiled = advance(of)
+    once, _ = compiled(start(of))
+    again, _ = compiled(once)
     alone = dataclasses.replace(of, opponents=None)
-    other, _ = step(alone, once._replace(opponents=()), Data(IMAGES))
+    other, _ = advance(alone)(once._replace(opponents=()))
     assert jax.tree.structure(again) == jax.tree.structure(once)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((again.gen, again.disc)))
     differs = jax.tree.map(lambda a, b: bool((a != b).any()), again.gen, other.gen)

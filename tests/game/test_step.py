@@ -1,6 +1,7 @@
 """One step against the same step written out by hand, and what a step must not do."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -65,10 +66,16 @@ def start(of, classes=0):
     return initial_state(of, networks.gen, networks.disc, NUMBERS, jax.random.key(1))
 
 
+def advance(of):
+    """The step of a game on these images as one program, not one for each operation."""
+    return jax.jit(lambda state: step(of, state, Data(IMAGES)))
+
+
 def latents_of(key, index, disc_steps):
     return jax.random.normal(jax.random.fold_in(jax.random.split(key, disc_steps)[index], 0), (BATCH, 3))
 
 
+@partial(jax.jit, static_argnums=(0, 2, 3))
 def by_hand(of, state, disc_steps, simultaneous=False):
     """Textbook alternating (or simultaneous) descent: separate forward passes, optax's own Adam."""
     loss, sigma = of.loss, NUMBERS
@@ -112,7 +119,7 @@ def assert_close(a, b):
 def test_alternating_is_the_textbook_step(disc_steps):
     of = game(loss="nonsaturating", disc_steps=disc_steps)
     state = start(of)
-    after, info = step(of, state, Data(IMAGES))
+    after, info = advance(of)(state)
     gen, disc = by_hand(of, state, disc_steps)
     assert_close(after.disc, disc)
     assert_close(after.gen, gen)
@@ -140,8 +147,8 @@ def test_accuracy_is_the_share_of_pairs_in_which_the_real_image_has_the_larger_l
 def test_simultaneous_answers_the_old_discriminator():
     of = game(loss="nonsaturating", dynamics="simultaneous")
     state = start(of)
-    after, _ = step(of, state, Data(IMAGES))
-    gen, disc = by_hand(of, state, 1, simultaneous=True)
+    after, _ = advance(of)(state)
+    gen, disc = by_hand(of, state, 1, True)
     assert_close(after.disc, disc)
     assert_close(after.gen, gen)
 
@@ -162,7 +169,7 @@ def test_jit_equals_eager_and_changing_numbers_does_not_recompile():
     """Under plain descent: Adam's first step is the sign of a gradient, which rounding turns where it is nearly 0."""
     of = dataclasses.replace(game(), optimiser=descent)
     state = start(of)
-    compiled = jax.jit(lambda state: step(of, state, Data(IMAGES)))
+    compiled = advance(of)
     assert_close(compiled(state)[0].gen, step(of, state, Data(IMAGES))[0].gen)
     compiled(state._replace(strategy=Strategy(*map(jnp.float32, (0.5, 0.5, 2.0)))))
     compiled(state._replace(schedule=state.schedule._replace(gen_lr=jnp.float32(0.5), augment=jnp.float32(0.1))))
@@ -172,8 +179,9 @@ def test_jit_equals_eager_and_changing_numbers_does_not_recompile():
 def test_same_key_same_step_and_another_key_another():
     of = game()
     state = start(of)
-    first, again = (step(of, state, Data(IMAGES))[0] for _ in range(2))
-    other, _ = step(of, state._replace(key=jax.random.key(77)), Data(IMAGES))
+    compiled = advance(of)
+    first, again = (compiled(state)[0] for _ in range(2))
+    other, _ = compiled(state._replace(key=jax.random.key(77)))
     for left, right in zip(jax.tree.leaves(first.gen), jax.tree.leaves(again.gen), strict=True):
         np.testing.assert_array_equal(left, right)
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(first.gen), jax.tree.leaves(other.gen), strict=True))
@@ -191,24 +199,24 @@ def test_zero_rates_leave_the_networks_alone():
     of = game()
     state = start(of)
     still = state._replace(strategy=Strategy(*map(jnp.float32, (0.0, 0.0, 1.0))))
-    after, _ = step(of, still, Data(IMAGES))
+    after, _ = advance(of)(still)
     assert_close((after.gen, after.disc), (state.gen, state.disc))
 
 
 def test_lazy_penalty_falls_on_the_right_discriminator_steps():
     of = game(disc_steps=2, every=4)
-    state = start(of)
+    state, compiled = start(of), advance(of)
     seen = []
     for _ in range(4):
-        state, info = step(of, state, Data(IMAGES))
+        state, info = compiled(state)
         seen.append(float(info.penalty))
     # Steps 0 and 4 of the discriminator carry it; what a step reports is its last discriminator step, 1, 3, 5, 7.
     assert seen == [0.0, 0.0, 0.0, 0.0]
     of = game(disc_steps=1, every=2)
-    state = start(of)
+    state, compiled = start(of), advance(of)
     seen = []
     for _ in range(4):
-        state, info = step(of, state, Data(IMAGES))
+        state, info = compiled(state)
         seen.append(float(info.penalty) > 0)
     assert seen == [True, False, True, False]
 
@@ -217,8 +225,9 @@ def test_labels_reach_both_networks():
     of = game()
     state = start(of, classes=3)
     data = Data(IMAGES, jnp.arange(20, dtype=jnp.int32) % 3)
-    after, _ = step(of, state, data)
-    other, _ = step(of, state, data._replace(labels=(data.labels + 1) % 3))
+    compiled = jax.jit(lambda data: step(of, state, data))
+    after, _ = compiled(data)
+    other, _ = compiled(data._replace(labels=(data.labels + 1) % 3))
     changed = [(a != b).any() for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(other), strict=True)]
     assert any(changed)
 
@@ -227,9 +236,10 @@ def test_vmap_over_seeds_equals_a_loop():
     of = game()
     states = [start(of)._replace(key=jax.random.key(seed)) for seed in range(2)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    together, _ = jax.vmap(lambda state: step(of, state, Data(IMAGES)))(stacked)
+    compiled = advance(of)
+    together, _ = jax.jit(jax.vmap(compiled))(stacked)
     for index, state in enumerate(states):
-        alone, _ = step(of, state, Data(IMAGES))
+        alone, _ = compiled(state)
         assert_close(jax.tree.map(lambda leaf, index=index: leaf[index], together.gen), alone.gen)
 
 
@@ -246,5 +256,5 @@ def test_the_schedule_is_told_of_each_step():
         observe=lambda state, info: info.disc_loss,
     )
     of = dataclasses.replace(game(), schedule=heard)
-    after, info = step(of, start(of), Data(IMAGES))
+    after, info = advance(of)(start(of))
     assert float(after.schedule) == float(info.disc_loss) > 0

@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 from made_up import write_experience
+from quick import quick_of
 
 from mulligan.documents import read_json
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
@@ -29,7 +30,7 @@ from mulligan.training.run import RunFolder
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
 TINY = Recipe(SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=2e-3, disc_lr=2e-3))
-SHORT = Budget(20_000, None)
+SHORT = Budget(8_000, None)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_run_is_remembered_as_a_trial(tmp_path, task):
     fit("digits", SHORT, Options(out=tmp_path / "run", recipe=TINY, experience=place))
     [found] = Experience(place).trials()
     assert (found.task, found.recipe, found.seed, found.status) == (task.hash, TINY, 0, DONE)
-    assert found.curve[-1].nimg == pytest.approx(20_000, abs=32)
+    assert found.curve[-1].nimg == pytest.approx(8_000, abs=32)
     assert found.cost["flops"] == found.curve[-1].flops
     evaluations = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     kids = [event["kid"] for event in evaluations if event["kind"] == "evaluation"]
@@ -214,11 +215,11 @@ def unreachable(tmp_path):
 OPEN: list[sqlite3.Connection] = []
 
 
-@pytest.mark.parametrize("make", [damaged, newer, locked, unreachable])
+@pytest.mark.parametrize("make", quick_of([damaged, newer, locked, unreachable], damaged, locked))
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
     monkeypatch.setattr("mulligan.meta.store.connections.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
-    generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
+    generator, told = told_by("digits", Budget(1_000, None), out=tmp_path / "run", experience=place)
     [plan] = [event for event in told if event["kind"] == "plan"]
     assert plan["trouble"].endswith(".")
     assert "forgotten" in kinds(told)
@@ -229,7 +230,7 @@ def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, ma
 
 def test_an_experience_on_a_disk_that_cannot_be_written_is_read_and_not_added_to(tmp_path):
     place = read_only(tmp_path)
-    generator, told = told_by("digits", Budget(4_000, None), out=tmp_path / "run", experience=place)
+    generator, told = told_by("digits", Budget(1_000, None), out=tmp_path / "run", experience=place)
     [forgotten] = [event for event in told if event["kind"] == "forgotten"]
     assert "readonly" in forgotten["reason"]
     assert not read(tmp_path / "mine.db").trials

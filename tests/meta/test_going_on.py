@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from small_runs import RECIPE, assert_same_end, events
+from small_runs import RECIPE, assert_same_end, clock_of_its_own, events
 
 import mulligan
 from mulligan.errors import MulliganError, UsageError
@@ -65,7 +65,8 @@ def test_it_may_be_interrupted_then_as_any_other(run, tmp_path):
     assert_same_end(run, whole)
 
 
-def test_a_budget_of_images_may_go_on_by_the_clock(run):
+def test_a_budget_of_images_may_go_on_by_the_clock(run, monkeypatch):
+    clock_of_its_own(monkeypatch)
     resume(run, more=Budget(None, 6.0))
     assert [event["code"] for event in events(run, "stop")] == ["budget", "budget"]
     assert RunFolder.open(run).document("run")["budget"]["seconds"] > 6.0

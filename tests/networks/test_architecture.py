@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import quick_of
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import FAMILIES, build, parameter_count
@@ -66,9 +67,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 
 def cases_quick_for(*quick):
     """Every case; those not named are slow to compile, and have nothing that the named ones lack."""
-    return pytest.mark.parametrize(
-        "name", [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
-    )
+    return pytest.mark.parametrize("name", quick_of(CASES, *quick))
 
 
 @cache
@@ -108,7 +107,7 @@ def test_shapes_types_and_range(name):
         assert leaf.dtype == jnp.float32
 
 
-@cases_quick_for("mlp, everything", "conv, group", "residual")
+@cases_quick_for("conv, group")
 def test_jit_equals_eager(name):
     with jax.disable_jit():
         eager = play(networks(name), *inputs(name))
@@ -134,7 +133,7 @@ def moves_everything(gradient):
         assert np.any(leaf != 0), path
 
 
-@cases_quick_for("mlp, everything", "conv", "conv, group", "residual, everything")
+@cases_quick_for("mlp, everything", "conv, group", "residual, everything")
 def test_every_parameter_moves_the_game(name):
     @jax.jit
     @jax.grad
@@ -188,7 +187,7 @@ def test_labels_are_refused_without_classes():
         both.disc(x, jnp.zeros(8, int))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.sampled_from(list(FAMILIES)),
     st.tuples(st.integers(8, 256), st.integers(8, 256), st.sampled_from([1, 3, 4])),

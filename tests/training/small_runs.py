@@ -1,13 +1,15 @@
 """What tests of whole runs share: a recipe that trains in seconds, and what a run folder holds."""
 
 import json
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.training import checkpoint
+from mulligan.training import checkpoint, loop
+from mulligan.training.budget import NOMINAL_FLOPS
 from mulligan.training.engine import ChunkInfo
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
@@ -61,3 +63,28 @@ def broken_chunks(monkeypatch, breaks):
         return engine._replace(chunk=chunk)
 
     monkeypatch.setattr(module, "compile_engine", compile_breaking)
+
+
+def clock_of_its_own(monkeypatch):
+    """Gives runs a clock on which a step takes 2 ms, and whatever else looks at it 1 ms; the list holds its seconds.
+
+    Compiling looks at it often, too: a test of seconds asks for a fixture that has run the same programs.
+    """
+    seconds, train = [0.0], loop.advance
+
+    def look():
+        seconds[0] += 0.001
+        return seconds[0]
+
+    def advance(session, state, steps, progress):
+        def chunk(state, data, steps):
+            seconds[0] += 0.002 * steps
+            return session.engine.chunk(state, data, steps)
+
+        slow = session._replace(engine=session.engine._replace(chunk=chunk))
+        return train(slow, state, steps, progress)
+
+    monkeypatch.setattr(time, "monotonic", look)
+    monkeypatch.setitem(NOMINAL_FLOPS, "cpu", NOMINAL_FLOPS["cpu"] / 200)  # as slow as these steps are
+    monkeypatch.setattr(loop, "advance", advance)
+    return seconds

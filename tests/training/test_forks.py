@@ -5,7 +5,8 @@ import os
 import signal
 
 import pytest
-from small_runs import RECIPE, assert_same_end, broken_chunks, events
+from quick import quick_of
+from small_runs import RECIPE, assert_same_end, broken_chunks, clock_of_its_own, events
 
 from mulligan.errors import Interrupted
 from mulligan.meta.fit import fit, resume
@@ -69,7 +70,8 @@ def test_the_first_fork_of_a_run_by_the_clock_knows_the_runs_length(monkeypatch,
         return forks(session, strategist, plan, origin, progress, budget)
 
     monkeypatch.setattr(loop, "fork", spied)
-    fit("digits", Budget(images=None, seconds=12.0), Options(out=tmp_path / "run", recipe=FORKING))
+    clock_of_its_own(monkeypatch)
+    fit("digits", Budget(images=None, seconds=8.0), Options(out=tmp_path / "run", recipe=FORKING))
     assert horizons
     for schedule, run in horizons:
         assert schedule == pytest.approx(run, rel=1e-5)
@@ -81,7 +83,7 @@ def test_rates_far_too_high_are_left_at_once(tmp_path):
     assert events(tmp_path / "run", "strategy")[0]["strategy"].startswith("rates / ")
 
 
-@pytest.mark.parametrize("index", range(len(FORKS)))
+@pytest.mark.parametrize("index", quick_of(range(len(FORKS)), 1))
 def test_a_run_interrupted_after_a_fork_ends_as_if_it_had_not_been(forked, tmp_path, index):
     seen = []
 

@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from quick import quick_of
+from small_runs import clock_of_its_own
 
 from mulligan.documents import read_sealed
 from mulligan.errors import Interrupted, MulliganError
@@ -19,8 +21,8 @@ from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
-from mulligan.training import loop
-from mulligan.training.budget import NOMINAL_FLOPS, Budget
+from mulligan.training import stop
+from mulligan.training.budget import Budget
 from mulligan.training.generator import load
 from mulligan.training.loop import Loop
 from mulligan.training.run import RunFolder
@@ -116,7 +118,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing after it runs."""
 
 
-@pytest.mark.parametrize("kill", [0, 3, *(pytest.param(kill, marks=pytest.mark.slow) for kill in (1, 2, 4, 5))])
+@pytest.mark.parametrize("kill", quick_of(range(6), 3))
 def test_a_race_that_is_killed_anywhere_goes_on_as_if_nothing_had_been(raced, task, tmp_path, kill, monkeypatch):
     path, _ = raced
     kills = {0: ("write", 2), 1: ("write", 5), 2: ("_save", 3), 3: ("_save", 9), 4: ("_perform", 6), 5: ("_adopted", 1)}
@@ -192,30 +194,14 @@ def test_an_arm_that_fails_does_not_end_the_race(task, tmp_path):
     assert "set disc_steps to 1" in document["arms"][0]["ended"]
 
 
-def test_a_race_against_the_clock_keeps_its_budget(task, tmp_path, monkeypatch):
-    """On a clock of its own: a step takes 2 ms, and whatever else looks at the clock 1 ms."""
-    seconds, train = [0.0], loop.advance
-
-    def look():
-        seconds[0] += 0.001
-        return seconds[0]
-
-    def advance(session, state, steps, progress):
-        def chunk(state, data, steps):
-            seconds[0] += 0.002 * steps
-            return session.engine.chunk(state, data, steps)
-
-        slow = session._replace(engine=session.engine._replace(chunk=chunk))
-        return train(slow, state, steps, progress)
-
-    monkeypatch.setattr(time, "monotonic", look)
-    monkeypatch.setitem(NOMINAL_FLOPS, "cpu", NOMINAL_FLOPS["cpu"] / 200)  # as slow as these steps are
-    monkeypatch.setattr(loop, "advance", advance)
-    Race(contest(tmp_path / "run", task, budget=Budget(None, 10.0))).run()
+def test_a_race_against_the_clock_keeps_its_budget(raced, task, tmp_path, monkeypatch):
+    seconds = clock_of_its_own(monkeypatch)
+    monkeypatch.setattr(stop, "EVALUATIONS", 10**6)  # no arm converges: it is the clock that ends the run
+    Race(contest(tmp_path / "run", task, budget=Budget(None, 3.0))).run()
     generator = resume(tmp_path / "run")
-    assert 8 < seconds[0] < 10.5
+    assert 2.4 < seconds[0] < 3.2
     document = read_sealed(tmp_path / "run" / "race.json")
-    assert generator.result["cost"]["seconds"] >= document["spent_by_others"]["seconds"] > 2
+    assert generator.result["cost"]["seconds"] >= document["spent_by_others"]["seconds"] > 0.5
 
 
 def test_race_json_is_what_the_documentation_says(raced):

@@ -118,8 +118,7 @@ def test_a_run_is_steered_and_judged(game):
     elapsed = float((state.called_nimg) / state.horizon_nimg)
     assert float(state.logs[FACTORS.index("gen_lr")]) == pytest.approx(-3.0 * elapsed, rel=1e-4)
     assert int(run.state.nimg) == 128
-    again = game.init(jax.random.key(1))
-    first = game.init(jax.random.key(1))
+    again, first = (jax.jit(game.init)(jax.random.key(1)) for _ in range(2))
     assert float(again.state.schedule.inside.initial.gen_lr) == float(first.state.schedule.inside.initial.gen_lr)
 
 
@@ -139,7 +138,7 @@ def test_rates_are_drawn_far_and_wide(game):
 
 
 def test_what_blew_up_has_the_worst_loss(game):
-    run = game.init(jax.random.key(0))
+    run = jax.jit(game.init)(jax.random.key(0))
     broken = run._replace(state=run.state._replace(gen=jax.tree.map(lambda leaf: leaf * jnp.nan, run.state.gen)))
     _, loss = jax.jit(game.unroll)(jnp.zeros(game.size), broken._replace(stage=jnp.int32(1)))
     assert float(loss) == pytest.approx(math.log(WORST))
@@ -159,6 +158,7 @@ def test_offsets_undo_steered():
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_through_short_unrolls_of_a_gan_are_those_of_differences(game):
     """Through a few steps of both players, Adam, the moving average and the metric."""
     estimator = differentiated(game, 1, game.truncations)

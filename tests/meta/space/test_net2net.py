@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import quick_of
 
 from mulligan.errors import MulliganError
 from mulligan.meta.space.net2net import inherit, inherit_scale, mirroring, obstacle, widening
@@ -100,7 +101,7 @@ def test_mirrored_channels_give_back_what_they_were_made_of(before, more, slope,
     np.testing.assert_allclose(np.bincount(found.source, found.share * rectified), x)
 
 
-@pytest.mark.parametrize("name", ["conv", "conv, leaky", "mlp", "residual"])
+@pytest.mark.parametrize("name", quick_of(["conv", "conv, leaky", "mlp", "residual"], "conv, leaky", "mlp"))
 def test_a_wider_child_moves_as_its_parent_does(name):
     """One step of each parameter's scale against the gradient of the same loss, then the same function again."""
     before = PARENTS[name]
@@ -135,6 +136,7 @@ def test_what_was_added_has_a_scale_of_its_own():
     assert sum(small) == 2  # kernel and bias of the one new layer
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from(["conv", "mlp", "residual"]), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1))
 def test_any_growth_keeps_the_function(name, gen, disc, deeper):
