@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mulligan.events import RunEvent, SamplesDrawn
+from mulligan.events import SamplesDrawn
 from mulligan.grid import png
 from mulligan.report.embedding import embed, embed_file
 from mulligan.report.markup import Child, Html, element
@@ -134,26 +134,22 @@ def _through_time(record: RunRecord) -> Html | None:
     pictures = [(event, picture) for event, picture in pictures if picture]
     if not pictures:
         return None
-    frames = []
-    for event, picture in pictures:
+    frames, moments = [], [f"{count(event.nimg)} images, {duration(event.seconds)}" for event, _ in pictures]
+    for (event, picture), moment in zip(pictures, moments, strict=True):
         image = picture.element(f"Samples after {count(event.nimg)} images")
-        frames.append(element("div", image, class_="frame", data_nimg=event.nimg, data_moment=_moment(event)))
+        frames.append(element("div", image, class_="frame", data_nimg=event.nimg, data_moment=moment))
     last = str(len(frames) - 1)
     controls = [
         element("button", "Play", type="button", class_="play"),
         element("input", type="range", min="0", max=last, value=last, aria_label="Images seen"),
     ]
-    moment = element("output", _moment(pictures[-1][0]), class_="moment")
+    shown = element("output", moments[-1], class_="moment")
     slider = element("div", controls, class_="controls", hidden=True) if len(frames) > 1 else None
-    return _titled("Through time", moment, [element("div", frames, class_="frames"), slider], "time")
+    return _titled("Through time", shown, [element("div", frames, class_="frames"), slider], "time")
 
 
 def _titled(title: str, detail: Html | None, content: Child, class_: str | None = None) -> Html:
     return element("figure", element("figcaption", element("strong", title), " ", detail), content, class_=class_)
-
-
-def _moment(event: RunEvent) -> str:
-    return f"{count(event.nimg)} images, {duration(event.seconds)}"
 
 
 def _thumbnail(image: UInt8[np.ndarray, "h w c"], alt: str) -> Html | None:

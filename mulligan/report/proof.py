@@ -74,9 +74,10 @@ def _tiles(found: Entries, useful: Entries) -> list[Html]:
         _tile(f"Attack by {name}", attacks.within(name), "0 is chance, 1 always right") for name in attacks.values
     ]
     copies = found.within("copies")
-    detail = f"of unseen real images {_percent(copies.number('held_out'))}"
-    shares = element("strong", _percent(copies.number("generated")))
-    return [*tiles, element("div", element("span", "Near copies"), shares, element("small", detail))]
+    shares = [copies.number(name) for name in ("generated", "held_out")]
+    generated, real = (UNKNOWN if share is None else f"{share:.1%}" for share in shares)
+    detail = element("small", f"of unseen real images {real}")
+    return [*tiles, element("div", element("span", "Near copies"), element("strong", generated), detail)]
 
 
 def _tile(label: str, estimate: Entries, detail: str) -> Html:
@@ -108,10 +109,6 @@ def _classes(useful: Entries) -> Html | None:
         reached = [decimal(row.number(source)) for source in SOURCES]
         cells.append((name, *counts, *reached, _points(gain), f"{_points(low)} to {_points(high)}"))
     return table(names, cells, numbers=range(1, len(names)))
-
-
-def _percent(share: float | None) -> str:
-    return UNKNOWN if share is None else f"{share:.1%}"
 
 
 def _points(share: float | None) -> str:

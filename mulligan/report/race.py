@@ -142,7 +142,7 @@ def contest(record: RunRecord) -> Iterator[RacedArm]:
     first = Recipe.from_json(entries[0]["recipe"]) if entries else Recipe()
     for index, entry in enumerate(entries):
         try:
-            events = read_events(record.folder / "trials" / f"{index:02d}")
+            events, _ = read_events(record.folder / "trials" / f"{index:02d}")
         except MulliganError:  # its trial is damaged; what the race says of it stands
             events = []
         kids = [(event.nimg, event.kid) for event in events if isinstance(event, Evaluated)]

@@ -79,7 +79,7 @@ def read_run(folder: Path) -> RunRecord:
         raise newer_format(folder, written, FORMAT)
     recipe = Recipe.from_json(_document(folder / "recipe.json"))
     task = _document(folder / "task.json")
-    events, unreadable = _events(folder / "events.jsonl")
+    events, unreadable = read_events(folder)
     # Backwards, for later events say what of earlier ones still stands: what was measured on a stretch of training that
     # the run went back to before is marked.
     marked: list[RunEvent] = []
@@ -94,15 +94,6 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(folder, run, recipe, task, tuple(reversed(marked)), race, plan, proof, unreadable)
 
 
-def read_events(folder: Path) -> list[RunEvent]:
-    """The events of a run folder; none where there is no such folder.
-
-    Raises:
-      MulliganError: the file is damaged or cannot be read.
-    """
-    return _events(folder / "events.jsonl")[0]
-
-
 def _document(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds."""
     document = read_json(path)
@@ -111,8 +102,13 @@ def _document(path: Path) -> dict[str, Any]:
     return unsealed(path, document)
 
 
-def _events(path: Path) -> tuple[list[RunEvent], int]:
-    """All lines that are events, and how many are not."""
+def read_events(folder: Path) -> tuple[list[RunEvent], int]:
+    """The events of a run folder, and how many lines are none; no events where there is no such folder.
+
+    Raises:
+      MulliganError: the file is damaged or cannot be read.
+    """
+    path = folder / "events.jsonl"
     if not path.exists():
         return [], 0
     try:

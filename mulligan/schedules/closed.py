@@ -128,7 +128,24 @@ def schedule(schedules: Sequence[tuple[str, Form]], horizon_nimg: float | int) -
       >>> float(halving.value(halving.init(Hyperparameters(gen_lr=2.0)), 1e6).gen_lr)
       1.0
     """
-    forms = _forms(dict(schedules), horizon_nimg)
+    by_name = dict(schedules)
+    for name, form in by_name.items():
+        if name not in Hyperparameters._fields:
+            known = ", ".join(Hyperparameters._fields)
+            raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")
+        if form.kind not in FORMS:
+            raise MulliganError(f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}.")
+        if form.kind in ("cosine", "linear") and form.over_nimg <= 0 and horizon_nimg <= 0:
+            raise MulliganError(f"the {form.kind} schedule of {name} has no end: give its over_nimg, in images.")
+    rows = [by_name.get(name, Form()) for name in Hyperparameters._fields]
+    forms = Forms(
+        kind=jnp.array([list(FORMS).index(form.kind) for form in rows], jnp.int32),
+        rate=_float([form.rate for form in rows]),
+        final=_float([form.final for form in rows]),
+        over_nimg=_float([form.over_nimg for form in rows]),
+        warmup_nimg=_float([form.warmup_nimg for form in rows]),
+        warmup=_float([form.warmup for form in rows]),
+    )
 
     def init(hyperparameters: Hyperparameters) -> ScheduleState:
         initial = Hyperparameters(*map(_float, hyperparameters))
@@ -186,27 +203,6 @@ def _warmup(nimg: Array, warmup_nimg: Any) -> Array:
 
 def _curve(initial: float, form: Form) -> Curve:
     return lambda nimg: initial * FORMS[form.kind](_float(nimg), form)
-
-
-def _forms(by_name: dict[str, Form], horizon_nimg: float | int) -> Forms:
-    """The table of a recipe's forms, each of which is checked."""
-    for name, form in by_name.items():
-        if name not in Hyperparameters._fields:
-            known = ", ".join(Hyperparameters._fields)
-            raise MulliganError(f"{name!r} cannot have a schedule: the hyperparameters are {known}.")
-        if form.kind not in FORMS:
-            raise MulliganError(f"{form.kind!r} is not a form of schedule (for {name}); choose {', '.join(FORMS)}.")
-        if form.kind in ("cosine", "linear") and form.over_nimg <= 0 and horizon_nimg <= 0:
-            raise MulliganError(f"the {form.kind} schedule of {name} has no end: give its over_nimg, in images.")
-    rows = [by_name.get(name, Form()) for name in Hyperparameters._fields]
-    return Forms(
-        kind=jnp.array([list(FORMS).index(form.kind) for form in rows], jnp.int32),
-        rate=_float([form.rate for form in rows]),
-        final=_float([form.final for form in rows]),
-        over_nimg=_float([form.over_nimg for form in rows]),
-        warmup_nimg=_float([form.warmup_nimg for form in rows]),
-        warmup=_float([form.warmup for form in rows]),
-    )
 
 
 def _float(value: Any) -> Array:

@@ -55,7 +55,12 @@ def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict
     _, h, w, c = sample.shape
     pixels = sample.astype(np.float32) / 255
     grey = pixels.mean(axis=-1)
-    shares = _colour_shares(sample)
+    # Colours of LEVELS levels a channel: three channels of 16 are 4,096 colours, which 16 bits can number.
+    colours = np.zeros(sample.shape[:3], np.uint16)
+    for channel in range(c):
+        colours += (sample[..., channel] // (256 // LEVELS)).astype(np.uint16) * LEVELS**channel
+    counts = np.bincount(colours.ravel())
+    shares = counts[counts > 0] / colours.size
     centred = grey - grey.mean(axis=(1, 2), keepdims=True)
     power = (centred**2).sum(axis=(1, 2))
     agreement = (centred * centred[:, :, ::-1]).sum(axis=(1, 2))
@@ -81,17 +86,6 @@ def describe(n: int, sample: UInt8[np.ndarray, "k h w c"], classes: int) -> dict
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 0.0
-
-
-def _colour_shares(sample: UInt8[np.ndarray, "k h w c"]) -> np.ndarray:
-    """The share of each colour that occurs, with LEVELS levels a channel."""
-    levels = sample // (256 // LEVELS)
-    # Three channels of 16 levels are 4,096 colours, which 16 bits can number.
-    colours = np.zeros(sample.shape[:3], np.uint16)
-    for channel in range(sample.shape[-1]):
-        colours += levels[..., channel].astype(np.uint16) * LEVELS**channel
-    counts = np.bincount(colours.ravel())
-    return counts[counts > 0] / colours.size
 
 
 def _pooled(pixels: Float32[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"]:

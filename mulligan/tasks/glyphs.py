@@ -7,7 +7,7 @@ import zlib
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from mulligan.tasks.collection import Collection, number_classes
@@ -57,20 +57,16 @@ def _drawn(character: str, n: int) -> UInt8[np.ndarray, "n h w 1"]:
     images = np.empty((n, SIDE, SIDE, 1), np.uint8)
     for image in images:
         fine = _upright(character, FONTS[rng.integers(len(FONTS))], int(rng.integers(0, 3)))
-        affine = tuple(_jitter(rng).ravel())
+        # A random affine map about the centre, from pixels of the result to those of the source.
+        angle, shear = rng.uniform(-np.pi / 15, np.pi / 15), rng.uniform(-0.2, 0.2)
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = rotation @ np.array([[1, shear], [0, 1]]) / rng.uniform(0.8, 1.15, 2)
+        centre = np.full(2, SIDE * FINE / 2)
+        shift = rng.uniform(-2, 2, 2) * FINE
+        affine = tuple(np.column_stack([matrix, centre - matrix @ (centre + shift)]).ravel())
         placed = fine.transform(fine.size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
         image[..., 0] = np.asarray(placed.reduce(FINE))
     return images
-
-
-def _jitter(rng: np.random.Generator) -> Float64[np.ndarray, "2 3"]:
-    """A random affine map about the centre, from pixels of the result to those of the source."""
-    angle, shear = rng.uniform(-np.pi / 15, np.pi / 15), rng.uniform(-0.2, 0.2)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = rotation @ np.array([[1, shear], [0, 1]]) / rng.uniform(0.8, 1.15, 2)
-    centre = np.full(2, SIDE * FINE / 2)
-    shift = rng.uniform(-2, 2, 2) * FINE
-    return np.column_stack([matrix, centre - matrix @ (centre + shift)])
 
 
 @lru_cache(maxsize=256)

@@ -70,8 +70,17 @@ def _images_of_table(table: Any, name: str, split: int | None, cached: bool) -> 
 
     Cells may hold the path of a file in place of its bytes; it is followed only where the datasets library `cached` it.
     """
-    cells = _encoded_column(table, name)
-    labels = _label_column(table)
+    import pyarrow as arrow
+
+    cells, labels = None, _label_column(table)
+    for field in table.schema:
+        # The `Image` feature is a struct of bytes and path; others write the bytes alone.
+        encoded = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+        if encoded or arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
+            cells = table[field.name]
+            break
+    if cells is None:
+        raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
     return [
         ImageFile(
             StoredFile(f"{name}#{row}", partial(_start_of_cell, cells, row, cached)),
@@ -80,17 +89,6 @@ def _images_of_table(table: Any, name: str, split: int | None, cached: bool) -> 
         )
         for row in range(len(cells))
     ]
-
-
-def _encoded_column(table: Any, name: str) -> Any:
-    import pyarrow as arrow
-
-    for field in table.schema:
-        # The `Image` feature is a struct of bytes and path; others write the bytes alone.
-        encoded = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-        if encoded or arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
-            return table[field.name]
-    raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
 
 
 def _start_of_cell(cells: Any, row: int, cached: bool, n: int) -> bytes:

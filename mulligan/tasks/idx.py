@@ -59,18 +59,13 @@ def read_idx(source: Source) -> Collection:
         raise MulliganError(f"the idx files {', '.join(parts)} hold images of different sizes: give one of the files.")
     label_names = [name.replace("images", "labels").replace("idx3", "idx1") for name in parts]
     labels = [_parse(named[name]) for name in label_names if name in named]
-    codes = [
-        np.full(len(part), TRAIN if not _is_test(name) else TEST) for name, part in zip(parts, images, strict=True)
-    ]
+    splits = [TEST if "t10k" in name or "test" in name else TRAIN for name in parts]
+    codes = [np.full(len(part), split) for part, split in zip(images, splits, strict=True)]
     return collect(
         np.concatenate(images),
         np.concatenate(labels).astype(np.int32) if len(labels) == len(parts) else None,
-        np.concatenate(codes) if any(not _is_test(name) for name in parts) else None,
+        np.concatenate(codes) if TRAIN in splits else None,
     )
-
-
-def _is_test(name: str) -> bool:
-    return "t10k" in name or "test" in name
 
 
 def _parse(file: StoredFile) -> UInt8[np.ndarray, "..."]:

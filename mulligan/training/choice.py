@@ -88,7 +88,17 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     mixture = _mixture(comparison)
     if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
         return _told(loop, comparison, single, plain, NOTHING_TO_DISTIL if allowance.distil else None)
-    return _told(loop, comparison, _distilled(loop, comparison, single) if allowance.distil else mixture, plain)
+    if not allowance.distil:
+        return _told(loop, comparison, mixture, plain)
+
+    # The mixture as one network is kept where it is better than the best single generator.
+    mixed, labels = comparison.candidates[mixture], loop.task.train.labels if loop.spec.classes else None
+    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.spec.classes) / len(labels)
+    distilled = distil(mixed.gen, loop.recipe.architecture.latent, often, jax.random.key(loop.spec.seed))
+    candidate = Candidate("distilled", distilled.gen, mixed.nimg)
+    comparison.judge(candidate, loss=distilled.after, loss_before=distilled.before)
+    better = comparison.difference("distilled", single).value < 0
+    return _told(loop, comparison, "distilled" if better else single, plain)
 
 
 def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
@@ -201,18 +211,6 @@ def _mixture(comparison: Comparison) -> str | None:
     gen = Mixture(tuple(each.gen for each in candidates), jnp.array(list(mixed.values()), jnp.float32))
     comparison.judge(Candidate("mixture", gen, max(each.nimg for each in candidates)), members=mixed)
     return "mixture"
-
-
-def _distilled(loop: Loop, comparison: Comparison, single: str) -> str:
-    """The mixture as one network, where that is better than the best single generator; else that one."""
-    mixture = comparison.candidates["mixture"]
-    labels = loop.task.train.labels if loop.spec.classes else None
-    often = None if labels is None else jnp.bincount(jnp.asarray(labels), length=loop.spec.classes) / len(labels)
-    key = jax.random.key(loop.spec.seed)
-    distilled = distil(mixture.gen, loop.recipe.architecture.latent, often, key)
-    candidate = Candidate("distilled", distilled.gen, mixture.nimg)
-    comparison.judge(candidate, loss=distilled.after, loss_before=distilled.before)
-    return "distilled" if comparison.difference("distilled", single).value < 0 else single
 
 
 def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str | None = None) -> KeptGenerator:

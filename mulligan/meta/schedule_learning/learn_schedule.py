@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +143,15 @@ def trust_region(games: Sequence[InnerProblem], parameters: Parameters, runs: in
     Raises:
       MulliganError: every run failed.
     """
-    seen = [_extremes(game, parameters, runs, jax.random.fold_in(key, index)) for index, game in enumerate(games)]
+
+    def extremes(game: InnerProblem, key: Key) -> tuple[Array, Array]:
+        run, _ = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.truncations)
+        return run.state.schedule.least, run.state.schedule.most
+
+    seen = []
+    for index, game in enumerate(games):
+        keys = jax.random.split(jax.random.fold_in(key, index), runs)
+        seen.append(jax.jit(lambda keys, game=game: jax.lax.map(partial(extremes, game), keys))(keys))
     least, most = np.concatenate([low for low, _ in seen]), np.concatenate([high for _, high in seen])
     fine = np.isfinite(least).all(axis=1) & np.isfinite(most).all(axis=1)
     if not fine.any():
@@ -151,17 +160,6 @@ def trust_region(games: Sequence[InnerProblem], parameters: Parameters, runs: in
     high = np.quantile(most[fine], 1 - OUTLIERS, axis=0)
     wider = MARGIN * (high - low) + 1e-3
     return TrustRegion(jnp.asarray(low - wider, jnp.float32), jnp.asarray(high + wider, jnp.float32))
-
-
-def _extremes(game: InnerProblem, parameters: Parameters, runs: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
-    """Least and most of every feature in each run, `[runs, f]`."""
-
-    def one(key: Key) -> tuple[Array, Array]:
-        state, _ = jax.lax.scan(lambda run, _: game.unroll(parameters, run), game.init(key), None, game.truncations)
-        return state.state.schedule.least, state.state.schedule.most
-
-    least, most = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, runs))
-    return np.asarray(least), np.asarray(most)
 
 
 def with_trust_region(controller: Controller, trust_region: TrustRegion, decays: Mapping[str, float]) -> Controller:
