@@ -530,7 +530,7 @@ def test_every_experience_command_is_tested_here():
 def test_ctrl_c_then_resume_then_everything_else(tmp_path):
     """The real thing, in processes of their own."""
     run = [sys.executable, "-c", "from mulligan.cli import main; main()"]
-    long = [*run, "fit", "digits", "--images", "100k", "--out", "run", "--json"]
+    long = [*run, "fit", "digits", "--images", "40k", "--out", "run", "--json"]
     with subprocess.Popen(long, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
         next(line for line in training.stdout if json.loads(line)["kind"] == "chunk")
         training.send_signal(signal.SIGINT)

@@ -98,13 +98,17 @@ def test_a_run_is_remembered_as_a_trial(tmp_path, task):
 
 @pytest.mark.parametrize(
     ("own", "strategy", "schedule"),
-    [
+    quick_of(
+        [
+            ({}, "fork", SHIPPED[-1]),
+            ({}, "switch", ""),
+            ({"learned_schedule": SHIPPED[0]}, "fork", SHIPPED[0]),
+            ({"gap_aware": True}, "fork", ""),
+            ({"schedules": (("gen_lr", Form("cosine")),)}, "fork", ""),
+        ],
         ({}, "fork", SHIPPED[-1]),
-        ({}, "switch", ""),
         ({"learned_schedule": SHIPPED[0]}, "fork", SHIPPED[0]),
-        ({"gap_aware": True}, "fork", ""),
-        ({"schedules": (("gen_lr", Form("cosine")),)}, "fork", ""),
-    ],
+    ),
 )
 def test_forks_come_with_the_learned_schedule_unless_the_recipe_has_one(tmp_path, own, strategy, schedule):
     recipe = dataclasses.replace(TINY, **own)

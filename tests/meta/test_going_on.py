@@ -67,9 +67,9 @@ def test_it_may_be_interrupted_then_as_any_other(run, tmp_path):
 
 def test_a_budget_of_images_may_go_on_by_the_clock(run, monkeypatch):
     clock_of_its_own(monkeypatch)
-    resume(run, more=Budget(None, 6.0))
+    resume(run, more=Budget(None, 3.0))
     assert [event["code"] for event in events(run, "stop")] == ["budget", "budget"]
-    assert RunFolder.open(run).document("run")["budget"]["seconds"] > 6.0
+    assert RunFolder.open(run).document("run")["budget"]["seconds"] > 3.0
 
 
 @pytest.mark.parametrize("asked", [{"time": "10m"}, {"images": "1M"}, {"time": "+1m", "images": "+1k"}, {"time": "+"}])

@@ -97,6 +97,7 @@ def test_one_that_mixes_up_two_classes_hurts_them(digits, data):
     assert "It hurts the class " in found["sentence"]
 
 
+@pytest.mark.slow
 def test_one_that_draws_a_single_wrong_image_hurts(digits, data):
     collapsed = np.roll(digits[3][:, :1], 1, axis=0)
     found = mulligan.prove(album(collapsed), str(data))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from mulligan.training import checkpoint, loop
+from mulligan.training import checkpoint, loop, stop
 from mulligan.training.budget import NOMINAL_FLOPS
 from mulligan.training.engine import ChunkInfo
 
@@ -68,7 +68,7 @@ def broken_chunks(monkeypatch, breaks):
 def clock_of_its_own(monkeypatch):
     """Gives runs a clock on which a step takes 2 ms, and whatever else looks at it 1 ms; the list holds its seconds.
 
-    Compiling looks at it often, too: a test of seconds asks for a fixture that has run the same programs.
+    It is this clock alone that ends them: none converges. Compiling looks at it often, too: a test of seconds asks for a fixture that has run the same programs.
     """
     seconds, train = [0.0], loop.advance
 
@@ -87,4 +87,5 @@ def clock_of_its_own(monkeypatch):
     monkeypatch.setattr(time, "monotonic", look)
     monkeypatch.setitem(NOMINAL_FLOPS, "cpu", NOMINAL_FLOPS["cpu"] / 200)  # as slow as these steps are
     monkeypatch.setattr(loop, "advance", advance)
+    monkeypatch.setattr(stop, "EVALUATIONS", 10**6)
     return seconds
