@@ -68,7 +68,8 @@ def broken_chunks(monkeypatch, breaks):
 def clock_of_its_own(monkeypatch):
     """Gives runs a clock on which a step takes 2 ms, and whatever else looks at it 1 ms; the list holds its seconds.
 
-    It is this clock alone that ends them: none converges. Compiling looks at it often, too: a test of seconds asks for a fixture that has run the same programs.
+    It is this clock alone that ends them: none converges. Compiling looks at it often, too: a test of seconds asks for
+    a fixture that has run the same programs.
     """
     seconds, train = [0.0], loop.advance
 
