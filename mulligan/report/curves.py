@@ -55,13 +55,27 @@ def training(record: RunRecord) -> Html | None:
         Chart("Gradient penalty", "mean squared norm, unweighted", _lines(chunks, {"penalty": "penalty"})),
         Chart("Speed", "images a second", _lines(chunks, {"images_per_second": "images/s"}), 0.0),
     ]
-    changing = _hyperparameters(chunks)
+    # A chart for each hyperparameter that changes; those of both players share one.
+    names = dict.fromkeys(name for chunk in chunks for name in chunk.hyperparameters)
+    changing: dict[str, list[Series]] = {}
+    for name in names:
+        values = [(chunk, chunk.hyperparameters.get(name)) for chunk in chunks]
+        if len({value for _, value in values} - {None}) < 2:
+            continue
+        player, _, rest = name.partition("_")
+        title, shown = (rest, player) if player in ("gen", "disc") else (name, name)
+        points = [
+            ChartPoint(chunk.nimg, value, abandoned=chunk.abandoned) for chunk, value in values if value is not None
+        ]
+        series = changing.setdefault(title, [])
+        series.append(Series(shown, COLOURS[len(series)], points))
+    small = _drawn(record, [Chart(title, "", series) for title, series in changing.items()])
     return element(
         "section",
         element("h2", "Training"),
         element("div", _drawn(record, charts), class_="charts"),
         element("h3", "Hyperparameters that changed") if changing else None,
-        element("div", _drawn(record, changing), class_="charts small") if changing else None,
+        element("div", small, class_="charts small") if changing else None,
         id="training",
     )
 
@@ -104,24 +118,6 @@ def _lines(events: Sequence[RunEvent], names: dict[str, str]) -> list[Series]:
         Series(shown, colour, _points(events, name))
         for (name, shown), colour in zip(names.items(), COLOURS, strict=False)
     ]
-
-
-def _hyperparameters(chunks: Sequence[ChunkTrained]) -> list[Chart]:
-    """A chart for each hyperparameter that changes; those of both players share one."""
-    names = dict.fromkeys(name for chunk in chunks for name in chunk.hyperparameters)
-    charts: dict[str, list[Series]] = {}
-    for name in names:
-        values = [(chunk, chunk.hyperparameters.get(name)) for chunk in chunks]
-        if len({value for _, value in values} - {None}) < 2:
-            continue
-        player, _, rest = name.partition("_")
-        title, shown = (rest, player) if player in ("gen", "disc") else (name, name)
-        points = [
-            ChartPoint(chunk.nimg, value, abandoned=chunk.abandoned) for chunk, value in values if value is not None
-        ]
-        series = charts.setdefault(title, [])
-        series.append(Series(shown, COLOURS[len(series)], points))
-    return [Chart(title, "", series) for title, series in charts.items()]
 
 
 def _points(events: Iterable[RunEvent], name: str) -> list[ChartPoint]:

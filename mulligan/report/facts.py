@@ -53,6 +53,26 @@ def data(record: RunRecord) -> Html | None:
 
 def cost(record: RunRecord) -> Html | None:
     """What the run spent, and on what machine."""
+    # The final event's account when there is one, else what the newest event tells.
+    final, start = record.last(FinalScored), record.last(TrainingStarted)
+    account = final.cost if final else None
+    spent = [
+        Fact("time", duration(account["seconds"] if account else record.seconds)),
+        Fact("images seen", count(account["images"] if account else record.nimg)),
+    ]
+    if account:
+        spent += [
+            Fact("training", duration(account["training_seconds"])),
+            Fact("evaluation", duration(account["evaluation_seconds"])),
+            Fact("computation", flop(account["flops"])),
+        ]
+    if start:
+        spent += [
+            Fact("an image", flop(start.flops_per_image)),
+            Fact("compilation", duration(start.compile_seconds)),
+            Fact("generator", f"{count(start.gen_parameters)} parameters"),
+            Fact("discriminator", f"{count(start.disc_parameters)} parameters"),
+        ]
     run = record.run
     machine = [
         Fact("memory", f"{_words(value)} GiB") if name == "memory_gib" else Fact(name, _words(value))
@@ -66,7 +86,7 @@ def cost(record: RunRecord) -> Html | None:
         Fact("started", _words(run.get("created")).replace("T", " ")),
         Fact("mulligan", _words(run.get("version"))),
     ]
-    cards = [_card("Cost", _spent(record)), _card("Machine", machine), _card("Run", asked)]
+    cards = [_card("Cost", spent), _card("Machine", machine), _card("Run", asked)]
     return element("section", element("h2", "Cost"), element("div", cards, class_="cards"), id="cost")
 
 
@@ -118,30 +138,6 @@ def _read(record: RunRecord) -> list[Fact]:
         *(Fact(name, _words(value)) for name, value in options.items()),
         Fact("content hash", element("code", _words(task.get("hash"))[:16])),
     ]
-
-
-def _spent(record: RunRecord) -> list[Fact]:
-    """The final event's account when there is one, else what the newest event tells."""
-    final, start = record.last(FinalScored), record.last(TrainingStarted)
-    account = final.cost if final else None
-    rows = [
-        Fact("time", duration(account["seconds"] if account else record.seconds)),
-        Fact("images seen", count(account["images"] if account else record.nimg)),
-    ]
-    if account:
-        rows += [
-            Fact("training", duration(account["training_seconds"])),
-            Fact("evaluation", duration(account["evaluation_seconds"])),
-            Fact("computation", flop(account["flops"])),
-        ]
-    if start:
-        rows += [
-            Fact("an image", flop(start.flops_per_image)),
-            Fact("compilation", duration(start.compile_seconds)),
-            Fact("generator", f"{count(start.gen_parameters)} parameters"),
-            Fact("discriminator", f"{count(start.disc_parameters)} parameters"),
-        ]
-    return rows
 
 
 def _card(title: str, facts: Iterable[Fact]) -> Html:

@@ -218,6 +218,7 @@ class _MetaTrainer:
         self.outer_config = OuterConfig(config.algorithm, config.tasks, episode, optimiser, config.halflife)
         self.state = self._initial_state()
         self.steps_per_chunk = 1
+        self.last_step = 2**31 - 1 if run.steps is None else run.steps
 
     @cached_property
     def program(self) -> Any:
@@ -234,7 +235,7 @@ class _MetaTrainer:
             return program.lower(self.state, self.pool, jnp.int32(1)).compile()
 
     def finished(self) -> bool:
-        return self.seconds >= self.run.seconds or self._steps_left() <= 0
+        return self.seconds >= self.run.seconds or int(self.state.steps) >= self.last_step
 
     def train_chunk(self) -> None:
         """Takes outer steps for about as long as lies between two checkpoints; then writes one.
@@ -243,7 +244,7 @@ class _MetaTrainer:
           MulliganError: the loss is not finite, or the folder cannot be written.
         """
         program, began = self.program, time.monotonic()  # compiling is not learning
-        steps = min(self.steps_per_chunk, self._steps_left())
+        steps = min(self.steps_per_chunk, self.last_step - int(self.state.steps))
         self.state, loss = program(self.state, self.pool, jnp.int32(steps))
         self.loss = float(loss)
         spent = time.monotonic() - began
@@ -268,9 +269,6 @@ class _MetaTrainer:
             seconds=round(self.seconds, 3),
             speed=round(episodes / self.seconds, 3) if self.seconds else None,
         ).to_json()
-
-    def _steps_left(self) -> int:
-        return 2**31 - 1 if self.run.steps is None else self.run.steps - int(self.state.steps)
 
     def _features(self) -> FeatureNet:
         path, key = self.folder / "features.safetensors", jax.random.key(self.config.seed)
