@@ -72,7 +72,7 @@ def _images_of_table(table: Any, name: str, split: int | None, cached: bool) -> 
     """
     import pyarrow as arrow
 
-    cells, labels = None, _label_column(table)
+    cells = None
     for field in table.schema:
         # The `Image` feature is a struct of bytes and path; others write the bytes alone.
         encoded = arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
@@ -81,6 +81,7 @@ def _images_of_table(table: Any, name: str, split: int | None, cached: bool) -> 
             break
     if cells is None:
         raise MulliganError(f"{name} has no column of encoded images; its columns are {', '.join(table.column_names)}.")
+    labels = _label_column(table)
     return [
         ImageFile(
             StoredFile(f"{name}#{row}", partial(_start_of_cell, cells, row, cached)),
