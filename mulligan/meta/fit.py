@@ -294,7 +294,13 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
     loop.train()
     generator = finish(loop)
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
-        _hand_back(loop, generator)
+        # What was trained goes back into them, with moving statistics to match.
+        fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
+        reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
+        disc = keras.with_batch_statistics(loop.now.gan.disc, jnp.concatenate([fakes, reals]))
+        member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
+        for network in (member, disc):
+            keras.write_back(network)
         return generator
     where = folder.document("run")["experience"]
     if where != NONE and task.judge("validation")[0] != "train":  # what few images say of themselves is no experience
@@ -303,16 +309,6 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         except MulliganError as error:  # one that cannot be written costs nobody their generator
             listener(NotRecorded(reason=str(error)).to_json())
     return generator
-
-
-def _hand_back(loop: Loop, generator: Generator) -> None:
-    """Puts what was trained into the caller's own models."""
-    fakes = pixels(jnp.asarray(generator.sample(HANDED // 2, seed=0)))
-    reals = pixels(jnp.asarray(loop.task.train.sample(HANDED // 2, seed=0)))
-    disc = keras.with_batch_statistics(loop.now.gan.disc, jnp.concatenate([fakes, reals]))
-    member = generator.network.members[0] if isinstance(generator.network, Mixture) else generator.network
-    for network in (member, disc):
-        keras.write_back(network)
 
 
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> RunSpec:

@@ -78,7 +78,11 @@ def lay_out(names: Sequence[str], folders: Iterable[str], where: str) -> Layout:
         return _in_splits(names, paths, told, tops, [folder.split("/")[len(shared) :] for folder in folders], where)
     _refuse_half_splits(told, tops, paths, where)
     _refuse_containers(tops, where)
-    inner = _inner_splits(paths)
+    # Splits that every class holds, as `cats/train/1.png`.
+    second = {path[1] for path in paths if len(path) > 1}
+    told = {name: split for name in second if (split := split_of(name)) is not None}
+    whole = len(told) == len(second) and all(len(path) > 1 for path in paths) and _are_splits(told)
+    inner = {name: code for name, (code, _) in told.items()} if whole else None
     labels = tuple(path[0] if path else None for path in paths)
     splits = tuple(None if inner is None else inner[path[1]] for path in paths)
     parts = [folder.split("/") for folder in folders]
@@ -171,15 +175,6 @@ def _refuse_containers(tops: Sequence[str], where: str) -> None:
             f"{where} holds images in {held[0]} and in {others}: give {where}/{held[0]} if only those are meant; if "
             f"they are classes, give {held[0]} another name."
         )
-
-
-def _inner_splits(paths: Sequence[Sequence[str]]) -> dict[str, int] | None:
-    """The splits that every class holds, as `cats/train/1.png`; None where they do not."""
-    second = {path[1] for path in paths if len(path) > 1}
-    told = {name: split for name in second if (split := split_of(name)) is not None}
-    if len(told) < len(second) or any(len(path) < 2 for path in paths) or not _are_splits(told):
-        return None
-    return {name: code for name, (code, _) in told.items()}
 
 
 def _missing(folders: Iterable[str], labels: Sequence[str | None]) -> tuple[str, ...]:

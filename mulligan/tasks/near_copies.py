@@ -35,7 +35,11 @@ def near_groups(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Int64[
       >>> near_groups(images).tolist()
       [0, 1, 0]
     """
-    coarse = np.concatenate([_coarse(block) for block in _blocks(images)])
+    starts = range(0, images.shape[0], BLOCK)
+    blocks = (np.arange(start, min(start + BLOCK, images.shape[0])) for start in starts)
+    coarse = np.concatenate(
+        [_coarse(images[rows] if isinstance(images, np.ndarray) else images.take(rows)) for rows in blocks]
+    )
     # 64 bits an image: whether a cell of SIDE x SIDE is darker than its right neighbour, the last than the first.
     cells = coarse.reshape(len(coarse), SIDE, COARSE // SIDE, SIDE, COARSE // SIDE).mean(axis=(2, 4))
     bits: Bool[np.ndarray, "n d"] = (cells < np.roll(cells, -1, axis=2)).reshape(len(cells), -1)
@@ -48,12 +52,6 @@ def near_groups(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Int64[
     while (parents != parents[parents]).any():
         parents = parents[parents]
     return np.unique(parents, return_inverse=True)[1]
-
-
-def _blocks(images: UInt8[np.ndarray, "n h w c"] | StreamedImages) -> Iterator[UInt8[np.ndarray, "k h w c"]]:
-    for start in range(0, images.shape[0], BLOCK):
-        rows = np.arange(start, min(start + BLOCK, images.shape[0]))
-        yield images[rows] if isinstance(images, np.ndarray) else images.take(rows)
 
 
 def _coarse(images: UInt8[np.ndarray, "k h w c"]) -> Float32[np.ndarray, "k d"]:

@@ -170,20 +170,15 @@ def _single(image: Any, label: Any) -> Iterator[LabelledImage]:
         yield LabelledImage(image, label)
         return
     labels = None if label is None else np.asarray(label)
-    if not _is_batch(image, labels):
+    batch = image.ndim > 3
+    if image.ndim == 3 and (labels is None or labels.ndim):
+        many = labels is not None and labels.ndim == 1 and len(labels) == len(image)
+        batch = many or not {image.shape[0], image.shape[2]}.intersection(CHANNELS)
+    if not batch:
         yield LabelledImage(image, label)
         return
     for row, one in enumerate(image):
         yield LabelledImage(one, None if labels is None else labels[row])
-
-
-def _is_batch(image: np.ndarray, label: np.ndarray | None) -> bool:
-    if image.ndim != 3:
-        return image.ndim > 3
-    if label is not None and label.ndim == 0:
-        return False
-    many = label is not None and label.ndim == 1 and len(label) == len(image)
-    return many or not {image.shape[0], image.shape[2]}.intersection(CHANNELS)
 
 
 def _of_examples(

@@ -121,7 +121,15 @@ class TrialRunner:
         try:
             session = self._session = self._session or self._start()
             self._train(session, self._images(rung))
-            return None if self.reason else self._evaluate(session)
+            if self.reason:
+                return None
+            averages = session.engine.game.averager.value(self._state.averages)
+            self.gen = next(iter(averages.values()), self._state.gen)
+            scores, self.progress = evaluate(session, self.gen, self.progress)
+            figures, nimg = {name: scores[name] for name in METRICS}, self.progress.nimg
+            point = Point(nimg, nimg * self.flops_per_image, round(self.progress.training_seconds, 3), figures)
+            self.curve.append(point)
+            return point
         except MulliganError as error:
             self.status, self.reason = FAILED, str(error)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
@@ -163,15 +171,6 @@ class TrialRunner:
             if self.progress.training_seconds > self.spec.seconds:
                 self.reason = f"stopped at the limit of {self.spec.seconds:g} s"
                 return
-
-    def _evaluate(self, session: Session) -> Point:
-        averages = session.engine.game.averager.value(self._state.averages)
-        self.gen = next(iter(averages.values()), self._state.gen)
-        scores, self.progress = evaluate(session, self.gen, self.progress)
-        figures, nimg = {name: scores[name] for name in METRICS}, self.progress.nimg
-        point = Point(nimg, nimg * self.flops_per_image, round(self.progress.training_seconds, 3), figures)
-        self.curve.append(point)
-        return point
 
     def cost(self) -> dict[str, float]:
         return {

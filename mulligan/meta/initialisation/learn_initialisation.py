@@ -26,7 +26,7 @@ from mulligan.events import EpisodesTrained, Listener, SourceRead
 from mulligan.files import make_folder
 from mulligan.meta.initialisation.adaptation import fresh_initialisation
 from mulligan.meta.initialisation.episodes import EpisodeSpec, image_pool
-from mulligan.meta.initialisation.features import FeatureNet, train_features, untrained_features
+from mulligan.meta.initialisation.features import train_features, untrained_features
 from mulligan.meta.initialisation.init_file import (
     PretrainedInit,
     grow,
@@ -227,7 +227,15 @@ class _MetaTrainer:
         One that is finished needs neither it nor its features.
         """
         inner = inner_game(self.config.recipe, self.shape, self.config.updates)
-        objective = MetaObjective(inner, energy_objective(self._features(), inner.game.latent, self.config.fakes))
+        path, key = self.folder / "features.safetensors", jax.random.key(self.config.seed)
+        if path.is_file():
+            saved = checkpoint.read(path)
+            self._check(saved.progress["identity"])
+            features = checkpoint.restored(untrained_features(self.pool.shape, key), saved.arrays, "features")
+        else:
+            features = train_features(self.pool, self.config.dihedral, self.config.feature_steps, key)
+            checkpoint.write(path, checkpoint.arrays_of(features, "features"), {"identity": self.identity})
+        objective = MetaObjective(inner, energy_objective(features, inner.game.latent, self.config.fakes))
         program = jax.jit(
             lambda state, pool, steps: outer_steps(objective, self.outer_config, state, pool, steps), donate_argnums=0
         )
@@ -269,17 +277,6 @@ class _MetaTrainer:
             seconds=round(self.seconds, 3),
             speed=round(episodes / self.seconds, 3) if self.seconds else None,
         ).to_json()
-
-    def _features(self) -> FeatureNet:
-        path, key = self.folder / "features.safetensors", jax.random.key(self.config.seed)
-        turns = self.config.dihedral
-        if path.is_file():
-            saved = checkpoint.read(path)
-            self._check(saved.progress["identity"])
-            return checkpoint.restored(untrained_features(self.pool.shape, key), saved.arrays, "features")
-        features = train_features(self.pool, turns, self.config.feature_steps, key)
-        checkpoint.write(path, checkpoint.arrays_of(features, "features"), {"identity": self.identity})
-        return features
 
     def _initial_state(self) -> OuterState:
         net_key, key = jax.random.split(jax.random.key(self.config.seed))

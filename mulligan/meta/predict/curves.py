@@ -223,7 +223,12 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTri
     rows = tuple(row._replace(task=kept.index(row.task)) for row in rows if row.task in kept)
     sources = tuple(places[index][1] for index in kept)
 
-    means = _means(rows, len(kept), len(names))
+    groups: dict[tuple[int, int], list[Curve]] = {}
+    for row in rows:
+        groups.setdefault((row.task, row.column), []).append(row.curve)
+    means = np.full((len(kept), len(names), len(FIDELITIES)), np.nan)
+    for (task, column), curves in groups.items():
+        means[task, column] = mean_curve(np.stack(curves), np.ones(len(curves)))
     reference = means[:, anchor] if names else means.reshape(0, len(FIDELITIES))
     differences = means - reference[:, None]
     # No import may claim more than the most that was ever seen here, of any recipe.
@@ -303,14 +308,3 @@ def _with_failures(by_id: dict[str, TaskRecord], found: list[_Found]) -> Iterato
             missing = np.isnan(curve) & after & np.isfinite(worst[each.place])
             curve = np.where(missing, worst[each.place], curve)
         yield each.place, each.name, curve
-
-
-def _means(rows: Sequence[Row], tasks: int, recipes: int) -> Float[np.ndarray, "t r g"]:
-    """The mean curve of each recipe's trials on each task."""
-    groups: dict[tuple[int, int], list[Curve]] = {}
-    for row in rows:
-        groups.setdefault((row.task, row.column), []).append(row.curve)
-    means = np.full((tasks, recipes, len(FIDELITIES)), np.nan)
-    for (task, column), curves in groups.items():
-        means[task, column] = mean_curve(np.stack(curves), np.ones(len(curves)))
-    return means

@@ -12,7 +12,7 @@ import numpy as np
 
 from mulligan.errors import MulliganError
 from mulligan.meta.experience import NONE, shipped_and_own
-from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Proposal, Query
+from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Query
 from mulligan.meta.race.arms import Arm, arms_within, explorers, race_from, with_explorers
 from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import Limits, footprint, refusal
@@ -26,7 +26,7 @@ from mulligan.training.device import memory_bytes
 
 PRIOR = "nearest"  # of PRIORS: what the table chose (docs/log/2026-11-26-prior-leads-shrink.md)
 MOST_SAVED = 64.0  # times the compute, up to which the textbook's recipe is followed
-NEAREST = 3  # tasks that are named
+NEAREST, OTHERS = 3, 3  # tasks that are named, and recipes that a longer budget would try
 FEWEST_RECIPES = 8  # tried on one task above 16x16, before such trials propose; `learn` tries so many on each
 BY_LAW = "its width, batch and rates follow from the budget and the images' size"  # the origin of that recipe
 
@@ -115,7 +115,12 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
 
     end, enough = proposals[0].forecast, len(trials) > 0
     low, high = sorted((end.low[-1], end.high[-1]))
-    longer = race_from(budget) if number == 1 else None
+    # What a longer budget would try beside the first, where this one is too short for a race.
+    longer, others = race_from(budget) if number == 1 else None, ()
+    if longer is not None:
+        times = (longer.images or longer.seconds or 1) / (budget.images or budget.seconds or 1)
+        found = prior.propose(query._replace(flops=query.flops * times), OTHERS)
+        others = tuple(proposal.origin for proposal in found if proposal.origin != proposals[0].origin)
     return RacePlan(
         arms=arms,
         tasks=len({trial.task for trial in trials}),
@@ -127,7 +132,7 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         skipped=known.told(),
         compared=len({trial.recipe for trial in trials} | {proposals[0].recipe}),
         race_from=longer,
-        others=_others(prior, query, budget, longer, proposals[0]) if longer else (),
+        others=others,
     )
 
 
@@ -138,15 +143,6 @@ def _narrowed(recipe: Recipe, task: Task) -> Recipe:
     within = Limits(bytes=memory_bytes())
     fitting = (each for each in narrower if refusal(each, task.shape, len(task.classes or ()), within) is None)
     return next(fitting, narrower[-1])
-
-
-def _others(
-    prior: Prior, query: Query, budget: Budget, longer: Budget, first: Proposal, number: int = 3
-) -> tuple[str, ...]:
-    """Where the recipes come from that a longer budget would try beside the first."""
-    times = (longer.images or longer.seconds or 1) / (budget.images or budget.seconds or 1)
-    proposals = prior.propose(query._replace(flops=query.flops * times), number)
-    return tuple(proposal.origin for proposal in proposals if proposal.origin != first.origin)
 
 
 def _saving(prior: Prior, query: Query, end: Forecast) -> float | None:
