@@ -388,11 +388,6 @@ def projection_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _episodes_line(event: EpisodesTrained) -> str:
-    done = f"{event.episodes:,} episodes in {duration(event.seconds)}"
-    return f"{done}, {number(event.speed)} a second: distance to unseen images {number(event.loss)}"
-
-
 def _trial_line(event: TrialEnded) -> str:
     outcome = f"KID {number(event.kid)}" if event.status == "done" else "failed"
     seen = f"{short(event.images)} images in {duration(event.seconds)}"
@@ -405,6 +400,9 @@ AROUND_RUNS: dict[type[Event], Callable[[Any], str]] = {
     TaskRead: lambda event: f"{event.name}: {event.counts['train']:,} training images",
     TrialEnded: _trial_line,
     SourceRead: lambda event: f"{event.name}: {event.tasks:,} tasks with {event.images:,} training images",
-    EpisodesTrained: _episodes_line,
+    EpisodesTrained: lambda event: (
+        f"{event.episodes:,} episodes in {duration(event.seconds)}, {number(event.speed)} a second: "
+        f"distance to unseen images {number(event.loss)}"
+    ),
     **dict.fromkeys((ProofAdvanced, ProjectionAdvanced), lambda event: f"{event.share:4.0%} {event.stage}"),
 }

@@ -69,7 +69,7 @@ def figures() -> dict[str, Any]:
     public = [function for function in found if not function.name.startswith("_") and ast.get_docstring(function)]
     return {
         "lines": lines,
-        "functions per 1,000 lines": round(1000 * len(found) / lines, 1),
+        "functions per 1,000 lines": round(1000 * len(found) / lines, 2),
         "body lines: median, p90, max": [median(bodies), quantiles(bodies, n=10)[-1], max(bodies)],
         "private functions used once": f"{len(once)} of {len(private)}",
         "of these five lines or shorter": sum(body_lines(function) <= 5 for function in once),

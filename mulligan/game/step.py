@@ -136,12 +136,14 @@ def scheduled(game: Game, state: GanState) -> Hyperparameters:
 
 def draw(data: Data, steps: int, n: int, key: Key) -> tuple[Float[Array, "steps n h w c"], Any]:
     """Images drawn with replacement, as pixels in [-1, 1], and their labels `[steps, n]`, or None."""
-    sums, shape = data.cumulative, (steps, n)
-    if sums is None:
-        rows = jax.random.randint(key, shape, 0, len(data.images))
-    else:  # by the inverse of the sums of the images' chances
-        rows = jnp.searchsorted(sums, jax.random.uniform(key, shape, maxval=sums[-1]), side="right")
+    chances, shape = data.cumulative, (steps, n)
+    rows = jax.random.randint(key, shape, 0, len(data.images)) if chances is None else _by_chance(chances, shape, key)
     return pixels(data.images[rows]), None if data.labels is None else data.labels[rows]
+
+
+def _by_chance(cumulative: Float[Array, " m"], shape: tuple[int, int], key: Key) -> Int[Array, "steps n"]:
+    """Rows by the inverse of the sums of their chances."""
+    return jnp.searchsorted(cumulative, jax.random.uniform(key, shape, maxval=cumulative[-1]), side="right")
 
 
 def pixels(images: UInt8[Array, "..."]) -> Float[Array, "..."]:
