@@ -359,7 +359,10 @@ def demo(
 
 @app.command()
 def recipe() -> None:
-    """Print the default recipe for 32x32 and ten minutes of this machine as JSON, to edit for `fit --recipe`."""
+    """Print the default recipe as JSON, to edit for `fit --recipe`.
+
+    It is the one for 32x32 and ten minutes of this machine.
+    """
     from mulligan.meta.space.default import default_recipe
     from mulligan.training.budget import Budget
 

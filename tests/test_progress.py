@@ -66,7 +66,7 @@ def test_images_seen_go_back_with_the_guard(start):
     assert standing.nimg == 64
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.integers(1, 100_000))
 def test_plain_lines_get_rarer_but_do_not_stop(seconds):
     lines = []

@@ -14,8 +14,8 @@ RECIPE = Recipe(Architecture(family="mlp", gen_width=8, disc_width=8, gen_depth=
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, *SHAPE), np.uint8)
 
 
-def drawn(members: int, runs: list[Numbers]) -> np.ndarray:
-    [(moment, images, finite)] = Population(RECIPE, SHAPE, 64, members).train(runs, [IMAGES] * len(runs))
+def drawn(of: Population, runs: list[Numbers]) -> np.ndarray:
+    [(moment, images, finite)] = of.train(runs, [IMAGES] * len(runs))
     assert moment == 1.0
     assert finite.all()
     return images
@@ -23,10 +23,11 @@ def drawn(members: int, runs: list[Numbers]) -> np.ndarray:
 
 def test_a_member_draws_what_it_would_alone():
     runs = [Numbers(1e-3, 1.0), Numbers(2e-3, 0.5, seed=2)]
-    together = drawn(3, runs)  # one place is left, and filled up
+    together = drawn(Population(RECIPE, SHAPE, 64, 3), runs)  # one place is left, and filled up
+    alone = Population(RECIPE, SHAPE, 64, 1)
     assert together.shape == (2, FAKES, *SHAPE)
     for run, images in zip(runs, together, strict=True):
-        assert np.abs(images.astype(int) - drawn(1, [run])[0].astype(int)).max() <= 1
+        assert np.abs(images.astype(int) - drawn(alone, [run])[0].astype(int)).max() <= 1
     assert np.abs(together[0].astype(int) - together[1].astype(int)).max() > 1
 
 
