@@ -21,6 +21,7 @@ def drawn(of: Population, runs: list[Numbers]) -> np.ndarray:
     return images
 
 
+@pytest.mark.slow
 def test_a_member_draws_what_it_would_alone():
     runs = [Numbers(1e-3, 1.0), Numbers(2e-3, 0.5, seed=2)]
     together = drawn(Population(RECIPE, SHAPE, 64, 3), runs)  # one place is left, and filled up

@@ -88,6 +88,7 @@ def test_the_table_has_a_line_for_each_contender():
     assert f"| {BASE} | 1.00 | 1.00 | 0 of 2 |" in text
 
 
+@pytest.mark.slow
 def test_arms_share_one_budget_and_the_best_generator_is_kept():
     task = read_task("digits")
     live = Live(task, 4000, seed=0)

@@ -110,6 +110,7 @@ def test_release_gives_back_what_a_worker_holds(place):
     assert experience.taken() == {trial(1).assignment}
 
 
+@pytest.mark.slow
 def test_processes_that_write_the_same_lose_and_double_nothing(place):
     workers = [SPAWN.Process(target=write_all, args=(place, f"w{k}", range(40))) for k in range(3)]
     dying = SPAWN.Process(target=write_all, args=(place, "dying", range(40), 25))

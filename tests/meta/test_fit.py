@@ -232,6 +232,7 @@ def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, ma
         OPEN.pop().close()
 
 
+@pytest.mark.slow
 def test_an_experience_on_a_disk_that_cannot_be_written_is_read_and_not_added_to(tmp_path):
     place = read_only(tmp_path)
     generator, told = told_by("digits", Budget(1_000, None), out=tmp_path / "run", experience=place)

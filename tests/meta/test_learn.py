@@ -156,6 +156,7 @@ def test_what_did_well_elsewhere_is_tried_before_new_recipes(digits):
     assert len({each.recipe for each in fresh}) == 4
 
 
+@pytest.mark.slow
 def test_learning_fills_the_experience_evenly_and_goes_on_where_it_stopped(tmp_path, tiny_recipes):
     place = str(tmp_path / "x.db")
     told = []

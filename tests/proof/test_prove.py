@@ -136,6 +136,7 @@ def run(data, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_proof_and_its_report_shows_it(run, data, capsys):
     before = (run / "report.html").read_text()
     assert "says whether these images help a classifier" in before

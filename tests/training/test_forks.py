@@ -62,6 +62,7 @@ def test_the_first_fork_begins_before_the_first_step(forked):
     assert 0 < first["nimg"] <= steps * RECIPE.batch
 
 
+@pytest.mark.slow
 def test_the_first_fork_of_a_run_by_the_clock_knows_the_runs_length(monkeypatch, tmp_path):
     forks, horizons = loop.fork, []
 
@@ -109,6 +110,7 @@ def test_where_all_strategies_fail_the_run_goes_on_from_where_they_began(monkeyp
     assert events(tmp_path / "run", "stop")[0]["code"] == "budget"
 
 
+@pytest.mark.slow
 def test_where_no_strategy_leads_on_the_run_goes_back(monkeypatch, tmp_path):
     monkeypatch.setattr(guard, "RUNAWAY", 1e-6)  # anything is far beyond the best, once there is one
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=FORKING))

@@ -142,6 +142,7 @@ def test_reptile_with_one_update_goes_where_joint_training_goes(learned, episode
     assert jnp.linalg.norm(flat[0]) / jnp.linalg.norm(flat[1]) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_maml_follows_the_gradient_through_the_game(learned, episode):
     """Central differences of the query's loss, along random directions, of everything that is learned."""
     with jax.enable_x64(True):
@@ -186,11 +187,13 @@ def _replaying(game, state, data):
     return step(game, held, data)
 
 
+@pytest.mark.slow
 def test_first_order_is_not_maml(learned, episode, first_order):
     first, exact = first_order.gradient, follow(maml, lesson_of(updates=3), learned, episode, KEY).gradient
     assert largest(jax.tree.map(jnp.subtract, first.centre, exact.centre)) > 1e-3 * largest(exact.centre)
 
 
+@pytest.mark.slow
 def test_each_player_is_started_for_its_own_part_in_the_game(learned, episode):
     """Against the game as the outer objective each player's gradient is that of its own loss."""
     inner = lesson_of(updates=2).inner
@@ -266,6 +269,7 @@ def test_poses_are_quarter_turns_of_images_and_of_their_mirror_images_and_all_di
 # --- learning
 
 
+@pytest.mark.slow
 def test_games_that_run_away_have_no_say_and_loud_ones_no_more_than_others(learned, monkeypatch):
     """Task 0 ends in no number, the gradient of task 1 is long, that of task 2 is short: steps of rate 1."""
 

@@ -135,6 +135,7 @@ def few_memorisation(monkeypatch, ratios):
 # --- learned weights
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_after_some_updates_on_its_images(tmp_path, start):
     _, told = told_by(strokes(5), tmp_path, init=str(start), budget=128)
     notes = [event["text"] for event in told if event["kind"] == "note"]

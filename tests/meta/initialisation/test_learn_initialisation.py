@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_of
 
 from mulligan.errors import MulliganError
 from mulligan.game.step import Data
@@ -52,6 +51,7 @@ def course(folder, steps, config=SHORT, **entries):
     return MetaRun([source(folder)], folder / "out" / "w.safetensors", 1e6, config, steps, **entries)
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path):
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     for folder in (parts, whole):
@@ -89,7 +89,8 @@ def test_a_rate_with_an_end_rises_from_nothing(tmp_path, monkeypatch):
     assert moves[0] == 0 < moves[1] < moves[2]
 
 
-@pytest.mark.parametrize(("algorithm", "moved"), quick_of([("fomaml", True), ("reptile", False)], ("fomaml", True)))
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "moved"), [("fomaml", True), ("reptile", False)])
 def test_what_comes_before_hands_on_its_weights_and_the_scale_if_it_learns_one(tmp_path, algorithm, moved):
     first = dataclasses.replace(SHORT, algorithm=algorithm, rate=0.1)
     learn_initialisation(course(tmp_path, 1, dataclasses.replace(SHORT, rate=0.0, scale=0.5, before=(first, 2))))
@@ -215,6 +216,7 @@ def test_what_fits_other_images_is_taken_and_the_rest_is_fresh(start, shape):
     assert fit_to_shape(start, start.shape) == (start, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deeper", "apart"), [(0, 1e-3), (1, 0.1)])
 def test_larger_networks_play_as_the_smaller_ones_did(deeper, apart):
     """Exactly where only channels are repeated; nearly where new layers move a little, too."""

@@ -173,6 +173,7 @@ def test_where_every_arm_fails_the_sentence_says_why(task, tmp_path):
         Race(contest(tmp_path / "run", task, arms)).run()
 
 
+@pytest.mark.slow
 def test_where_every_arm_diverges_the_run_ends_with_the_reason_and_the_best_there_was(task, tmp_path):
     deep = dataclasses.replace(SMALL, disc_depth=4)  # at such rates the slopes overflow
     wild = [dataclasses.replace(recipe(rate), architecture=deep) for rate in (1e6, 9e5)]
@@ -193,6 +194,7 @@ def test_an_arm_that_fails_does_not_end_the_race(task, tmp_path):
     assert "set disc_steps to 1" in document["arms"][0]["ended"]
 
 
+@pytest.mark.slow
 def test_a_race_against_the_clock_keeps_its_budget(raced, task, tmp_path, monkeypatch):
     seconds = clock_of_its_own(monkeypatch)
     Race(contest(tmp_path / "run", task, budget=Budget(None, 3.0))).run()

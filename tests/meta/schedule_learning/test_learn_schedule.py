@@ -174,6 +174,7 @@ def test_gradients_through_short_unrolls_of_a_gan_are_those_of_differences(game)
     assert slope == pytest.approx(float(jnp.linalg.norm(estimate.gradient)), rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_region_is_what_runs_saw(game):
     region = outer.trust_region([game], jnp.zeros(game.size), 6, jax.random.key(0))
     width = np.asarray(region.high - region.low)
