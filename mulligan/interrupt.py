@@ -24,14 +24,17 @@ def terminations_raised() -> Iterator[None]:
 
     Those that are ignored, as SIGHUP is below `nohup`, stay so.
     """
-    heard = threading.current_thread() is threading.main_thread()  # in others Python hears no signals
-    fatal = [number for number in TERMINATING if heard and signal.getsignal(number) is signal.SIG_DFL]
+    fatal = [number for number in TERMINATING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
     before = {number: signal.signal(number, _raise) for number in fatal}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()  # in others Python hears no signals
 
 
 class Interrupt:
@@ -45,7 +48,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if _in_main_thread():
             # A program that handles them itself knows better; `terminations_raised` may lie around this.
             ours = [number for number in TERMINATING if signal.getsignal(number) in (signal.SIG_DFL, _raise)]
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, *ours)}

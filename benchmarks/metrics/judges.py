@@ -77,8 +77,13 @@ def in_batches(apply: Callable[[jax.Array], jax.Array]) -> Space:
     return features
 
 
+def network(weights: dict[str, np.ndarray]) -> Callable[[jax.Array], jax.Array]:
+    """Features of uint8 images in a network with these weights; traceable."""
+    return lambda images: features_of(M2, weights, colour(images, images.shape[1]))
+
+
 def network_space(weights: dict[str, np.ndarray]) -> Space:
-    return in_batches(jax.jit(lambda images: features_of(M2, weights, colour(images, images.shape[1]))))
+    return in_batches(jax.jit(network(weights)))
 
 
 def gradient_space(images: np.ndarray) -> np.ndarray:

@@ -42,11 +42,11 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP, default_recipe, handmade_recipe, pretrained_recipe
+from mulligan.meta.space.default import DECAY, INIT, default_recipe, handmade_recipe, pretrained_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.networks.pretrained import cards
-from mulligan.recipe import Architecture, Form, Recipe
+from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
 from tools.embedding_training import random_weights
 from tools.m2_training import M2
@@ -70,14 +70,13 @@ def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds:
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
     width, batch, rate, gamma, init = contender.split("/")
-    form = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     return replace(
         default,
         architecture=Architecture(gen_width=int(width), disc_width=int(width), coarsest=4),
         batch=int(batch),
         init=init,
         hyperparameters=default.hyperparameters._replace(gen_lr=float(rate), disc_lr=float(rate), gamma=float(gamma)),
-        schedules=(("disc_lr", form), ("gen_lr", form)),
+        schedules=DECAY,
     )
 
 

@@ -24,38 +24,31 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from PIL import Image
 
-from benchmarks.common.families import families, read_family
+from benchmarks.common.families import families
+from benchmarks.common.family_judge import HELD, Classifier, Family, features
 from benchmarks.common.population import FAKES, SPEED, Numbers, Population
-from benchmarks.metrics.half_trained import colour
-from mulligan.meta.space.default import FINAL_RATE, INIT, WARMUP
+from benchmarks.metrics.judges import network
+from mulligan.meta.space.default import DECAY, INIT
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.embedding_network import features as network_features
 from mulligan.metrics.embedding_network import weight_shapes
-from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.pretrained import architectures
-from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from tools.embedding_training import random_weights
 from tools.m2_training import M2
-from tools.pretrain import resized
 
-TRAIN, HELD = 512, 300  # images of a family that train, and that judge
 MOMENTS = (0.25, 0.5, 1.0)  # of a run, at which it is judged
 TOGETHER = 10  # runs that are judged at a time
 SHOWN = 10  # images of each run that are kept
 AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB
-LEAST = 2e-3  # below it a KID of so few images is noise
 JUDGES = ("own", "random 1", "random 2", "pixels", "m1")
 INDEPENDENT = JUDGES[:3]  # that no part of mulligan was chosen by
 
@@ -114,99 +107,13 @@ class Contender(NamedTuple):
         return Contender(int(width), int(batch), *map(float, numbers))
 
 
-@dataclass(frozen=True)
-class Family:
-    """Images that train and images that judge, uint8 `[n, size, size, 3]`, and classes of those that train."""
-
-    train: np.ndarray
-    held: np.ndarray
-    labels: np.ndarray
-
-    @staticmethod
-    def read(zoo: Path, name: str, size: int) -> Family:
-        stored = read_family(zoo, name)
-        order = np.random.default_rng(1).permutation(len(stored.images))
-        cut = min(TRAIN, int(0.62 * len(order)))
-        train, held = order[:cut], order[cut:]
-        images = resized(stored.images, size)
-        return Family(filled(images[train], TRAIN), filled(images[held], HELD), filled(stored.labels[train], TRAIN))
-
-
-def filled(rows: np.ndarray, count: int) -> np.ndarray:
-    """`count` rows: repeated where there are fewer."""
-    return rows[np.arange(count) % len(rows)]
-
-
-@dataclass
-class Classifier:
-    """Features of a small convolutional network, trained on the classes of the very families that it judges."""
-
-    known: dict[str, Family]
-    steps: int
-    weights: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        labels, base = [], 0
-        for family in self.known.values():
-            labels.append(family.labels + base)
-            base += int(family.labels.max()) + 1
-        images = jnp.asarray(np.concatenate([family.train for family in self.known.values()]))
-        classes = jnp.asarray(np.concatenate(labels))
-        rng, channels = np.random.default_rng(5), (3, 24, 48, 96, 128)
-        shapes = {f"conv{i}": (3, 3, a, b) for i, (a, b) in enumerate(pairwise(channels))}
-        shapes |= {"dense": (16 * channels[-1], 128), "head": (128, base)}
-        drawn = {name: rng.normal(size=shape) * math.sqrt(2 / math.prod(shape[:-1])) for name, shape in shapes.items()}
-        weights: Any = {name: jnp.asarray(value, jnp.float32) for name, value in drawn.items()}
-        optimiser = optax.adamw(optax.cosine_decay_schedule(2e-3, self.steps), weight_decay=1e-2)
-
-        @jax.jit
-        def step(weights, state, key):
-            rows, shift = jax.random.split(key)
-            chosen = jax.random.randint(rows, (256,), 0, len(images))
-            moved = jnp.roll(images[chosen], jax.random.randint(shift, (2,), -3, 4), (1, 2))
-
-            def loss(weights):
-                logits = features(weights, moved) @ weights["head"]
-                return optax.softmax_cross_entropy_with_integer_labels(logits, classes[chosen]).mean()
-
-            updates, state = optimiser.update(jax.grad(loss)(weights), state, weights)
-            return optax.apply_updates(weights, updates), state
-
-        state = optimiser.init(weights)
-        for index in range(self.steps):
-            weights, state = step(weights, state, jax.random.key(index))
-        self.weights = weights
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return np.asarray(features(self.weights, jnp.asarray(images)))
-
-
-@jax.jit
-def features(weights: dict[str, Any], images: Any) -> Any:
-    x = images.astype(jnp.float32) / 127.5 - 1
-    for layer in range(4):
-        x = jax.lax.conv_general_dilated(
-            x, weights[f"conv{layer}"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        n, h, w, c = x.shape
-        x = jax.nn.relu(x)
-        x = x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4)) if h > 4 else x
-    return jax.nn.relu(x.reshape(len(x), -1) @ weights["dense"])
-
-
-def kid(real: np.ndarray, fake: np.ndarray) -> float:
-    """KID of features standardised by the real ones, whose quiet directions are not to drown the others."""
-    centre, spread = real.mean(0), real.std(0) + 0.1 * real.std(0).mean() + 1e-6
-    return float(mmd2_unbiased(jnp.asarray((real - centre) / spread), jnp.asarray((fake - centre) / spread)))
-
-
 class Panel:
     """Energy distances between images that judge and images that were drawn, in each judge's features, of one scale."""
 
     def __init__(self, known: dict[str, Family], steps: int):
         self.spaces: dict[str, Callable] = {"own": partial(features, Classifier(known, steps).weights)}
         for seed in (1, 2):
-            self.spaces[f"random {seed}"] = partial(_random, random_weights(weight_shapes(M2), seed))
+            self.spaces[f"random {seed}"] = network(random_weights(weight_shapes(M2), seed))
         self.spaces |= {"pixels": _pixels, "m1": load_embedding("m1").features}
         self._together = jax.jit(jax.vmap(self._judge))
 
@@ -227,10 +134,6 @@ class Panel:
             middle, scale = real.mean(0), jnp.sqrt(real.var(0).mean())
             distances.append(energy((real - middle) / scale, (fake - middle) / scale))
         return jnp.stack(distances)
-
-
-def _random(weights: Any, images: Any) -> Any:
-    return network_features(M2, weights, colour(images, images.shape[1]))
 
 
 def _pixels(images: Any) -> Any:
@@ -278,14 +181,13 @@ def plan(
             most = max(1, AT_ONCE // (batch * side**2) * 16 // width)
             passes = math.ceil(len(runs) / most)
             members = math.ceil(len(runs) / passes)
-            decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
             recipe = Recipe(
                 Architecture(gen_width=width, disc_width=width, coarsest=4),
                 batch=batch,
                 init=INIT if any(contender.learned for contender in of_one) else "",
                 hyperparameters=Hyperparameters(augment=0.3),
                 augmentation=("translate",),
-                schedules=(("disc_lr", decay), ("gen_lr", decay)),
+                schedules=DECAY,
             )
             population = Population(recipe, (side, side, 3), nimg, members)
             for start in range(0, len(runs), members):

@@ -31,12 +31,13 @@ import jax
 import numpy as np
 import optax
 
+from benchmarks.common.family_judge import Classifier, Family
 from benchmarks.common.population import Numbers, Population
-from benchmarks.quality.pretrained_runs import LEAST, Classifier, Family, kid
-from mulligan.meta.space.default import FINAL_RATE, WARMUP
+from mulligan.meta.space.default import DECAY
 from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
-from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.types import Pytree
 
 FAMILIES = {
@@ -46,7 +47,14 @@ FAMILIES = {
 FAN = 256  # of the middle layers of the narrowest networks: there all parametrisations are alike
 BASE = 16
 POWERS = {"plain": 0.0, "relative": 0.5, "mup": 1.0, "relative-16": 0.5, "mup-16": 1.0, "mup-16-capped": 1.0}
+LEAST = 2e-3  # below it a KID of so few images is noise
 CAP = 512  # the largest fan-in of networks of that width for images of 16x16
+
+
+def kid(real: np.ndarray, fake: np.ndarray) -> float:
+    """KID of features standardised by the real ones, whose quiet directions are not to drown the others."""
+    centre, spread = real.mean(0), real.std(0) + 0.1 * real.std(0).mean() + 1e-6
+    return float(mmd2_unbiased(jnp.asarray((real - centre) / spread), jnp.asarray((fake - centre) / spread)))
 
 
 @dataclass(frozen=True)
@@ -105,13 +113,12 @@ def scaled_adam(gen: Pytree, disc: Pytree) -> Any:
 
 def population(run: Run, members: int) -> Population:
     """The program of all runs that differ from this one in numbers alone."""
-    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     recipe = Recipe(
         Architecture(gen_width=run.width, disc_width=run.width),
         batch=run.batch,
         hyperparameters=Hyperparameters(augment=0.3),
         augmentation=("translate",),
-        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+        schedules=DECAY,
     )
     optimiser = scaled_adam(*multipliers(run, recipe.architecture))
     return Population(recipe, (run.size, run.size, 3), run.nimg, members, optimiser)

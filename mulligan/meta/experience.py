@@ -255,9 +255,19 @@ def shipped_and_own(place: str | None = None) -> Records:
     Raises:
       MulliganError: one is there and cannot be read.
     """
-    shipped, own = exchange.shipped_file(), place or own_place()
+    shipped = exchange.shipped_file()
     known = Records({}, {}) if shipped is None else exchange.read_file(shipped, SHIPPED)
-    return known.union(read(own)) if own and ("://" in own or Path(own).exists()) else known
+    return known.union(own(place))
+
+
+def own(place: str | None = None) -> Records:
+    """The user's own experience; nothing where there is none yet.
+
+    Raises:
+      MulliganError: it is there and cannot be read.
+    """
+    where = place or own_place()
+    return read(where) if where and ("://" in where or Path(where).exists()) else Records({}, {})
 
 
 def read(place: str | Path) -> Records:

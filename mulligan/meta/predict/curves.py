@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from mulligan.meta.space.default import SMALL_SIDE, default_recipe, handmade_recipe
+from mulligan.meta.space.default import default_recipe, handmade_recipe, is_large
 from mulligan.meta.space.fidelity import fidelity_of, reference_flops
 from mulligan.meta.store.kid_curves import log_kid
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Point, TaskRecord, Trial
@@ -265,7 +265,7 @@ def _tried(recipe: Recipe) -> Recipe:
 
 def default_for(task: TaskRecord, images: float) -> Recipe:
     """The default recipe for a task and a budget in reference images."""
-    if min(task.shape[:2]) > SMALL_SIDE:  # its width follows from the operations that there are
+    if is_large(task.shape):  # its width follows from the operations that there are
         seconds = reference_flops(task.shape, math.ceil(images)) / NOMINAL_FLOPS[jax.default_backend()]
         return _made(default_recipe, task.shape, task.counts["train"], Budget(None, seconds))
     return _made(default_recipe, task.shape, task.counts["train"], Budget(math.ceil(images), None))

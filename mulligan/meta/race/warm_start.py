@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.meta.experience import NONE, shipped_and_own
+from mulligan.meta.experience import NONE, own, shipped_and_own
 from mulligan.meta.predict.prior import PRIORS, Forecast, Prior, Query
 from mulligan.meta.race.arms import Arm, arms_within, explorers, race_from, with_explorers
 from mulligan.meta.race.extrapolation import ForecastCurve
 from mulligan.meta.space.cost import Limits, footprint, refusal
-from mulligan.meta.space.default import SMALL_SIDE, WIDTHS, default_recipe, textbook_recipe
+from mulligan.meta.space.default import WIDTHS, default_recipe, is_large, textbook_recipe
 from mulligan.meta.store.record import Records, TaskRecord
 from mulligan.metrics import EMBEDDING
 from mulligan.recipe import Recipe
@@ -82,20 +82,20 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
     Args:
       place: of the user's experience; `NONE` to do without any, None where the user has none.
     """
-    known, trouble = Records({}, {}), None
+    known, trouble, large = Records({}, {}), None, is_large(task.shape)
     if place != NONE:
         try:
-            known = shipped_and_own(place)
+            # What ships takes a second to read, and alone it says nothing of large images.
+            known = own(place) if large else shipped_and_own(place)
+            known = shipped_and_own(place) if large and _knows_large(known) else known
         except MulliganError as error:
             trouble = str(error)
 
     usual = default_recipe(task.shape, len(task.train), budget)
-    large = min(task.shape[:2]) > SMALL_SIDE
-    tasks = {name: each for name, each in known.tasks.items() if not large or min(each.shape[:2]) > SMALL_SIDE}
-    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING and each.task in tasks]
-    compared = Counter(name for name, _ in {(each.task, each.recipe) for each in trials})
-    if large and max(compared.values(), default=0) < FEWEST_RECIPES:
+    if large and not _knows_large(known):
         return RacePlan((Arm(_narrowed(usual, task), 1.0, BY_LAW),), trouble=trouble, skipped=known.told())
+    tasks = {name: each for name, each in known.tasks.items() if not large or is_large(each.shape)}
+    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING and each.task in tasks]
 
     # The operations of the budget: at the device's nominal speed, or for the default recipe's images.
     if budget.seconds is not None:
@@ -134,6 +134,13 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         race_from=longer,
         others=others,
     )
+
+
+def _knows_large(known: Records) -> bool:
+    """Whether recipes enough were tried on one task of large images."""
+    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING]
+    compared = {(each.task, each.recipe) for each in trials if is_large(known.tasks[each.task].shape)}
+    return max(Counter(name for name, _ in compared).values(), default=0) >= FEWEST_RECIPES
 
 
 def _narrowed(recipe: Recipe, task: Task) -> Recipe:

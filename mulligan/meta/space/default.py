@@ -18,11 +18,12 @@ HANDFUL = 200  # images below which brief runs augment, and runs begin with lear
 INIT = "families-1"  # of networks.pretrained.FILES
 MOST_OBLONG = 2  # times as long as wide, up to which images begin with weights that were learned on square ones
 WIDE_SECONDS = 1800.0  # from which on the widest of the pretrained networks has time to train
-FINAL_RATE, WARMUP = 0.02, 0.1  # of learning rates: the factor at the end, and the share of the run in which they rise
+# Both rates rise over a tenth of the run, and fall to a fiftieth at its end.
+DECAY = tuple((name, Form(kind="cosine", final=0.02, warmup=0.1)) for name in ("disc_lr", "gen_lr"))
 BRIEF = (
     64_000 / SHORT_IMAGES
 )  # of those, below which what was learned beats what was made by hand (docs/log/2026-11-25-table-brief-recipes.md)
-SMALL_SIDE = 16  # pixels, up to which trials at 16x16 speak; larger images follow the law of sizes
+SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 
 # The law of sizes (docs/log/2026-11-27-width-by-budget.md): what does best where a budget, a size and a width meet.
 WIDTHS = (8, 16, 32, 64)
@@ -40,7 +41,7 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     Larger images follow the law of sizes.
     """
     by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
-    if min(shape[:2]) > SMALL_SIDE:
+    if is_large(shape):
         return _by_law(shape, budget, by_hand)
     if _length(shape, budget) >= BRIEF:
         return by_hand
@@ -53,6 +54,11 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     )
 
 
+def is_large(shape: tuple[int, int, int]) -> bool:
+    """Whether the law of sizes speaks for images of this shape, and not trials at 16x16."""
+    return min(shape[:2]) > SMALL_SIDE
+
+
 def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
     """The widest networks that see enough images in the budget, in small batches while steps are few.
 
@@ -60,27 +66,21 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
     cosine; they fall with the side of the images.
     """
 
-    def of_width(width: int) -> Recipe:
-        return replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
-
-    def seen(recipe: Recipe) -> float:
-        if budget.seconds is None:
-            return float(budget.images or 0)
-        return budget.seconds * NOMINAL_FLOPS[jax.default_backend()] / footprint(recipe, shape).flops_per_image
-
-    def enough(recipe: Recipe) -> bool:
-        return seen(recipe) >= ENOUGH * (recipe.architecture.gen_width / 16) ** ENOUGH_POWER
-
-    wide = [recipe for recipe in map(of_width, WIDTHS[1:]) if enough(recipe)]
-    recipe = wide[-1] if wide else of_width(WIDTHS[0])
-    batch = 2 ** round(math.log2(max(seen(recipe), 1) / STEPS))
+    recipe, nimg = otherwise, 0.0
+    for width in WIDTHS:
+        wider = replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
+        seen = float(budget.images or 0)
+        if budget.seconds is not None:
+            seen = budget.seconds * NOMINAL_FLOPS[jax.default_backend()] / footprint(wider, shape).flops_per_image
+        if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
+            recipe, nimg = wider, seen
+    batch = 2 ** round(math.log2(max(nimg, 1) / STEPS))
     rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
-    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     return replace(
         recipe,
         batch=min(max(batch, BATCHES[0]), BATCHES[1]),
         hyperparameters=recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=GAMMA),
-        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+        schedules=DECAY,
     )
 
 
@@ -104,12 +104,11 @@ def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) 
         return None
     large = min(shape[:2]) > 32
     wide = (budget.seconds or 0.0) >= WIDE_SECONDS
-    decay = Form(kind="cosine", final=FINAL_RATE, warmup=WARMUP)
     return Recipe(
         architecture=offered[-1] if wide else offered[0],
         init=INIT,
         hyperparameters=Hyperparameters(gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3),
-        schedules=(("disc_lr", decay), ("gen_lr", decay)),
+        schedules=DECAY,
         augmentation=("translate",),
         averages=("ema", "power_05", "power_10"),
     )

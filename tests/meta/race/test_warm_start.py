@@ -71,3 +71,8 @@ def test_networks_that_the_memory_does_not_hold_are_narrowed(task, monkeypatch):
     assert plan_race(task, long, NONE, 0).arms[0].recipe.architecture.gen_width < wide
     monkeypatch.setattr("mulligan.meta.race.warm_start.memory_bytes", lambda: 1.0)
     assert plan_race(task, long, NONE, 0).arms[0].recipe.architecture.gen_width == WIDTHS[0]
+
+
+def test_what_ships_is_not_read_where_it_has_nothing_to_say(tmp_path, task, monkeypatch):
+    monkeypatch.setattr("mulligan.meta.store.exchange.shipped_file", lambda: pytest.fail("it was read"))
+    assert plan_race(task, BUDGET, str(tmp_path / "none.db"), 0).arms[0].origin == BY_LAW
