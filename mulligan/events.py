@@ -401,7 +401,11 @@ class FinalScored(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Planned(RunEvent):
-    """The experience was asked; the keys are those of plan.json."""
+    """The experience was asked; the keys are those of plan.json.
+
+    Attributes:
+      trained: what the recipe trains, where no others race with it.
+    """
 
     kind = "plan"
     tasks: Number
@@ -417,6 +421,7 @@ class Planned(RunEvent):
     others: Sequence[str]
     trouble: str | None
     skipped: str | None
+    trained: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

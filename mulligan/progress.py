@@ -162,13 +162,14 @@ def resumed(event: Resumed) -> str:
 
 
 def planned(event: Planned) -> str | None:
-    """What the experience promises before a run."""
+    """What is trained, and what the experience promises of it."""
+    parts = [event.trained] if event.trained else []
     if event.trouble:
-        return f"going on without experience: {event.trouble}"
+        return "; ".join([*parts, f"going on without experience: {event.trouble}"])
+    parts += [event.skipped] if event.skipped else []
     if event.kid is None:
-        return event.skipped
+        return "; ".join(parts) or None
     interval = f"80%: {number(event.kid['low'])} to {number(event.kid['high'])}"
-    parts = [event.skipped] if event.skipped else []
     parts += [f"expected KID@{event.embedding} {number(event.kid['median'])} ({interval})"]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event.nearest)}"] if event.nearest else []
     if event.saving is not None and event.saving > 1:

@@ -149,6 +149,23 @@ class Recipe:
         default["schedules"] = {name: dataclasses.asdict(type(form)()) for name, form in self.schedules}
         return _differing(self.to_json(), default)
 
+    def in_words(self) -> str:
+        """What it trains, for people, in half a line; the rest is in `differences`.
+
+        Example:
+          >>> Recipe(Architecture(gen_width=16, disc_width=16), batch=32).in_words()
+          'conv networks of width 16, batches of 32, rates of 0.001'
+          >>> Recipe(init="families-1", hyperparameters=Hyperparameters(disc_lr=5e-4)).in_words()
+          'conv networks of width 32 with learned weights, batches of 64, rates of 0.001 and 0.0005'
+        """
+        widths, numbers = self.architecture, self.hyperparameters
+        # Once where both players have the same.
+        width = " and ".join(dict.fromkeys(f"{width}" for width in (widths.gen_width, widths.disc_width)))
+        rates = " and ".join(dict.fromkeys(f"{rate:.3g}" for rate in (numbers.gen_lr, numbers.disc_lr)))
+        networks = "models of your own" if widths.models else f"{widths.family} networks of width {width}"
+        begun = " with learned weights" if self.init else ""
+        return f"{networks}{begun}, batches of {self.batch}, rates of {rates}"
+
     def hash(self) -> str:
         """A stable name for the recipe: 16 hexadecimal digits of the SHA-256 of its canonical form."""
         canonical = json.dumps(self.differences(), sort_keys=True, separators=(",", ":"))

@@ -70,6 +70,7 @@ class RacePlan:
         known = {name: getattr(self, name) for name in names}
         known |= {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
         known |= {"origin": self.arms[0].origin, "others": list(self.others)}
+        known |= {"trained": self.arms[0].recipe.in_words() if len(self.arms) == 1 else None}
         return known | {"race_from": self.race_from and self.race_from.to_json()}
 
 
