@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 
 from mulligan.averaging.weights import several
@@ -30,6 +31,7 @@ from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.schedules.gap import gap_aware
 from mulligan.schedules.learned import learned, shipped
+from mulligan.training.mesh import replicated
 from mulligan.types import Key, Pytree, StepInfo
 
 SAMPLE_BATCH = 100
@@ -48,7 +50,7 @@ class Engine(NamedTuple):
     Attributes:
       game: the static choices.
       chunk: `(state, data, steps) -> (state, ChunkInfo)`; the state's buffers are given away.
-      flops_per_step: as the compiler counts the program.
+      flops_per_step: as the compiler counts the program, on all devices together.
       compile_seconds: what compiling, or loading from the cache, took.
     """
 
@@ -144,7 +146,8 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
     Args:
       game: the static choices.
       state: whose shapes and types count.
-      data: arrays, or their shapes (`Feed.shapes`).
+      data: arrays, or their shapes (`Feed.shapes`). Where the game has a mesh, chunks want them on all of its devices;
+        states get there by themselves.
 
     Raises:
       JaxRuntimeError: the device has no memory for it.
@@ -157,17 +160,22 @@ def compile_engine(game: Game, state: GanState, data: Data) -> Engine:
     cost: Any = compiled.cost_analysis() or {}
     return Engine(
         game=game,
-        chunk=lambda state, data, steps: compiled(state, data, jnp.int32(steps)),
-        flops_per_step=float(cost.get("flops", 0.0)),
+        chunk=lambda state, data, steps: compiled(replicated(state, game.mesh), data, jnp.int32(steps)),
+        # The compiler counts one device's share.
+        flops_per_step=float(cost.get("flops", 0.0)) * (game.mesh.size if game.mesh else 1),
         compile_seconds=time.monotonic() - started,
     )
 
 
 @lru_cache(maxsize=16)
 def _compiled(game: Game, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...], lowering: str) -> Any:
+    everywhere = NamedSharding(game.mesh, PartitionSpec()) if game.mesh else None
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere) for leaf in shapes)
     state, data = jax.tree.unflatten(structure, shapes)
     # The state's buffers are given away, so that a chunk needs the memory of one state and not of two.
-    program = jax.jit(lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0)
+    program = jax.jit(
+        lambda state, data, steps: chunk(game, state, data, steps), donate_argnums=0, out_shardings=everywhere
+    )
     with lowered(lowering):
         return program.lower(state, data, jnp.int32(1)).compile()
 

@@ -12,17 +12,20 @@ from weakref import WeakKeyDictionary, ref
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from mulligan.game.step import Data
 from mulligan.tasks.task import LabelledImages, Split
+from mulligan.training.mesh import replicated
 
 BLOCK = 256  # images that are read, and replaced, at a time
 RING = 8192  # images in a ring, at most
 RING_BYTES = 256 * 2**20  # of their pixels, at most
 READER = "reading ahead"
 AHEAD_BYTES = 64 * 2**20  # of pixels decoded before they are wanted
-_ON_DEVICE: WeakKeyDictionary[Split, dict[bool, Data]] = WeakKeyDictionary()  # with labels or without
+# With labels or without, on which devices.
+_ON_DEVICE: WeakKeyDictionary[Split, dict[tuple[bool, Mesh | None], Data]] = WeakKeyDictionary()
 
 
 class Feed:
@@ -48,6 +51,7 @@ class Feed:
         drawn: int,
         exact: bool = True,
         chances: Float[np.ndarray, " k"] | None = None,
+        mesh: Mesh | None = None,
     ):
         """Images of a split.
 
@@ -58,6 +62,7 @@ class Feed:
           drawn: blocks that were drawn from the stream before.
           exact: wait for all images that are due, and so do not depend on how fast they are read.
           chances: how often each class is shown, until `show` says otherwise; None for as often as it occurs.
+          mesh: of the devices on which the images lie, on each whole; None for one device.
         """
         self.streams = not split.in_memory
         self.drawn = drawn
@@ -67,13 +72,15 @@ class Feed:
         self._blocks = max(min(RING, RING_BYTES // (h * w * c), len(split)) // self._block, 1)
         self.images = self._blocks * self._block if self.streams else len(split)
         self._chances = chances
+        self._mesh = mesh
         self._stream: _Stream | None = None
         self._data: Data | None = None
         if not self.streams:  # the recipes of a race share what lies on the device
             known = _ON_DEVICE.setdefault(split, {})
-            if labelled not in known:
-                known[labelled] = Data(jnp.asarray(split.images), jnp.asarray(split.labels) if labelled else None)
-            self._data = known[labelled]
+            if (labelled, mesh) not in known:
+                data = Data(jnp.asarray(split.images), jnp.asarray(split.labels) if labelled else None)
+                known[labelled, mesh] = replicated(data, mesh)
+            self._data = known[labelled, mesh]
 
     def show(self, chances: Float[np.ndarray, " k"]) -> None:
         """Changes how often each class is shown."""
@@ -109,7 +116,7 @@ class Feed:
 
     def _filled(self) -> Data:
         """The ring as it was when so many blocks had been drawn; at first, with the first blocks."""
-        data = self._empty()
+        data = replicated(self._empty(), self._mesh)
         wanted, self.drawn = max(self.drawn, self._blocks), max(self.drawn - self._blocks, 0)
         stream = self._reading()
         while self.drawn < wanted:

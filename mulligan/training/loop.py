@@ -44,6 +44,7 @@ from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
 from mulligan.training.forks import factors, fork
+from mulligan.training.mesh import data_mesh, replicated
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.session import Session, advance, copy_tree, evaluate, open_session
@@ -102,7 +103,8 @@ class Loop:
             embedding = self.evaluator.reference.embedding
             self.balance = ClassBalance.make(self.task.train, spec.classes, self.sampler, embedding)
         horizon_nimg = float(self.budget.images or UNPLANNED_NIMG)
-        self.game = make_game(self.recipe, self.task.shape, spec.classes, horizon_nimg)
+        game = make_game(self.recipe, self.task.shape, spec.classes, horizon_nimg)
+        self.game = replace(game, mesh=data_mesh(self.recipe.batch, self.task.shape))
 
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         progress = Progress.from_json(saved.progress) if saved else Progress()
@@ -117,6 +119,7 @@ class Loop:
             self._write_samples()
             return
         trees = {part: checkpoint.restored(tree, saved.arrays, part) for part, tree in self.now.trees().items()}
+        trees |= replicated({part: trees[part] for part in ("state", "best")}, self.game.mesh)
         strategist = replace(strategist, state=trees["strategist"])
         self._note(gan=trees["state"], best_gen=trees["best"], strategist=strategist, classes=trees["classes"])
         if progress.extensions < spec.extensions:
@@ -206,14 +209,23 @@ class Loop:
 
     def _untrained(self) -> GanState:
         run = self.spec
-        return start_state(self.game, self.recipe, self.task.shape, run.classes, run.seed, run.players)
+        state = start_state(self.game, self.recipe, self.task.shape, run.classes, run.seed, run.players)
+        return replicated(state, self.game.mesh)
 
     def _open(self) -> Session:
         """What trains and what judges; with the first one of a run, its plan and its first checkpoint."""
         # Where images are the budget, nothing may depend on how fast they are read.
         progress, exact = self.now.progress, self.budget.images is not None
         chances = self.balance.chances(self.now.classes) if self.balance else None
-        feed = Feed(self.task.train, self.spec.classes > 0, self.spec.seed, progress.blocks_drawn, exact, chances)
+        feed = Feed(
+            self.task.train,
+            self.spec.classes > 0,
+            self.spec.seed,
+            progress.blocks_drawn,
+            exact,
+            chances,
+            self.game.mesh,
+        )
         session = open_session(self.game, self.now.gan, feed, lambda: self.evaluator, self.now.best_gen)
         if progress.sequence:
             return session
