@@ -16,7 +16,8 @@ from mulligan.networks.architecture import build
 from mulligan.networks.convolution import lowered
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Recipe
-from mulligan.training.engine import chunk, make_game
+from mulligan.training.engine import Engine, compile_engine, make_game
+from mulligan.training.population import compile_population
 
 FAKES = 400  # images that a run draws when it is judged
 DRAWN = 100  # of them at a time
@@ -65,20 +66,18 @@ class Population:
         game = make_game(recipe, shape, 0, nimg)
         self.game = game if optimiser is None else replace(game, optimiser=optimiser)
         self._learned = load_initial(recipe, shape)
+        self._engine: Engine | None = None
         self._begin = self._all(self._first, (0, 0, 0, 0))
-        self._go_on = self._all(
-            lambda state, data, steps: chunk(self.game, state, data, steps), (0, 0, None), donate=True
-        )
         self._draw = self._all(lambda gen, latents: to_bytes(gen(latents)), (0, None))
 
-    def _all(self, one: Callable, axes: tuple[int | None, ...], donate: bool = False) -> Callable:
+    def _all(self, one: Callable, axes: tuple[int | None, ...]) -> Callable:
         """`one` for all members, compiled."""
 
         def lower(*arguments: Any) -> Any:
             with lowered("matmul"):
                 return jax.vmap(one, in_axes=axes)(*arguments)
 
-        return jax.jit(one if self.members == 1 else lower, donate_argnums=(0,) if donate else ())
+        return jax.jit(one if self.members == 1 else lower)
 
     def _first(self, rate: Any, gamma: Any, learned: Any, seed: Any) -> GanState:
         numbers = self.recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=gamma)
@@ -99,8 +98,13 @@ class Population:
         begun = [self._stacked([np.float32(0)])] * 3 + [self._stacked([1])]
         state = jax.eval_shape(self._begin, *begun)
         self._begin = self._begin.lower(*begun).compile()
-        self._go_on = self._go_on.lower(state, Data(self._stacked([images])), jnp.int32(1)).compile()
+        self._engine = self._compiled(state, Data(self._stacked([images])))
         return self
+
+    def _compiled(self, state: GanState, data: Data) -> Engine:
+        if self.members == 1:
+            return compile_engine(self.game, state, data)
+        return compile_population(self.game, state, data, own_images=True)
 
     def train(
         self, runs: Sequence[Numbers], images: Sequence[np.ndarray], moments: Sequence[float] = (1.0,)
@@ -119,9 +123,10 @@ class Population:
         columns = [self._stacked([np.float32(value) for value in column]) for column in zip(*numbers, strict=True)]
         state = self._begin(*columns, self._stacked([run.seed for run in runs]))
         data, done = Data(self._stacked(list(images))), 0
+        engine = self._engine = self._engine or self._compiled(state, data)
         for moment in moments:
             due = math.ceil(self.steps * moment)
-            state, info = self._go_on(state, data, jnp.int32(due - done))
+            state, info = engine.chunk(state, data, due - done)
             done = due
             gen = self.game.averager.value(state.averages)["ema"]
             batches = (

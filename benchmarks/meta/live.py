@@ -62,7 +62,7 @@ class Live:
         if runner.reason or not ahead:
             return None
         point = runner.advance(min(ahead[0], (had + self.left) / unit))
-        self.spent += runner.progress.nimg * runner.flops_per_image - had
+        self.spent += runner.progress.nimg * runner.spec.flops_per_image - had
         value = math.nan if point is None else log_kid(point.figures)
         if value < (math.inf if self.best is None else self.best.kid):
             self.best = Best(value, runner.spec.recipe, copy_tree(runner.gen))

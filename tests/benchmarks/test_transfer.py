@@ -98,7 +98,7 @@ def test_arms_share_one_budget_and_the_best_generator_is_kept():
         return in_turn([live.add(slow), live.add(TINY)], live.budget / 2)
 
     trace = run(live, both)
-    step = 32 * max(runner.flops_per_image for runner in live.arms)
+    step = 32 * max(runner.spec.flops_per_image for runner in live.arms)
     assert abs(live.spent - live.budget) <= 3 * step
     assert trace.spent[-1] == pytest.approx(sum(runner.cost()["flops"] for runner in live.arms))
     assert np.all(np.diff(trace.lowest) <= 0)

@@ -6,21 +6,22 @@ another machine with the same database.
 
 from __future__ import annotations
 
-import itertools
+import math
 import multiprocessing
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mulligan.errors import MulliganError
 from mulligan.events import Listener, TrialEnded
 from mulligan.meta.collect.proposals import propose_trials
-from mulligan.meta.collect.trial import TrialSpec, run_trial
+from mulligan.meta.collect.trial import TrialSpec
+from mulligan.meta.collect.trial_batch import alike, population_size, run_trials
 from mulligan.meta.experience import LEASE_SECONDS, Experience
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.record import assignment
@@ -33,6 +34,8 @@ from mulligan.training.device import cache_programs
 class WorkerConfig:
     """What a worker does: it begins trials on `tasks` for so many `seconds`, and `trials` of them at most.
 
+    It does one at a time, or `members` that one program can train; None for as many as suit the device.
+
     Seconds are counted by each process on a clock that nobody sets: `time.monotonic`, whose zero is a machine's own.
     """
 
@@ -41,6 +44,7 @@ class WorkerConfig:
     seconds: float
     images: int
     trials: int | None
+    members: int | None = None
 
 
 def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
@@ -53,17 +57,22 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
     cache_programs()
     experience = Experience(config.place)
     try:
-        for _ in range(config.trials) if config.trials is not None else itertools.count():
+        done = 0
+        while config.trials is None or done < config.trials:
             # In a process of its own a worker ends with the one that started it, which may have been killed.
             parent = multiprocessing.parent_process()
             over = time.monotonic() >= until or (parent is not None and not parent.is_alive())
-            chosen = None if over else _claimed(experience, config, worker)
-            if chosen is None:
+            most = math.inf if config.trials is None else config.trials - done
+            claimed = [] if over else _claimed(experience, config, most, worker)
+            if not claimed:
                 return
-            name = assignment_of(chosen)
-            with _kept_alive(experience, name, worker):
-                trial = run_trial(chosen)
-            if experience.finish(trial, name, worker):
+            done += len(claimed)
+            names = [assignment_of(chosen) for chosen in claimed]
+            with _kept_alive(experience, names, worker):
+                tried = run_trials(claimed)
+            for chosen, name, trial in zip(claimed, names, tried, strict=True):
+                if not experience.finish(trial, name, worker):
+                    continue
                 last = trial.curve[-1].figures["kid"] if trial.curve else None
                 ended = TrialEnded(
                     task=chosen.task.name,
@@ -79,19 +88,31 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
         experience.release(worker)
 
 
-def _claimed(experience: Experience, config: WorkerConfig, worker: str) -> TrialSpec | None:
-    """The most wanted assignment of the task that has had the least, now claimed."""
+def _claimed(experience: Experience, config: WorkerConfig, most: float, worker: str) -> list[TrialSpec]:
+    """The most wanted assignment of the task that has had the least, and those that are to be trained with it, claimed.
+
+    Args:
+      most: assignments, whatever the device could train at once.
+    """
     while True:
         taken, counts = experience.taken(), experience.counts()
         fewest = min(config.tasks, key=lambda task: sum(counts.get(task.hash, {}).values()), default=None)
         if fewest is None:
-            return None
+            return []
         budgets = {task.hash: reference_flops(task.shape, config.images) for task in config.tasks}
         ended = [trial for trial in experience.trials() if trial.embedding == EMBEDDING]
         possible = propose_trials(fewest, config.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)
-        if experience.claim(assignment_of(chosen), fewest.hash, worker):
-            return chosen
+        if not experience.claim(assignment_of(chosen), fewest.hash, worker):
+            continue
+        claimed = {assignment_of(chosen): chosen}
+        members = min(most, population_size(chosen) if config.members is None else config.members)
+        others = alike(chosen, possible) if members > 1 else iter(())
+        while len(claimed) < members:
+            name = assignment_of(other := next(others))
+            if name not in taken and name not in claimed and experience.claim(name, fewest.hash, worker):
+                claimed[name] = other
+        return list(claimed.values())
 
 
 def assignment_of(chosen: TrialSpec) -> str:
@@ -99,16 +120,17 @@ def assignment_of(chosen: TrialSpec) -> str:
 
 
 @contextmanager
-def _kept_alive(experience: Experience, name: str, worker: str) -> Iterator[None]:
-    """Renews a claim from another thread while its trial runs."""
+def _kept_alive(experience: Experience, names: Sequence[str], worker: str) -> Iterator[None]:
+    """Renews claims from another thread while their trials run."""
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(LEASE_SECONDS / 4):
-            try:
-                experience.renew(name, worker)
-            except MulliganError:  # busy for a moment: the lease outlasts a few of these
-                continue
+            for name in names:
+                try:
+                    experience.renew(name, worker)
+                except MulliganError:  # busy for a moment: the lease outlasts a few of these
+                    continue
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
