@@ -106,6 +106,8 @@ class Recipe:
     # Research: disc_lr also follows how far the discriminator's loss is from its ideal. Measured to raise the KID.
     gap_aware: bool = False
     balanced: bool = False  # classes that are drawn worst are shown oftener: training.class_balance
+    # Of what the networks compute; weights, optimisers, logits and penalties are float32. Never proposed: unmeasured.
+    precision: Annotated[str, Named("networks.architecture.PRECISIONS")] = "float32"
     matching: Weight = 0.0  # of the energy distance in pixels and the discriminator's features: game.matching
     # Its factors come on top of all the above.
     learned_schedule: Annotated[str, Named("schedules.learned.SHIPPED", also=("",))] = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
@@ -35,6 +36,9 @@ SMALLEST, LARGEST = 8, 256  # rows or columns of an image
 CHANNELS = (1, 3, 4)
 
 
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}  # of products and maps; weights are float32
+
+
 class NetworkFamily(NamedTuple):
     """How a family's layers are made.
 
@@ -56,10 +60,11 @@ FAMILIES = {
 
 
 class GeneratorNetwork(eqx.Module):
-    """Standard normal latents `[n, latent]` to images `[n, h, w, c]` in [-1, 1]."""
+    """Standard normal latents `[n, latent]` to images `[n, h, w, c]` in [-1, 1], float32 at any precision."""
 
     classes: LatentAndClass | None
     layers: tuple[Layer, ...]
+    precision: str = eqx.field(static=True, default="float32")
 
     def __call__(
         self, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None, *, key: Key | None = None
@@ -67,25 +72,29 @@ class GeneratorNetwork(eqx.Module):
         labels = checked(labels, self.classes is not None)
         if self.classes is not None and labels is not None:
             z = self.classes(z, labels)
-        return jnp.tanh(_through(self.layers, z))
+        layers, z = in_precision(self.precision, (self.layers, z))
+        return jnp.tanh(_through(layers, z).astype(jnp.float32))
 
 
 class DiscriminatorNetwork(eqx.Module):
-    """Images `[n, h, w, c]` to logits `[n]`, higher for real."""
+    """Images `[n, h, w, c]` to logits `[n]`, higher for real. The last layer is float32 at any precision."""
 
     layers: tuple[Layer, ...]
     head: Head
+    precision: str = eqx.field(static=True, default="float32")
 
     def __call__(self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None) -> Logits:
-        return self.head(_through(self.layers, x), labels)
+        layers, x = in_precision(self.precision, (self.layers, x))
+        return self.head(_through(layers, x).astype(jnp.float32), labels)
 
     def hidden(self, x: Pixels) -> tuple[Array, ...]:
         """Outputs of all activation layers, from the image side."""
         seen = []
-        for layer in self.layers:
+        layers, x = in_precision(self.precision, (self.layers, x))
+        for layer in layers:
             x = layer(x)
             if isinstance(layer, Activate):
-                seen.append(x)
+                seen.append(x.astype(jnp.float32))
         return tuple(seen)
 
 
@@ -94,6 +103,23 @@ class Networks(NamedTuple):
 
     gen: GeneratorNetwork | keras.KerasGenerator
     disc: DiscriminatorNetwork | keras.KerasDiscriminator
+
+
+def in_precision(precision: str, arrays: Pytree) -> Pytree:
+    """The arrays as numbers of this precision; their gradients come back in the arrays' own."""
+    return jax.tree.map(lambda array: array.astype(PRECISIONS[precision]), arrays)
+
+
+def computing_in(precision: str, networks: Networks) -> Networks:
+    """The same networks, whose weights stay as they are, with products and maps of this precision.
+
+    Args:
+      precision: a name in `PRECISIONS`.
+      networks: mulligan's own, or any for float32.
+    """
+    if precision == "float32":
+        return networks
+    return Networks(*(replace(player, precision=precision) for player in networks))
 
 
 def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:

@@ -22,7 +22,7 @@ from mulligan.game.losses import LOSSES
 from mulligan.game.matching import energy
 from mulligan.game.penalties import PENALTIES, lazy, r1r2_piecewise
 from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
-from mulligan.networks.architecture import FAMILIES, build
+from mulligan.networks.architecture import FAMILIES, Networks, build, computing_in
 from mulligan.networks.convolution import default_lowering, lowered
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.networks.pretrained import initial_networks, load_initial
@@ -75,6 +75,8 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
         raise MulliganError(f"{recipe.dynamics} dynamics move both players once a step: set disc_steps to 1.")
     if recipe.matching and recipe.architecture.family not in FAMILIES:
         raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
+    if recipe.precision != "float32" and recipe.architecture.family not in FAMILIES:
+        raise MulliganError("precision is for mulligan's own networks: set it to float32 for models of your own.")
     policies = [name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]
     loss = _choose(LOSSES, recipe.loss, "loss")()
 
@@ -134,7 +136,8 @@ def _starting(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: 
     @jax.jit
     def make(key: Key, given: Any, learned: Any) -> GanState:
         network_key, game_key = jax.random.split(key)
-        gen, disc = given or initial_networks(recipe, shape, classes, network_key, learned)
+        players = Networks(*(given or initial_networks(recipe, shape, classes, network_key, learned)))
+        gen, disc = computing_in(recipe.precision, players)
         return initial_state(game, gen, disc, recipe.hyperparameters, game_key)
 
     return make

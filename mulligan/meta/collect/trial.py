@@ -27,6 +27,7 @@ from mulligan.meta.space.fidelity import reference_flops, rungs
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.record import DONE, FAILED, METRICS, Point, Trial
 from mulligan.metrics.score import Reference, validation_metrics
+from mulligan.networks.architecture import computing_in
 from mulligan.networks.layers import ImageShape
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -265,7 +266,7 @@ def _programs(
 
     def make(key: Key, hyperparameters: Hyperparameters) -> GanState:
         network_key, game_key = jax.random.split(key)
-        networks = initial_networks(static, shape, classes, network_key, learned)
+        networks = computing_in(static.precision, initial_networks(static, shape, classes, network_key, learned))
         return initial_state(game, networks.gen, networks.disc, hyperparameters, game_key)
 
     start = jax.jit(make)
