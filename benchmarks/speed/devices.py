@@ -1,0 +1,218 @@
+"""What an accelerator brings: populations, several devices, and bfloat16, each as a ratio within one run.
+
+    .venv/bin/python benchmarks/speed/devices.py            # under 8 minutes of one GPU
+    .venv/bin/python benchmarks/speed/devices.py --small    # a minute of a CPU: that it runs, and nothing more
+
+Three questions. How many member-steps a second does a population make against its members one after the other? How many
+steps a second do several devices make against one of them? And bfloat16 against float32: steps a second by image size,
+then KID after equal seconds. What is compared takes turns; medians count. On one device the second question is passed
+over; with `XLA_FLAGS=--xla_force_host_platform_device_count=8` a CPU stands for eight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulligan.game.step import Data
+from mulligan.meta.space.default import default_recipe
+from mulligan.recipe import Architecture, Recipe
+from mulligan.tasks.images import read_task
+from mulligan.training.budget import Budget
+from mulligan.training.device import cache_programs, machine
+from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
+from mulligan.training.evaluation import Evaluator
+from mulligan.training.feed import Feed
+from mulligan.training.mesh import VARIABLE, data_mesh, member_mesh, replicated
+from mulligan.training.population import compile_population, stacked
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "devices.json"
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    recipe: Recipe  # of the population
+    shape: tuple[int, int, int]
+    members: tuple[int, ...]
+    sides: tuple[int, ...]  # of images, for several devices and precision
+    wide: Recipe  # that is trained on them
+    turn: float  # seconds of one measurement
+    rounds: int
+    kid: tuple[str, int, float, tuple[int, ...]]  # task, side, seconds of training, seeds
+    fakes: int  # images that KID judges
+
+
+FULL = Plan(
+    recipe=default_recipe((28, 28, 1), 60_000, Budget(None, 3600.0)),
+    shape=(28, 28, 1),
+    members=(16, 64),
+    sides=(28, 64, 128),
+    wide=Recipe(batch=64),
+    turn=2.0,
+    rounds=3,
+    kid=("tiles", 64, 30.0, (0, 1)),
+    fakes=1000,
+)
+_NARROW = Architecture(gen_width=4, disc_width=4, latent=8)
+SMALL = Plan(
+    recipe=Recipe(_NARROW, batch=8),
+    shape=(8, 8, 1),
+    members=(4,),
+    sides=(8, 16),
+    wide=Recipe(_NARROW, batch=8),
+    turn=0.2,
+    rounds=2,
+    kid=("digits/1", 8, 2.0, (0,)),
+    fakes=100,
+)
+
+
+class Training:
+    """Something that trains, of one member or many, and how fast it does."""
+
+    def __init__(self, engine: Any, state: Any, data: Data, members: int = 1):
+        self.engine, self.state, self.data, self.members = engine, state, data, members
+        self.step_seconds = self.seconds(1) and self.seconds(1)  # the first call loads the program
+
+    def seconds(self, steps: int) -> float:
+        began = time.monotonic()
+        self.state, info = self.engine.chunk(self.state, self.data, steps)
+        jax.block_until_ready(info)
+        return time.monotonic() - began
+
+    def speed(self, seconds: float) -> float:
+        """Member-steps a second."""
+        steps = max(1, int(seconds / self.step_seconds))
+        self.step_seconds = self.seconds(steps) / steps
+        return self.members / self.step_seconds
+
+
+def alone(recipe: Recipe, images: np.ndarray, devices: int = 1) -> Training:
+    """One state, whose batches so many devices share."""
+    os.environ[VARIABLE] = str(devices)
+    game = make_game(recipe, images.shape[1:], 0, 1e6)
+    game = replace(game, mesh=data_mesh(recipe.batch, images.shape[1:]))
+    state, data = start_state(game, recipe, images.shape[1:], 0, 0), replicated(Data(jnp.asarray(images)), game.mesh)
+    return Training(compile_engine(game, state, data), state, data)
+
+
+def population(recipe: Recipe, images: np.ndarray, members: int, devices: int = 1) -> Training:
+    """Members that differ by their seeds, and that so many devices share."""
+    os.environ[VARIABLE] = str(devices)
+    game = make_game(recipe, images.shape[1:], 0, 1e6)
+    states = stacked([start_state(game, recipe, images.shape[1:], 0, seed) for seed in range(members)])
+    data = Data(jnp.asarray(images))
+    return Training(compile_population(game, states, data, member_mesh(members)), states, data, members)
+
+
+def in_turns(made: dict[str, Training], plan: Plan) -> dict[str, float]:
+    """Median member-steps a second of each."""
+    found: dict[str, list[float]] = {name: [] for name in made}
+    for _ in range(plan.rounds):
+        for name, training in made.items():
+            found[name].append(training.speed(plan.turn))
+    return {name: float(np.median(speeds)) for name, speeds in found.items()}
+
+
+def told(title: str, figures: dict[str, float], unit: str = "a second") -> dict[str, Any]:
+    """Prints figures, and their ratios to the first."""
+    first = next(iter(figures.values()))
+    print(f"\n{title}\n| | {unit} | ratio |\n|---|---|---|")
+    for name, figure in figures.items():
+        print(f"| {name} | {figure:.4g} | {figure / first:.2f} |", flush=True)
+    return {"question": title, unit: figures, "ratios": {name: figure / first for name, figure in figures.items()}}
+
+
+def populations(plan: Plan) -> list[dict[str, Any]]:
+    images, here = random_images(plan.shape), jax.device_count()
+    made = {"one after the other": alone(plan.recipe, images)}
+    made |= {f"{members} at once": population(plan.recipe, images, members) for members in plan.members}
+    if here > 1:
+        most = max(plan.members)
+        made[f"{most} at once on {here} devices"] = population(plan.recipe, images, most, here)
+    return [told(f"Member-steps of {plan.shape[0]}x{plan.shape[1]} images", in_turns(made, plan))]
+
+
+def several_devices(plan: Plan) -> list[dict[str, Any]]:
+    here = jax.device_count()
+    if here == 1:
+        print("\nOne device: there is nobody to share batches with.")
+        return []
+    found = []
+    for side in plan.sides:
+        made = {f"{number} devices": alone(plan.wide, random_images((side, side, 3)), number) for number in (1, here)}
+        found.append(told(f"Steps of {side}x{side} images, batch {plan.wide.batch}", in_turns(made, plan)))
+    return found
+
+
+def precision(plan: Plan) -> list[dict[str, Any]]:
+    found = []
+    for side in plan.sides:
+        images = random_images((side, side, 3))
+        made = {name: alone(replace(plan.wide, precision=name), images) for name in PRECISIONS}
+        found.append(told(f"Steps of {side}x{side} images by precision", in_turns(made, plan)))
+    source, side, seconds, seeds = plan.kid
+    task = read_task(source, size=side)
+    evaluator = replace(Evaluator.make(task, Sampler.make(plan.wide.architecture, 0), "validation"), n=plan.fakes)
+    for seed in seeds:
+        wide = {name: replace(plan.wide, precision=name) for name in PRECISIONS}
+        kids = {name: kid_after(seconds, recipe, task, evaluator, seed) for name, recipe in wide.items()}
+        found.append(told(f"KID on {source} at {side}x{side} after {seconds:g} s, seed {seed}", kids, "KID"))
+    return found
+
+
+def kid_after(seconds: float, recipe: Recipe, task: Any, evaluator: Evaluator, seed: int) -> float:
+    """KID of the averaged generator after so many seconds of training alone."""
+    game = make_game(recipe, task.shape, 0, 1e6)
+    state, data = start_state(game, recipe, task.shape, 0, seed), Feed(task.train, False, seed, 0).data(0)
+    training = Training(compile_engine(game, state, data), state, data)
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        training.speed(min(left, 1.0))
+    gen = game.averager.value(training.state.averages)["ema"]
+    print(f"{recipe.precision}: {int(training.state.nimg):,} images in {seconds:g} s", flush=True)
+    return evaluator(gen)["kid"]
+
+
+def random_images(shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2000, *shape), np.uint8)
+
+
+QUESTIONS: dict[str, Callable[[Plan], list[dict[str, Any]]]] = {
+    "populations": populations,
+    "devices": several_devices,
+    "precision": precision,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="tiny networks and short turns: that it runs")
+    parser.add_argument("--only", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS))
+    chosen = parser.parse_args()
+    cache_programs()
+    began, plan = time.monotonic(), SMALL if chosen.small else FULL
+    print(f"{jax.device_count()} x {machine()['device']}, jax {jax.__version__}")
+    found: list[dict[str, Any]] = []
+    for name in chosen.only:
+        found += QUESTIONS[name](plan)
+        print(f"({name}: {time.monotonic() - began:.0f} s since the start)", flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine(), "small": chosen.small, "found": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
