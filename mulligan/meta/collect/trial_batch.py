@@ -49,7 +49,7 @@ def alike(chosen: TrialSpec, proposed: Iterator[TrialSpec]) -> Iterator[TrialSpe
     """
     static = static_part(chosen.recipe)
     for each in islice(proposed, NEAR):
-        if (each.task, each.images, static_part(each.recipe)) == (chosen.task, chosen.images, static):
+        if (each.task.hash, each.images, static_part(each.recipe)) == (chosen.task.hash, chosen.images, static):
             yield each
     space, rng = Space(), np.random.default_rng(int(chosen.recipe.hash(), 16))
     while True:
