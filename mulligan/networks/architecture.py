@@ -119,7 +119,7 @@ def computing_in(precision: str, networks: Networks) -> Networks:
     """
     if precision == "float32":
         return networks
-    return Networks(*(replace(player, precision=precision) for player in networks))
+    return Networks(replace(networks.gen, precision=precision), replace(networks.disc, precision=precision))
 
 
 def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key) -> Networks:

@@ -136,8 +136,8 @@ def _starting(game: Game, recipe: Recipe, shape: tuple[int, int, int], classes: 
     @jax.jit
     def make(key: Key, given: Any, learned: Any) -> GanState:
         network_key, game_key = jax.random.split(key)
-        players = Networks(*(given or initial_networks(recipe, shape, classes, network_key, learned)))
-        gen, disc = computing_in(recipe.precision, players)
+        gen, disc = given or initial_networks(recipe, shape, classes, network_key, learned)
+        gen, disc = computing_in(recipe.precision, Networks(gen, disc))
         return initial_state(game, gen, disc, recipe.hyperparameters, game_key)
 
     return make
