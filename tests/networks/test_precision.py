@@ -42,7 +42,7 @@ def test_every_layer_computes_in_it_and_what_comes_out_is_float32(name):
         return seen
 
     for layers, x in ((gen.layers, jnp.ones((4, 16))), (disc.layers, jnp.ones((4, *SHAPE)))):
-        assert {x.dtype for x in jax.eval_shape(through, layers, x)} == {jnp.bfloat16}
+        assert {x.dtype for x in jax.eval_shape(through, layers, x)} == {jnp.dtype(jnp.bfloat16)}
     images = jax.eval_shape(gen, jnp.ones((4, 8)), labels)
     assert images.dtype == jax.eval_shape(disc, images, labels).dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves((gen, disc))} == {jnp.dtype(jnp.float32)}
