@@ -4,7 +4,8 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := benchmarks/peers/.venv
-PIP := pip install --quiet --disable-pip-version-check
+PIP := pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE  # what is imported is compiled then, once for all processes; most of it never is
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test slow lint check bench peers clean
@@ -38,9 +39,10 @@ $(VENV)/runs: pyproject.toml constraints.txt  # the package and what it needs
 	$(BIN)/$(PIP) -c constraints.txt -e .
 	touch $@
 
-$(VENV)/ready: $(VENV)/runs  # and what its tests need
+$(VENV)/ready: pyproject.toml constraints.txt  # that and what its tests need, at once
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
-	touch $@
+	touch $(VENV)/runs $@
 
 $(PEERS)/ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # What tests set for themselves, and people do not (tests/conftest.py).
 OF_TESTS = {"PYTHONPATH", "VIRTUAL_ENV", "MULLIGAN_EXPERIENCE", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"}
+OF_TESTS |= {"PYTHONDONTWRITEBYTECODE"}  # every command would compile what it imports anew
 
 
 @pytest.mark.slow
@@ -29,12 +30,13 @@ def test_an_installed_wheel_trains_as_it_ships(tmp_path):
 
     run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT)
     [wheel] = tmp_path.glob("mulligan-*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     programs = tmp_path / "venv" / "bin"
-    run(programs / "pip", "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    run(*pip, "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
 
     absent = {"pytest", "hypothesis", "beartype", "ruff", "tensorboardX", "pyarrow"}
-    installed = {package["name"] for package in json.loads(run(programs / "pip", "list", "--format", "json"))}
+    installed = {package["name"] for package in json.loads(run(*pip, "list", "--format", "json"))}
     assert not installed & absent
     assert "Commands:" in run(programs / "mulligan", "--help")
     lines = run(programs / "mulligan", "fit", "digits", "--time", "3s", "--out", "run", "--json").splitlines()
