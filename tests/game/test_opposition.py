@@ -17,6 +17,7 @@ from mulligan.online.opponents import queue
 from mulligan.recipe import Architecture
 
 PULL = 0.3
+UNPENALISED = game(penalty="none").penalty  # for what does not ask about it, and compiles twice as fast without
 
 
 def facing(k, dynamics="alternating", spacing=1, loss="nonsaturating"):
@@ -113,7 +114,7 @@ def test_cost_is_linear_in_the_opponents():
 
 @pytest.mark.parametrize("name", quick_of(DYNAMICS, "alternating", "optimistic"))
 def test_every_dynamics_can_face_the_past(name):
-    of = facing(1, name)
+    of = dataclasses.replace(facing(1, name), penalty=UNPENALISED)
     compiled = advance(of)
     once, _ = compiled(start(of))
     again, _ = compiled(once)

@@ -25,8 +25,10 @@ def quadratic(m):
     """Simultaneous descent on a quadratic game; the loss of a stretch is the squared distance at its end."""
 
     def unroll(log_rates, state):
-        for _ in range(STEPS):
-            state = state - jnp.exp(log_rates) * (jnp.asarray(m, jnp.float32) @ state)
+        def descend(state, _):
+            return state - jnp.exp(log_rates) * (jnp.asarray(m, jnp.float32) @ state), None
+
+        state, _ = jax.lax.scan(descend, state, None, STEPS)
         return state, jnp.sum(state**2)
 
     return InnerProblem(lambda key: jnp.asarray(START, jnp.float32), unroll, STRETCHES, 2)
@@ -53,19 +55,16 @@ def sampled(estimator, runs=RUNS):
     parameters = jnp.asarray(LOG_RATES, jnp.float32)
     estimates = STRETCHES // estimator.truncations
 
-    @jax.jit
-    def run(memory, key):
-        total = jnp.zeros(2)
-        for each in jax.random.split(key, estimates):
-            estimate, memory = estimator.estimate(parameters, memory, each)
-            total += estimate.gradient
-        return memory, total
+    def stretch(memory, key):
+        estimate, memory = estimator.estimate(parameters, memory, key)
+        return memory, estimate.gradient
 
-    memory, found = estimator.init(jax.random.key(0)), []
-    for index in range(runs):
-        memory, total = run(memory, jax.random.fold_in(jax.random.key(1), index))
-        found.append(np.asarray(total))
-    return np.array(found, float)
+    @jax.jit
+    def run_all(keys):
+        return jax.lax.scan(stretch, estimator.init(jax.random.key(0)), keys)[1]
+
+    keys = jax.random.split(jax.random.key(1), runs * estimates)
+    return np.asarray(run_all(keys), float).reshape(runs, estimates, 2).sum(axis=1)
 
 
 def errors(found, truth):
