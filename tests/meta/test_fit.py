@@ -219,7 +219,7 @@ def unreachable(tmp_path):
 OPEN: list[sqlite3.Connection] = []
 
 
-@pytest.mark.parametrize("make", quick_of([damaged, newer, locked, unreachable], damaged, locked))
+@pytest.mark.parametrize("make", quick_of([damaged, newer, locked, unreachable], damaged))
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
     monkeypatch.setattr("mulligan.meta.store.connections.PATIENCE_SECONDS", 0.1)
     place = make(tmp_path)
@@ -294,9 +294,12 @@ def test_a_fit_that_races_ends_with_one_generator_remembers_every_arm_and_explai
 # --- what a run survives
 
 
-@pytest.mark.parametrize("moment", ["mulligan.training.session.compile_engine", "mulligan.meta.fit.finish"])
-@pytest.mark.parametrize(("stop", "number"), [(KeyboardInterrupt(), 2), (Terminated(15), 15)])
-def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, monkeypatch, moment, stop, number):
+COMPILING, FINISHING = "mulligan.training.session.compile_engine", "mulligan.meta.fit.finish"
+SIGNALS = [(moment, stop) for moment in (COMPILING, FINISHING) for stop in (KeyboardInterrupt(), Terminated(15))]
+
+
+@pytest.mark.parametrize(("moment", "stop"), quick_of(SIGNALS, SIGNALS[0], SIGNALS[3]))
+def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, monkeypatch, moment, stop):
     def interrupted(*_):
         raise stop
 
@@ -305,7 +308,7 @@ def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, m
         patched.setattr(moment, interrupted)
         with pytest.raises(Interrupted, match=f"saved; to go on: mulligan resume {run}$") as stopped:
             fit("digits", Budget(320, None), Options(out=run, recipe=TINY, experience=NONE))
-    assert stopped.value.number == number
+    assert stopped.value.number == (15 if isinstance(stop, Terminated) else 2)
     assert resume(run).result["cost"]["images"] == 320
 
 

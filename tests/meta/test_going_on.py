@@ -65,6 +65,7 @@ def test_it_may_be_interrupted_then_as_any_other(run, tmp_path):
     assert_same_end(run, whole)
 
 
+@pytest.mark.slow
 def test_a_budget_of_images_may_go_on_by_the_clock(run, monkeypatch):
     clock_of_its_own(monkeypatch)
     resume(run, more=Budget(None, 3.0))

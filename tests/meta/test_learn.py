@@ -51,6 +51,7 @@ def fake(assignment: TrialSpec, kid: float | None, status: str = DONE) -> Trial:
     return Trial(task, recipe, assignment.seed, assignment.budget, status, None, {}, curve, "0", 1, "cpu", "now")
 
 
+@pytest.mark.slow
 def test_a_trial_has_a_curve_at_the_same_operations_for_all_recipes(digits):
     trials = [run_trial(TrialSpec(digits, recipe, 0, 4000)) for recipe in (TINY, Recipe(SMALL, batch=16))]
     for found in trials:

@@ -89,6 +89,7 @@ def test_one_that_copies_is_found_out(digits, data):
     assert found["usefulness"]["verdict"] in ("no difference", "unclear")
 
 
+@pytest.mark.slow
 def test_one_that_mixes_up_two_classes_hurts_them(digits, data):
     mixed = digits[3].copy()
     mixed[[3, 8]] = mixed[[8, 3]]
@@ -152,11 +153,13 @@ def test_a_run_keeps_its_proof_and_its_report_shows_it(run, data, capsys):
     assert "Trained on both" in page
 
 
+@pytest.mark.slow
 def test_a_run_is_proven_on_its_own_data_alone(run):
     with pytest.raises(MulliganError, match="holds other images than"):
         mulligan.prove(run, "digits")
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_knows_its_images_is_found_out(run, data, monkeypatch):
     subject = prove.read_subject(mulligan.load(run), str(data))
     members = jnp.asarray(subject.task.train.images)

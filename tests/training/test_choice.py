@@ -114,6 +114,7 @@ def test_a_resumed_run_ends_with_the_same_snapshots_and_the_same_choice(whole, t
         assert_same_arrays(arrays, expected[name])
 
 
+@pytest.mark.slow
 def test_a_run_that_died_while_comparing_compares_again(whole, tmp_path):
     class DeathError(Exception):
         pass
@@ -180,6 +181,7 @@ def test_a_distilled_mixture_is_kept_where_it_beats_the_best_single_generator(co
     assert generator.result["average"] != "mixture"
 
 
+@pytest.mark.slow
 def test_without_a_mixture_there_is_nothing_to_distil(compared, tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "worth_its_cost", lambda gain: False)
     run = shutil.copytree(compared, tmp_path / "run")
@@ -187,6 +189,7 @@ def test_without_a_mixture_there_is_nothing_to_distil(compared, tmp_path, monkey
     assert events(run, "choice")[0]["reason"] == choice.NOTHING_TO_DISTIL
 
 
+@pytest.mark.slow
 def test_comparing_again_forgets_the_choice_before(compared, tmp_path):
     run = shutil.copytree(compared, tmp_path / "run")
     average(run)
@@ -233,7 +236,7 @@ def test_too_few_validation_images_do_not_choose(tmp_path):
     assert events(tmp_path / "run", "final")[0]["best_nimg"] == best["nimg"]
 
 
-@pytest.mark.parametrize("averages", [(), ("ema", "power_05")])
+@pytest.mark.parametrize("averages", [pytest.param((), marks=pytest.mark.slow), ("ema", "power_05")])
 def test_what_is_not_finite_is_no_candidate(monkeypatch, tmp_path, averages):
     broken_chunks(monkeypatch, breaks=set(range(99)))
     recipe = dataclasses.replace(RECIPE, averages=averages)

@@ -100,6 +100,7 @@ def test_a_run_interrupted_after_a_fork_ends_as_if_it_had_not_been(forked, tmp_p
     assert_same_end(tmp_path / "run", forked)
 
 
+@pytest.mark.slow
 def test_where_all_strategies_fail_the_run_goes_on_from_where_they_began(monkeypatch, tmp_path):
     broken_chunks(monkeypatch, breaks=set(range(1, 1 + FEWEST_STEPS * len(FORKS[0].names))))
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=FORKING))
@@ -133,6 +134,7 @@ def test_a_run_that_has_become_worse_since_the_last_fork_goes_back(monkeypatch, 
     assert [event["reason"] for event in events(tmp_path / "run", "guard")] == ["made up"]
 
 
+@pytest.mark.slow
 def test_a_failure_where_forks_choose_quarters_the_rates(monkeypatch, tmp_path):
     plain = dataclasses.replace(FORKING, strategy_prior=tuple((name, 0.0) for name in STRATEGIES if name != PLAIN))
     broken_chunks(monkeypatch, breaks={4})

@@ -74,6 +74,7 @@ def test_a_saved_generator_is_the_same_generator(whole, tmp_path):
     assert again.result == generator.result
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_bits(whole, tmp_path):
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
     assert_same_end(tmp_path / "run", whole)
@@ -106,7 +107,7 @@ LOOKS_BACK = {
 }
 
 
-@pytest.mark.parametrize("name", quick_of(LOOKS_BACK, "opponents", "learned"))
+@pytest.mark.parametrize("name", quick_of(LOOKS_BACK, "learned"))
 def test_what_looks_back_resumes_exactly(name, tmp_path):
     recipe, images = dataclasses.replace(RECIPE, **LOOKS_BACK[name]), Budget(images=4_000, seconds=None)
     fit("digits", images, Options(out=tmp_path / "whole", recipe=recipe))
@@ -184,6 +185,7 @@ def test_changed_images_are_refused(whole, tmp_path):
         resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_array_is_kept_so_that_its_run_can_resume(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
     with pytest.raises(Interrupted):
@@ -206,9 +208,10 @@ def test_time_is_kept(whole, tmp_path, monkeypatch):
     assert 3 < seconds[0] < 4.5
 
 
-@pytest.mark.parametrize("few", quick_of((1, 2, 5, 25), 1))
-def test_few_images_still_train(tmp_path, few):
-    images = np.random.default_rng(0).integers(0, 256, (few, 8, 8, 3)).astype(np.uint8)
+@pytest.mark.slow
+def test_few_images_still_train(tmp_path):
+    """Enough to keep some back, too few for a batch; fewer are in `meta/initialisation/test_few_images.py`."""
+    images = np.random.default_rng(0).integers(0, 256, (25, 8, 8, 3)).astype(np.uint8)
     generator = fit(images, Budget(1_000, None), Options(out=tmp_path / "run", recipe=RECIPE))
     assert generator.sample(2).shape == (2, 8, 8, 3)
 
@@ -239,6 +242,7 @@ def test_a_number_that_is_not_finite_sends_the_run_back_gentler(monkeypatch, tmp
     assert all(np.isfinite(array).all() for array in weights(tmp_path / "run").values())
 
 
+@pytest.mark.slow
 def test_a_hopeless_run_stops_with_a_reason_and_keeps_its_best_generator(monkeypatch, tmp_path):
     broken_chunks(monkeypatch, breaks=set(range(4, 99)))
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))

@@ -1,10 +1,12 @@
 """An import may say anything: what it says is bounded, and still of use."""
 
+import itertools
 from dataclasses import replace
 
 import made_up
 import numpy as np
 import pytest
+from quick import quick_of
 
 from mulligan.meta.predict.curves import compare
 from mulligan.meta.predict.prior import PRIORS, Query
@@ -44,8 +46,10 @@ def proposed(name, tasks, trials, number=3):
 INVENTED = [made_up.task(f"p{index}", "t", size=2.0) for index in range(30)]  # each as the task asked about looks
 
 
-@pytest.mark.parametrize("name", ["portfolio", "nearest"])
-@pytest.mark.parametrize("where", ["invented tasks", "one's own tasks"])
+POISONED = list(itertools.product(["portfolio", "nearest"], ["invented tasks", "one's own tasks"]))
+
+
+@pytest.mark.parametrize(("name", "where"), quick_of(POISONED, POISONED[1], POISONED[2]))
 def test_a_poisoned_import_does_not_win(name, where):
     tasks = INVENTED if where == "invented tasks" else OWN
     everything = [*OWN, *INVENTED]
@@ -58,6 +62,7 @@ def test_a_poisoned_import_does_not_win(name, where):
     assert found[0].weight > 0.5
 
 
+@pytest.mark.slow
 def test_several_poisoned_imports_do_not_win():
     more = [made_up.task(f"q{index}", "t", size=2.0) for index in range(30)]
     trials = OWN_TRIALS + from_source(lies(INVENTED), "one") + from_source(lies(more), "other")

@@ -71,6 +71,7 @@ def test_the_anchor_is_no_different_from_itself(valleys):
     assert learned.differences(NEW, recipes).shape == (TREES, len(recipes), len(FIDELITIES))
 
 
+@pytest.mark.slow
 def test_a_new_recipe_is_less_certain_where_recipes_have_no_law():
     effects = np.random.default_rng(0).normal(size=len(RATES))
     lawless = {made_up.recipe(rate): lambda of, e=effect: e for rate, effect in zip(RATES, effects, strict=True)}

@@ -44,6 +44,7 @@ def test_every_sample_is_valid_and_survives_json(seed):
 
 @settings(max_examples=8)  # every family and form is built in test_layers.py
 @given(SEEDS)
+@pytest.mark.slow
 def test_every_sample_builds(seed):
     architecture = sampled(seed).architecture
     networks = jax.eval_shape(lambda key: build(architecture, (9, 12, 3), 0, key), jax.random.key(0))
