@@ -70,6 +70,7 @@ def test_what_was_learned_is_the_same_however_often_it_was_interrupted(tmp_path)
     json.dumps(read_pretrained(whole / "out" / "w.safetensors").provenance)
 
 
+@pytest.mark.slow
 def test_a_rate_with_an_end_rises_from_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)  # a checkpoint at every step
     curriculum = dataclasses.replace(SHORT, rate=0.1, decay_steps=200)

@@ -157,7 +157,7 @@ def test_intervals_hold_on_new_families(name, points):
     tasks, new = made_up.families(40, 1, x=float), made_up.families(100, 1, x=float)
     learned = PRIORS[name](tasks, made_up.trials(tasks, effects, noise=0.2, spread=0.8))
     inside = []
-    for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::7]:
+    for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::13]:
         of = next(each for each in new if each.id == trial.task)
         found = learned.forecast(Query(of, ASKED.flops), trial.recipe, trial.curve[:points])
         lowest = min(np.log(point.figures["kid"]) for point in trial.curve)
