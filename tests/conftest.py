@@ -47,6 +47,17 @@ def pytest_configure(config: pytest.Config) -> None:
         threadpool_limits(len(own), "blas")  # NumPy's threads were there before, and would wait for each other
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_pixels_kept() -> Iterator[None]:
+    """Nothing that tests read is kept in the user's cache."""
+    from mulligan.tasks import read_before
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_before, "SLOW_SECONDS", float("inf"))
+        patch.setattr(read_before, "DISK_SHARE", 0.0)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_fakes() -> Iterator[None]:
     """Runs are judged by fewer samples: most of the time of a small run is judging."""

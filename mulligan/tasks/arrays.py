@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from numpy.typing import ArrayLike
 
 from mulligan.errors import MulliganError
@@ -20,9 +21,9 @@ from mulligan.tasks.framing import WHITE, Colour, choose_ground
 from mulligan.tasks.layout import SPLIT_WORDS
 from mulligan.tasks.named_arrays import pick
 from mulligan.tasks.source import Source
-from mulligan.tasks.splits import count_sentence, digests_of
+from mulligan.tasks.splits import count_sentence
 from mulligan.tasks.stored import MOST_RATIO
-from mulligan.tasks.streaming import StreamedImages
+from mulligan.tasks.streaming import HELD_SHARE, StreamedImages, forget, rows_of
 
 BLOCK = 2**24  # bytes that are converted at a time
 LOOKED_AT = 1000  # images with opacity by which a ground is chosen
@@ -39,7 +40,7 @@ def collect(
     background: Colour | None = None,
     *,
     groups: ArrayLike | None = None,
-    memory: int | None = None,
+    drawn_from: Path | None = None,
 ) -> Collection:
     """A collection of an array of images.
 
@@ -51,7 +52,7 @@ def collect(
       classes: names, indexed by the labels.
       background: colour behind transparent pixels; None for one on which they can be seen.
       groups: `[n]` numbers or text; images of one group come into one split.
-      memory: bytes of pixels above which the images stay where they are, as in a mapped file, and are drawn from there.
+      drawn_from: the `.npy` file of the array, from which the images are to be drawn; None to hold them in memory.
 
     Raises:
       MulliganError: what the images mean cannot be told, they are not finite, or lengths differ.
@@ -67,10 +68,8 @@ def collect(
     convert = partial(_composited, scale, ground) if arranged.shape[3] == 4 else scale
     n, h, w = arranged.shape[:3]
     channels = min(arranged.shape[3], 3)
-    if memory is not None and n * h * w * channels > memory:
-        digests = [digests_of(convert(arranged[block])) for block in _blocks(arranged)]
-        read = partial(_one, arranged, convert)
-        pixels = StreamedImages((h, w, channels), read, np.arange(n), np.concatenate(digests))
+    if drawn_from is not None:
+        pixels = StreamedImages((h, w, channels), partial(_rows, str(drawn_from), convert), np.arange(n), at_once=True)
         notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
     elif convert is _as_bytes and arranged.dtype == np.uint8:
         pixels = np.ascontiguousarray(arranged)  # no copy of what lies so already: a mapped file stays one
@@ -100,8 +99,9 @@ def collect(
     return Collection(pixels, numbered, _codes(split, n), names, notes, groups=groups, unlabelled=unlabelled)
 
 
-def _one(images: np.ndarray, convert: Convert, index: int) -> UInt8[np.ndarray, "h w c"]:
-    return convert(images[index : index + 1])[0]  # no closure, which could not be sent to another process
+def _rows(path: str, convert: Convert, rows: Int64[np.ndarray, " k"]) -> UInt8[np.ndarray, "k h w c"]:
+    """No closure, which could not be sent to another process."""
+    return convert(_arranged(rows_of(path, rows))[0])
 
 
 def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:
@@ -118,12 +118,13 @@ def _codes(split: np.ndarray | None, n: int) -> np.ndarray | None:
 
 
 def read_npy(source: Source) -> Collection:
-    """Reads one array of images; never unpickles. One that is larger than `memory` stays in its file.
+    """Reads one array of images; never unpickles. One of more than a share of `memory` stays in its file.
 
     Raises:
       MulliganError: no array of numbers, or none that can be images.
     """
     path = _path(source)
+    forget()
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, OverflowError) as error:
@@ -131,7 +132,8 @@ def read_npy(source: Source) -> Collection:
     if not isinstance(images, np.ndarray):  # a zip or so, by its content
         raise MulliganError(f"{path} is no single array: is it an .npz, and should be called so?")
     ground = source.request.background
-    return collect(np.asarray(images), source.labels, background=ground, memory=source.memory)
+    streams = math.prod(images.shape) > source.memory // HELD_SHARE  # a byte a number, whatever they are now
+    return collect(np.asarray(images), source.labels, background=ground, drawn_from=path if streams else None)
 
 
 def read_npz(source: Source) -> Collection:

@@ -29,6 +29,7 @@ class Collection:
       notes: one-line sentences on how the images were read.
       groups: numbers `[n]`; images of one group come into one split.
       unlabelled: where there are no labels, why; empty where there is no more to say than that.
+      known: digests of the images, where they are known already.
     """
 
     images: UInt8[np.ndarray, "n h w c"] | StreamedImages
@@ -38,11 +39,18 @@ class Collection:
     notes: tuple[str, ...] = ()
     groups: Integer[np.ndarray, " n"] | None = None
     unlabelled: str = ""
+    known: UInt64[np.ndarray, " n"] | None = None
 
     @cached_property
     def digests(self) -> UInt64[np.ndarray, " n"]:
-        """64-bit digest of every image's pixels."""
-        return digests_of(self.images) if isinstance(self.images, np.ndarray) else self.images.digests
+        """64-bit digest of every image's pixels; they are read for it, unless it is known.
+
+        Raises:
+          MulliganError: a streamed image cannot be read.
+        """
+        if self.known is not None:
+            return self.known
+        return digests_of(self.images) if isinstance(self.images, np.ndarray) else self.images.digests()
 
 
 def drawn(available: int, n: int, seed: int) -> Int64[np.ndarray, " k"]:

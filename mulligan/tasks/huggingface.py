@@ -42,7 +42,7 @@ def read_parquet(source: Source) -> Collection:
         parts = [*folders, re.split(r"[-.]", last)[0]]
         split = next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
         images += _images_of_table(table, file.name, split, cached=False)
-    return read_image_files(images, source.request, source.memory, source.where)
+    return read_image_files(images, source.request, source.memory, source.where, source.shelf)
 
 
 def read_hub(name: str) -> list[ImageFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,11 @@ from mulligan.tasks.collection import UNLABELLED, Collection
 from mulligan.tasks.decode import DEEP, depth, look
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, choose_ground
 from mulligan.tasks.layout import lay_out
+from mulligan.tasks.read_before import Shelf, rows_with_channels
 from mulligan.tasks.source import Source
 from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
 from mulligan.tasks.stored import StoredFile, UnreadableError
-from mulligan.tasks.streaming import StreamedImages
+from mulligan.tasks.streaming import HELD_SHARE, StreamedImages
 from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
 from mulligan.tasks.tables import read_tables
 
@@ -43,7 +45,8 @@ def read_listing(source: Source) -> Collection:
     found = survey(listing.files, where)
     files = [listing.files[position] for position in found.images]
     names = [file.name for file in files]
-    told = read_tables([file for file in listing.files if file.name not in set(names)], names, groups)
+    known = set(names)
+    told = read_tables([file for file in listing.files if file.name not in known], names, groups)
     layout = lay_out(names, listing.folders, where)
     images = []
     for position, in_folder, split in zip(layout.kept, layout.labels, layout.splits, strict=True):
@@ -61,7 +64,7 @@ def read_listing(source: Source) -> Collection:
         columns = ", ".join(sorted(told.columns))
         nothing = f"{', '.join(told.names)} names the images, but no classes: its columns are {columns}."
         notes += (f"{' and '.join(kinds)} are those in {', '.join(told.names[:3])}." if kinds else nothing,)
-    read = _decoded(images, kept, len(listing.files), source.request, source.memory, where, notes)
+    read = _decoded(images, kept, len(listing.files), source.request, source.memory, where, notes, source.shelf)
     if told.contradiction:
         return replace(read, labels=None, classes=None, unlabelled=told.contradiction)
     if told.damaged:
@@ -73,7 +76,9 @@ def read_listing(source: Source) -> Collection:
     return read
 
 
-def read_image_files(images: Sequence[ImageFile], request: Request, memory: int, where: str) -> Collection:
+def read_image_files(
+    images: Sequence[ImageFile], request: Request, memory: int, where: str, shelf: Shelf | None = None
+) -> Collection:
     """Decodes image files into one shape; grey when every pixel of every image is.
 
     Files that are no images, or damaged ones, are skipped and counted in a note.
@@ -81,15 +86,18 @@ def read_image_files(images: Sequence[ImageFile], request: Request, memory: int,
     Args:
       images: the files.
       request: the shape asked for.
-      memory: bytes of decoded RGB pixels above which they stay in their files and stream; all are decoded
-        once even then.
+      memory: bytes that images may take in memory: with more than a share of it in decoded RGB pixels they stream;
+        all are decoded once even then.
       where: the source, for messages.
+      shelf: where decoded pixels are written that are to stream; None to stream from the files.
 
     Raises:
       MulliganError: no images, or more than one file and more than a tenth of all skipped.
     """
     found = survey([image.file for image in images], where)
-    return _decoded([images[position] for position in found.images], found, len(images), request, memory, where, ())
+    return _decoded(
+        [images[position] for position in found.images], found, len(images), request, memory, where, (), shelf
+    )
 
 
 def _decoded(
@@ -100,11 +108,17 @@ def _decoded(
     memory: int,
     where: str,
     notes: tuple[str, ...],
+    shelf: Shelf | None,
 ) -> Collection:
     sizes = np.array([(header.width, header.height) for header in found.headers])
     frame, frame_notes = choose_frame(sizes, request)
-    streamed = len(images) * frame.height * frame.width * 3 > memory
-    reading = _Reading(images, frame, streamed)
+    shape = (len(images), frame.height, frame.width, 3)
+    pixels, streamed = None, math.prod(shape) > memory // HELD_SHARE
+    if not streamed:
+        pixels = np.empty(shape, np.uint8)
+    elif shelf is not None:
+        pixels = shelf.array(shape)
+    reading = _Reading(images, frame, pixels)
     reading.read(range(len(images)))
     ground_notes = reading.choose_ground(request)
     # Only now is it known which files are damaged: a header may be whole where the pixels are not.
@@ -118,8 +132,10 @@ def _decoded(
         splits = np.array([TRAIN if image.split is None else image.split for image in read])
     notes = (*skip_notes(damaged, found.others, files), *notes, *frame_notes, *ground_notes, *reading.notes())
     notes += ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
+    known = reading.digests[whole] if streamed else None
+    groups = _groups(read)
     return Collection(
-        reading.collected(whole), labels, splits, classes, notes, groups=_groups(read), unlabelled=unlabelled
+        reading.collected(whole), labels, splits, classes, notes, groups=groups, unlabelled=unlabelled, known=known
     )
 
 
@@ -127,12 +143,15 @@ def _decoded(
 class _Reading:
     """Decodes files into a frame, again where the first look shows that another ground or depth is wanted.
 
-    All pixels are kept; or, of images that stream, the digests alone.
+    Attributes:
+      images: the files.
+      frame: their common shape.
+      pixels: where they are kept, in memory or on the disk; None to keep the digests alone.
     """
 
     images: Sequence[ImageFile]
     frame: Frame
-    streamed: bool
+    pixels: UInt8[np.ndarray, "n h w 3"] | None
     deepest: int = DEEP
     refused: dict[int, Refusal] = field(default_factory=dict)
     frames: int = 0
@@ -142,9 +161,8 @@ class _Reading:
     coloured: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        n = len(self.images)
-        self.digests = np.zeros(n, np.uint64)
-        self.pixels = np.empty((0 if self.streamed else n, self.frame.height, self.frame.width, 3), np.uint8)
+        self.digests = np.zeros(len(self.images), np.uint64)
+        self.held = self.pixels is not None and not isinstance(self.pixels, np.memmap)
 
     def read(self, slots: Sequence[int]) -> None:
         """Decodes these files, and keeps what is to be known of each."""
@@ -155,9 +173,9 @@ class _Reading:
             if isinstance(seen, Refusal):
                 self.refused[slot] = seen
                 continue
-            if self.streamed:
+            if not self.held:
                 self.digests[slot] = digest(seen.pixels)
-            else:
+            if self.pixels is not None:
                 self.pixels[slot] = seen.pixels
             self.frames += seen.frames
             if seen.deepest:
@@ -171,12 +189,17 @@ class _Reading:
     def collected(self, whole: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"] | StreamedImages:
         """The images of these slots, with as many channels as they need."""
         channels = 3 if self.coloured else 1
-        if not self.streamed:
+        side = (self.frame.height, self.frame.width, channels)
+        if isinstance(self.pixels, np.memmap):
+            self.pixels.flush()
+            read = partial(rows_with_channels, str(self.pixels.filename), channels)
+            return StreamedImages(side, read, whole, at_once=True)
+        if self.pixels is not None:
             pixels = self.pixels if len(whole) == len(self.pixels) else self.pixels[whole]
             return pixels if channels == 3 else np.ascontiguousarray(pixels[..., :1])
         files = [image.file for image in self.images]
         read = partial(_read_again, files, self.frame, self.deepest, channels)
-        return StreamedImages((self.frame.height, self.frame.width, channels), read, whole, self.digests[whole])
+        return StreamedImages(side, read, whole)
 
     def choose_ground(self, request: Request) -> tuple[str, ...]:
         """Reads again what is not seen well on the first ground, or at the first depth, and says so."""

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, read_hub
 from mulligan.tasks.image_files import read_image_files
 from mulligan.tasks.near_copies import NEAR, near_groups
 from mulligan.tasks.python_objects import read_object
+from mulligan.tasks.read_before import Shelf, mapped
 from mulligan.tasks.source import Source
-from mulligan.tasks.stored import Listing, is_tar, list_folder, list_tar, list_zip, one_file
-from mulligan.tasks.streaming import StreamedImages, measured
+from mulligan.tasks.stored import Listing, identity, is_tar, list_folder, list_tar, list_zip, one_file
+from mulligan.tasks.streaming import StreamedImages
 from mulligan.tasks.task import Task, make_task
 
-MEMORY = 4 * 2**30  # bytes of decoded pixels above which image files stream
+MEMORY = 4 * 2**30  # bytes that images may take in memory
+BLOCK = 1024  # images of a stream that are resampled at a time
 ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")  # how their names end
 
 
@@ -62,7 +65,8 @@ def read_task(
       groups: what the split keeps together: "near" for images that look nearly alike, "folder" for those of one folder,
         the name of a column of a table or of an array of an `.npz`; or a number for each image.
       seed: of the random split, where the source brings none.
-      memory: bytes of decoded pixels above which image files and `.npy` files stream.
+      memory: bytes that images may take in memory. With more than a quarter of it in decoded pixels, image files and
+        `.npy` files stream: the device holds what is held, and whatever is read beside it needs room.
 
     Raises:
       UsageError: no such source, or an option out of range.
@@ -85,7 +89,7 @@ def read_task(
             ".npz, or name the classes in a labels.csv; or train without classes."
         )
         raise UsageError(f"{name} has no labels{unlabelled if collection.unlabelled else mend}")
-    collection = _grouped(resized(collection, request), groups, name)
+    collection = _grouped(collection, groups, name)
     return make_task(name, collection, labels=asked, seed=seed)
 
 
@@ -116,13 +120,13 @@ def _read(
     source: Any, request: Request, memory: int, labels: ArrayLike | None, groups: str | None
 ) -> tuple[str, Collection]:
     if not isinstance(source, str | os.PathLike):
-        return "array", read_object(source, request, memory, labels, groups)
+        return "array", resized(read_object(source, request, memory, labels, groups), request)
     path = Path(source)
     if not str(source).strip():
         raise UsageError("no data was named: give a folder, an archive, a file, or the name of a built-in task.")
     if os.path.isdir(path):  # unlike pathlib's, no error for a name that no file system takes
         inside = Source(list_folder(path), str(source), request, memory, groups)
-        found = format_among(inside.listing.files).read(inside)
+        found = _read_shelved(path, inside, lambda shelved: format_among(shelved.listing.files).read(shelved))
         return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
         name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
@@ -130,7 +134,18 @@ def _read(
             name = name.rpartition(".")[0]
         return printable(name), _read_file(path, request, memory, labels, groups)
     name = str(source).removeprefix(HUB_PREFIX)
-    return printable(name), _without(labels, _read_named(str(source), request, memory))
+    return printable(name), _without(labels, resized(_read_named(str(source), request, memory), request))
+
+
+def _read_shelved(path: Path, source: Source, read: Callable[[Source], Collection]) -> Collection:
+    """Reads the files at `path`, or what is kept of them from another time, in the size asked for."""
+    shelf = None
+    if source.labels is None:
+        asked = (str(path.resolve()), version("mulligan"), source.request, source.groups, source.memory)
+        shelf = Shelf.of(f"{asked} {identity(source.listing, path)}", source.memory)
+    if shelf is None:
+        return resized(read(source), source.request)
+    return shelf.read(lambda: resized(read(replace(source, shelf=shelf)), source.request, shelf))
 
 
 def _read_named(name: str, request: Request, memory: int) -> Collection:
@@ -175,12 +190,12 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
         beside = form.beside(path.name, [other.name for other in path.parent.iterdir()])
         files = [one_file(path.parent / name) for name in sorted({path.name, *beside})]
         source = replace(source, listing=Listing(files))
-    found = form.read(source)
+    found = _read_shelved(path, source, form.read)
     return found if form.takes_labels else _without(labels, found)
 
 
-def resized(collection: Collection, request: Request) -> Collection:
-    """Arrays of another size than the one asked for, resampled."""
+def resized(collection: Collection, request: Request, shelf: Shelf | None = None) -> Collection:
+    """Arrays of another size than the one asked for, resampled; where they stream, onto the shelf, if it has room."""
     images = collection.images
     if request.size is None or not images.shape[0]:
         return collection
@@ -189,10 +204,22 @@ def resized(collection: Collection, request: Request) -> Collection:
         return collection
     if isinstance(images, StreamedImages):
         side = (frame.height, frame.width, images.shape[3])
-        placed = measured(side, partial(_placed, images.read, frame, side), images.indices)
+        read = partial(_one_row, images.read) if images.at_once else images.read
+        placed = StreamedImages(side, partial(_placed, read, frame, side), images.indices)
+        store = None if shelf is None else shelf.array(placed.shape)
+        if shelf is not None and store is not None:
+            for start in range(0, len(store), BLOCK):
+                rows = np.arange(start, min(start + BLOCK, len(store)))
+                store[rows] = placed.take(rows)
+            store.flush()
+            placed = mapped(Path(str(store.filename)), np.arange(len(store)), side[2], shelf.memory)
     else:
         placed = resample(images, frame)
-    return replace(collection, images=placed, notes=(*collection.notes, *notes))
+    return replace(collection, images=placed, notes=(*collection.notes, *notes), known=None)
+
+
+def _one_row(read: Callable[[np.ndarray], UInt8[np.ndarray, "k h w c"]], index: int) -> UInt8[np.ndarray, "h w c"]:
+    return read(np.array([index]))[0]
 
 
 def _placed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -125,6 +126,19 @@ def _start_of_file(path: str, n: int) -> bytes:
             return file.read(min(n, os.fstat(file.fileno()).st_size))  # a buffer of n bytes would be made first
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from error
+
+
+def identity(listing: Listing, source: Path) -> str:
+    """A digest of the names of all files, and of the sizes and times of the files on the disk that hold them."""
+    known: dict[str, bytes] = {}
+    hasher = hashlib.sha256(repr((listing.folders, listing.notes)).encode(errors="surrogatepass"))
+    for name, start in listing.files:
+        path = start.args[0] if isinstance(start, partial) else str(source)  # an entry's is that of its archive
+        if path not in known:
+            status = os.stat(path)
+            known[path] = b"%d %d %d " % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        hasher.update(known[path] + name.encode(errors="surrogatepass") + b"\0")
+    return hasher.hexdigest()
 
 
 def one_file(path: Path) -> StoredFile:

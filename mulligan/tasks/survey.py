@@ -80,7 +80,8 @@ def survey(files: Sequence[StoredFile], where: str) -> Survey:
     notes = ()
     if own and len(own) < len(images):
         notes = (f"{count_sentence(len(own), 'picture')} that mulligan drew left out: {files[own[0]].name}.",)
-        images = [position for position in images if position not in set(own)]
+        drawn = set(own)
+        images = [position for position in images if position not in drawn]
     headers = tuple(found for position in images if isinstance(found := seen[position], Header))
     return Survey(tuple(images), headers, tuple(damaged), tuple(others), notes)
 

@@ -94,7 +94,7 @@ class Split:
         if not len(self):
             raise MulliganError("this split holds no images: the data set is too small to have one.")
         positions = (np.arange(first, first + batch) for first in count(start, batch))
-        if isinstance(self.whole, np.ndarray):
+        if isinstance(self.whole, np.ndarray) or self.whole.at_once:
             for position in positions:
                 yield self.take(shuffled(len(self), seed, position))
             return

@@ -67,7 +67,7 @@ class Feed:
         self.streams = not split.in_memory
         self.drawn = drawn
         self._split, self._labelled, self._seed, self._exact = split, labelled, seed, exact
-        h, w, c = split.images.shape[1:]
+        h, w, c = split.whole.shape[1:]
         self._block = min(BLOCK, len(split))
         self._blocks = max(min(RING, RING_BYTES // (h * w * c), len(split)) // self._block, 1)
         self.images = self._blocks * self._block if self.streams else len(split)
@@ -111,7 +111,7 @@ class Feed:
         return shapes._replace(cumulative=jax.ShapeDtypeStruct((self.images,), jnp.float32))
 
     def _empty(self) -> Data:
-        images = jnp.zeros((self.images, *self._split.images.shape[1:]), jnp.uint8)
+        images = jnp.zeros((self.images, *self._split.whole.shape[1:]), jnp.uint8)
         return Data(images, jnp.zeros(self.images, jnp.int32) if self._labelled else None)
 
     def _filled(self) -> Data:
@@ -125,7 +125,7 @@ class Feed:
 
     def _reading(self) -> _Stream:
         if self._stream is None:
-            ahead = max(AHEAD_BYTES // (self._block * int(np.prod(self._split.images.shape[1:]))), 2)
+            ahead = max(AHEAD_BYTES // (self._block * int(np.prod(self._split.whole.shape[1:]))), 2)
             batches = self._split.batches(self._seed, self.drawn * self._block, self._block)
             self._stream = _Stream(batches, min(ahead, self._blocks))
         return self._stream

@@ -28,9 +28,7 @@ def _small_rings(monkeypatch):
 def streamed(n, read=None):
     """Images that hold their own number, labelled with it."""
     numbers = np.arange(n)
-    images = StreamedImages(
-        SHAPE, read or (lambda index: np.full(SHAPE, index, np.uint8)), numbers, numbers.astype(np.uint64)
-    )
+    images = StreamedImages(SHAPE, read or (lambda index: np.full(SHAPE, index, np.uint8)), numbers)
     return Split(images, numbers.astype(np.int32))
 
 
