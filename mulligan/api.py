@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,20 @@ from mulligan.training.budget import Budget
 from mulligan.training.generator import Generator
 from mulligan.training.generator import load as load_generator
 
-__all__ = ["Generator", "average", "export", "fit", "learn", "load", "project", "prove", "resume", "score", "walk"]
+__all__ = [
+    "Generator",
+    "average",
+    "export",
+    "fit",
+    "learn",
+    "load",
+    "pack",
+    "project",
+    "prove",
+    "resume",
+    "score",
+    "walk",
+]
 
 DEFAULT_TIME = "10m"
 
@@ -402,6 +415,42 @@ def project(
     generator = _held(source)
     number = None if label is None else generator.class_number(label)
     return project_all(generator, Path(pictures), Path(out), number, listener or _ignore)
+
+
+@_memory_told()
+def pack(
+    data: Any,
+    out: Path | str,
+    *,
+    size: int | None = None,
+    background: Any = None,
+    fit: str | None = None,
+    groups: Any = None,
+    progress: Callable[[int, int], None] = lambda done, n: None,
+) -> Path:
+    """Writes images as they are read into a folder from which any number of them stream (docs/tasks.md).
+
+    The same command goes on with a pack that was interrupted.
+
+    Args:
+      data, size, background, fit, groups: as `fit` takes them; labels and splits are kept where there are any.
+      out: the new folder.
+      progress: called with the number of images that are written, and that of all.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UsageError: no such data.
+      MulliganError: it cannot be read, the folder holds another pack, or `mulligan[pack]` is not installed.
+    """
+    from mulligan.tasks.framing import Request, parse_colour
+    from mulligan.tasks.images import read_collection
+    from mulligan.tasks.pack import write_pack
+
+    _, collection = read_collection(data, Request(size, fit, parse_colour(background)), groups)
+    write_pack(collection, Path(out), progress)
+    return Path(out)
 
 
 @_memory_told()

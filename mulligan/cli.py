@@ -254,6 +254,33 @@ def walk(
 
 
 @app.command()
+def pack(
+    data: Data,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.", show_default=False)],
+    *,
+    size: Size = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels and around padded images.")
+    ] = None,
+    fit: Annotated[
+        str | None, typer.Option("--fit", metavar="crop|pad", help="Bring images to one shape by either.")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write many images as a folder that is drawn from quickly."""
+    from mulligan.api import pack as write
+
+    def tell(done: int, n: int) -> None:
+        if not quiet:
+            print(f"{done:,} of {n:,} images packed", file=sys.stderr)
+
+    print(write(data, out, size=size, background=background, fit=fit, groups=groups, progress=tell))
+
+
+@app.command()
 def export(
     run: Run,
     to: Annotated[str, typer.Option(metavar=listed("exports.export.FORMATS"), help="The kind of file to write.")],

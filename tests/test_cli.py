@@ -34,6 +34,7 @@ OPTIONS = {
     "sample": "-n --out --seed --label --truncation --networks",
     "project": "--out --label --networks --quiet --json",
     "walk": "--out -n --seconds --seed --label --truncation --networks",
+    "pack": "--size --background --fit --groups --quiet",
     "export": "--to --out --networks",
     "serve": "--port --networks",
     "report": "--networks --tensorboard --wandb --mlflow",

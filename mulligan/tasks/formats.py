@@ -12,6 +12,8 @@ from mulligan.tasks.huggingface import SUFFIX as PARQUET
 from mulligan.tasks.huggingface import read_parquet
 from mulligan.tasks.idx import is_idx, read_idx, siblings
 from mulligan.tasks.image_files import read_listing
+from mulligan.tasks.pack import DOCUMENT as PACKED
+from mulligan.tasks.pack import read_pack
 from mulligan.tasks.source import Source
 from mulligan.tasks.stored import StoredFile
 
@@ -42,6 +44,7 @@ def ends_in(suffix: str) -> Callable[[str], bool]:
 
 
 FORMATS = {
+    "pack": DataFormat(lambda name: name == PACKED, read_pack),
     "npy": DataFormat(ends_in(".npy"), read_npy, (".npy",), alone=True, takes_labels=True),
     "npz": DataFormat(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
     "idx": DataFormat(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),

@@ -77,11 +77,10 @@ def read_task(
       >>> task.shape, task.counts
       ((16, 16, 1), {'train': 1439, 'validation': 179, 'test': 179})
     """
-    request = Request(size, fit, parse_colour(background))
     asked = not (labels is False or labels is None)
     given = None if isinstance(labels, bool | np.bool_ | None) else labels
-    named = groups if isinstance(groups, str) and groups != NEAR else None
-    name, collection = _read(source, request, memory, given, named)
+    request = Request(size, fit, parse_colour(background))
+    name, collection = read_collection(source, request, groups, given, memory)
     if asked and collection.labels is None:
         unlabelled = f" to use: {collection.unlabelled.rstrip('.')}."
         mend = (
@@ -89,8 +88,30 @@ def read_task(
             ".npz, or name the classes in a labels.csv; or train without classes."
         )
         raise UsageError(f"{name} has no labels{unlabelled if collection.unlabelled else mend}")
-    collection = _grouped(collection, groups, name)
     return make_task(name, collection, labels=asked, seed=seed)
+
+
+def read_collection(
+    source: Any,
+    request: Request,
+    groups: str | ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    memory: int = MEMORY,
+) -> tuple[str, Collection]:
+    """The images of a source before they are split, and its name.
+
+    Args:
+      source, groups, memory: as `read_task` takes them.
+      request: the shape asked for.
+      labels: one for each image; None for those that the source has.
+
+    Raises:
+      UsageError: as `read_task` does.
+      MulliganError: as well.
+    """
+    named = groups if isinstance(groups, str) and groups != NEAR else None
+    name, collection = _read(source, request, memory, labels, named)
+    return name, _grouped(collection, groups, name)
 
 
 def _grouped(collection: Collection, groups: Any, name: str) -> Collection:

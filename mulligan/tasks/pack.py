@@ -1,0 +1,156 @@
+"""Packs: a folder of images as they were read, in ArrayRecord files, from which any of them is drawn by its index.
+
+For sets that are too many to decode again and too large for the cache: pixels are compressed without loss, and opening
+a pack looks at none of them. `pack.json`, written last, makes it whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from mulligan import schema
+from mulligan.errors import MulliganError, optional_import
+from mulligan.files import make_folder, replace_file
+from mulligan.tasks.collection import Collection
+from mulligan.tasks.source import Source
+from mulligan.tasks.streaming import StreamedImages
+
+DOCUMENT, ARRAYS = "pack.json", "pack.npz"
+SHARD = 2**14  # images of a file
+BLOCK = 256  # images read and written at a time
+ROWS = "group_size:1,zstd:1"  # each image by itself, so that any is read alone
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What `pack.json` holds.
+
+    Attributes:
+      images: their number.
+      side: `(h, w, c)` of each.
+      shards: files that they lie in, `SHARD` in each but the last.
+      classes: names of the labels.
+      notes: one-line sentences on how they were read.
+      unlabelled: where there are no labels, why.
+    """
+
+    images: int
+    side: list[int]
+    shards: list[str]
+    classes: list[str] | None
+    notes: list[str]
+    unlabelled: str
+
+
+def write_pack(collection: Collection, out: Path, progress: Callable[[int, int], None] = lambda done, n: None) -> Pack:
+    """Writes a collection as a pack; one that was interrupted goes on where it stopped.
+
+    Args:
+      collection: what was read.
+      out: a new folder, or that of an unfinished pack of the same images.
+      progress: called with the number of images that are written, and that of all.
+
+    Raises:
+      MulliganError: the folder holds another pack, or cannot be written; or the library is missing.
+    """
+    writer = _library().ArrayRecordWriter
+    make_folder(out)
+    images, digests = collection.images, collection.digests
+    n, *side = images.shape
+    found = _arrays(out)
+    if (out / DOCUMENT).exists() or (found is not None and not np.array_equal(found["digests"], digests)):
+        raise MulliganError(f"{out} holds a pack already: name another folder, or remove this one.")
+    names = ("labels", "split", "groups")
+    arrays = {name: array for name in names if (array := getattr(collection, name)) is not None}
+    # First: by its digests an unfinished pack is known again.
+    np.savez(out / ARRAYS, digests=digests, **arrays)
+    starts = range(0, n, SHARD)
+    shards = [f"images-{number:05d}-of-{len(starts):05d}.array_record" for number in range(len(starts))]
+    for shard, start in zip(shards, starts, strict=True):
+        if not (out / shard).exists():
+            unfinished = out / f".{shard}"
+            file = writer(str(unfinished), ROWS)
+            for first in range(start, min(start + SHARD, n), BLOCK):
+                rows = np.arange(first, min(first + BLOCK, start + SHARD, n))
+                for image in images[rows] if isinstance(images, np.ndarray) else images.take(rows):
+                    file.write(image.tobytes())
+            file.close()
+            unfinished.rename(out / shard)
+        progress(min(start + SHARD, n), n)
+    classes = None if collection.classes is None else list(collection.classes)
+    pack = Pack(n, [int(each) for each in side], shards, classes, list(collection.notes), collection.unlabelled)
+    replace_file(out / DOCUMENT, json.dumps(pack.__dict__).encode())
+    return pack
+
+
+def read_pack(source: Source) -> Collection:
+    """The images of a pack, none of which is looked at before it is drawn.
+
+    Raises:
+      MulliganError: it is damaged or unfinished, or the library is missing.
+    """
+    root = Path(source.where)
+    _library()
+    try:
+        pack = schema.read(Pack, json.loads((root / DOCUMENT).read_text()), DOCUMENT)
+    except (OSError, ValueError) as error:
+        raise MulliganError(f"{root / DOCUMENT} cannot be read: {error}.") from error
+    arrays, missing = _arrays(root), [shard for shard in pack.shards if not (root / shard).is_file()]
+    if arrays is None or missing or len(arrays["digests"]) != pack.images:
+        raise MulliganError(f"the pack in {root} is not whole: {(missing or [ARRAYS])[0]} is missing or damaged.")
+    paths = tuple(str((root / shard).resolve()) for shard in pack.shards)
+    height, width, channels = pack.side
+    side = (height, width, channels)
+    images = StreamedImages(side, partial(_records, paths, side), np.arange(pack.images), at_once=True)
+    labels, split, groups = (arrays.get(name) for name in ("labels", "split", "groups"))
+    classes, notes = pack.classes and tuple(pack.classes), tuple(pack.notes)
+    return Collection(
+        images, labels, split, classes, notes, groups=groups, unlabelled=pack.unlabelled, known=arrays["digests"]
+    )
+
+
+def _arrays(root: Path) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(root / ARRAYS, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError):
+        return None
+
+
+def _records(
+    paths: tuple[str, ...], side: tuple[int, int, int], rows: Int64[np.ndarray, " k"]
+) -> UInt8[np.ndarray, "k h w c"]:
+    """No closure, which could not be sent to another process.
+
+    Raises:
+      MulliganError: a file of the pack can no longer be read.
+    """
+    images = np.empty((len(rows), *side), np.uint8)
+    for number in np.unique(rows // SHARD).tolist():
+        slots = np.flatnonzero(rows // SHARD == number)
+        try:
+            found = _reader(paths[number]).read((rows[slots] % SHARD).tolist())
+            for slot, record in zip(slots.tolist(), found, strict=True):
+                images[slot] = np.frombuffer(record, np.uint8).reshape(side)
+        except Exception as error:  # whatever the library raises
+            raise MulliganError(f"{paths[number]} cannot be read: {error}.") from error
+    return images
+
+
+@lru_cache(maxsize=256)
+def _reader(path: str) -> Any:
+    return _library().ArrayRecordReader(path, "readahead_buffer_size:0,max_parallelism:0")
+
+
+def _library() -> Any:
+    with optional_import("array_record", "packing images, or reading a pack", "pack"):
+        from array_record.python import array_record_module
+    return array_record_module
