@@ -48,13 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_pixels_kept() -> Iterator[None]:
-    """Nothing that tests read is kept in the user's cache."""
+def nothing_kept() -> Iterator[None]:
+    """Nothing that tests read or measure is kept in the user's cache, and nothing is foreseen from what is there."""
+    from mulligan.meta.space import prices
     from mulligan.tasks import read_before
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read_before, "SLOW_SECONDS", float("inf"))
         patch.setattr(read_before, "DISK_SHARE", 0.0)
+        patch.setattr(prices, "cache_folder", lambda: None)
         yield
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mulligan.commands import command
 from mulligan.errors import Interrupted, MulliganError
-from mulligan.events import Listener, Noted, NotRecorded, Planned
+from mulligan.events import Listener, Noted, NotRecorded, Planned, TrainingStarted
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
 from mulligan.meta.experience import HOMELESS, NONE, own_place
@@ -29,10 +29,11 @@ from mulligan.meta.initialisation.few_images import (
     write_players,
 )
 from mulligan.meta.initialisation.from_run import RunStart
-from mulligan.meta.planning import Options, examine, plan_run, pretrained_note
+from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan
+from mulligan.meta.space.prices import measure
 from mulligan.meta.store.connections import without_password
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
@@ -83,7 +84,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else pretrained_note(plan)
-    for text in (unsplit_note(task), begun, homeless):
+    for text in (unsplit_note(task), begun, short_note(task, plan, budget), homeless):
         if text:
             options.listener(Noted(text=text).to_json())
     with _saved(folder):
@@ -292,6 +293,10 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         started = clock.monotonic()
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
+    compiled, progress = folder.events(TrainingStarted), loop.now.progress
+    compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
+    classes = loop.spec.classes
+    measure(loop.recipe, task.shape, classes, progress.spent_nimg, progress.training_seconds, compiling)
     generator = finish(loop)
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         # What was trained goes back into them, with moving statistics to match.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import default_recipe, pretrained_recipe
+from mulligan.meta.space.default import FEWEST, default_recipe, is_large, pretrained_recipe
+from mulligan.meta.space.prices import price
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
 from mulligan.networks.pretrained import cards
@@ -26,6 +28,8 @@ from mulligan.training.budget import Budget
 from mulligan.training.device import memory_bytes
 from mulligan.training.engine import make_game
 
+SMALLER = (128, 96, 64, 48, 32, 24, 16)  # sides that are proposed where a budget is too short
+TRAINING_SHARE = 0.7  # of a short budget that trains, or compiles before it
 PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
 
 
@@ -136,6 +140,43 @@ def examine(recipe: Recipe, task: Task) -> None:
         reason = refusal(recipe, task.shape, classes, Limits(bytes=memory_bytes()))
         if reason is not None:
             raise MulliganError(f"this recipe cannot be trained on {task.name}: {reason}")
+
+
+def short_note(task: Task, plan: RacePlan, budget: Budget) -> str | None:
+    """Whether a budget is too short for images of this size, and which budget or size would do; None where it is not.
+
+    Shapes are drawn from about `FEWEST` images on, which is what the law of sizes wants the narrowest networks to see.
+    """
+    recipe = plan.arms[0].recipe
+    if not is_large(task.shape) or recipe.init or recipe.architecture.family == FAMILY:
+        return None
+    seen = _foreseen(recipe, task, task.shape, budget)
+    if seen >= FEWEST:
+        return None
+    if budget.seconds is None:
+        enough = f"--images {math.ceil(FEWEST / 1000)}k"
+    else:
+        cost = price(recipe, task.shape, len(task.classes or ()))
+        enough = f"--time {math.ceil((FEWEST / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE / 60)}m"
+    height, width, channels = task.shape
+    for side in SMALLER if budget.seconds is not None else ():
+        shape = (side, side, channels)
+        narrow = default_recipe(shape, len(task.train), budget)
+        if side < min(height, width) and _foreseen(narrow, task, shape, budget) >= FEWEST:
+            enough += f", or --size {side},"
+            break
+    return (
+        f"this budget is short for images of {width}x{height}: about {seen:,.0f} will be trained on, and shapes begin "
+        f"to show at some {FEWEST:,.0f}; {enough} would do"
+    )
+
+
+def _foreseen(recipe: Recipe, task: Task, shape: tuple[int, int, int], budget: Budget) -> float:
+    """Images that a recipe will train on within a budget."""
+    if budget.seconds is None:
+        return float(budget.images or 0)
+    cost = price(recipe, shape, len(task.classes or ()))
+    return max(budget.seconds * TRAINING_SHARE - cost.compile_seconds, 0.0) * cost.images_per_second
 
 
 def pretrained_note(plan: RacePlan) -> str | None:

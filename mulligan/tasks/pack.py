@@ -45,8 +45,8 @@ class Pack:
     images: int
     side: list[int]
     shards: list[str]
-    classes: list[str] | None
-    notes: list[str]
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...]
     unlabelled: str
 
 
@@ -85,8 +85,8 @@ def write_pack(collection: Collection, out: Path, progress: Callable[[int, int],
             file.close()
             unfinished.rename(out / shard)
         progress(min(start + SHARD, n), n)
-    classes = None if collection.classes is None else list(collection.classes)
-    pack = Pack(n, [int(each) for each in side], shards, classes, list(collection.notes), collection.unlabelled)
+    side = [int(each) for each in side]
+    pack = Pack(n, side, shards, collection.classes, collection.notes, collection.unlabelled)
     replace_file(out / DOCUMENT, json.dumps(pack.__dict__).encode())
     return pack
 
@@ -111,9 +111,9 @@ def read_pack(source: Source) -> Collection:
     side = (height, width, channels)
     images = StreamedImages(side, partial(_records, paths, side), np.arange(pack.images), at_once=True)
     labels, split, groups = (arrays.get(name) for name in ("labels", "split", "groups"))
-    classes, notes = pack.classes and tuple(pack.classes), tuple(pack.notes)
+    known, unlabelled = arrays["digests"], pack.unlabelled
     return Collection(
-        images, labels, split, classes, notes, groups=groups, unlabelled=pack.unlabelled, known=arrays["digests"]
+        images, labels, split, pack.classes, pack.notes, groups=groups, unlabelled=unlabelled, known=known
     )
 
 
@@ -152,5 +152,5 @@ def _reader(path: str) -> Any:
 
 def _library() -> Any:
     with optional_import("array_record", "packing images, or reading a pack", "pack"):
-        from array_record.python import array_record_module
+        from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
     return array_record_module

@@ -40,8 +40,8 @@ class Entry:
 
     pixels: str | None
     channels: int
-    classes: list[str] | None
-    notes: list[str]
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...]
     unlabelled: str
 
 
@@ -106,10 +106,10 @@ class Shelf:
             images = mapped(self.folder / entry.pixels, found["rows"], entry.channels, self.memory)
         except (OSError, ValueError, KeyError):
             return None
-        classes, notes = entry.classes and tuple(entry.classes), tuple(entry.notes)
         labels, split, groups = (found.get(name) for name in ("labels", "split", "groups"))
+        known, unlabelled = found["digests"], entry.unlabelled
         return Collection(
-            images, labels, split, classes, notes, groups=groups, unlabelled=entry.unlabelled, known=found["digests"]
+            images, labels, split, entry.classes, entry.notes, groups=groups, unlabelled=unlabelled, known=known
         )
 
     def _keep(self, collection: Collection) -> None:
@@ -141,8 +141,7 @@ class Shelf:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ARRAYS).open("wb") as file:
             np.savez(file, rows=rows, digests=collection.digests, **arrays)
-        classes = None if collection.classes is None else list(collection.classes)
-        entry = Entry(pixels, channels, classes, list(collection.notes), collection.unlabelled)
+        entry = Entry(pixels, channels, collection.classes, collection.notes, collection.unlabelled)
         replace_file(self.folder / DOCUMENT, json.dumps(entry.__dict__).encode())
         _make_room(self.folder.parent)
 

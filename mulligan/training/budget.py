@@ -10,11 +10,11 @@ import jax
 
 from mulligan.training.progress import Progress
 
-EVALUATION_SHARE = 0.04  # of the time, at most, for evaluations
+EVALUATION_SHARE = 0.03  # of the time, at most, for evaluations
 PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
 EVALUATIONS = 60  # evaluations a run, about
-MIN_EVALUATIONS = 5  # even where they cost more than their share,
-MAX_SHARE = 0.15  # up to this one where time is the budget
+MIN_EVALUATIONS = 3  # even where they cost more than their share,
+MAX_SHARE = 0.08  # up to this one where time is the budget
 MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0
 NOMINAL_FLOPS = {
@@ -22,9 +22,9 @@ NOMINAL_FLOPS = {
     "gpu": 4e12,
     "tpu": 4e12,
 }  # a second, for planning where nothing may depend on a clock
-FINAL_EVALUATIONS = 10  # evaluations that the final score takes as long as
-MAX_FINAL = 0.15  # share of a time budget kept for it, at most
-CHOICE_SHARE, MOST_CHOICE = 0.03, 0.1  # of a time budget, for comparing averages: commonly, and at most
+FINAL_EVALUATIONS = 7  # evaluations that the final score takes as long as
+MAX_FINAL = 0.1  # share of a time budget kept for it, at most
+CHOICE_SHARE, MOST_CHOICE = 0.03, 0.07  # of a time budget, for comparing averages: commonly, and at most
 MAX_COMPARED = 50  # evaluations that comparing all of them takes
 CHOICE_OPERATIONS = 0.1  # of those of the training, at most, for comparing averages where images are the budget
 MIN_COMPARED = 12  # evaluations for that, even where they cost more, but for the limit in time

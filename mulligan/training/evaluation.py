@@ -22,6 +22,9 @@ FAKES = 1000  # generated images an evaluation
 REALS = 2000  # real images it compares them with, at most
 FINAL_FAKES = 2000
 TRAIN_REALS = 10_000  # training images that the final score looks for copies of, at most
+# Large images are judged by fewer, so that neither seconds nor bytes grow with their pixels.
+FAKE_PIXELS, FEWEST_FAKES = 2**23, 250  # of the generated images of an evaluation; the final score takes twice as many
+REAL_PIXELS, FEWEST_REALS = 2**24, 1000  # of real images that are held at a time
 FEW = 200  # training images up to which every evaluation looks for copies of them
 SHIFT = 2  # pixels by which a single image is moved to be compared with
 OVERHEAD_FLOPS = 1e10  # bootstrap, transfers, pictures: what a core could compute in that time
@@ -62,6 +65,8 @@ class Evaluator:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
         own = own_rows(task.train, REALS) if judge == "train" else None
         evaluator = Evaluator(sampler, reference, judge, labels, FAKES, own=own)
+        height, width, _ = task.shape
+        evaluator = replace(evaluator, n=min(FAKES, max(FAKE_PIXELS // (height * width), FEWEST_FAKES)))
         few = 1 < len(task.train) <= FEW
         return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
 
@@ -90,13 +95,13 @@ class Evaluator:
 
     def final(self, known: Reference, gen: Pytree) -> dict[str, Any]:
         """Every metric, once, at the end."""
-        fakes = self.fakes(gen, FINAL_FAKES)
+        fakes = self.fakes(gen, min(FINAL_FAKES, 2 * self.n))
         return {"split": self.split, **final_metrics(self.reference, known, fakes, own=self.own)}
 
     def flops(self, gen_flops: float, height: int, width: int) -> float:
         """Roughly what one evaluation costs, from a generator's cost an image: for deciding how often to evaluate."""
-        kernels = 3 * FAKES * REALS * 2 * self.reference.embedding.dimension
-        return FAKES * (gen_flops + self.reference.embedding.flops(height, width)) + kernels + OVERHEAD_FLOPS
+        kernels = 3 * self.n * REALS * 2 * self.reference.embedding.dimension
+        return self.n * (gen_flops + self.reference.embedding.flops(height, width)) + kernels + OVERHEAD_FLOPS
 
 
 def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
@@ -111,14 +116,27 @@ def own_rows(train: Split, n: int) -> Int[np.ndarray, " k"]:
     """
     if len(train) == 1:
         return np.arange(len(examples(train, n)))
-    some, known = drawn(len(train), n, 0), drawn(len(train), TRAIN_REALS, 0)
+    some, known = (drawn(len(train), bounded(wanted, train), 0) for wanted in (n, TRAIN_REALS))
     place = np.minimum(np.searchsorted(known, some), len(known) - 1)
     return np.where(known[place] == some, place, -1)
 
 
+def bounded(n: int, split: Split) -> int:
+    """How many images of a split stand for it where `n` are wanted: fewer of large ones.
+
+    Example:
+      >>> [bounded(10_000, Split(np.zeros((1, side, side, 3), np.uint8))) for side in (64, 128, 256)]
+      [4096, 1024, 1000]
+    """
+    height, width = split.whole.shape[1:3]
+    return min(n, max(REAL_PIXELS // (height * width), FEWEST_REALS))
+
+
 def examples(split: Split, n: int) -> UInt8[np.ndarray, "k h w c"]:
-    """At most `n` images of a split; a single one comes with its shifts, for two images are the least to compare."""
-    images = split.sample(n, seed=0)
+    """At most `n` images of a split, as many as `bounded` says; a single one comes with its shifts, for two images are
+    the least to compare.
+    """
+    images = split.sample(bounded(n, split), seed=0)
     if len(images) > 1:
         return images
     moves = [(down, right) for down in (0, -SHIFT, SHIFT) for right in (0, -SHIFT, SHIFT)]

@@ -12,6 +12,7 @@ from mulligan.training.budget import (
     MAX_FINAL,
     MAX_SHARE,
     MIN_COMPARED,
+    MOST_CHOICE,
     Budget,
     choice_allowance,
     next_evaluation_nimg,
@@ -29,8 +30,8 @@ def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds,
     progress = replace(progress, seconds=seconds - reserve(progress, budget))  # when training ends
     allowance = choice_allowance(progress, budget)
     assert allowance.evaluations == math.inf
-    assert 0.6 * seconds < progress.seconds < seconds
-    assert min(11.9 * evaluation_seconds, 0.099 * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
+    assert 0.8 * seconds < progress.seconds < seconds
+    assert min(11.9 * evaluation_seconds, 0.99 * MOST_CHOICE * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
     final = seconds - progress.seconds - allowance.seconds
     assert final == pytest.approx(min(FINAL_EVALUATIONS * evaluation_seconds, MAX_FINAL * seconds))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import jax
-
-from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.prices import price
 from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
-from mulligan.training.budget import NOMINAL_FLOPS, Budget
+from mulligan.training.budget import Budget
 
 FEW_IMAGES = 2000  # below this the discriminator learns the images by heart unless they are augmented
 SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a narrow, fast network gets further
@@ -28,6 +26,7 @@ SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 # The law of sizes (docs/log/2026-11-27-width-by-budget.md): what does best where a budget, a size and a width meet.
 WIDTHS = (8, 16, 32, 64)
 ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
+FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images below which even the narrowest networks draw no shapes
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
 BATCHES, STEPS = (16, 64), 4000  # least and most; a batch grows once there are so many steps
@@ -71,7 +70,7 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
         wider = replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
         seen = float(budget.images or 0)
         if budget.seconds is not None:
-            seen = budget.seconds * NOMINAL_FLOPS[jax.default_backend()] / footprint(wider, shape).flops_per_image
+            seen = budget.seconds * price(wider, shape).images_per_second
         if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
     batch = 2 ** round(math.log2(max(nimg, 1) / STEPS))

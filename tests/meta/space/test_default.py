@@ -19,7 +19,7 @@ FEW = settings(max_examples=20)
 def a_processor():
     """Budgets of time are of a processor's speed, whatever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mulligan.meta.space.default.NOMINAL_FLOPS", dict.fromkeys(("cpu", "gpu", "tpu"), 4e10))
+        patch.setattr("mulligan.meta.space.prices.NOMINAL_FLOPS", dict.fromkeys(("cpu", "gpu", "tpu"), 4e10))
         yield
 
 

@@ -1,0 +1,94 @@
+"""What a recipe costs is foreseen from what was measured here, and from a nominal speed before anything was."""
+
+import pytest
+
+from mulligan.meta.space import prices
+from mulligan.meta.space.cost import footprint
+from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.prices import FILE, KEPT, NOMINAL_FLOPS, measure, measurements, price
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.training.budget import Budget
+
+SHAPE = (32, 32, 3)
+STUDY = {
+    (8, 64): 69_300 / 126,
+    (16, 64): 23_940 / 126,
+    (8, 32): 174_000 / 60,
+}  # width and side: images a second of a core
+
+
+def of_width(width: int) -> Recipe:
+    return Recipe(Architecture(gen_width=width, disc_width=width))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(prices, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(prices, "NOMINAL_FLOPS", dict.fromkeys(NOMINAL_FLOPS, 4e10))
+    return tmp_path
+
+
+def test_nothing_measured_is_the_nominal_speed():
+    found = price(of_width(8), SHAPE)
+    assert found.images_per_second == pytest.approx(4e10 / footprint(of_width(8), SHAPE).flops_per_image)
+    assert not found.measured
+
+
+def test_what_was_measured_is_told_whatever_the_rates():
+    measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=10.0, compile_seconds=7.0)
+    other = Recipe(Architecture(gen_width=8, disc_width=8), hyperparameters=Hyperparameters(gen_lr=1e-4), batch=16)
+    assert price(other, SHAPE) == (7.0, 1_000.0, True)
+
+
+def test_a_busy_machine_does_not_make_it_slower():
+    for seconds in (20.0, 10.0, 30.0):
+        measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=seconds, compile_seconds=seconds)
+    assert price(of_width(8), SHAPE) == (30.0, 1_000.0, True)
+
+
+def test_others_do_as_many_operations_a_second_as_the_nearest():
+    measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=10.0, compile_seconds=7.0)
+    measure(of_width(64), SHAPE, 0, nimg=100, training_seconds=10.0, compile_seconds=9.0)
+    for width, speed in ((12, 1_000.0 * footprint(of_width(8), SHAPE).flops_per_image), (48, None)):
+        found = price(of_width(width), SHAPE)
+        expected = speed or 10.0 * footprint(of_width(64), SHAPE).flops_per_image
+        assert found.images_per_second == pytest.approx(expected / footprint(of_width(width), SHAPE).flops_per_image)
+        assert not found.measured
+
+
+def test_another_device_tells_nothing_of_this_one(monkeypatch):
+    measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=10.0, compile_seconds=7.0)
+    monkeypatch.setattr(prices, "device_name", lambda: "another")
+    assert not price(of_width(8), SHAPE).measured
+
+
+def test_short_runs_tell_no_speed_and_old_ones_are_forgotten(cache):
+    measure(of_width(8), SHAPE, 0, nimg=100, training_seconds=1.0, compile_seconds=7.0)
+    assert not measurements()
+    for nimg in range(KEPT + 3):
+        measure(of_width(8), SHAPE, 0, nimg=10_000 + nimg, training_seconds=10.0, compile_seconds=7.0)
+    assert len(measurements()) == KEPT
+    assert measurements()[-1].images_per_second == pytest.approx((10_000 + KEPT + 2) / 10)
+
+
+def test_a_damaged_file_is_no_file(cache):
+    (cache / FILE).write_text('[{"device": 3}]')
+    assert measurements() == []
+
+
+@pytest.mark.parametrize(
+    ("side", "seconds", "cores"), [(32, 60.0, 1.0), (64, 126.0, 1.0), (32, 46.0, 1.3), (64, 97.0, 1.3)]
+)
+def test_on_the_machine_of_the_study_the_choice_is_the_studys(side, seconds, cores):
+    """docs/log/2026-11-27-width-by-budget.md: two cores train 1.3 times as fast as one."""
+    shape = (side, side, 3)
+    nominal = default_recipe(shape, 5_000, Budget(None, seconds))
+    for (width, measured_side), speed in STUDY.items():
+        measure(of_width(width), (measured_side, measured_side, 3), 0, int(cores * speed * 100), 100.0, 10.0)
+    assert default_recipe(shape, 5_000, Budget(None, seconds)).architecture == nominal.architecture
+
+
+def test_a_budget_of_images_does_not_depend_on_the_machine():
+    before = default_recipe(SHAPE, 5_000, Budget(70_000, None))
+    measure(of_width(8), SHAPE, 0, nimg=1_000_000, training_seconds=10.0, compile_seconds=7.0)
+    assert default_recipe(SHAPE, 5_000, Budget(70_000, None)) == before
