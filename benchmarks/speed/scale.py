@@ -1,12 +1,13 @@
 """How cost grows with the images and with their pixels, and whether reading keeps up with training.
 
-    .venv/bin/python benchmarks/speed/scale.py images pixels streaming plot
+    .venv/bin/python benchmarks/speed/scale.py images pixels seconds streaming plot
 
 Every figure is of a processor's seconds (all threads of a process of its own): these depend least on what else runs.
 
 * images: reading a task of N grey images of 16x16 in one `.npy`, and the first images on the device, for the first time
   and again; and the memory at its highest.
-* pixels: training on an image, and one evaluation, with the default recipe of a minute at each size.
+* pixels: operations of a training image and of an evaluation at each size, counted.
+* seconds: the same in seconds, with the default recipe of a minute; minutes of compiling.
 * streaming: images trained on in so many seconds of a processor, from memory and from the disk, in turns.
 * plot: the two figures of docs/scale.md, from what was kept.
 """
@@ -33,6 +34,7 @@ SIDES = (16, 32, 64, 128, 256)
 BLOCK = 100_000  # images written at a time
 TRAINED_SECONDS = 6.0  # of a processor, a size
 TURNS, TURN_SECONDS = 4, 5.0
+WIDTH = 8  # of the networks whose operations are counted
 STREAMED = 10_240  # images of the comparison, of which 8,192 train: as many as a ring holds
 
 
@@ -95,6 +97,21 @@ def train(side: str) -> dict[str, Any]:
         "evaluation": time.process_time() - done,
         "width": recipe.architecture.gen_width,
     }
+
+
+def counted(side: int) -> dict[str, float]:
+    """Operations of a training image and of an evaluation at this size, with the narrowest networks of the law."""
+    from mulligan.meta.space.cost import footprint, passes
+    from mulligan.metrics import EMBEDDING
+    from mulligan.metrics.embed import load_embedding
+    from mulligan.recipe import Architecture, Recipe
+    from mulligan.training.evaluation import FAKE_PIXELS, FAKES, FEWEST_FAKES
+
+    shape, recipe = (side, side, 3), Recipe(Architecture(gen_width=WIDTH, disc_width=WIDTH))
+    looked_at = passes(recipe.architecture, shape, 0)[0].flops + load_embedding(EMBEDDING).flops(side, side)
+    fakes = min(FAKES, max(FAKE_PIXELS // side**2, FEWEST_FAKES))
+    image = footprint(recipe, shape).flops_per_image
+    return {"side": side, "image": image, "evaluation": fakes * looked_at, "unbounded": FAKES * looked_at}
 
 
 def stream(folder: str) -> dict[str, Any]:
@@ -165,12 +182,17 @@ def plot(results: dict[str, Any], folder: Path) -> None:
     left.set(xlabel="images of 16x16", ylabel="processor seconds to the first batch", title="Reading")
     sides = [row["side"] for row in results["pixels"]]
     pixels = np.array(sides) ** 2
-    for name, label in (("image", "training on 1,000 images"), ("evaluation", "one evaluation")):
-        seconds = np.array([row[name] * (1_000 if name == "image" else 1) for row in results["pixels"]])
-        right.loglog(pixels, seconds, "o-", label=label)
-        right.loglog(pixels, seconds[0] * pixels / pixels[0], ":", color="grey")
-    right.set(xlabel="pixels", ylabel="processor seconds", title="Training and looking, the default of a minute")
+    for name, label, style in (
+        ("image", "training on 1,000 images", "o-"),
+        ("evaluation", "one evaluation", "o-"),
+        ("unbounded", "... of 1,000 images at every size", "--"),
+    ):
+        flops = np.array([row[name] * (1_000 if name == "image" else 1) for row in results["pixels"]]) / 1e9
+        right.loglog(pixels, flops, style, label=label)
+        right.loglog(pixels, flops[0] * pixels / pixels[0], ":", color="grey")
+    right.set(xlabel="pixels", ylabel="billion operations", title=f"Training and looking, networks of width {WIDTH}")
     right.set_xticks(pixels, [f"{side}x{side}" for side in sides])
+    right.minorticks_off()
     for axes in (left, right):
         axes.plot([], [], ":", color="grey", label="in proportion")
         axes.legend()
@@ -179,7 +201,7 @@ def plot(results: dict[str, Any], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", help="images, pixels, streaming, plot")
+    parser.add_argument("parts", nargs="+", help="images, pixels, seconds, streaming, plot")
     parser.add_argument("--part", choices=("read", "train", "stream"), help="one measurement, in this process")
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--sides", type=int, nargs="+", default=list(SIDES))
@@ -199,9 +221,9 @@ def main() -> None:
                 results["images"].append({"images": n, "cold": cold, "warm": warm})
                 path.unlink()
         if "pixels" in chosen.parts:
-            found = [{"side": side, **in_process("train", str(side), folder)} for side in chosen.sides]
-            kept = [row for row in results.get("pixels", []) if row["side"] not in chosen.sides]
-            results["pixels"] = sorted([*kept, *found], key=lambda row: row["side"])
+            results["pixels"] = [counted(side) for side in chosen.sides]
+        if "seconds" in chosen.parts:
+            results["seconds"] = [{"side": side, **in_process("train", str(side), folder)} for side in chosen.sides]
         if "streaming" in chosen.parts:
             results["streaming"] = in_process("stream", folder, folder)
     chosen.output.parent.mkdir(exist_ok=True)

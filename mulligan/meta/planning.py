@@ -166,8 +166,8 @@ def short_note(task: Task, plan: RacePlan, budget: Budget) -> str | None:
             enough += f", or --size {side},"
             break
     return (
-        f"this budget is short for images of {width}x{height}: about {seen:,.0f} will be trained on, and shapes begin "
-        f"to show at some {FEWEST:,.0f}; {enough} would do"
+        f"this budget is short for images of {width}x{height}: about {float(f'{seen:.2g}'):,.0f} will be trained on, "
+        f"and shapes begin to show at some {FEWEST // 1000 * 1000:,.0f}; {enough} would do"
     )
 
 

@@ -47,7 +47,7 @@ def test_what_would_do_would_do(side, seconds):
 def test_a_budget_of_images_is_told_how_many_would_do():
     assert note(32, Budget(30_000, None)) is None
     text = note(32, Budget(2_000, None))
-    assert "about 2,000 will be trained on" in text
+    assert "about 2,000 will be trained on, and shapes begin to show at some 20,000" in text
     assert int(re.search(r"--images (\d+)k would do", text)[1]) * 1000 >= FEWEST
 
 

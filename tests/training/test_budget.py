@@ -31,7 +31,9 @@ def test_a_time_budget_keeps_room_for_comparing_and_for_the_final_score(seconds,
     allowance = choice_allowance(progress, budget)
     assert allowance.evaluations == math.inf
     assert 0.8 * seconds < progress.seconds < seconds
-    assert min(11.9 * evaluation_seconds, 0.99 * MOST_CHOICE * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
+    assert (
+        min(11.9 * evaluation_seconds, 0.99 * MOST_CHOICE * seconds) < allowance.seconds <= 50.01 * evaluation_seconds
+    )
     final = seconds - progress.seconds - allowance.seconds
     assert final == pytest.approx(min(FINAL_EVALUATIONS * evaluation_seconds, MAX_FINAL * seconds))
 
