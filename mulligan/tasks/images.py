@@ -6,6 +6,7 @@ import difflib
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -163,7 +164,8 @@ def _read_shelved(path: Path, source: Source, read: Callable[[Source], Collectio
     shelf = None
     if source.labels is None:
         asked = (str(path.resolve()), version("mulligan"), source.request, source.groups, source.memory)
-        shelf = Shelf.of(f"{asked} {identity(source.listing, path)}", source.memory)
+        with suppress(OSError):  # a file that goes while it is looked at is told of by whoever reads it
+            shelf = Shelf.of(f"{asked} {identity(source.listing, path)}", source.memory)
     if shelf is None:
         return resized(read(source), source.request)
     return shelf.read(lambda: resized(read(replace(source, shelf=shelf)), source.request, shelf))
