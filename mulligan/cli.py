@@ -405,7 +405,9 @@ def learn(
     *,
     time: Annotated[str, typer.Option(metavar="TIME", help=TIME_HELP)] = "2h",
     experience: Place = None,
-    workers: Annotated[str, typer.Option(metavar="N|ray[://...]", help="Processes, or a Ray cluster.")] = "1",
+    workers: Annotated[
+        str, typer.Option(metavar="N|ray[://...]|slurm:N", help="Processes, a Ray cluster, or jobs of Slurm.")
+    ] = "1",
     images: Annotated[
         str, typer.Option(metavar="N", help="Length of a short trial, in images of the reference recipe.")
     ] = "32k",

@@ -61,6 +61,16 @@ def nothing_kept() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
+def arms_in_turn() -> Iterator[None]:
+    """Races train in the test's process, whatever cores it has: what a test replaces is not replaced in others."""
+    from mulligan.meta.race import race
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race, "lanes", lambda task, footprints: 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def few_fakes() -> Iterator[None]:
     """Runs are judged by fewer samples: most of the time of a small run is judging."""
     from mulligan.meta.collect import trial

@@ -163,7 +163,7 @@ def race(arms: int, budget: float, outlook: Outlook, allocation: Allocation) -> 
             reached = progress.lowest(arm) if ended else outlook(arm, progress.points, left)
             statuses.append(ArmStatus(slices[arm], reached, not ended))
         state, move = allocation.decide(state, statuses)
-        arm = move.arm
+        [arm] = move.arms
         if move.won:
             break
         granted[arm] += budget * RACE_SHARE / SLICES
@@ -191,7 +191,8 @@ def leader(weights: Sequence[float], slices: int) -> Allocation:
         best = int(played.argmax())
         given = [status.slices for status in statuses]
         if (played[best] >= 0.9 and given[best]) or sum(given) >= slices or not alive.any():
-            return after, Decision(best, True, tuple(played.tolist()))
-        return after, Decision(int(np.where(alive, after[1] - given, -np.inf).argmax()), False, tuple(played.tolist()))
+            return after, Decision((best,), True, tuple(played.tolist()))
+        most = int(np.where(alive, after[1] - given, -np.inf).argmax())
+        return after, Decision((most,), False, tuple(played.tolist()))
 
     return Allocation(lambda: (np.zeros(len(weights)), np.zeros(len(weights))), move)

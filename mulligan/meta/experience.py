@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -77,6 +77,15 @@ class Experience:
                 yield from rows.readable(
                     partial(rows.read_trials, connection), ids[start : start + AT_A_TIME], "trial", skipped
                 )
+
+    def trials_besides(self, known: Collection[str]) -> Iterator[Trial]:
+        """Every trial whose id is not among those known, by id: all ids are read, and no more of the rest."""
+        with self._reading() as connection:
+            ids = connection.execute(select(trials.c.id).order_by(trials.c.id)).scalars()
+            new = [name for name in ids if name not in known]
+            for start in range(0, len(new), AT_A_TIME):
+                part = new[start : start + AT_A_TIME]
+                yield from rows.readable(partial(rows.read_trials, connection), part, "trial", None)
 
     def records(self) -> Records:
         """All that can be read, and a sentence for each row that cannot."""

@@ -143,7 +143,7 @@ def begin(
     if kept:
         keep(folder.path / KEPT, task.collection)
     if len(plan.arms) > 1:
-        folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation))
+        folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task))
     if isinstance(start, RunStart):
         start.write_players(folder)
     elif start is not None:

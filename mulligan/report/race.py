@@ -152,7 +152,7 @@ def contest(record: RunRecord) -> Iterator[RacedArm]:
             number=index + 1,
             origin=entry["origin"],
             traits=traits(Recipe.from_json(entry["recipe"]), first if index else Recipe()),
-            slices=sum(decision["arm"] == index and not decision["won"] for decision in decisions),
+            slices=sum(index in decision["arms"] and not decision["won"] for decision in decisions),
             share=spent[index] / sum(spent) if sum(spent) else None,
             images=as_number(entry["spent"].get("images")),
             kid=min((point.value for point in curve), default=None),
@@ -216,7 +216,10 @@ def _charts(record: RunRecord, arms: list[RacedArm]) -> list[Html]:
     ]
     charts = (
         (Chart("KID of each recipe", "lower is better; on the validation split", curves), Span(end)),
-        (Chart("Weight of each recipe", "before each slice", weights, 0.0), Span(float(max(len(decisions) - 1, 1)))),
+        (
+            Chart("Weight of each recipe", "before each round of slices", weights, 0.0),
+            Span(float(max(len(decisions) - 1, 1))),
+        ),
     )
     drawn = [draw(chart, span) for chart, span in charts]
     return [figure for figure in drawn if figure]

@@ -78,7 +78,7 @@ class Feed:
         if not self.streams:  # the recipes of a race share what lies on the device
             known = _ON_DEVICE.setdefault(split, {})
             if (labelled, mesh) not in known:
-                data = Data(jnp.asarray(split.images), jnp.asarray(split.labels) if labelled else None)
+                data = Data(jax.device_put(split.images), jnp.asarray(split.labels) if labelled else None)
                 known[labelled, mesh] = replicated(data, mesh)
             self._data = known[labelled, mesh]
 

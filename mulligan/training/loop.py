@@ -144,7 +144,10 @@ class Loop:
           Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved.
           MulliganError: the run cannot be written.
         """
-        if self.now.progress.finished or enough(self.now.progress):
+        if self.now.progress.finished:
+            return
+        if enough(self.now.progress):  # as it was when it was saved
+            self._clock = Stopwatch(None, self.seconds())
             return
         self.budget = budget or self.budget
         if self._clock.since is None:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mulligan.errors import MulliganError
 from mulligan.events import Listener, TrialEnded
@@ -24,7 +25,7 @@ from mulligan.meta.collect.trial import TrialSpec
 from mulligan.meta.collect.trial_batch import alike, population_size, run_trials
 from mulligan.meta.experience import LEASE_SECONDS, Experience
 from mulligan.meta.space.fidelity import reference_flops
-from mulligan.meta.store.record import assignment
+from mulligan.meta.store.record import Trial, assignment
 from mulligan.metrics import EMBEDDING
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
@@ -100,7 +101,9 @@ def _claimed(experience: Experience, config: WorkerConfig, most: float, worker: 
         if fewest is None:
             return []
         budgets = {task.hash: reference_flops(task.shape, config.images) for task in config.tasks}
-        ended = [trial for trial in experience.trials() if trial.embedding == EMBEDDING]
+        known = _known(config.place)
+        known |= {trial.id: trial for trial in experience.trials_besides(known)}
+        ended = [trial for _, trial in sorted(known.items()) if trial.embedding == EMBEDDING]
         possible = propose_trials(fewest, config.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)
         if not experience.claim(assignment_of(chosen), fewest.hash, worker):
@@ -113,6 +116,13 @@ def _claimed(experience: Experience, config: WorkerConfig, most: float, worker: 
             if name not in taken and name not in claimed and experience.claim(name, fewest.hash, worker):
                 claimed[name] = other
         return list(claimed.values())
+
+
+@lru_cache(maxsize=1)
+def _known(place: str) -> dict[str, Trial]:
+    """Trials of the experience that this process has read, by id: a trial never changes."""
+    del place
+    return {}
 
 
 def assignment_of(chosen: TrialSpec) -> str:

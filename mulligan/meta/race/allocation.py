@@ -1,7 +1,8 @@
-"""How the budget of a race is shared out among its arms: one small slice after the other.
+"""How the budget of a race is shared out among its arms: round after round of small slices.
 
-Before every slice an allocation is shown where each arm stands, and says which arm trains on, or that the race is
-over and who has won.
+Before every round an allocation is shown where each arm stands, and says which arms train on, or that the race is over
+and who has won. The slices of a round are trained at the same time, each on its share of the machine; what comes of
+them is known when all are done.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class ArmStatus(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The arm that trains on, or that has won, and the weights of all arms, which sum to 1."""
+    """The arms that train on, or the one that has won, and the weights of all arms, which sum to 1."""
 
-    arm: int
+    arms: tuple[int, ...]
     won: bool
     weights: tuple[float, ...]
 
@@ -58,25 +59,28 @@ class LeaderState(NamedTuple):
     due: Float[np.ndarray, " k"]  # slices that each arm should have had by now: the sums of its weights
 
 
-def ftrl(prior: Sequence[float], slices: int) -> Allocation:
+def ftrl(prior: Sequence[float], slices: int, lanes: int = 1) -> Allocation:
     """Entropic follow-the-regularised-leader around the prior; what an arm is predicted to end with is its loss.
 
     Predictions are made for every arm in every round, so all losses are seen, and the last ones are a good hint of the
-    next. Losses count from the leader's, in nats, 3 at most; the rate is the textbook's, `sqrt(8 ln k / slices)`. A
-    slice goes to the arm that is furthest behind the sum of its weights. The leader has won with a weight of 0.9,
-    once it was seen, or when the slices are used up.
+    next. Losses count from the leader's, in nats, 3 at most; the rate is the textbook's, `sqrt(8 ln k / rounds)`:
+    feedback is late by less than a round, and within one nothing is learned, so a round of several slices is one move
+    of the player. Slices go to the arms that are furthest behind the sum of their weights, one to each in a round. The
+    leader has won with a weight of 0.9, once it was seen, or when the slices are used up.
 
     Args:
       prior: weights of the arms, > 0; need not sum to 1.
       slices: of the whole race.
+      lanes: slices of a round, at most.
 
     Example:
       >>> race = ftrl([0.7, 0.3], slices=8)
       >>> state, first = race.decide(race.init(), [ArmStatus(0, -3.0), ArmStatus(0, -3.0)])
-      >>> first.arm, first.won
-      (0, False)
+      >>> first.arms, first.won
+      ((0,), False)
     """
-    hedge = entropic(jnp.asarray(prior, jnp.float32), fixed(math.sqrt(8 * math.log(max(len(prior), 2)) / slices)))
+    eta = math.sqrt(8 * math.log(max(len(prior), 2)) * lanes / slices)
+    hedge = entropic(jnp.asarray(prior, jnp.float32), fixed(eta))
     observe, play = jax.jit(hedge.observe), jax.jit(hedge.play)
 
     def decide(state: LeaderState, statuses: Sequence[ArmStatus]) -> tuple[LeaderState, Decision]:
@@ -86,19 +90,21 @@ def ftrl(prior: Sequence[float], slices: int) -> Allocation:
         promising = np.array([math.isfinite(status.predicted) for status in statuses])
         weights = np.where(promising, weights, 0.0) if promising.any() else weights
         weights = weights / weights.sum()
-        due = state.due + weights
+        living = [arm for arm, status in enumerate(statuses) if status.alive]
+        number = min(lanes, len(living), slices - sum(status.slices for status in statuses))
+        due = state.due + max(number, 0) * weights
         state = LeaderState(observe(state.simplex, losses), due)
         leader = int(weights.argmax())
         if (weights[leader] >= DECIDED and statuses[leader].slices) or _over(statuses, slices):
             return state, _won(leader, weights)
         owed = due - [status.slices for status in statuses]
-        arm = int(np.where([status.alive for status in statuses], owed, -np.inf).argmax())
-        return state, Decision(arm, False, tuple(weights.tolist()))
+        arms = tuple(sorted(living, key=lambda arm: -owed[arm])[:number])
+        return state, Decision(arms, False, tuple(weights.tolist()))
 
     return Allocation(lambda: LeaderState(hedge.init(), np.zeros(len(prior))), decide)
 
 
-def halving(prior: Sequence[float], slices: int) -> Allocation:
+def halving(prior: Sequence[float], slices: int, lanes: int = 1) -> Allocation:
     """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): each rung drops the worse half.
 
     All rungs get the same number of slices, so those that stay get ever more; the prior decides between equals.
@@ -115,14 +121,14 @@ def halving(prior: Sequence[float], slices: int) -> Allocation:
             each = sum(max(1, slices // rungs // -(-len(prior) // 2**step)) for step in range(rung + 1))
             waiting = [arm for arm in left if statuses[arm].alive and statuses[arm].slices < each]
             if waiting:
-                fewest = min(waiting, key=lambda arm: statuses[arm].slices)
-                return dropped, Decision(fewest, False, _equal(left, len(prior)))
+                arms = sorted(waiting, key=lambda arm: statuses[arm].slices)[:lanes]
+                return dropped, Decision(tuple(arms), False, _equal(left, len(prior)))
             dropped |= set(left[-(len(left) // 2) :])
 
     return Allocation(frozenset, decide)
 
 
-def uniform(prior: Sequence[float], slices: int) -> Allocation:
+def uniform(prior: Sequence[float], slices: int, lanes: int = 1) -> Allocation:
     """Every arm gets as much as any other; the best one has won when the slices are used up."""
 
     def decide(state: None, statuses: Sequence[ArmStatus]) -> tuple[None, Decision]:
@@ -130,20 +136,21 @@ def uniform(prior: Sequence[float], slices: int) -> Allocation:
         living = [arm for arm in order if statuses[arm].alive]
         if len(prior) == 1 or _over(statuses, slices):
             return None, _won(order[0], _equal(order[:1], len(prior)))
-        fewest = min(living, key=lambda arm: statuses[arm].slices)
-        return None, Decision(fewest, False, _equal(living, len(prior)))
+        number = min(lanes, slices - sum(status.slices for status in statuses))
+        arms = sorted(living, key=lambda arm: statuses[arm].slices)[:number]
+        return None, Decision(tuple(arms), False, _equal(living, len(prior)))
 
     return Allocation(lambda: None, decide)
 
 
-def single(prior: Sequence[float], slices: int) -> Allocation:
+def single(prior: Sequence[float], slices: int, lanes: int = 1) -> Allocation:
     """No race: the arm with the greatest weight in the prior has won."""
-    del slices
+    del slices, lanes
     best = int(np.argmax(prior))
     return Allocation(lambda: None, lambda state, statuses: (state, _won(best, _equal([best], len(prior)))))
 
 
-ALLOCATIONS: dict[str, Callable[[Sequence[float], int], Allocation]] = {
+ALLOCATIONS: dict[str, Callable[[Sequence[float], int, int], Allocation]] = {
     "ftrl": ftrl,
     "halving": halving,
     "uniform": uniform,
@@ -171,7 +178,7 @@ def _over(statuses: Sequence[ArmStatus], slices: int) -> bool:
 
 
 def _won(arm: int, weights: Sequence[float] | Float[np.ndarray, " k"]) -> Decision:
-    return Decision(arm, True, tuple(float(weight) for weight in weights))
+    return Decision((arm,), True, tuple(float(weight) for weight in weights))
 
 
 def _equal(arms: Sequence[int], number: int) -> tuple[float, ...]:

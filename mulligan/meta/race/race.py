@@ -1,15 +1,15 @@
 """The race: several recipes train on one task, and an allocation shares the budget out among them, slice by slice.
 
-Each arm is a run of its own in `RUN/trials/NN`, paused after its slice and resumed exactly. `race.json` says who got
-what and why; it is written before and after each slice, so a race can be killed at any instant. The winner's run
-becomes the run itself, and gets all that is left.
+Each arm is a run of its own in `RUN/trials/NN`, paused after its slice and resumed exactly. On a CPU of several cores
+as many arms train at a time, each in a process of its own (`meta.race.side_by_side`); elsewhere one after the other in
+this process. `race.json` says who got what and why; it is written before and after each round of slices, so a race can
+be killed at any instant. The winner's run becomes the run itself, and gets all that is left.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from typing import Any
 
 import jax
 
-from mulligan.errors import Interrupted, MulliganError, UsageError, first_line
+from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.events import Evaluated, Listener, RaceWon, RunEvent, SliceTrained
 from mulligan.files import make_folder, replace_file
 from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus
+from mulligan.meta.race.arm_run import TRIALS, ArmRun, ArmSpec, Slice
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, predict_final
+from mulligan.meta.race.side_by_side import ArmProcesses, lanes
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.store.kid_curves import lowest_log_kid, points_of
 from mulligan.meta.store.record import Point
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost
-from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
-from mulligan.training.run_spec import RunSpec
 from mulligan.training.stopwatch import Stopwatch
 
-DOCUMENT, TRIALS = "race", "trials"  # in a run's folder
-SLICES = 24
+DOCUMENT = "race"  # in a run's folder
+ROUNDS = 24  # of slices, at most
 SHARE = 0.5  # of the budget, at most, before one arm gets all the rest
 MOVED = ("checkpoints", "samples", "snapshots")  # folders of the winner that become the run's
 
@@ -59,19 +59,21 @@ class RaceSpec:
     started: float
 
 
-def document(arms: Sequence[Arm], allocation: str) -> dict[str, Any]:
-    """The `race.json` of a race that is about to begin.
+def document(arms: Sequence[Arm], allocation: str, task: Task) -> dict[str, Any]:
+    """The `race.json` of a race that is about to begin, with as many lanes as this machine has for it.
 
     Raises:
       UsageError: no allocation of that name.
     """
     if allocation not in ALLOCATIONS:
         raise UsageError(f"unknown allocation {allocation!r}: choose {', '.join(ALLOCATIONS)}.")
+    width = lanes(task, [footprint(arm.recipe, task.shape, len(task.classes or ())) for arm in arms])
     entries = [arm.to_json() | {"spent": NO_COST._asdict(), "ended": None} for arm in arms]
     return {
         "format": FORMAT,
         "allocation": allocation,
-        "slices": SLICES,
+        "lanes": width,
+        "slices": ROUNDS * width,
         "arms": entries,
         "decisions": [],
         "done": 0,
@@ -114,7 +116,7 @@ def with_total_cost(emit: Listener, budget: Budget, spent_by_others: Cost) -> Li
 
 
 class Race:
-    """A race in this process: begins it, or goes on with it."""
+    """A race: begins it, or goes on with it."""
 
     def __init__(self, spec: RaceSpec):
         self.spec = spec
@@ -122,16 +124,21 @@ class Race:
         self.document = spec.folder.document(DOCUMENT)
         self.clock = Stopwatch(spec.started, self.document["seconds"])
         self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
-        self.runners = [ArmRunner(self, number, arm) for number, arm in enumerate(self.arms)]
-        weights = [arm.weight for arm in self.arms]
-        self.allocation = ALLOCATIONS[self.document["allocation"]](weights, self.document["slices"])
+        self.standings = [ArmStanding(self, number, arm) for number, arm in enumerate(self.arms)]
+        self.told = [standing.spent.images for standing in self.standings]  # images of each arm, as last heard
+        self._runs: dict[int, ArmRun] = {}  # of those that train in this process
+        specs = [standing.spec for standing in self.standings]
+        self.processes = ArmProcesses(specs, spec.task, self.document["lanes"], self._hear)
+        weights, slices = [arm.weight for arm in self.arms], self.document["slices"]
+        self.allocation = ALLOCATIONS[self.document["allocation"]](weights, slices, self.document["lanes"])
         # The allocation's state after the moves that were made.
         self.state, given = self.allocation.init(), [0] * len(self.arms)
         for decision in self.document["decisions"]:
             predicted = [math.inf if value is None else value for value in decision["predicted"]]
             statuses = [ArmStatus(*of_arm) for of_arm in zip(given, predicted, decision["alive"], strict=True)]
             self.state, _ = self.allocation.decide(self.state, statuses)
-            given[decision["arm"]] += 1
+            for number in decision["arms"]:
+                given[number] += 1
 
     def run(self) -> None:
         """Races until one arm has won, and makes its run the run of the folder.
@@ -143,12 +150,15 @@ class Race:
         try:
             while self.document["winner"] is None:
                 self._move()
+            self.processes.close()
             if not self.document["adopted"]:
                 self._adopt()
         except KeyboardInterrupt as stop:
             raise Interrupted(self.folder.path, stop) from stop
+        finally:
+            self.processes.close()
 
-    # --- one slice
+    # --- one round of slices
 
     def _move(self) -> None:
         decisions = self.document["decisions"]
@@ -156,51 +166,72 @@ class Race:
             decisions.append(self._decided())
         decision = decisions[-1]
         if decision["won"]:
-            winner = decision["arm"]
+            [winner] = decision["arms"]
             spent_by_others = self.spent_by_others(winner)._asdict()
             self.document |= {"winner": winner, "spent_by_others": spent_by_others, "done": len(decisions)}
             self._write()
-            self.emit(RaceWon(arm=winner, origin=self.arms[winner].origin, slices=len(decisions) - 1))
+            slices = sum(len(made["arms"]) for made in decisions[:-1])
+            self.emit(RaceWon(arm=winner, origin=self.arms[winner].origin, slices=slices))
             return
-        # Written before and after: a race that is killed in between goes on with the same slice.
+        # Written before and after: a race that is killed in between goes on with the same round, from the same
+        # standings, whoever of it had been done.
         self._write()
-        runner = self.runners[decision["arm"]]
-        runner.train(decision["until"])
+        self._train(decision)
         self.document["done"] = len(decisions)
-        entry = self.document["arms"][decision["arm"]]
-        entry["spent"], entry["ended"] = runner.spent._asdict(), runner.ended
         self._write()
-        self.emit(
-            SliceTrained(
-                arm=decision["arm"],
-                weights=decision["weights"],
-                predicted=decision["predicted"],
-                ended=runner.ended,
-            )
-        )
+        for number in decision["arms"]:
+            weights, predicted, ended = decision["weights"], decision["predicted"], self.standings[number].ended
+            self.emit(SliceTrained(arm=number, weights=weights, predicted=predicted, ended=ended))
+
+    def _train(self, decision: dict[str, Any]) -> None:
+        """Trains the slices of a round, and notes what each arm has spent."""
+        began, before = self.clock.seconds(), [standing.spent.seconds for standing in self.standings]
+        slices = {
+            number: Slice(until, self.spec.budget.without(self.spent_by_others(number)))
+            for number, until in zip(decision["arms"], decision["until"], strict=True)
+        }
+        # An arm that is left alone has all cores for itself.
+        at_once = self.document["lanes"] > 1 and sum(decision["alive"]) > 1 and jax.default_backend() == "cpu"
+        if at_once:
+            results = self.processes.train(slices)
+        else:
+            self.processes.close()
+            results = {number: self._run_of(number).train(given) for number, given in slices.items()}
+        for number, result in results.items():
+            standing, entry = self.standings[number], self.document["arms"][number]
+            standing.spent, standing.ended = result.spent or standing.spent, result.ended
+            self.told[number] = max(self.told[number], standing.spent.images)
+            entry["spent"], entry["ended"] = standing.spent._asdict(), standing.ended
+        # What a process that was killed had not written of its time: slices that ran at once cost it once.
+        took = [self.standings[number].spent.seconds - before[number] for number in slices]
+        least = began + (max(took) if at_once else sum(took))
+        if self.clock.seconds() < least:
+            self.clock = Stopwatch(time.monotonic(), least)
 
     def _decided(self) -> dict[str, Any]:
         """The next move, and what it was made from."""
         # An arm of which nothing is known is taken to be as good as the best.
-        done = [decision["arm"] for decision in self.document["decisions"][: self.document["done"]]]
-        expected = predict_final([runner.history() for runner in self.runners])
+        decisions = self.document["decisions"][: self.document["done"]]
+        done = [number for decision in decisions for number in decision["arms"]]
+        expected = predict_final([standing.history() for standing in self.standings])
         best = min((end for end in expected if end is not None), default=0.0)
         statuses = [
-            ArmStatus(done.count(number), *runner.status(best if end is None else end))
-            for number, (runner, end) in enumerate(zip(self.runners, expected, strict=True))
+            ArmStatus(done.count(number), *standing.status(best if end is None else end))
+            for number, (standing, end) in enumerate(zip(self.standings, expected, strict=True))
         ]
         self.state, decision = self.allocation.decide(self.state, statuses)
-        if decision.won and not math.isfinite(statuses[decision.arm].predicted):
+        if decision.won and not math.isfinite(statuses[decision.arms[0]].predicted):
             reasons = "; ".join(
-                f"{arm.origin}: {runner.ended}" for arm, runner in zip(self.arms, self.runners, strict=True)
+                f"{arm.origin}: {standing.ended}" for arm, standing in zip(self.arms, self.standings, strict=True)
             )
             raise MulliganError(f"every recipe failed ({reasons}): try another recipe or a longer budget.")
-        # What the arm will have spent of its own after the slice, in images or seconds.
-        budget, spent = self.spec.budget, self.runners[decision.arm].spent
+        # What each arm will have spent of its own after the slice, in images or seconds; seconds pass in all lanes.
+        budget, slices, spent = self.spec.budget, self.document["slices"], [each.spent for each in self.standings]
         if budget.images is not None:
-            until = spent.images + max(budget.images * SHARE / self.document["slices"], 1)
+            until = [spent[number].images + max(budget.images * SHARE / slices, 1) for number in decision.arms]
         else:
-            until = spent.seconds + (budget.seconds or 0.0) * SHARE / self.document["slices"]
+            seconds = (budget.seconds or 0.0) * SHARE * self.document["lanes"] / slices
+            until = [spent[number].seconds + seconds for number in decision.arms]
         return {
             **decision._asdict(),
             "predicted": [status.predicted for status in statuses],
@@ -209,27 +240,32 @@ class Race:
         }
 
     def spent_by_others(self, number: int) -> Cost:
-        """What was spent on all but this arm."""
-        costs = [runner.spent for runner in self.runners]
-        others = [cost for other, cost in enumerate(costs) if other != number]
-        own = costs[number].seconds
-        seconds = max(self.clock.seconds() - own, sum(cost.seconds for cost in others))
+        """What all but this arm took of the budget: seconds that passed for several at once count once."""
+        others = [standing.spent for standing in self.standings if standing.spec.number != number]
+        seconds = max(self.clock.seconds() - self.standings[number].spent.seconds, 0.0)
         return Cost(sum(cost.images for cost in others), seconds, sum(cost.flops for cost in others))
+
+    def _run_of(self, number: int) -> ArmRun:
+        """An arm's run in this process."""
+        if number not in self._runs:
+            spec = self.standings[number].spec
+            self._runs[number] = ArmRun(spec, self.spec.task, lambda event: self._hear(number, event))
+        return self._runs[number]
 
     # --- the end
 
     def _adopt(self) -> None:
         """Makes the winner's run the run of the folder; doing so twice does no harm."""
         winner = self.document["winner"]
-        runner = self.runners[winner]
-        runner.begin()  # one that won without a slice
+        folder = self.standings[winner].folder
+        self._run_of(winner).begin(self.spec.budget.without(self.spent_by_others(winner)))  # one without a slice
         for part in MOVED:
-            source = runner.folder.path / part
+            source = folder.path / part
             if source.is_dir():
                 target = make_folder(self.folder.path / part)
                 for path in sorted(source.iterdir()):
                     replace_file(target / path.name, path.read_bytes())
-        replace_file(self.folder.path / "events.jsonl", (runner.folder.path / "events.jsonl").read_bytes())
+        replace_file(self.folder.path / "events.jsonl", (folder.path / "events.jsonl").read_bytes())
         self.folder.write("recipe", self.arms[winner].recipe.to_json())
         self.document["adopted"] = True
         self._write()
@@ -238,69 +274,47 @@ class Race:
 
     def emit(self, event: RunEvent) -> None:
         """Passes on what happened to the race; it is all in `race.json` as well."""
-        images = sum(runner.spent.images for runner in self.runners)
+        images = sum(standing.spent.images for standing in self.standings)
         seconds, run = round(self.clock.seconds(), 3), str(self.folder.path)
         self.spec.emit(dataclasses.replace(event, nimg=images, seconds=seconds, run=run).to_json())
+
+    def _hear(self, number: int, event: dict[str, Any]) -> None:
+        """Passes on an event of an arm's as one of the run's, with what all arms have spent."""
+        self.told[number] = max(self.told[number], event["nimg"])
+        seconds = self.clock.seconds()
+        told = {**event, "arm": number, "run": str(self.folder.path), "seconds": round(seconds, 3)}
+        told["share"] = self.spec.budget.share(Cost(sum(self.told), seconds))
+        if "path" in event:
+            told["path"] = f"{TRIALS}/{self.standings[number].folder.path.name}/{event['path']}"
+        self.spec.emit(told)
 
     def _write(self) -> None:
         self.document["seconds"] = self.clock.seconds()
         self.folder.write(DOCUMENT, self.document)
 
 
-class ArmRunner:
-    """One arm of a race, and its run."""
+class ArmStanding:
+    """Where one arm of a race stands.
+
+    Attributes:
+      spent: on it, up to the last round.
+      ended: why it can no longer be trained; None for one that can.
+    """
 
     def __init__(self, race: Race, number: int, arm: Arm):
-        self.race = race
-        self.number = number
-        self.arm = arm
-        self.folder = RunFolder(race.folder.path / TRIALS / f"{number:02d}")
+        self.race, self.arm = race, arm
         entry = race.document["arms"][number]
         self.ended: str | None = entry["ended"]
-        self.spent = Cost(**entry["spent"])  # so far
-        self._loop: Loop | None = None
-        shape, classes = race.spec.task.shape, len(race.spec.task.classes or ())
-        self.flops_per_image = footprint(arm.recipe, shape, classes).flops_per_image
-
-    def train(self, until: float) -> None:
-        """Trains on until it has spent so many images or seconds of its own, or cannot go on."""
-        by_images = self.race.spec.budget.images is not None
-        try:
-            loop = self.begin()
-            budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
-            loop.train(lambda progress: (progress.spent_nimg if by_images else loop.seconds()) >= until, budget)
-        except (MulliganError, jax.errors.JaxRuntimeError, MemoryError) as error:
-            self.ended = first_line(error)
-            return
-        images = loop.now.progress.spent_nimg
-        self.spent = Cost(images, loop.seconds(), images * self.flops_per_image)
-        self.ended = loop.now.progress.finished
-
-    def begin(self) -> Loop:
-        """The arm's run, begun or gone on with.
-
-        Raises:
-          MulliganError: its recipe cannot be trained, or its folder is damaged or cannot be written.
-        """
-        if self._loop is None:
-            race, spec = self.race, self.race.spec
-            if not (self.folder.path / "run.json").is_file():  # its folder is not there whole
-                shutil.rmtree(self.folder.path, ignore_errors=True)
-                task = race.folder.document("task")
-                RunFolder.create(self.folder.path, {"recipe": self.arm.recipe.to_json(), "task": task})
-                left = spec.budget.without(race.spent_by_others(self.number))
-                self.folder.write("run", race.folder.document("run") | {"budget": left.to_json()})
-            document = self.folder.document("run")
-            budget = Budget(document["budget"].get("images"), document["budget"].get("seconds"))
-            arguments = self.folder, spec.task, self.arm.recipe, spec.seed, budget, self._emit, time.monotonic()
-            self._loop = Loop(RunSpec(*arguments))
-        return self._loop
+        self.spent = Cost(**entry["spent"])
+        per_image = footprint(arm.recipe, race.spec.task.shape, len(race.spec.task.classes or ())).flops_per_image
+        self.spec = ArmSpec(race.folder.path, number, arm.recipe, race.spec.seed, per_image)
+        self.folder = self.spec.folder
 
     def history(self) -> ArmHistory:
         """What there is to predict its end from: its operations are those that it has if it gets all that is left."""
-        budget = self.race.spec.budget.without(self.race.spent_by_others(self.number))
+        budget = self.race.spec.budget.without(self.race.spent_by_others(self.spec.number))
         if budget.images is not None:
-            return ArmHistory(self.arm.forecast, self.points(), budget.images * self.flops_per_image)
+            return ArmHistory(self.arm.forecast, self.points(), budget.images * self.spec.flops_per_image)
         speed = self.spent.flops / self.spent.seconds if self.spent.flops else NOMINAL_FLOPS[jax.default_backend()]
         return ArmHistory(self.arm.forecast, self.points(), speed * (budget.seconds or 0.0))
 
@@ -313,10 +327,4 @@ class ArmRunner:
 
     def points(self) -> tuple[Point, ...]:
         """Its curve so far."""
-        return tuple(points_of(self.folder.events(Evaluated), self.flops_per_image))
-
-    def _emit(self, event: dict[str, Any]) -> None:
-        """An event of the arm's, as one of the run's."""
-        path = {"path": f"{TRIALS}/{self.folder.path.name}/{event['path']}"} if "path" in event else {}
-        told = {**event, **path, "arm": self.number, "run": str(self.race.folder.path)}
-        with_total_cost(self.race.spec.emit, self.race.spec.budget, self.race.spent_by_others(self.number))(told)
+        return tuple(points_of(self.folder.events(Evaluated), self.spec.flops_per_image))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from mulligan.events import Evaluated, RolledBack
 from mulligan.meta.experience import Experience
 from mulligan.meta.race import race
+from mulligan.meta.race.arm_run import TRIALS
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
 from mulligan.meta.store.kid_curves import points_of
@@ -46,7 +47,7 @@ def trials(folder: RunFolder, task: Task) -> Iterator[Trial]:
         return
     document = folder.document(race.DOCUMENT)
     for number, arm in enumerate(document["arms"]):
-        path = folder.path / race.TRIALS / f"{number:02d}"
+        path = folder.path / TRIALS / f"{number:02d}"
         if number != document["winner"] and (path / "run.json").is_file():
             yield _trial(RunFolder(path), task, arm["ended"] or "stopped: it lost the race")
 

@@ -19,8 +19,9 @@ def played(allocation, ends, predict=None, slices=32):
         state, move = allocation.decide(state, statuses)
         moves.append(move)
         if move.won:
-            return given, move.arm, moves
-        given[move.arm] += 1
+            return given, move.arms[0], moves
+        for arm in move.arms:
+            given[arm] += 1
     raise AssertionError("the race does not end")
 
 
@@ -53,6 +54,30 @@ class TestEvery:
             return played(ALLOCATIONS[name]([0.4, 0.3, 0.2, 0.1], 32), ENDS)
 
         assert again() == again()
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 8])
+@pytest.mark.parametrize("allocation", [ftrl, halving, uniform])
+def test_a_round_gives_slices_to_different_arms_and_keeps_the_total(allocation, lanes):
+    given, winner, moves = played(allocation([0.25] * 4, 48, lanes), ENDS, slices=48)
+    assert winner == 1
+    assert sum(given) <= 48
+    for move in moves[:-1]:
+        assert 0 < len(move.arms) <= min(lanes, 4)
+        assert len(set(move.arms)) == len(move.arms)
+    assert any(len(move.arms) == min(lanes, 4) for move in moves)
+
+
+def test_rounds_of_two_take_as_many_moves_as_single_slices():
+    one, two = (played(ftrl([0.25] * 4, 24 * lanes, lanes), ENDS, lambda arm, given: ENDS[arm]) for lanes in (1, 2))
+    assert len(one[2]) == len(two[2])
+    np.testing.assert_allclose(one[2][-1].weights, two[2][-1].weights)
+
+
+def test_an_arm_that_has_ended_takes_no_lane():
+    allocation = ftrl([0.4, 0.3, 0.3], 16, 2)
+    _, move = allocation.decide(allocation.init(), [ArmStatus(1, -2.0, alive=False), *[ArmStatus(0, -2.0)] * 2])
+    assert sorted(move.arms) == [1, 2]
 
 
 @pytest.mark.parametrize("allocation", [ftrl, halving, uniform])
@@ -105,9 +130,9 @@ def test_an_arm_that_fails_gets_no_more():
     allocation = ftrl([0.8, 0.2], 16)
     state = allocation.init()
     state, move = allocation.decide(state, [ArmStatus(0, -2.0), ArmStatus(0, -2.0)])
-    assert move.arm == 0
+    assert move.arms == (0,)
     _, move = allocation.decide(state, [ArmStatus(1, float("inf"), alive=False), ArmStatus(0, -2.0)])
-    assert move.arm == 1
+    assert move.arms == (1,)
     assert move.weights[0] == 0
 
 
@@ -119,8 +144,8 @@ def test_an_arm_that_has_converged_may_win():
         state, move = allocation.decide(state, [ended, other])
         if move.won:
             break
-        assert move.arm == 1
-    assert (move.won, move.arm) == (True, 0)
+        assert move.arms == (1,)
+    assert (move.won, move.arms) == (True, (0,))
 
 
 def test_predictions_that_are_no_numbers_count_as_failures():

@@ -1,0 +1,71 @@
+"""One arm of a race in a process of its own, which `meta.race.side_by_side` starts and nobody else.
+
+It trains slice after slice as it is told, and ends with the process that started it, however that one ends. What to do
+comes in through its standard input, what happened goes out through its standard output, as pickles.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from typing import IO, Any
+
+from mulligan.errors import MulliganError
+from mulligan.files import locked
+from mulligan.meta.race.arm_run import ArmRun
+from mulligan.training.cores import own_cores, settle
+from mulligan.training.device import cache_programs
+
+PATIENCE = 60.0  # seconds that the process of a parent which was killed has left to end in
+
+
+def main() -> None:
+    """Works until nothing more can come."""
+    told, asked = os.fdopen(os.dup(1), "wb"), queue.Queue()
+    os.dup2(2, 1)  # what a library prints is no message
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
+    spec, shared, lock, started = asked.get()
+
+    def tell(message: Any) -> None:
+        try:
+            pickle.dump(message, told)
+            told.flush()
+        except OSError:  # nobody hears it any more
+            os._exit(0)
+
+    settle(len(own_cores()))
+    cache_programs()
+    until = time.monotonic() + PATIENCE
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(locked(lock))
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise MulliganError(f"another process is training {spec.folder.path} now.") from error
+                time.sleep(0.05)
+        run = ArmRun(spec, shared.opened(), tell, started)
+        while True:
+            tell(run.train(asked.get()))
+
+
+def _listen(stream: IO[bytes], asked: queue.Queue[Any]) -> None:
+    """Passes on what comes in; where nothing more can come, the process is over at once: all is in the arm's folder."""
+    while True:
+        try:
+            asked.put(pickle.load(stream))
+        except Exception:
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:  # it was asked to end, and has saved
+        os._exit(0)

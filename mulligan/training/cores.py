@@ -1,0 +1,68 @@
+"""Processes side by side, each on its share of the cores.
+
+XLA sizes its threads by the cores that a process may use when the device is first called, and NumPy's libraries do when
+they are loaded. So the share is fixed before a process starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import jax
+
+from mulligan.places import cache_folder
+
+PINS = hasattr(os, "sched_setaffinity")  # macOS and Windows do not tell a program its cores
+
+
+def own_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if PINS else list(range(os.cpu_count() or 1))
+
+
+def shares(number: int) -> list[list[int]]:
+    """This process's cores dealt out to so many others; where there are too few, some share one.
+
+    Example:
+      >>> cores = own_cores()
+      >>> sorted(core for share in shares(len(cores)) for core in share) == cores
+      True
+    """
+    own = own_cores()
+    return [own[index::number] or [own[index % len(own)]] for index in range(number)]
+
+
+@contextmanager
+def started_on(cores: Sequence[int]) -> Iterator[None]:
+    """Processes that this thread starts while it is entered may use these cores alone."""
+    before = os.sched_getaffinity(0) if PINS else set()
+    if PINS:
+        os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        if PINS:
+            os.sched_setaffinity(0, before)
+
+
+def move(process: int, cores: Sequence[int]) -> None:
+    """Moves a process that was started on as many cores to these, with all its threads."""
+    tasks = Path(f"/proc/{process}/task")
+    with suppress(OSError):  # it, or a thread of it, has ended
+        for thread in tasks.iterdir() if PINS and tasks.is_dir() else ():
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+def settle(cores: int) -> None:
+    """Makes JAX use so many threads in this process, where it has not called the device yet.
+
+    Compiled programs are kept in a folder of their own: XLA divides loops among the cores that there are, and the key
+    under which JAX keeps a program does not tell. One compiled for a single core would be slow on all of them.
+    """
+    os.environ["NPROC"] = str(cores)
+    cache = cache_folder()
+    if cache is not None and jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache / "programs" / f"{cores}-cores"))

@@ -1,0 +1,205 @@
+"""Arms that train at the same time: who is killed, and when, changes nothing."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulligan.documents import read_sealed
+from mulligan.errors import Interrupted
+from mulligan.meta.fit import begin
+from mulligan.meta.planning import Options
+from mulligan.meta.race import race as module
+from mulligan.meta.race.arms import Arm
+from mulligan.meta.race.race import Race, RaceSpec
+from mulligan.meta.race.shared_task import is_shareable, share_task
+from mulligan.meta.race.side_by_side import MEMORY_SHARE, PROCESS_BYTES, lanes
+from mulligan.meta.race.warm_start import RacePlan
+from mulligan.meta.space.cost import Footprint
+from mulligan.recipe import Architecture, Hyperparameters, Recipe
+from mulligan.tasks.images import read_task
+from mulligan.training.budget import Budget
+from mulligan.training.cores import own_cores, shares, started_on
+from mulligan.training.run import RunFolder
+
+SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
+RECIPES = [
+    Recipe(architecture=SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=rate, disc_lr=rate))
+    for rate in (2e-3, 1e-3, 1e-6)
+]
+ARMS = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(RECIPES, (0.3, 0.3, 0.4), strict=True))
+BUDGET = Budget(images=12_000, seconds=None)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read_task("digits")
+
+
+@pytest.fixture
+def two_lanes(monkeypatch):
+    monkeypatch.setattr(module, "lanes", lambda task, footprints: 2)
+
+
+def race_in(path, task, emit=lambda event: None, budget=BUDGET):
+    """A race in a new folder, or one that goes on."""
+    if not (path / "run.json").is_file():
+        begin("digits", task, RacePlan(ARMS), budget, Options(out=path, allocation="ftrl"))
+    return Race(RaceSpec(RunFolder(path), task, 0, budget, emit, time.monotonic()))
+
+
+def story(path):
+    """All of a race but its seconds."""
+    document = read_sealed(path / "race.json")
+    arms = [{**arm, "spent": {**arm["spent"], "seconds": 0}} for arm in document["arms"]]
+    return {**document, "arms": arms, "spent_by_others": {**document["spent_by_others"], "seconds": 0}, "seconds": 0}
+
+
+def weights(path):
+    """Of the newest checkpoint of the run that won."""
+    from mulligan.training import checkpoint
+
+    saved, _ = checkpoint.newest(path / "checkpoints")
+    return saved.arrays
+
+
+def assert_same(run, other):
+    assert story(run) == story(other)
+    theirs = weights(other)
+    for name, array in weights(run).items():
+        np.testing.assert_array_equal(array, theirs[name])
+
+
+def _race_on(path: str) -> None:
+    """A process that races until it is killed."""
+    module.lanes = lambda task, footprints: 2
+    race_in(Path(path), read_task("digits")).run()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_killed_processes_and_a_killed_race_change_nothing(tmp_path, digits, two_lanes):
+    whole, killed, told = tmp_path / "whole", tmp_path / "killed", []
+    race_in(whole, digits, told.append).run()
+    document = read_sealed(whole / "race.json")
+    rounds = [decision["arms"] for decision in document["decisions"] if not decision["won"]]
+    assert document["lanes"] == 2
+    assert {len(arms) for arms in rounds} <= {1, 2}
+    assert [len(arms) for arms in rounds[:1]] == [2]
+    chunks = [event for event in told if event["kind"] == "chunk"]
+    assert {event["arm"] for event in chunks} <= {0, 1, 2}
+    assert [event["share"] for event in chunks] == sorted(event["share"] for event in chunks)
+    assert not (whole / ".race").exists()
+
+    # The race itself is killed in the middle of a round; its processes end with it.
+    going = multiprocessing.get_context("spawn").Process(target=_race_on, args=(str(killed),))
+    going.start()
+    while not any((killed / "trials").glob("*/checkpoints/*.safetensors")):
+        time.sleep(0.05)
+    going.kill()
+    going.join()
+
+    # Then its processes, one by one.
+    race, seen, signals = None, [], iter([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGKILL])
+
+    def hear(event):
+        seen.append(event)
+        if event["kind"] == "chunk" and len(seen) % 7 == 0 and (number := next(signals, None)) is not None:
+            os.kill(race.processes.running[event["arm"]].pid, number)
+
+    race = race_in(killed, digits, hear)
+    race.run()
+    assert next(signals, None) is None
+    assert_same(killed, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_ctrl_c_saves_every_arm_that_trains(tmp_path, digits, two_lanes):
+    chunks = {}
+
+    def hear(event):
+        if event["kind"] == "chunk":
+            chunks[event["arm"]] = event["nimg"]
+        if event["kind"] == "chunk" and len(chunks) == 2 and threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+
+    race = race_in(tmp_path / "run", digits, hear, Budget(2_000_000, None))
+    with pytest.raises(Interrupted, match="mulligan resume"):
+        race.run()
+    assert not race.processes.running
+    for number, nimg in chunks.items():
+        folder = RunFolder(tmp_path / "run" / "trials" / f"{number:02d}")
+        from mulligan.training import checkpoint
+
+        saved, _ = checkpoint.newest(folder.path / "checkpoints")
+        assert saved.progress["nimg"] >= nimg
+
+
+def test_a_shared_task_is_the_task_and_its_pixels_are_sent_to_nobody(tmp_path):
+    task = read_task("digits", labels=True)
+    shared = share_task(task, tmp_path / "shared")
+    assert len(pickle.dumps(shared)) < sum(part.labels.nbytes for part in (task.train, task.validation)) * 2 + 8192
+    opened = pickle.loads(pickle.dumps(shared)).opened()
+    for part in ("train", "validation", "test"):
+        ours, theirs = getattr(opened, part), getattr(task, part)
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+    for name in ("name", "shape", "classes", "hash", "descriptor", "class_counts"):
+        assert getattr(opened, name) == getattr(task, name)
+
+
+def test_images_on_the_device_are_those_of_the_file_and_no_copy(tmp_path, digits):
+    from mulligan.training.feed import Feed
+
+    opened = share_task(digits, tmp_path).opened()
+    data = Feed(opened.train, False, 0, 0).data(0)
+    assert data.images.unsafe_buffer_pointer() == opened.train.images.ctypes.data
+    np.testing.assert_array_equal(data.images, digits.train.images)
+
+
+def test_a_streamed_task_is_read_by_each_process(tmp_path):
+    from PIL import Image
+
+    for index in range(40):
+        pixels = np.random.default_rng(index).integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    task = read_task(tmp_path, memory=1)
+    opened = pickle.loads(pickle.dumps(share_task(task, tmp_path / "none"))).opened()
+    assert is_shareable(task)
+    assert not (tmp_path / "none").exists()
+    np.testing.assert_array_equal(opened.train.sample(9, 0), task.train.sample(9, 0))
+
+
+def test_an_array_that_streams_from_its_file_is_not_sent(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 1), np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    task = read_task(tmp_path / "x.npy", memory=1)
+    assert not task.train.in_memory
+    assert not is_shareable(task)
+    assert lanes(task, [Footprint(1, 1.0, 1)] * 2) == 1
+
+
+def test_lanes_follow_cores_arms_and_memory(digits, monkeypatch):
+    monkeypatch.setattr("mulligan.meta.race.side_by_side.own_cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("mulligan.meta.race.side_by_side.memory_bytes", lambda: 4 * PROCESS_BYTES / MEMORY_SHARE)
+    small = Footprint(1, 1.0, 1)
+    assert [lanes(digits, [small] * arms) for arms in (1, 2, 3)] == [1, 2, 3]
+    assert lanes(digits, [small._replace(bytes=2**40)] * 2) == 1
+    assert lanes(digits, [small] * 4) == 1
+
+
+def test_cores_are_dealt_out_and_processes_start_on_their_share():
+    own = own_cores()
+    assert sorted(core for share in shares(len(own)) for core in share) == own
+    assert all(shares(len(own) + 3))
+    if hasattr(os, "sched_getaffinity"):
+        with started_on(own[:1]):
+            assert own_cores() == own[:1]
+        assert own_cores() == own
