@@ -2,8 +2,11 @@
 
 python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills
 python benchmarks/robustness/kill.py --kills 70 --folder /tmp/kills --of stream  # of images that stay in their files
-python benchmarks/robustness/kill.py --kills 60 --folder /tmp/kills --of race  # of three recipes
+python benchmarks/robustness/kill.py --kills 60 --folder /tmp/kills --of race  # of three recipes, in turns
+python benchmarks/robustness/kill.py --kills 20 --folder /tmp/kills --of side  # side by side
 python benchmarks/robustness/kill.py --kills 20 --folder /tmp/kills --signal SIGTERM  # and checks that all was saved
+
+Of two recipes that train side by side now the race is ended, now one of its processes, which the race replaces.
 
 What was seen is appended to FOLDER/kills.jsonl, and a call goes on from there. A kill counts if no other came at its
 point of training: the same run, after as many events.
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -32,6 +36,7 @@ from mulligan import cli
 from mulligan.documents import SEAL
 from mulligan.meta import fit as fitting
 from mulligan.meta import planning
+from mulligan.meta.race import race
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
@@ -39,6 +44,7 @@ from mulligan.training import evaluation, feed
 
 FORK = multiprocessing.get_context("fork")  # nothing is imported twice; nothing here starts a device before
 KILLS = 8  # of one run, at most, so that little is lost if this program is ended too
+ARM = 0.5  # of the kills are of one recipe's process, where recipes train side by side
 EARLY = 0.15  # of the signals come at any instant from the start on, the others after a number of events
 FAKES = 100  # that a run is judged by: most of the time of a small run is judging
 FIGURES = ("evaluation", "guard", "stop", "average", "choice", "final")
@@ -58,7 +64,7 @@ ARMS = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(RECIPES, (
 class Case(NamedTuple):
     """A run of its own seed."""
 
-    of: str  # run, stream, race
+    of: str  # run, stream, race, side
     images: int
     seed: int
     folder: Path
@@ -72,7 +78,8 @@ class Case(NamedTuple):
     def _train(self, run: Path) -> None:
         sys.stdout = sys.stderr = (self.folder / "said.txt").open("a")
         evaluation.FAKES = evaluation.FINAL_FAKES = FAKES
-        planning.plan_race = lambda *_: RacePlan(ARMS if self.of == "race" else ARMS[:1])
+        planning.plan_race = lambda *_: RacePlan(ARMS if self.of in ("race", "side") else ARMS[:1])
+        race.lanes = lambda *_: 2 if self.of == "side" else 1
         data = "digits"
         if self.of == "stream":
             feed.BLOCK, feed.RING = 64, 1024  # fewer than there are
@@ -89,7 +96,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--of", choices=("run", "stream", "race"), default="run")
+    parser.add_argument("--of", choices=("run", "stream", "race", "side"), default="run")
     parser.add_argument("--signal", choices=("SIGKILL", "SIGTERM"), default="SIGKILL")
     arguments = parser.parse_args()
     number = signal.Signals[arguments.signal]
@@ -130,15 +137,21 @@ def _tried(case: Case, number: signal.Signals, most: int) -> dict[str, Any]:
     seconds, events = time.monotonic() - began, _count(whole)
     chance = random.Random(case.seed)
     points: dict[int, list[Any]] = {}
-    saved = 0
+    saved, process = 0, None
     for after in sorted(chance.sample(range(events), min(most, events))):
-        process = case.start(run)
+        process = process if process and process.is_alive() else case.start(run)
         if chance.random() < EARLY:
             process.join(chance.uniform(0.0, seconds / 4))
         else:
             while process.is_alive() and _count(run) < after:
                 time.sleep(0.01)
             process.join(chance.uniform(0.0, seconds / events))
+        arms = _children(process.pid) if case.of == "side" and number == signal.SIGKILL else []
+        if arms and chance.random() < ARM:
+            os.kill(chance.choice(arms), number)
+            found = _events(run)
+            points[len(found)] = ["arm", *(found[-1][name] for name in ("kind", "nimg"))] if found else ["arm"]
+            continue
         process.kill() if number == signal.SIGKILL else process.terminate()
         process.join()
         if process.exitcode == 0:  # it was done before the signal came
@@ -148,11 +161,22 @@ def _tried(case: Case, number: signal.Signals, most: int) -> dict[str, Any]:
         elif (found := _events(run)) and len(found) not in points:
             points[len(found)] = [found[-1]["kind"], found[-1]["nimg"]]
             saved += process.exitcode == 128 + number and (_newest(run) or 0) == found[-1]["nimg"]
-    _joined(case.start(run))
+    if process and process.is_alive():
+        _joined(process)
+    else:
+        _joined(case.start(run))
     exact = _end(run) == _end(whole)
     for folder in (whole, run) if exact else ():
         shutil.rmtree(folder)
     return {"exact": exact, "saved": saved, "points": [[events, *point] for events, point in points.items()]}
+
+
+def _children(process: int) -> list[int]:
+    """The processes of a race's arms."""
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 def _joined(process: Any) -> None:
