@@ -25,7 +25,6 @@ from mulligan.meta.space.cost import Footprint
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
-from mulligan.training.cores import own_cores, shares, started_on
 from mulligan.training.run import RunFolder
 
 SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
@@ -193,13 +192,3 @@ def test_lanes_follow_cores_arms_and_memory(digits, monkeypatch):
     assert [lanes(digits, [small] * arms) for arms in (1, 2, 3)] == [1, 2, 3]
     assert lanes(digits, [small._replace(bytes=2**40)] * 2) == 1
     assert lanes(digits, [small] * 4) == 1
-
-
-def test_cores_are_dealt_out_and_processes_start_on_their_share():
-    own = own_cores()
-    assert sorted(core for share in shares(len(own)) for core in share) == own
-    assert all(shares(len(own) + 3))
-    if hasattr(os, "sched_getaffinity"):
-        with started_on(own[:1]):
-            assert own_cores() == own[:1]
-        assert own_cores() == own
