@@ -167,6 +167,8 @@ class Loop:
                 if enough(self.now.progress) and steps_left(self.now.progress, self.budget, self.spec.step_nimg) > 0:
                     self._perform(Evaluate() if evaluates_before_pause(self.now.progress) else Save(), session)
                     self._clock = Stopwatch(None, self.seconds())
+                    if self._interrupt.came:
+                        raise Interrupted(self.folder.path, Terminated(self._interrupt.came))
                     return
 
     def _perform(self, action: Action | None, session: Session) -> None:

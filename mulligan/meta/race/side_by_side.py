@@ -161,16 +161,16 @@ class ArmProcesses:
             raise RuntimeError(f"the process of recipe {number + 1} ended by an error, told above")
 
     def _save(self, busy: set[int]) -> None:
-        """Asks the processes that train to save and to end, and waits until they have."""
+        """Asks the processes that train to save and to end, and waits until all is saved."""
         waiting = {number: process for number, process in self.running.items() if number in busy}
         for process in waiting.values():
             process.terminate()
         while waiting:
             number, process, message = self._heard.get()
-            if process is waiting.get(number) and message is None:
-                del waiting[number]
-            elif isinstance(message, dict):
+            if isinstance(message, dict):
                 self.hear(number, message)
+            elif process is waiting.get(number):  # it has ended, or its slice had: saved either way
+                del waiting[number]
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
