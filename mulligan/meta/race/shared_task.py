@@ -85,6 +85,9 @@ class _NoPixels(pickle.Pickler):
     """Refuses arrays of images in a file, which would be sent with all that it holds."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, np.memmap):
-            raise pickle.PicklingError("an array that lies in a file")
+        lies = obj
+        while isinstance(lies, np.ndarray):  # a view of what it was made from
+            if isinstance(lies, np.memmap):
+                raise pickle.PicklingError("an array that lies in a file")
+            lies = lies.base
         return NotImplemented
