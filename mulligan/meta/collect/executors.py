@@ -167,7 +167,10 @@ class RayCluster:
                 while waiting and len(running) < slots:
                     if (left := waiting.pop()) > 0:
                         running[remote.remote(shared, seconds)] = left
-                for ended in ray.wait(list(running), timeout=POLL_SECONDS)[0] if running else ():
+                if not running:
+                    time.sleep(POLL_SECONDS if waiting else 0.0)  # for a node that has room
+                    continue
+                for ended in ray.wait(list(running), timeout=POLL_SECONDS)[0]:
                     left = running.pop(ended)
                     try:
                         told = ray.get(ended)
