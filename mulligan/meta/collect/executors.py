@@ -149,41 +149,46 @@ class RayCluster:
                     f"{len(hosts)} machines of this cluster cannot all write into {config.place}: give `experience` "
                     "the URL of a database that they reach."
                 )
-            kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"  # Ray hides GPUs not asked for
-            remote = ray.remote(_one_trial).options(
-                num_cpus=1, num_gpus=int(kind == "GPU"), max_retries=0, max_calls=TRIALS_A_PROCESS
-            )
-            shared, until = ray.put(replace(config, trials=1)), time.monotonic() + config.seconds
-            slots = max(int(ray.cluster_resources().get(kind, 1)), 1)
-            waiting = [math.inf if config.trials is None else config.trials] * slots  # trials of workers that are free
-            running: dict[Any, float] = {}
-            fruitless = 0
-            while running or waiting:
-                slots, seconds = int(ray.cluster_resources().get(kind, 0)), until - time.monotonic()
-                if config.trials is None:  # for nodes that have joined
-                    waiting += [math.inf] * (slots - len(running) - len(waiting))
-                if seconds <= 0 or fruitless > RESTARTS + slots:
-                    waiting = []
-                while waiting and len(running) < slots:
-                    if (left := waiting.pop()) > 0:
-                        running[remote.remote(shared, seconds)] = left
-                if not running:
-                    time.sleep(POLL_SECONDS if waiting else 0.0)  # for a node that has room
-                    continue
-                for ended in ray.wait(list(running), timeout=POLL_SECONDS)[0]:
-                    left = running.pop(ended)
-                    try:
-                        told = ray.get(ended)
-                    except ray.exceptions.RayTaskError as error:  # of the work itself
-                        raise error.cause from error
-                    except ray.exceptions.RayError:  # the worker, its node or their memory is gone: another does it
-                        told = []
-                    for event in told:
-                        emit(event)
-                    fruitless = 0 if told else fruitless + 1
-                    waiting.append(left - len(told))
+            _share_out(ray, config, emit)
         finally:
             ray.shutdown()
+
+
+def _share_out(ray: Any, config: WorkerConfig, emit: Listener) -> None:
+    """Keeps a cluster busy until the time is up, or every worker has done its trials."""
+    kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"  # Ray hides GPUs not asked for
+    remote = ray.remote(_one_trial).options(
+        num_cpus=1, num_gpus=int(kind == "GPU"), max_retries=0, max_calls=TRIALS_A_PROCESS
+    )
+    shared, until = ray.put(replace(config, trials=1)), time.monotonic() + config.seconds
+    slots = max(int(ray.cluster_resources().get(kind, 1)), 1)
+    waiting = [math.inf if config.trials is None else config.trials] * slots  # trials of workers that are free
+    running: dict[Any, float] = {}
+    fruitless = 0
+    while running or waiting:
+        slots, seconds = int(ray.cluster_resources().get(kind, 0)), until - time.monotonic()
+        if config.trials is None:  # for nodes that have joined
+            waiting += [math.inf] * (slots - len(running) - len(waiting))
+        if seconds <= 0 or fruitless > RESTARTS + slots:
+            waiting = []
+        while waiting and len(running) < slots:
+            if (left := waiting.pop()) > 0:
+                running[remote.remote(shared, seconds)] = left
+        if not running:
+            time.sleep(POLL_SECONDS if waiting else 0.0)  # for a node that has room
+            continue
+        for ended in ray.wait(list(running), timeout=POLL_SECONDS)[0]:
+            left = running.pop(ended)
+            try:
+                told = ray.get(ended)
+            except ray.exceptions.RayTaskError as error:  # of the work itself
+                raise error.cause from error
+            except ray.exceptions.RayError:  # the worker, its node or their memory is gone: another does it
+                told = []
+            for event in told:
+                emit(event)
+            fruitless = 0 if told else fruitless + 1
+            waiting.append(left - len(told))
 
 
 @dataclass(frozen=True)
