@@ -1,19 +1,19 @@
 """One arm of a race in a process of its own, which `meta.race.side_by_side` starts and nobody else.
 
 It trains slice after slice as it is told, and ends with the process that started it, however that one ends. What to do
-comes in through its standard input, what happened goes out through its standard output, as pickles.
+comes in, and what happened goes out, through a socket that it inherits.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import sys
 import threading
 import time
 from contextlib import ExitStack
-from typing import IO, Any
+from multiprocessing.connection import Connection
+from typing import Any
 
 from mulligan.errors import MulliganError
 from mulligan.files import locked
@@ -26,15 +26,13 @@ PATIENCE = 60.0  # seconds that the process of a parent which was killed has lef
 
 def main() -> None:
     """Works until nothing more can come."""
-    told, asked = os.fdopen(os.dup(1), "wb"), queue.Queue()
-    os.dup2(2, 1)  # what a library prints is no message
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
+    parent, asked = Connection(int(sys.argv[1])), queue.Queue()
+    threading.Thread(target=_listen, args=(parent, asked), daemon=True).start()
     spec, shared, lock, started = asked.get()
 
     def tell(message: Any) -> None:
         try:
-            pickle.dump(message, told)
-            told.flush()
+            parent.send(message)
         except OSError:  # nobody hears it any more
             os._exit(0)
 
@@ -55,11 +53,11 @@ def main() -> None:
             tell(run.train(asked.get()))
 
 
-def _listen(stream: IO[bytes], asked: queue.Queue[Any]) -> None:
+def _listen(parent: Connection, asked: queue.Queue[Any]) -> None:
     """Passes on what comes in; where nothing more can come, the process is over at once: all is in the arm's folder."""
     while True:
         try:
-            asked.put(pickle.load(stream))
+            asked.put(parent.recv())
         except Exception:
             os._exit(0)
 

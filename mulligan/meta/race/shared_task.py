@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from dataclasses import dataclass, replace
 from io import BytesIO
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +76,18 @@ def is_shareable(task: Task) -> bool:
         return True
     try:
         _NoPixels(BytesIO()).dump(task.train)
-    except (pickle.PicklingError, TypeError, AttributeError):  # also what it raises of things that cannot be sent
+    except Exception:  # of as many kinds as there are things that cannot be sent
         return False
     return True
 
 
-class _NoPixels(pickle.Pickler):
+class _NoPixels(ForkingPickler):
     """Refuses arrays of images in a file, which would be sent with all that it holds."""
 
     def reducer_override(self, obj: Any) -> Any:
         lies = obj
         while isinstance(lies, np.ndarray):  # a view of what it was made from
             if isinstance(lies, np.memmap):
-                raise pickle.PicklingError("an array that lies in a file")
+                raise TypeError("an array that lies in a file")
             lies = lies.base
         return NotImplemented

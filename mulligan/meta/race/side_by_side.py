@@ -6,7 +6,6 @@ Two programs of one core each make more steps than one program of two (docs/race
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 import jax
@@ -44,7 +45,7 @@ def lanes(task: Task, footprints: Sequence[Footprint]) -> int:
     """
     wanted = min(len(own_cores()), len(footprints))
     needed = sum(PROCESS_BYTES + footprint.bytes for footprint in footprints)
-    fits = jax.default_backend() == "cpu" and needed <= MEMORY_SHARE * memory_bytes()
+    fits = os.name == "posix" and jax.default_backend() == "cpu" and needed <= MEMORY_SHARE * memory_bytes()
     return wanted if wanted > 1 and fits and is_shareable(task) else 1
 
 
@@ -60,6 +61,7 @@ class ArmProcesses:
         self.specs, self.task, self.hear = specs, task, hear
         self.lanes = shares(lanes)
         self.running: dict[int, subprocess.Popen[bytes]] = {}
+        self._told: dict[int, Connection] = {}  # by which each process is told what to do
         self._folder = specs[0].run / SHARED
         self._shared: SharedTask | None = None
         self._heard: queue.Queue[tuple[int, subprocess.Popen[bytes], Any]] = queue.Queue()
@@ -110,6 +112,7 @@ class ArmProcesses:
         """Ends all processes: between slices everything is saved."""
         while self.running:
             self._end(self.running.popitem()[1])
+        self._told.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask(self, number: int, given: Slice, cores: Sequence[int]) -> None:
@@ -122,34 +125,33 @@ class ArmProcesses:
             make_folder(self._folder)
             self._shared = self._shared or share_task(self.task, self._folder)
             started = time.monotonic()  # the clock is the machine's, and the arm's own counts what is imported
+            ours, theirs = Pipe()
             # `-P`: nothing that lies about where the run was started is imported.
-            command = [sys.executable, "-P", "-m", "mulligan.meta.race.arm_process"]
+            command = [sys.executable, "-P", "-m", "mulligan.meta.race.arm_process", str(theirs.fileno())]
             path = os.pathsep.join(each for each in sys.path if each)
             environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+            nothing = subprocess.DEVNULL
             # In a group of its own, so that Ctrl-C reaches this process alone, which tells the others.
-            group = 0 if os.name == "posix" else None
-            pipe = subprocess.PIPE
             with started_on(cores):
-                process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, process_group=group)
-            self.running[number] = process
-            threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+                process = subprocess.Popen(
+                    command, stdin=nothing, stdout=nothing, env=environment, pass_fds=[theirs.fileno()], process_group=0
+                )
+            theirs.close()
+            self.running[number], self._told[number] = process, ours
+            threading.Thread(target=self._listen, args=(number, process, ours), daemon=True).start()
             messages = [(self.specs[number], self._shared, self._folder / f"{number:02d}.lock", started), given]
-        assert process.stdin is not None
         with suppress(OSError):  # it was killed, as whoever listens to it will hear
             for message in messages:
-                pickle.dump(message, process.stdin)
-            process.stdin.flush()
+                self._told[number].send(message)
 
-    def _listen(self, number: int, process: subprocess.Popen[bytes]) -> None:
+    def _listen(self, number: int, process: subprocess.Popen[bytes], told: Connection) -> None:
         """Passes on what a process tells, and None when it has ended."""
-        assert process.stdout is not None
-        with process.stdout as told:
-            while True:
-                try:
-                    self._heard.put((number, process, pickle.load(told)))
-                except Exception:  # the end, or a message that was cut off
-                    self._heard.put((number, process, None))
-                    return
+        while True:
+            try:
+                self._heard.put((number, process, told.recv()))
+            except Exception:  # the end, or a message that was cut off
+                self._heard.put((number, process, None))
+                return
 
     def _bury(self, number: int) -> None:
         """Takes away a process that was killed.
@@ -175,6 +177,3 @@ class ArmProcesses:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
-        assert process.stdin is not None
-        with suppress(OSError):
-            process.stdin.close()

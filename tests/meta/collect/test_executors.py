@@ -122,7 +122,7 @@ def test_an_error_of_the_work_itself_is_one_sentence(monkeypatch):
 @pytest.mark.slow
 def test_a_ray_cluster_of_three_nodes_loses_a_worker_and_a_node(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the ray extra is not installed")
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     place, told = str(tmp_path / "x.db"), []
