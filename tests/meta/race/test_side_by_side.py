@@ -1,5 +1,6 @@
 """Arms that train at the same time: who is killed, and when, changes nothing."""
 
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -24,6 +25,7 @@ from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.space.cost import Footprint
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
+from mulligan.tasks.streaming import StreamedImages
 from mulligan.training.budget import Budget
 from mulligan.training.run import RunFolder
 
@@ -176,11 +178,19 @@ def test_a_streamed_task_is_read_by_each_process(tmp_path):
     np.testing.assert_array_equal(opened.train.sample(9, 0), task.train.sample(9, 0))
 
 
-def test_an_array_that_streams_from_its_file_is_not_sent(tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 1), np.uint8)
+def test_an_array_that_streams_is_read_from_its_file_by_each_process(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (2000, 8, 8, 1), np.uint8)
     np.save(tmp_path / "x.npy", images)
     task = read_task(tmp_path / "x.npy", memory=1)
     assert not task.train.in_memory
+    sent = pickle.dumps(share_task(task, tmp_path / "none"))
+    assert len(sent) < images.nbytes
+    np.testing.assert_array_equal(pickle.loads(sent).opened().train.sample(9, 0), task.train.sample(9, 0))
+
+
+def test_what_cannot_be_sent_races_in_turns(digits):
+    unsendable = dataclasses.replace(digits.train, whole=StreamedImages((8, 8, 1), lambda index: None, np.arange(9)))
+    task = dataclasses.replace(digits, train=unsendable)
     assert not is_shareable(task)
     assert lanes(task, [Footprint(1, 1.0, 1)] * 2) == 1
 
