@@ -197,14 +197,14 @@ def test_a_claim_reads_each_trial_once(tmp_path, monkeypatch):
     task, place, read, made = read_task("digits/1"), str(tmp_path / "x.db"), [], []
     Experience(place).add_task(TaskRecord.of(task, "digits"))
 
-    def tried(chosen):
-        made.append(chosen)
-        return replace(trials.trial(len(made)), task=task.hash)
+    def tried(claimed):
+        made.extend(claimed)
+        return [replace(trials.trial(len(made)), task=task.hash) for _ in claimed]
 
     read_trials = rows.read_trials
     monkeypatch.setattr(rows, "read_trials", lambda connection, ids: read.extend(ids) or read_trials(connection, ids))
-    monkeypatch.setattr(module, "run_trial", tried)
+    monkeypatch.setattr(module, "run_trials", tried)
     monkeypatch.setattr(module, "cache_programs", lambda: None)
-    work(WorkerConfig(place, (task,), 600.0, 1000, 6), "w", lambda event: None)
+    work(WorkerConfig(place, (task,), 600.0, 1000, 6, members=1), "w", lambda event: None)
     assert len(made) == 6
     assert len(read) == len(set(read)) == 5
