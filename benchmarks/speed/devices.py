@@ -1,7 +1,7 @@
 """What an accelerator brings: populations, several devices, and bfloat16, each as a ratio within one run.
 
     .venv/bin/python benchmarks/speed/devices.py            # under 8 minutes of one GPU
-    .venv/bin/python benchmarks/speed/devices.py --small    # a minute of a CPU: that it runs, and nothing more
+    .venv/bin/python benchmarks/speed/devices.py --small    # a minute or two of a CPU: that it runs, and nothing more
 
 Three questions. How many member-steps a second does a population make against its members one after the other? How many
 steps a second do several devices make against one of them? And bfloat16 against float32: steps a second by image size,
