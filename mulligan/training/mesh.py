@@ -56,7 +56,7 @@ def member_mesh(members: int) -> Mesh | None:
 
 def _mesh(axis: str, whole: int, most: int) -> Mesh | None:
     """As many devices as share `whole` things along an axis: at most `most`, unless the user said otherwise."""
-    here, asked = jax.device_count(), os.environ.get(VARIABLE)
+    here, asked = jax.local_device_count(), os.environ.get(VARIABLE)
     if asked:
         if not asked.isdecimal() or not 1 <= int(asked) <= here:
             raise MulliganError(f"{VARIABLE} is {asked!r}: this machine has {here}, so give a number from 1 to {here}.")
@@ -65,7 +65,7 @@ def _mesh(axis: str, whole: int, most: int) -> Mesh | None:
         return None
     number = max(number for number in range(1, min(most, here) + 1) if whole % number == 0)
     sides = (number, 1) if axis == DATA else (1, number)
-    return Mesh(np.array(jax.devices()[:number]).reshape(sides), (DATA, MEMBER)) if number > 1 else None
+    return Mesh(np.array(jax.local_devices()[:number]).reshape(sides), (DATA, MEMBER)) if number > 1 else None
 
 
 def replicated(tree: Pytree, mesh: Mesh | None) -> Pytree:

@@ -55,9 +55,9 @@ def machine(monkeypatch):
 
     def having(number, backend="gpu"):
         monkeypatch.delenv(mesh.VARIABLE, raising=False)
-        monkeypatch.setattr(jax, "device_count", lambda: number)
+        monkeypatch.setattr(jax, "local_device_count", lambda: number)
         monkeypatch.setattr(jax, "default_backend", lambda: backend)
-        monkeypatch.setattr(jax, "devices", lambda: [Device() for _ in range(number)])
+        monkeypatch.setattr(jax, "local_devices", lambda: [Device() for _ in range(number)])
 
     return having
 
