@@ -157,9 +157,8 @@ class RayCluster:
 def _share_out(ray: Any, config: WorkerConfig, emit: Listener) -> None:
     """Keeps a cluster busy until the time is up, or every worker has done its trials."""
     kind = "GPU" if ray.cluster_resources().get("GPU", 0) >= 1 else "CPU"  # Ray hides GPUs not asked for
-    remote = ray.remote(_one_trial).options(
-        num_cpus=1, num_gpus=int(kind == "GPU"), max_retries=0, max_calls=TRIALS_A_PROCESS
-    )
+    options = {"num_cpus": 1, "num_gpus": int(kind == "GPU"), "max_retries": 0, "max_calls": TRIALS_A_PROCESS}
+    remote = ray.remote(**options)(_one_trial)
     shared, until = ray.put(replace(config, trials=1)), time.monotonic() + config.seconds
     slots = max(int(ray.cluster_resources().get(kind, 1)), 1)
     waiting = [math.inf if config.trials is None else config.trials] * slots  # trials of workers that are free

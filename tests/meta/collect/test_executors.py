@@ -60,14 +60,14 @@ class Machine:
     def modules(self):
         fake = a_cluster_that_says(nodes=list, put=lambda value: value, cluster_resources=lambda: self.resources)
         fake.exceptions = SimpleNamespace(RayTaskError=WrappedError, RayError=LostError)
-        fake.remote = lambda function: SimpleNamespace(options=self.noted)
+        fake.remote = self.noted
         fake.wait = lambda running, timeout: (running[:1], running[1:])
         fake.get = self.answer
         return fake
 
     def noted(self, **options):
         self.options = options
-        return SimpleNamespace(remote=self.submitted)
+        return lambda function: SimpleNamespace(remote=self.submitted)
 
     def submitted(self, shared, seconds):
         self.asked += 1
