@@ -2,6 +2,7 @@
 
     python benchmarks/quality/fit_against_fresh.py run --side 32 --budget 160
     python benchmarks/quality/fit_against_fresh.py run --side 32 --role learning --contenders 16/32/2e-3/1/
+    python benchmarks/quality/fit_against_fresh.py run --side 32 --images 50  # of which runs begin from learned weights
     python benchmarks/quality/fit_against_fresh.py table
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
@@ -125,8 +126,9 @@ class Judged:
 
 def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:
     """Every contender on one family, one at a time."""
+    given = {} if options.images is None else {"images": options.images}
     keys = [
-        {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed}
+        {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed} | given
         for of in options.contenders
     ]
     if all(bench.known(key) for key in keys):
@@ -135,14 +137,15 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
     if family.images.shape[1] < options.side:
         return
     judged = Judged(family, options.side)
-    shape = judged.train.shape[1:]
+    train = judged.train[: options.images]  # their order is random, and the judges have seen them all
+    shape = train.shape[1:]
 
     def run(of: str, picture: Path) -> dict[str, Any]:
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        recipe = recipe_of(of, shape, len(judged.train), options.budget)
+        recipe = recipe_of(of, shape, len(train), options.budget)
         images = int(options.budget * SPEED[options.side][recipe.architecture.gen_width])
-        gan = api.fit(judged.train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
+        gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
         return {"trained": images, "accuracy": judged.accuracy, "judged": judged.judge(fakes), "result": gan.result}
@@ -183,6 +186,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", default=["fit", "default"])
     parser.add_argument("--role", choices=ROLES, default="validation")
     parser.add_argument("--families", nargs="+", help="only these of the role")
+    parser.add_argument("--images", type=int, help="so many images of each are given, and no more")
     parser.add_argument("--output", type=Path, default=RESULTS / "fit-against-fresh")
     options = parser.parse_args()
     if options.what == "table":
