@@ -110,7 +110,8 @@ def fit(
         typer.Option(metavar="FILE|none", help="Pretrained initial weights; default: shipped ones, if any suit."),
     ] = None,
     from_run: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Go on with the generator and discriminator of a run.")
+        Path | None,
+        typer.Option("--from", metavar="RUN|nearest", help="Go on with the generator and discriminator of a run."),
     ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from mulligan.errors import MulliganError, printable
 from mulligan.meta.store import exchange, rows, schema
 from mulligan.meta.store.connections import connect, sentences, without_password
 from mulligan.meta.store.record import HERE, SHIPPED, Records, TaskRecord, Trial, digest
-from mulligan.meta.store.schema import claims, recipes, sources, tasks, trials
+from mulligan.meta.store.schema import claims, recipes, runs, sources, tasks, trials
 from mulligan.meta.store.sources import ImportSource, Removed, remove, source_of
 from mulligan.places import data_folder
 
@@ -140,6 +141,19 @@ class Experience:
         """Deletes trials; see `sources.remove`."""
         with self._writing() as connection:
             return remove(connection, source, task, trial)
+
+    def add_run(self, folder: Path, task: str) -> None:
+        """Remembers where a run of a task is; one that ended there before is forgotten."""
+        row = {"folder": str(folder.absolute()), "task": task, "ended": datetime.now(UTC).isoformat()}
+        with self._writing() as connection:
+            connection.execute(runs.delete().where(runs.c.folder == row["folder"]))
+            connection.execute(runs.insert().values(row))
+
+    def runs(self) -> list[tuple[Path, str]]:
+        """Folders of runs and the ids of their tasks, the latest first; some may be gone, or another machine's."""
+        with self._reading() as connection:
+            found = connection.execute(select(runs.c.folder, runs.c.task).order_by(runs.c.ended.desc(), runs.c.folder))
+            return [(Path(row.folder), row.task) for row in found]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Of each task's id, how many trials have each status; `running` are those with a claim that holds."""

@@ -28,11 +28,12 @@ from mulligan.meta.initialisation.few_images import (
     unsplit_note,
     write_players,
 )
-from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.meta.initialisation.from_run import NEAREST, NONE_NEAR, RunStart, nearest_run
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import RacePlan
+from mulligan.meta.space.default import default_recipe
 from mulligan.meta.space.prices import measure
 from mulligan.meta.store.connections import without_password
 from mulligan.networks import keras
@@ -67,7 +68,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
       Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved, and `resume` goes on.
     """
     started = clock.monotonic()
-    start = None if options.from_run is None else RunStart.of(options.from_run)
+    nearest = str(options.from_run) == NEAREST
+    start = None if options.from_run is None or nearest else RunStart.of(options.from_run)
     if start is not None:
         labels = start.labels if options.labels is False else options.labels
         options = dataclasses.replace(options, size=options.size or start.size, labels=labels)
@@ -75,7 +77,10 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     options.listener(task.read_event().to_json())
     given = options.recipe is not None or options.models is not None
     beginning: RunStart | InitChoice | None = start
-    if start is None and not (given and options.init is None):
+    if nearest:
+        usual = options.recipe or default_recipe(task.shape, len(task.train), budget)
+        beginning = nearest_run(task, usual, options.experience or own_place() or NONE)
+    if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
     if given:
@@ -84,7 +89,8 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else pretrained_note(plan)
-    for text in (unsplit_note(task), begun, short_note(task, plan, budget), homeless):
+    alone = NONE_NEAR if nearest and not isinstance(beginning, RunStart) else None
+    for text in (unsplit_note(task), alone, begun, short_note(task, plan, budget), homeless):
         if text:
             options.listener(Noted(text=text).to_json())
     with _saved(folder):
@@ -111,8 +117,6 @@ def begin(
 ) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it.
 
-    A run that starts from another is not remembered: what it reaches is not its recipe's merit alone.
-
     Raises:
       MulliganError: no recipe can be trained, or the folder cannot be made.
     """
@@ -133,10 +137,11 @@ def begin(
         "options": {"labels": task.classes is not None, "groups": None if task.collection.groups is None else GROUPS}
         if kept
         else options.reading(),
-        "experience": NONE if isinstance(start, RunStart) else without_password(place),
+        "experience": without_password(place),
         "machine": machine(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": start and start.text,
+        "from": str(start.run.absolute()) if isinstance(start, RunStart) else None,
         "networks": None if options.networks is None else remember_file(options.networks),
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})
@@ -145,7 +150,7 @@ def begin(
     if len(plan.arms) > 1:
         folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task))
     if isinstance(start, RunStart):
-        start.write_players(folder)
+        start.write_players(folder, options.seed)
     elif start is not None:
         write_players(folder, start.start, task, options.seed)
     # Last: a folder with a `run.json` is a run that can be gone on with.

@@ -46,7 +46,8 @@ class Options:
         without any.
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       networks: the Python file that `models` were made by, if they were.
-      from_run: the folder of a run to start from: its generator and discriminator, and its recipe.
+      from_run: the folder of a run to start from: its generator and discriminator, and its recipe; `nearest` for half
+        of the networks of the run of one's own that drew the nearest images.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
@@ -93,8 +94,10 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
         if options.models is not None or options.init is not None:
             raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
         start.check(task)
-        recipe = dataclasses.replace(wanted or start.recipe, architecture=start.recipe.architecture, init="")
-        plan = RacePlan((Arm(recipe, 1.0, f"that of {start.run}, with its networks"),))
+        own = start.recipe if start.asked else usual
+        recipe = dataclasses.replace(wanted or own, architecture=start.recipe.architecture, init="")
+        origin = f"that of {start.run}, with its networks" if start.asked else f"with the networks of {start.run}"
+        plan = RacePlan((Arm(recipe, 1.0, origin),))
     elif start is not None:
         if options.models is not None:
             raise UsageError(

@@ -239,6 +239,7 @@ def test_trials_of_before_embeddings_were_named_keep_theirs(place):
         raw.execute("ALTER TABLE trials DROP COLUMN source")
         raw.execute("ALTER TABLE tasks DROP COLUMN source")
         raw.execute("DROP TABLE sources")
+        raw.execute("DROP TABLE runs")
         raw.execute("UPDATE about SET version = 1")
     again = Experience(place)
     assert list(again.trials()) == [old]

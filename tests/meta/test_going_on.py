@@ -109,7 +109,7 @@ def test_a_run_starts_from_anothers_generator_and_discriminator(ended, images, t
     folder = RunFolder.open(tmp_path / "run")
     assert folder.document("recipe") == RunFolder.open(ended).document("recipe")
     assert folder.document("run")["init"] == f"starting from the generator and discriminator of {ended}"
-    assert folder.document("run")["experience"] == "none"
+    assert folder.document("run")["from"] == str(ended)
 
 
 @pytest.mark.parametrize(

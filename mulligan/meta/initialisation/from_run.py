@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from mulligan.commands import command
 from mulligan.errors import MulliganError
 from mulligan.game.step import Players
+from mulligan.meta.experience import Experience
 from mulligan.meta.initialisation.few_images import PLAYERS
+from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.kid import mmd2_of_few
 from mulligan.networks.architecture import build
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
+from mulligan.training.generator import MODEL, load
 from mulligan.training.run import RunFolder
+
+NEAREST = "nearest"  # in place of a run: the one of one's own that drew the nearest images
+NONE_NEAR = "none of your runs drew images of this shape in such networks, so this one begins without"
+LATEST = 8  # runs that are looked at
+COMPARED = 200  # images that each draws, and training images
+KEPT = (
+    0.5  # share of its weights with which one begins; the rest is of fresh ones (Ash and Adams 2020, arXiv 1910.08475)
+)
 
 
 class RunStart(NamedTuple):
@@ -27,6 +41,7 @@ class RunStart(NamedTuple):
       labels: whether it has classes.
       classes: how many.
       text: a sentence on it.
+      asked: whether somebody named it; one that was found lends its networks and not its recipe.
     """
 
     run: Path
@@ -36,6 +51,7 @@ class RunStart(NamedTuple):
     labels: bool
     classes: int
     text: str
+    asked: bool = True
 
     @staticmethod
     def of(run: Path) -> RunStart:
@@ -71,8 +87,10 @@ class RunStart(NamedTuple):
                 "networks go on with as many classes only."
             )
 
-    def write_players(self, folder: RunFolder) -> None:
+    def write_players(self, folder: RunFolder, seed: int) -> None:
         """Writes the networks into the folder of the run that starts from them: the best generator, and its opponent.
+
+        Of a run that was found, the share `KEPT` of its weights; the rest is of fresh ones of the run's seed.
 
         Raises:
           MulliganError: there is no checkpoint, or it is damaged.
@@ -80,7 +98,50 @@ class RunStart(NamedTuple):
         saved, _ = checkpoint.newest(self.run / "checkpoints")
         if saved is None:
             raise MulliganError(f"{self.run} has no checkpoint yet: let it train: {command('resume', self.run)}")
-        blank = build(self.recipe.architecture, self.shape, self.classes, jax.random.key(0))
-        gen = checkpoint.restored(blank.gen, saved.arrays, "best")
-        disc = checkpoint.restored(blank.disc, saved.arrays, "state.disc")
-        checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(Players(gen, disc), "players"), {})
+        fresh = build(self.recipe.architecture, self.shape, self.classes, jax.random.key(seed))
+        gen = checkpoint.restored(fresh.gen, saved.arrays, "best")
+        disc = checkpoint.restored(fresh.disc, saved.arrays, "state.disc")
+        share = 1.0 if self.asked else KEPT
+        players = jax.tree.map(lambda old, new: share * old + (1 - share) * new, (gen, disc), (fresh.gen, fresh.disc))
+        checkpoint.write(folder.path / PLAYERS, checkpoint.arrays_of(Players(*players), "players"), {})
+
+
+def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
+    """The run of one's own that a new one may begin from: of the latest, the one that drew the nearest images.
+
+    It drew images of this shape, and of these classes where there are any, in networks of mulligan's own that are as
+    wide as those which would begin afresh. Runs on these very images do not count: they are gone on with.
+
+    Args:
+      usual: the recipe that would begin afresh.
+      place: of the experience, which knows where runs are.
+
+    Returns:
+      None where there is none.
+
+    Raises:
+      MulliganError: the experience cannot be read.
+    """
+    if "://" not in place and not Path(place).is_file():
+        return None
+    candidates: list[RunStart] = []
+    for path, name in Experience(place).runs():
+        with suppress(MulliganError, OSError):  # gone, another machine's, or damaged: as if it were not there
+            folder = RunFolder.open(path)
+            known = folder.document("task")
+            start = RunStart.of(path)._replace(asked=False)
+            same = (start.shape, known["classes"]) == (task.shape, task.classes and list(task.classes))
+            wide = (start.recipe.architecture.family, start.recipe.architecture.gen_width)
+            fits = wide == (usual.architecture.family, usual.architecture.gen_width)
+            if same and fits and known["hash"] == name != task.hash and (path / MODEL).is_file():
+                candidates.append(start)
+        if len(candidates) == LATEST:
+            break
+    if not candidates:
+        return None
+    embedding = load_embedding()
+    real = embedding(task.train.sample(COMPARED, seed=0))
+    apart = [mmd2_of_few(real, embedding(load(start.run).sample(COMPARED, seed=0))) for start in candidates]
+    nearest = candidates[int(np.argmin(apart))]
+    text = f"beginning with the networks of {nearest.run}, which drew the nearest images, half and half with fresh ones"
+    return nearest._replace(text=text)

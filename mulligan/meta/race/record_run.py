@@ -22,7 +22,9 @@ from mulligan.training.run import RunFolder
 
 
 def record_run(folder: RunFolder, task: Task, place: str) -> int:
-    """Writes the trials of a run that has ended into the user's experience; in one transaction.
+    """Writes the trials of a run that has ended into the user's experience, in one transaction, and where it is.
+
+    One that began from another has none: what it reached is not its recipe's merit alone.
 
     Returns:
       How many there were.
@@ -30,10 +32,13 @@ def record_run(folder: RunFolder, task: Task, place: str) -> int:
     Raises:
       MulliganError: the experience cannot be written.
     """
-    found = [trial for trial in trials(folder, task) if trial.curve or trial.status == FAILED]
+    begun = folder.document("run").get("from") is not None
+    found = [] if begun else [each for each in trials(folder, task) if each.curve or each.status == FAILED]
     experience = Experience(place)
     experience.add_task(TaskRecord.of(task, task.name.partition("/")[0]))
-    return experience.add(found)
+    added = experience.add(found)
+    experience.add_run(folder.path, task.hash)
+    return added
 
 
 def trials(folder: RunFolder, task: Task) -> Iterator[Trial]:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from mulligan.errors import MulliganError
 
-VERSION = 3
+VERSION = 4
 SOURCE_LENGTH = 80
 LOCK = 0x6D756C6C  # of PostgreSQL's advisory locks, by which whoever opens an experience first makes its tables alone
 
@@ -41,8 +41,13 @@ def add_sources(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN source {column}"))
 
 
+def add_runs(connection: Connection) -> None:
+    """The folders of runs are remembered; there were none."""
+    runs.create(connection)
+
+
 # MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding, 3: add_sources}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding, 3: add_sources, 4: add_runs}
 
 metadata = MetaData()
 
@@ -115,6 +120,15 @@ claims = Table(
     Column("task", String(32), nullable=False),
     Column("worker", Text, nullable=False),
     Column("expires", Double, nullable=False),  # seconds since 1970
+)
+
+# Where runs of these machines' tasks are, for others to begin from; never exported.
+runs = Table(
+    "runs",
+    metadata,
+    Column("folder", Text, primary_key=True),
+    Column("task", String(32), nullable=False),
+    Column("ended", String(32), nullable=False),
 )
 
 

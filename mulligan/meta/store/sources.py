@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from mulligan.errors import MulliganError
 from mulligan.meta.store.record import HERE, SHIPPED
-from mulligan.meta.store.schema import SOURCE_LENGTH, curves, sources, tasks, trials
+from mulligan.meta.store.schema import SOURCE_LENGTH, curves, runs, sources, tasks, trials
 
 
 class ImportSource(NamedTuple):
@@ -80,6 +80,8 @@ def remove(connection: Connection, source: str | None, task: str | None, trial: 
     ids = select(trials.c.id).where(*wanted)
     connection.execute(curves.delete().where(curves.c.trial.in_(ids)))
     gone = connection.execute(trials.delete().where(*wanted)).rowcount
+    if task is not None and source is None and trial is None:
+        connection.execute(runs.delete().where(runs.c.task.in_(of_task)))
     emptied = [or_(tasks.c.source == source, tasks.c.source != HERE), tasks.c.id.not_in(select(trials.c.task))]
     if task is not None:
         emptied.append(or_(tasks.c.name == task, tasks.c.id == task))

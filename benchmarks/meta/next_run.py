@@ -1,0 +1,184 @@
+"""Does a GAN that somebody trained make the next one of its kind better?
+
+    python benchmarks/meta/next_run.py run --families clothing flowers histology
+    python benchmarks/meta/next_run.py table
+
+A person has images of one kind, trains on them, and then has images of the next kind: here two classes of one family.
+The second run begins afresh, or from what the first left (`--from`), with the same recipe, for as many seconds of one
+core. A quarter of the second class, at most 300 images, judges and is never shown to a run. Judges: two random
+networks, pixels at 8x8, and m1. What is done is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.common.families import families, read_family
+from benchmarks.common.intervals import interval
+from benchmarks.common.places import RESULTS, ZOO
+from benchmarks.common.population import SPEED
+from benchmarks.common.results import Bench
+from benchmarks.metrics.judges import Space, energy_distance, halve, in_batches, network_space, pixel_space
+from mulligan import api
+from mulligan.grid import save_grid
+from mulligan.meta.initialisation import from_run
+from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.meta.space.default import default_recipe
+from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.embedding_network import weight_shapes
+from mulligan.recipe import Recipe
+from mulligan.training.budget import Budget
+from tools.embedding_training import random_weights
+from tools.m2_training import M2
+
+FEWEST = 120  # images of a class that is a task
+MOST = 4  # classes of a family, in pairs: each begins from the one before it
+HELD, FAKES = 300, 1000
+TWO_CORES = 1.3  # times one core's images a second
+LEAST = 0.02  # distances below this are not told apart by so few images
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Images of one class: those that train, and those that judge; uint8 `[n, h, w, c]`."""
+
+    name: str
+    train: np.ndarray
+    held: np.ndarray
+
+
+def kinds(zoo: Path, name: str, side: int) -> list[Kind]:
+    """The largest classes of a family, the largest first."""
+    family = read_family(zoo, name)
+    images = family.images if family.images.shape[1] == side else halve(family.images)
+    counts = np.bincount(family.labels)
+    found = []
+    for label in np.argsort(-counts, kind="stable")[:MOST]:
+        if counts[label] >= FEWEST:
+            own = images[family.labels == label]
+            own = own[np.random.default_rng(0).permutation(len(own))]
+            cut = min(HELD, len(own) // 4)
+            found.append(Kind(f"{name}/{label}", own[cut:], own[:cut]))
+    return found
+
+
+def spaces() -> dict[str, Space]:
+    """What gives images their features, by name."""
+    known: dict[str, Space] = {
+        f"random {seed}": network_space(random_weights(weight_shapes(M2), seed)) for seed in (1, 2)
+    }
+    return known | {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
+
+
+def distances(judges: dict[str, Space], held: np.ndarray, fakes: np.ndarray) -> dict[str, float]:
+    """Energy distances, in features of one scale."""
+    found = {}
+    for name, space in judges.items():
+        real, fake = space(held), space(fakes)
+        middle, scale = real.mean(0), math.sqrt(float(real.var(0).mean()))
+        found[name] = energy_distance((real - middle) / scale, (fake - middle) / scale)
+    return found
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Every pair of kinds."""
+    bench, judges = Bench(options.output), spaces()
+    found = [kinds(options.zoo, name, options.side) for name in options.families]
+    chains = [[own[0] for own in found]] if options.across else found
+    for chain in chains:
+        for before, after in pairwise(chain):
+            measure_pair(options, bench, judges, before, after)
+
+
+def measure_pair(
+    options: argparse.Namespace, bench: Bench, judges: dict[str, Space], before: Kind, after: Kind
+) -> None:
+    """Runs of one kind, begun afresh and from a run of another, which is made when it is first wanted."""
+    first, folder = options.output / "before", options.output / "run"
+    shutil.rmtree(first, ignore_errors=True)
+
+    def run(budget: float, begun: str, picture: str) -> dict[str, Any]:
+        if begun != "fresh" and not first.is_dir():
+            train(before, max(options.budgets), options, first, None)
+        shutil.rmtree(folder, ignore_errors=True)
+        start = None if begun == "fresh" else RunStart.of(first)._replace(asked=begun == "from")
+        with patch.object(from_run, "KEPT", 0.5), patch.object(RunStart, "of", lambda run: start):
+            gan = train(after, budget, options, folder, start and first)
+        fakes = gan.sample(FAKES, seed=1)
+        save_grid(options.output / picture, fakes[:40], columns=10)
+        return {"judged": distances(judges, after.held, fakes), "result": gan.result}
+
+    for begun, budget in product(options.begun, options.budgets):
+        key = {"before": before.name, "kind": after.name, "side": options.side, "budget": budget}
+        key |= {"begun": begun, "seed": options.seed}
+        picture = "-".join(str(value).replace("/", "_") for value in key.values()) + ".png"
+        bench.once(key, partial(run, budget, begun, picture))
+
+
+def train(kind: Kind, budget: float, options: argparse.Namespace, out: Path, start: Path | None) -> Any:
+    """A run of a kind for so many seconds of a core, with the recipe of the law of sizes."""
+    recipe: Recipe = default_recipe(kind.train.shape[1:], len(kind.train), Budget(None, budget / TWO_CORES))
+    architecture = recipe.architecture if start is None else RunStart.of(start).recipe.architecture
+    images = int(budget * SPEED[options.side][architecture.gen_width])
+    return api.fit(
+        kind.train, images=images, out=out, seed=options.seed, recipe=recipe, experience="none", from_run=start
+    )
+
+
+def table(options: argparse.Namespace) -> None:
+    """Ratios of distances to those of fresh networks: of each pair, and their means over the families of the kinds."""
+    rows = Bench(options.output).results
+    names = ("before", "kind", "side", "budget", "seed")
+    fresh = {tuple(row[name] for name in names): row for row in rows if row["begun"] == "fresh"}
+    found: dict[tuple[float, str], list[tuple[str, float]]] = {}
+    for row in rows:
+        same = fresh.get(tuple(row[name] for name in names))
+        if same is None or row is same:
+            continue
+        logs = [
+            math.log(max(row["judged"][judge], LEAST) / max(same["judged"][judge], LEAST))
+            for judge in row["judged"]
+            if judge != "m1"
+        ]
+        ratio = float(np.mean(logs))
+        print(f"{row['budget']:g} s  {row['before']} -> {row['kind']} {row['begun']}: {math.exp(ratio):.2f}")
+        found.setdefault((row["budget"], row["begun"]), []).append((row["kind"].split("/")[0], ratio))
+    for (budget, begun), ratios in sorted(found.items()):
+        mean, low, high = map(math.exp, interval(ratios))
+        print(f"{budget:g} s, {begun}, {len(ratios)} pairs: {mean:.2f} ({low:.2f} to {high:.2f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--zoo", type=Path, default=ZOO)
+    parser.add_argument("--side", type=int, choices=(32, 64), default=32)
+    parser.add_argument("--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of one core")
+    parser.add_argument(
+        "--begun", nargs="+", default=["fresh", "from"], help="half: half of the weights are fresh ones"
+    )
+    parser.add_argument(
+        "--across", action="store_true", help="from one family to the next, with the largest class of each"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--families", nargs="+", default=["clothing", "flowers", "histology"])
+    parser.add_argument("--output", type=Path, default=RESULTS / "next-run")
+    options = parser.parse_args()
+    for name in options.families:
+        if name not in (*families("validation"), *families("learning")):
+            parser.error(f"{name} is no family for validation or learning")
+    (measure if options.what == "run" else table)(options)
+
+
+if __name__ == "__main__":
+    main()
