@@ -157,20 +157,21 @@ def short_note(task: Task, plan: RacePlan, budget: Budget) -> str | None:
     if seen >= FEWEST:
         return None
     if budget.seconds is None:
-        enough = f"--images {math.ceil(FEWEST / 1000)}k"
+        enough = f"{math.ceil(FEWEST / 1000):,},000 would do"
     else:
         cost = price(recipe, task.shape, len(task.classes or ()))
-        enough = f"--time {math.ceil((FEWEST / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE / 60)}m"
+        seconds = (FEWEST / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE
+        enough = f"{math.ceil(seconds / 60)} minutes would do"
     height, width, channels = task.shape
     for side in SMALLER if budget.seconds is not None else ():
         shape = (side, side, channels)
         narrow = default_recipe(shape, len(task.train), budget)
         if side < min(height, width) and _foreseen(narrow, task, shape, budget) >= FEWEST:
-            enough += f", or --size {side},"
+            enough += f", or images of {side}x{side}"
             break
     return (
         f"this budget is short for images of {width}x{height}: about {float(f'{seen:.2g}'):,.0f} will be trained on, "
-        f"and shapes begin to show at some {FEWEST // 1000 * 1000:,.0f}; {enough} would do"
+        f"and shapes begin to show at some {FEWEST // 1000 * 1000:,.0f}; {enough}"
     )
 
 

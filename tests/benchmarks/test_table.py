@@ -143,7 +143,7 @@ def test_the_leader_moves_as_the_package_does():
         standings = [ArmStatus(slices, float(rng.normal())) for slices in given]
         mine, move = ours.decide(mine, standings)
         state, expected = theirs.decide(state, standings)
-        assert (move.arm, move.won) == (expected.arm, expected.won)
+        assert ((move.arm,), move.won) == (expected.arms, expected.won)
         np.testing.assert_allclose(move.weights, expected.weights, atol=1e-4)
         given[move.arm] += 1
         if move.won:

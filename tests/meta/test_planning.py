@@ -37,7 +37,7 @@ def test_nothing_is_said_of_a_budget_that_is_long_enough(side, seconds):
 def test_what_would_do_would_do(side, seconds):
     text = note(side, Budget(None, seconds))
     assert f"images of {side}x{side}" in text
-    minutes, smaller = re.search(r"--time (\d+)m, or --size (\d+), would do", text).groups()
+    minutes, smaller = re.search(r"(\d+) minutes would do, or images of (\d+)x", text).groups()
     assert note(side, Budget(None, 60.0 * int(minutes))) is None
     assert note(side, Budget(None, 60.0 * (int(minutes) - 1))) is not None
     assert int(smaller) < side
@@ -48,11 +48,11 @@ def test_a_budget_of_images_is_told_how_many_would_do():
     assert note(32, Budget(30_000, None)) is None
     text = note(32, Budget(2_000, None))
     assert "about 2,000 will be trained on, and shapes begin to show at some 20,000" in text
-    assert int(re.search(r"--images (\d+)k would do", text)[1]) * 1000 >= FEWEST
+    assert int(re.search(r"(\d+),000 would do", text)[1]) * 1000 >= FEWEST
 
 
 def test_a_slow_machine_needs_longer(tmp_path, monkeypatch):
     assert note(64, Budget(None, 126.0)) is None
     monkeypatch.setattr(prices, "cache_folder", lambda: tmp_path)
     prices.measure(default_recipe((64, 64, 3), 300, Budget(None, 60.0)), (64, 64, 3), 0, 1_000, 10.0, 40.0)
-    assert "--time 6m" in note(64, Budget(None, 126.0))
+    assert "; 6 minutes would do" in note(64, Budget(None, 126.0))

@@ -154,6 +154,7 @@ def test_tables_of_the_second_version_get_sources(place):
         connection.exec_driver_sql("ALTER TABLE trials DROP COLUMN source")
         connection.exec_driver_sql("ALTER TABLE tasks DROP COLUMN source")
         connection.exec_driver_sql("DROP TABLE sources")
+        connection.exec_driver_sql("DROP TABLE runs")
         connection.exec_driver_sql("UPDATE about SET version = 2")
     assert [each.source for each in Experience(place).trials()] == ["here"]
     assert Experience(place).sources() == {}

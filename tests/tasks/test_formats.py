@@ -47,7 +47,21 @@ def write_parquet(folder):
     return folder / "train.parquet"
 
 
-WRITERS = {"npy": write_npy, "npz": write_npz, "idx": write_idx, "CIFAR-10": write_cifar, "parquet": write_parquet}
+def write_packed(folder):
+    pytest.importorskip("array_record")
+    from mulligan.api import pack
+
+    return pack(GREY[..., None], folder) / "pack.json"
+
+
+WRITERS = {
+    "pack": write_packed,
+    "npy": write_npy,
+    "npz": write_npz,
+    "idx": write_idx,
+    "CIFAR-10": write_cifar,
+    "parquet": write_parquet,
+}
 
 
 @pytest.mark.parametrize("name", FORMATS)
