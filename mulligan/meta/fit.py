@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from mulligan.commands import command
-from mulligan.errors import Interrupted, MulliganError
+from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.events import Listener, Noted, NotRecorded, Planned, TrainingStarted
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
@@ -64,10 +64,13 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     """Trains on `data` (whatever `tasks.images.read_task` takes) into a new run folder.
 
     Raises:
+      UsageError: it is asked to start from two things.
       MulliganError: the data cannot be used, the recipe is impossible, or the folder cannot be written.
       Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run is saved, and `resume` goes on.
     """
     started = clock.monotonic()
+    if options.from_run is not None and (options.models is not None or options.init is not None):
+        raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
     nearest = str(options.from_run) == NEAREST
     start = None if options.from_run is None or nearest else RunStart.of(options.from_run)
     if start is not None:
@@ -293,15 +296,17 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
       place: of the experience, with the password that the run's document leaves out; None for what stands there.
     """
     cache_programs()
-    if (folder.path / f"{race.DOCUMENT}.json").is_file():
+    raced = (folder.path / f"{race.DOCUMENT}.json").is_file()
+    if raced:
         race.Race(race.RaceSpec(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
         started = clock.monotonic()
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
     compiled, progress = folder.events(TrainingStarted), loop.now.progress
-    compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
-    classes = loop.spec.classes
-    measure(loop.recipe, task.shape, classes, progress.spent_nimg, progress.training_seconds, compiling)
+    if not raced:  # where recipes race they may train on some of the cores
+        compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
+        seen = progress.spent_nimg, progress.training_seconds, compiling
+        measure(loop.recipe, task.shape, loop.spec.classes, *seen)
     generator = finish(loop)
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         # What was trained goes back into them, with moving statistics to match.

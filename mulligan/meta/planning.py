@@ -91,8 +91,6 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     """
     wanted, usual = options.recipe, default_recipe(task.shape, len(task.train), budget)
     if isinstance(start, RunStart):
-        if options.models is not None or options.init is not None:
-            raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
         start.check(task)
         own = start.recipe if start.asked else usual
         recipe = dataclasses.replace(wanted or own, architecture=start.recipe.architecture, init="")

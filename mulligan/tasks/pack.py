@@ -97,7 +97,7 @@ def read_pack(source: Source) -> Collection:
     Raises:
       MulliganError: it is damaged or unfinished, or the library is missing.
     """
-    root = Path(source.where)
+    root = Path(source.where) if source.path is None else source.path.parent
     _library()
     try:
         pack = schema.read(Pack, json.loads((root / DOCUMENT).read_text()), DOCUMENT)

@@ -13,7 +13,7 @@ from mulligan.training.progress import Progress
 EVALUATION_SHARE = 0.03  # of the time, at most, for evaluations
 PAUSE_EVALUATIONS = 4  # times as many evaluations as usual, at most, in a run that pauses
 EVALUATIONS = 60  # evaluations a run, about
-MIN_EVALUATIONS = 3  # even where they cost more than their share,
+MIN_EVALUATIONS = 5  # even where they cost more than their share,
 MAX_SHARE = 0.08  # up to this one where time is the budget
 MIN_CHUNKS = 50
 CHUNK_SECONDS = 1.0

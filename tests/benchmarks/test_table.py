@@ -143,9 +143,9 @@ def test_the_leader_moves_as_the_package_does():
         standings = [ArmStatus(slices, float(rng.normal())) for slices in given]
         mine, move = ours.decide(mine, standings)
         state, expected = theirs.decide(state, standings)
-        assert ((move.arm,), move.won) == (expected.arms, expected.won)
+        assert (move.arms, move.won) == (expected.arms, expected.won)
         np.testing.assert_allclose(move.weights, expected.weights, atol=1e-4)
-        given[move.arm] += 1
+        given[move.arms[0]] += 1
         if move.won:
             break
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from mulligan.commands import command
 from mulligan.errors import MulliganError
@@ -109,8 +108,8 @@ class RunStart(NamedTuple):
 def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
     """The run of one's own that a new one may begin from: of the latest, the one that drew the nearest images.
 
-    It drew images of this shape, and of these classes where there are any, in networks of mulligan's own that are as
-    wide as those which would begin afresh. Runs on these very images do not count: they are gone on with.
+    It drew images of this shape, and of these classes where there are any, in networks like those which would begin
+    afresh. Runs on these very images do not count: they are gone on with.
 
     Args:
       usual: the recipe that would begin afresh.
@@ -124,24 +123,22 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
     """
     if "://" not in place and not Path(place).is_file():
         return None
-    candidates: list[RunStart] = []
+    embedding = load_embedding()
+    real, found = embedding(task.train.sample(COMPARED, seed=0)), []
     for path, name in Experience(place).runs():
         with suppress(MulliganError, OSError):  # gone, another machine's, or damaged: as if it were not there
             folder = RunFolder.open(path)
             known = folder.document("task")
             start = RunStart.of(path)._replace(asked=False)
             same = (start.shape, known["classes"]) == (task.shape, task.classes and list(task.classes))
-            wide = (start.recipe.architecture.family, start.recipe.architecture.gen_width)
-            fits = wide == (usual.architecture.family, usual.architecture.gen_width)
-            if same and fits and known["hash"] == name != task.hash and (path / MODEL).is_file():
-                candidates.append(start)
-        if len(candidates) == LATEST:
+            fits = start.recipe.architecture == usual.architecture and (path / MODEL).is_file()
+            if same and fits and known["hash"] == name != task.hash:
+                drawn = embedding(load(path).sample(COMPARED, seed=0))
+                found.append((mmd2_of_few(real, drawn), start))
+        if len(found) == LATEST:
             break
-    if not candidates:
+    if not found:
         return None
-    embedding = load_embedding()
-    real = embedding(task.train.sample(COMPARED, seed=0))
-    apart = [mmd2_of_few(real, embedding(load(start.run).sample(COMPARED, seed=0))) for start in candidates]
-    nearest = candidates[int(np.argmin(apart))]
+    _, nearest = min(found, key=lambda each: each[0])
     text = f"beginning with the networks of {nearest.run}, which drew the nearest images, half and half with fresh ones"
     return nearest._replace(text=text)

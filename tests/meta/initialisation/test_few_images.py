@@ -104,7 +104,7 @@ def test_only_a_row_of_copies_ends_a_run():
 def test_a_run_whose_samples_become_copies_stops_and_keeps_what_came_before(tmp_path, monkeypatch):
     ratios = iter([0.9, 0.8, 0.4, 0.3, 0.2, *[0.9] * 100])
     found = few_memorisation(monkeypatch, ratios)
-    gan, told = told_by(strokes(30), tmp_path, recipe=TINY, budget=60_000)
+    gan, told = told_by(strokes(30), tmp_path, recipe=TINY, budget=20_000)
     [stop] = [event for event in told if event["kind"] == "stop"]
     assert stop["code"] == "memorised"
     looks = [event for event in told if event["kind"] == "evaluation"]

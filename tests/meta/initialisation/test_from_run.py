@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from mulligan.errors import MulliganError, UsageError
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import from_run
@@ -16,6 +17,7 @@ from mulligan.meta.initialisation.from_run import NEAREST, NONE_NEAR, nearest_ru
 from mulligan.meta.planning import Options
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture
 from mulligan.tasks.images import read_task
 from mulligan.training import checkpoint
 from mulligan.training.budget import Budget
@@ -79,6 +81,25 @@ def test_runs_that_are_gone_or_are_others_by_now_are_passed_over(remembered, own
     assert found(pictures("level"), own) == "level"
     Experience(own).remove(task=json.loads((remembered / "level" / "task.json").read_text())["hash"])
     assert found(pictures("level"), own) == "upright"
+
+
+def test_one_whose_generator_is_damaged_is_passed_over(remembered, own, monkeypatch):
+    drawn = from_run.load
+
+    def load(run):
+        if run.name == "level":
+            raise MulliganError("it is damaged")
+        return drawn(run)
+
+    monkeypatch.setattr(from_run, "load", load)
+    assert found(pictures("level"), own) == "upright"
+
+
+@pytest.mark.parametrize("given", [{"init": "none"}, {"models": Architecture()}])
+def test_two_beginnings_are_refused_whether_or_not_there_is_a_run(tmp_path, given):
+    options = Options(out=tmp_path / "run", experience=str(tmp_path / "none.db"), from_run=Path(NEAREST), **given)
+    with pytest.raises(UsageError, match="one thing only"):
+        fit(pictures("level"), SHORT, options)
 
 
 def test_a_run_that_begins_so_says_so_and_is_no_trial(remembered, own, tmp_path):
