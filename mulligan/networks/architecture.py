@@ -73,7 +73,7 @@ class GeneratorNetwork(eqx.Module):
         if self.classes is not None and labels is not None:
             z = self.classes(z, labels)
         layers, z = in_precision(self.precision, (self.layers, z))
-        return jnp.tanh(_through(layers, z).astype(jnp.float32))
+        return jnp.tanh(in_single(_through(layers, z)))
 
 
 class DiscriminatorNetwork(eqx.Module):
@@ -85,7 +85,7 @@ class DiscriminatorNetwork(eqx.Module):
 
     def __call__(self, x: Pixels, labels: Int[Array, " n"] | None = None, *, key: Key | None = None) -> Logits:
         layers, x = in_precision(self.precision, (self.layers, x))
-        return self.head(_through(layers, x).astype(jnp.float32), labels)
+        return self.head(in_single(_through(layers, x)), labels)
 
     def hidden(self, x: Pixels) -> tuple[Array, ...]:
         """Outputs of all activation layers, from the image side."""
@@ -94,7 +94,7 @@ class DiscriminatorNetwork(eqx.Module):
         for layer in layers:
             x = layer(x)
             if isinstance(layer, Activate):
-                seen.append(x.astype(jnp.float32))
+                seen.append(in_single(x))
         return tuple(seen)
 
 
@@ -106,8 +106,18 @@ class Networks(NamedTuple):
 
 
 def in_precision(precision: str, arrays: Pytree) -> Pytree:
-    """The arrays as numbers of this precision; their gradients come back in the arrays' own."""
+    """The arrays as numbers of this precision; their gradients come back in the arrays' own.
+
+    In float32 they stay as they are: who computes in float64, to check a gradient, has double precision throughout.
+    """
+    if precision == "float32":
+        return arrays
     return jax.tree.map(lambda array: array.astype(PRECISIONS[precision]), arrays)
+
+
+def in_single(x: Array) -> Array:
+    """In single precision at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def computing_in(precision: str, networks: Networks) -> Networks:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mulligan.networks.architecture import DiscriminatorNetwork, in_precision
+from mulligan.networks.architecture import DiscriminatorNetwork, in_precision, in_single
 from mulligan.networks.keras import KerasDiscriminator
 from mulligan.networks.layers import Activate, Conv, Dense, Layer
 from mulligan.networks.lifting import NotPiecewiseLinearError, lift
@@ -81,7 +81,7 @@ def lifted(
     layers, x, inputs, bias_scale = in_precision(disc.precision, (disc.layers, x, inputs, scale))
     for layer in layers:
         x, inputs = _through(layer, jax.lax.stop_gradient(x), inputs, bias_scale)
-    return disc.head(inputs.astype(jnp.float32), labels) + (scale - 1) * disc.head.dense.bias
+    return disc.head(in_single(inputs), labels) + (scale - 1) * disc.head.dense.bias
 
 
 def _has_linear_pieces(layer: Layer) -> bool:
