@@ -23,7 +23,7 @@ from mulligan.tasks.named_arrays import pick
 from mulligan.tasks.source import Source
 from mulligan.tasks.splits import count_sentence
 from mulligan.tasks.stored import MOST_RATIO
-from mulligan.tasks.streaming import HELD_SHARE, StreamedImages, forget, rows_of
+from mulligan.tasks.streaming import HELD_SHARE, STREAMED, StreamedImages, forget, rows_of
 
 BLOCK = 2**24  # bytes that are converted at a time
 LOOKED_AT = 1000  # images with opacity by which a ground is chosen
@@ -70,7 +70,7 @@ def collect(
     channels = min(arranged.shape[3], 3)
     if drawn_from is not None:
         pixels = StreamedImages((h, w, channels), partial(_rows, str(drawn_from), convert), np.arange(n), at_once=True)
-        notes += ("the images are larger than the memory allowed, so they are drawn from their file.",)
+        notes += (STREAMED,)
     elif convert is _as_bytes and arranged.dtype == np.uint8:
         pixels = np.ascontiguousarray(arranged)  # no copy of what lies so already: a mapped file stays one
     else:

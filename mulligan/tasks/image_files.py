@@ -21,7 +21,7 @@ from mulligan.tasks.read_before import Shelf, rows_with_channels
 from mulligan.tasks.source import Source
 from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
 from mulligan.tasks.stored import StoredFile, UnreadableError
-from mulligan.tasks.streaming import HELD_SHARE, StreamedImages
+from mulligan.tasks.streaming import HELD_SHARE, STREAMED, StreamedImages
 from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
 from mulligan.tasks.tables import read_tables
 
@@ -131,7 +131,7 @@ def _decoded(
     if any(image.split is not None for image in read):  # an image outside of the split folders trains
         splits = np.array([TRAIN if image.split is None else image.split for image in read])
     notes = (*skip_notes(damaged, found.others, files), *notes, *frame_notes, *ground_notes, *reading.notes())
-    notes += ("the images are larger than the memory allowed, so they stream from their files.",) if streamed else ()
+    notes += (STREAMED,) if streamed else ()
     known = reading.digests[whole] if streamed else None
     groups = _groups(read)
     return Collection(

@@ -27,6 +27,7 @@ from mulligan.tasks.framing import Frame, Request, choose_frame, parse_colour, r
 from mulligan.tasks.huggingface import HUB_NAME, HUB_PREFIX, read_hub
 from mulligan.tasks.image_files import read_image_files
 from mulligan.tasks.near_copies import NEAR, near_groups
+from mulligan.tasks.pack import ARRAYS, DOCUMENT
 from mulligan.tasks.python_objects import read_object
 from mulligan.tasks.read_before import Shelf, mapped
 from mulligan.tasks.source import Source
@@ -165,7 +166,7 @@ def _read_shelved(path: Path, source: Source, read: Callable[[Source], Collectio
     if source.labels is None:
         asked = (str(path.resolve()), version("mulligan"), source.request, source.groups, source.memory)
         with suppress(OSError):  # a file that goes while it is looked at is told of by whoever reads it
-            shelf = Shelf.of(f"{asked} {identity(source.listing, path)}", source.memory)
+            shelf = Shelf.of(f"{asked} {identity(source.listing, path)}")
     if shelf is None:
         return resized(read(source), source.request)
     return shelf.read(lambda: resized(read(replace(source, shelf=shelf)), source.request, shelf))
@@ -208,6 +209,8 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
             source = replace(source, listing=list_zip(path))
         elif is_tar(path):
             source = replace(source, listing=list_tar(path, memory))
+        if {DOCUMENT, ARRAYS} <= {file.name.rpartition("/")[2] for file in source.listing.files}:
+            raise MulliganError(f"{path} is a pack in an archive: unpack it, and give the folder.")
         form = format_among(source.listing.files)
     elif form.beside:
         beside = form.beside(path.name, [other.name for other in path.parent.iterdir()])
@@ -229,13 +232,14 @@ def resized(collection: Collection, request: Request, shelf: Shelf | None = None
         side = (frame.height, frame.width, images.shape[3])
         read = partial(_one_row, images.read) if images.at_once else images.read
         placed = StreamedImages(side, partial(_placed, read, frame, side), images.indices)
+        # They stream even where they would fit now: whether they do must not depend on the room of the cache.
         store = None if shelf is None else shelf.array(placed.shape)
-        if shelf is not None and store is not None:
+        if store is not None:
             for start in range(0, len(store), BLOCK):
                 rows = np.arange(start, min(start + BLOCK, len(store)))
                 store[rows] = placed.take(rows)
             store.flush()
-            placed = mapped(Path(str(store.filename)), np.arange(len(store)), side[2], shelf.memory)
+            placed = mapped(Path(str(store.filename)), np.arange(len(store)), side[2], streamed=True)
     else:
         placed = resample(images, frame)
     return replace(collection, images=placed, notes=(*collection.notes, *notes), known=None)

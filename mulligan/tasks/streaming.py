@@ -20,6 +20,8 @@ THREADS = os.cpu_count() or 1
 LAST_POSITION = 2**62  # grain wants an end; at a billion images a second it is a century away
 ROW_BYTES = 2**24  # of an array on the disk that are looked at at a time
 HELD_SHARE = 4  # one part in so many of the memory allowed is for the array of all images: the device holds them too
+# Where they are read from is not said: a file, an archive or the cache's copy, of which the last may go at any time.
+STREAMED = "the images are larger than the memory allowed, so each is read when it is drawn."
 
 
 @dataclass(frozen=True, eq=False)

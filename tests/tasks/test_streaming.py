@@ -31,7 +31,7 @@ def test_streaming_changes_nothing_but_a_note(folder):
     assert (streamed.hash, streamed.shape, streamed.counts) == (held.hash, held.shape, held.counts)
     assert streamed.descriptor == held.descriptor
     assert set(streamed.notes) - set(held.notes) == {
-        "the images are larger than the memory allowed, so they stream from their files."
+        "the images are larger than the memory allowed, so each is read when it is drawn."
     }
     for part in ("train", "validation", "test"):
         one, other = getattr(held, part), getattr(streamed, part)
