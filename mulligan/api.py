@@ -447,8 +447,9 @@ def pack(
     """
     from mulligan.tasks.framing import Request, parse_colour
     from mulligan.tasks.images import read_collection
-    from mulligan.tasks.pack import write_pack
+    from mulligan.tasks.pack import refuse_pack, write_pack
 
+    refuse_pack(Path(out))
     _, collection = read_collection(data, Request(size, fit, parse_colour(background)), groups)
     write_pack(collection, Path(out), progress)
     return Path(out)

@@ -12,7 +12,9 @@ from mulligan.tasks.huggingface import SUFFIX as PARQUET
 from mulligan.tasks.huggingface import read_parquet
 from mulligan.tasks.idx import is_idx, read_idx, siblings
 from mulligan.tasks.image_files import read_listing
+from mulligan.tasks.pack import ARRAYS as PACKED_ARRAYS
 from mulligan.tasks.pack import DOCUMENT as PACKED
+from mulligan.tasks.pack import SUFFIX as PACKED_IMAGES
 from mulligan.tasks.pack import read_pack
 from mulligan.tasks.source import Source
 from mulligan.tasks.stored import StoredFile
@@ -27,6 +29,7 @@ class DataFormat(NamedTuple):
       suffixes: of its files, which are no part of a task's name.
       alone: whether it is read only where such a file is given by itself, not from a folder or archive.
       takes_labels: whether its images have an order that the caller can know, so that labels can be given with them.
+      needs: whether a file of this name is one of those without which, beside it, a folder is not of the format.
       beside: `beside(name, others)`: the files in its folder that belong to one given by itself, where there are any.
     """
 
@@ -35,6 +38,7 @@ class DataFormat(NamedTuple):
     suffixes: tuple[str, ...] = ()
     alone: bool = False
     takes_labels: bool = False
+    needs: Callable[[str], bool] = lambda name: True
     beside: Callable[[str, Sequence[str]], Sequence[str]] | None = None
 
 
@@ -44,7 +48,10 @@ def ends_in(suffix: str) -> Callable[[str], bool]:
 
 
 FORMATS = {
-    "pack": DataFormat(lambda name: name == PACKED, read_pack),
+    # Other programs write files called pack.json too.
+    "pack": DataFormat(
+        lambda name: name == PACKED, read_pack, needs=lambda name: name == PACKED_ARRAYS or name.endswith(PACKED_IMAGES)
+    ),
     "npy": DataFormat(ends_in(".npy"), read_npy, (".npy",), alone=True, takes_labels=True),
     "npz": DataFormat(ends_in(".npz"), read_npz, (".npz",), alone=True, takes_labels=True),
     "idx": DataFormat(is_idx, read_idx, (".idx3-ubyte",), beside=siblings),
@@ -61,5 +68,6 @@ def format_of(name: str) -> DataFormat:
 
 def format_among(files: Sequence[StoredFile]) -> DataFormat:
     """The format of the files of a folder or archive: the first in `FORMATS` that any of them is of."""
-    inside = [form for form in FORMATS.values() if not form.alone]
-    return next((form for form in inside if any(form.belongs(file.name) for file in files)), IMAGE_FILES)
+    names = [file.name for file in files]
+    inside = [form for form in FORMATS.values() if not form.alone and any(map(form.needs, names))]
+    return next((form for form in inside if any(map(form.belongs, names))), IMAGE_FILES)

@@ -7,6 +7,7 @@ a pack looks at none of them. `pack.json`, written last, makes it whole.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -20,10 +21,11 @@ from mulligan import schema
 from mulligan.errors import MulliganError, optional_import
 from mulligan.files import make_folder, replace_file
 from mulligan.tasks.collection import Collection
+from mulligan.tasks.read_before import read_arrays, write_arrays
 from mulligan.tasks.source import Source
 from mulligan.tasks.streaming import StreamedImages
 
-DOCUMENT, ARRAYS = "pack.json", "pack.npz"
+DOCUMENT, ARRAYS, SUFFIX = "pack.json", "pack.npz", ".array_record"
 SHARD = 2**14  # images of a file
 BLOCK = 256  # images read and written at a time
 ROWS = "group_size:1,zstd:1"  # each image by itself, so that any is read alone
@@ -50,6 +52,17 @@ class Pack:
     unlabelled: str
 
 
+def refuse_pack(out: Path) -> None:
+    """Refuses to pack into `out` what could not be packed whatever it is, before long reading.
+
+    Raises:
+      MulliganError: the folder holds a whole pack; or the library is missing.
+    """
+    _library()
+    if os.path.exists(out / DOCUMENT):  # unlike pathlib's, no error for a folder without rights
+        raise MulliganError(f"{out} holds a pack already: name another folder, or remove this one.")
+
+
 def write_pack(collection: Collection, out: Path, progress: Callable[[int, int], None] = lambda done, n: None) -> Pack:
     """Writes a collection as a pack; one that was interrupted goes on where it stopped.
 
@@ -61,29 +74,33 @@ def write_pack(collection: Collection, out: Path, progress: Callable[[int, int],
     Raises:
       MulliganError: the folder holds another pack, or cannot be written; or the library is missing.
     """
+    refuse_pack(out)
     writer = _library().ArrayRecordWriter
     make_folder(out)
     images, digests = collection.images, collection.digests
     n, *side = images.shape
-    found = _arrays(out)
-    if (out / DOCUMENT).exists() or (found is not None and not np.array_equal(found["digests"], digests)):
-        raise MulliganError(f"{out} holds a pack already: name another folder, or remove this one.")
+    found = read_arrays(out / ARRAYS).get("digests")
+    if found is not None and not np.array_equal(found, digests):
+        raise MulliganError(f"{out} holds a pack of other images: name another folder, or remove this one.")
     names = ("labels", "split", "groups")
     arrays = {name: array for name in names if (array := getattr(collection, name)) is not None}
     # First: by its digests an unfinished pack is known again.
-    np.savez(out / ARRAYS, digests=digests, **arrays)
+    write_arrays(out / ARRAYS, {"digests": digests, **arrays})
     starts = range(0, n, SHARD)
-    shards = [f"images-{number:05d}-of-{len(starts):05d}.array_record" for number in range(len(starts))]
+    shards = [f"images-{number:05d}-of-{len(starts):05d}{SUFFIX}" for number in range(len(starts))]
     for shard, start in zip(shards, starts, strict=True):
-        if not (out / shard).exists():
-            unfinished = out / f".{shard}"
-            file = writer(str(unfinished), ROWS)
-            for first in range(start, min(start + SHARD, n), BLOCK):
-                rows = np.arange(first, min(first + BLOCK, start + SHARD, n))
-                for image in images[rows] if isinstance(images, np.ndarray) else images.take(rows):
-                    file.write(image.tobytes())
-            file.close()
-            unfinished.rename(out / shard)
+        try:
+            if not (out / shard).exists():
+                unfinished = out / f".{shard}"
+                file = writer(str(unfinished), ROWS)
+                for first in range(start, min(start + SHARD, n), BLOCK):
+                    rows = np.arange(first, min(first + BLOCK, start + SHARD, n))
+                    for image in images[rows] if isinstance(images, np.ndarray) else images.take(rows):
+                        file.write(image.tobytes())
+                file.close()
+                unfinished.rename(out / shard)
+        except (OSError, ValueError, RuntimeError) as error:  # the last two are the library's
+            raise MulliganError(f"cannot write {out / shard}: {error}.") from error
         progress(min(start + SHARD, n), n)
     side = [int(each) for each in side]
     pack = Pack(n, side, shards, collection.classes, collection.notes, collection.unlabelled)
@@ -103,8 +120,8 @@ def read_pack(source: Source) -> Collection:
         pack = schema.read(Pack, json.loads((root / DOCUMENT).read_text()), DOCUMENT)
     except (OSError, ValueError) as error:
         raise MulliganError(f"{root / DOCUMENT} cannot be read: {error}.") from error
-    arrays, missing = _arrays(root), [shard for shard in pack.shards if not (root / shard).is_file()]
-    if arrays is None or missing or len(arrays["digests"]) != pack.images:
+    arrays, missing = read_arrays(root / ARRAYS), [shard for shard in pack.shards if not (root / shard).is_file()]
+    if missing or len(arrays.get("digests", ())) != pack.images:
         raise MulliganError(f"the pack in {root} is not whole: {(missing or [ARRAYS])[0]} is missing or damaged.")
     paths = tuple(str((root / shard).resolve()) for shard in pack.shards)
     height, width, channels = pack.side
@@ -115,14 +132,6 @@ def read_pack(source: Source) -> Collection:
     return Collection(
         images, labels, split, pack.classes, pack.notes, groups=groups, unlabelled=unlabelled, known=known
     )
-
-
-def _arrays(root: Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(root / ARRAYS, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError):
-        return None
 
 
 def _records(

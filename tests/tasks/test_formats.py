@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import write_folder
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.formats import FORMATS, IMAGE_FILES, format_of
@@ -88,6 +89,12 @@ class TestEvery:
 
     def test_is_documented(self, name, tmp_path):
         assert name in TASKS
+
+
+def test_a_pack_json_of_another_program_makes_no_pack(tmp_path):
+    write_folder(tmp_path, GREY[..., None])
+    (tmp_path / "pack.json").write_text('{"frames": {}}')
+    assert sum(read_task(tmp_path).counts.values()) == 12
 
 
 def test_what_is_of_no_other_format_is_taken_for_images():

@@ -1,6 +1,8 @@
 """A pack is the same task as the images that it was made of, and is opened without looking at them."""
 
 import pickle
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -28,8 +30,10 @@ def folder(tmp_path):
 @pytest.mark.parametrize("size", [None, 16])
 def test_a_pack_is_the_same_task(folder, tmp_path, monkeypatch, size):
     pack(folder, tmp_path / "packed", size=size)
-    monkeypatch.setattr("mulligan.tasks.splits.digests_of", lambda *_: pytest.fail("hashed again"))
-    made, packed = read_task(folder, labels=True, size=size), read_task(tmp_path / "packed", labels=True)
+    made = read_task(folder, labels=True, size=size)
+    for module_of_digests in ("collection", "streaming"):
+        monkeypatch.setattr(f"mulligan.tasks.{module_of_digests}.digests_of", lambda *_: pytest.fail("hashed again"))
+    packed = read_task(tmp_path / "packed", labels=True)
     assert not packed.train.in_memory
     assert (packed.hash, packed.shape, packed.counts, packed.classes) == (
         made.hash, made.shape, made.counts, made.classes
@@ -66,9 +70,46 @@ def test_an_interrupted_pack_goes_on(folder, tmp_path):
     assert read_task(tmp_path / "packed").hash == read_task(folder).hash
 
 
-def test_a_folder_that_holds_another_pack_is_refused(folder, tmp_path):
+def test_a_pack_that_was_killed_while_it_wrote_its_arrays_goes_on(folder, tmp_path):
     pack(folder, tmp_path / "packed")
+    (tmp_path / "packed" / module.DOCUMENT).unlink()
+    content = (tmp_path / "packed" / module.ARRAYS).read_bytes()
+    for left in (0, len(content) // 2):
+        (tmp_path / "packed" / module.ARRAYS).write_bytes(content[:left])
+        pack(folder, tmp_path / "packed")
+        assert read_task(tmp_path / "packed").hash == read_task(folder).hash
+        (tmp_path / "packed" / module.DOCUMENT).unlink()
+
+
+def test_a_folder_that_holds_a_pack_is_refused_before_anything_is_read(folder, tmp_path, monkeypatch):
+    pack(folder, tmp_path / "packed")
+    monkeypatch.setattr("mulligan.tasks.images.read_collection", lambda *_: pytest.fail("read"))
     with pytest.raises(MulliganError, match="holds a pack already"):
+        pack(folder, tmp_path / "packed")
+
+
+def test_a_missing_library_is_told_before_anything_is_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record.python", None)
+    monkeypatch.setattr("mulligan.tasks.images.read_collection", lambda *_: pytest.fail("read"))
+    with pytest.raises(MulliganError, match=r"pip install 'mulligan\[pack\]'"):
+        pack(folder, tmp_path / "packed")
+
+
+def test_an_unfinished_pack_of_other_images_is_refused(folder, tmp_path):
+    pack(folder, tmp_path / "packed")
+    (tmp_path / "packed" / module.DOCUMENT).unlink()
+    with pytest.raises(MulliganError, match="holds a pack of other images"):
+        pack(noise(60, 12, 8), tmp_path / "packed")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("write() failed")])
+def test_a_disk_that_is_full_is_told_in_a_sentence(folder, tmp_path, monkeypatch, error):
+    class Full:
+        def __init__(self, *_):
+            raise error
+
+    monkeypatch.setattr("array_record.python.array_record_module.ArrayRecordWriter", Full)
+    with pytest.raises(MulliganError, match=r"cannot write .*array_record: .*(No space|failed)"):
         pack(folder, tmp_path / "packed")
 
 
@@ -78,3 +119,13 @@ def test_a_pack_that_is_not_whole_is_refused(folder, tmp_path, lost):
     (tmp_path / "packed" / lost).unlink()
     with pytest.raises(MulliganError, match=f"not whole: {lost}"):
         read_task(tmp_path / "packed")
+
+
+@pytest.mark.parametrize("around", ["", "packed/"])
+def test_a_pack_in_an_archive_is_to_be_unpacked(folder, tmp_path, around):
+    pack(folder, tmp_path / "packed")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in (tmp_path / "packed").iterdir():
+            archive.write(path, around + path.name)
+    with pytest.raises(MulliganError, match=r"a\.zip is a pack in an archive: unpack it"):
+        read_task(tmp_path / "a.zip")
