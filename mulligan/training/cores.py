@@ -6,6 +6,7 @@ they are loaded. So the share is fixed before a process starts.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 import jax
 
 from mulligan.places import cache_folder
+from mulligan.training.device import container_limit
 
 PINS = hasattr(os, "sched_setaffinity")  # macOS and Windows do not tell a program its cores
 
@@ -35,6 +37,17 @@ def shares(number: int) -> list[list[int]]:
     return [own[index::number] or [own[index % len(own)]] for index in range(number)]
 
 
+def threads_on(cores: Sequence[int]) -> int:
+    """How many threads keep these of the process's cores busy: one each, fewer where a container has a smaller share.
+
+    Example:
+      >>> threads_on(own_cores()) <= len(own_cores())
+      True
+    """
+    own = len(own_cores())
+    return max(len(cores) * math.ceil(min(container_limit("cpu"), own)) // own, 1)
+
+
 @contextmanager
 def started_on(cores: Sequence[int]) -> Iterator[None]:
     """Processes that this thread starts while it is entered may use these cores alone."""
@@ -50,9 +63,11 @@ def started_on(cores: Sequence[int]) -> Iterator[None]:
 
 def move(process: int, cores: Sequence[int]) -> None:
     """Moves a process that was started on as many cores to these, with all its threads."""
-    tasks = Path(f"/proc/{process}/task")
-    with suppress(OSError):  # it, or a thread of it, has ended
-        for thread in tasks.iterdir() if PINS and tasks.is_dir() else ():
+    threads: list[Path] = []
+    with suppress(OSError):  # it has ended, or the system does not list them
+        threads += Path(f"/proc/{process}/task").iterdir()
+    for thread in threads if PINS else ():
+        with suppress(OSError):  # it has ended; the others have not
             os.sched_setaffinity(int(thread.name), cores)
 
 

@@ -12,6 +12,8 @@ import jax
 
 from mulligan.places import cache_folder
 
+CGROUP = Path("/sys/fs/cgroup")  # of version 2; a container sees its own limits there
+
 
 def cache_programs() -> None:
     """Keeps compiled programs on disk between processes, in the user's cache folder (or `MULLIGAN_CACHE`)."""
@@ -56,13 +58,23 @@ def machine() -> dict[str, Any]:
 
 
 def memory_bytes() -> float:
-    """Memory of the device that trains; of the machine where the device does not say, infinite where nobody does.
+    """Memory of the device that trains; of the machine or container where it does not say, infinite where nobody does.
 
     Returns:
       Bytes.
     """
     limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-    return float(limit or (machine()["memory_gib"] or math.inf) * 2**30)
+    return float(limit or min((machine()["memory_gib"] or math.inf) * 2**30, container_limit("memory")))
+
+
+def container_limit(resource: str) -> float:
+    """What a container may use of `cpu`, in cores, or of `memory`, in bytes; infinite where nobody says."""
+    try:
+        # `max`, or a number; of time two of them, used in every so many.
+        used, *every = (CGROUP / f"{resource}.max").read_text().split()
+        return float(used) / float(every[0] if every else 1)
+    except (OSError, ValueError):
+        return math.inf
 
 
 def device_name() -> str:

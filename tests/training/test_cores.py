@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from mulligan.training.cores import PINS, move, own_cores, shares, started_on
+from mulligan.training import cores, device
+from mulligan.training.cores import PINS, move, own_cores, shares, started_on, threads_on
 
 SAYS = "import os, sys\nfor _ in range(2): print(sorted(os.sched_getaffinity(0)), flush=True); sys.stdin.read(1)"
 
@@ -31,3 +33,29 @@ def test_a_process_starts_on_its_share_and_is_moved():
     assert process.stdout.readline().strip() == str(own[:1])
     move(process.pid, own[1:2])
     assert process.communicate("x")[0].strip() == str(own[1:2])
+
+
+@pytest.mark.skipif(not PINS, reason="needs a system that pins")
+def test_a_thread_that_ends_does_not_keep_the_others_where_they_are(monkeypatch):
+    asked, until = [], threading.Event()
+    other = threading.Thread(target=until.wait)
+    other.start()
+
+    def moved(thread, cores):
+        asked.append(thread)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "sched_setaffinity", moved)
+    move(os.getpid(), own_cores())
+    until.set()
+    other.join()
+    assert {os.getpid(), other.native_id} <= set(asked)
+
+
+@pytest.mark.parametrize(("quota", "all_cores", "half"), [("max 100000", 8, 4), ("150000 100000", 2, 1), (None, 8, 4)])
+def test_a_container_has_no_more_threads_than_its_share_of_time(monkeypatch, tmp_path, quota, all_cores, half):
+    monkeypatch.setattr(device, "CGROUP", tmp_path)
+    monkeypatch.setattr(cores, "own_cores", lambda: list(range(8)))
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert [threads_on(range(8)), threads_on(range(4)), threads_on([3])] == [all_cores, half, 1]

@@ -22,7 +22,7 @@ from mulligan.errors import MulliganError, UsageError, first_line, optional_impo
 from mulligan.events import Listener
 from mulligan.files import make_folder
 from mulligan.meta.collect.worker import WorkerConfig, new_worker_name, work
-from mulligan.training.cores import own_cores, settle, shares, started_on
+from mulligan.training.cores import own_cores, settle, shares, started_on, threads_on
 
 RESTARTS = 20  # of workers that died, or came back with nothing
 TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind
@@ -95,7 +95,7 @@ class Processes:
         events = context.Queue()
         start, until = partial(_start, context, events), time.monotonic() + config.seconds
         # Where there are too few cores each worker may use all of them.
-        cores = shares(self.workers) if len(own_cores()) >= self.workers else [own_cores()] * self.workers
+        cores = shares(self.workers) if threads_on(own_cores()) >= self.workers else [own_cores()] * self.workers
         running = {index: start(config, cores[index]) for index in range(self.workers)}
         restarts = 0
         try:
@@ -233,13 +233,16 @@ class Jobs:
                         continue
                     del running[job]
                     error = job.exception()
-                    if isinstance(error, submitit.core.utils.FailedJobError) and "MulliganError" in str(error):
-                        raise MulliganError(str(error).strip().splitlines()[-1])
+                    if isinstance(error, submitit.core.utils.FailedJobError) and "mulligan.errors." in str(error):
+                        # A traceback, and after it where its log lies.
+                        lines = [line for line in str(error).splitlines() if line.startswith("mulligan.errors.")]
+                        sentences = [line.partition(": ")[2] for line in lines]
+                        raise MulliganError(sentences[-1] if sentences else f"a job failed: its log is in {folder}.")
                     restarts += error is not None
                     wanted += error is not None or config.trials is None
         finally:
             for job in running:
-                job.cancel()
+                job.cancel(check=False)  # one that cannot be is no reason to leave the others running
 
 
 class _Told:
@@ -260,7 +263,7 @@ class _Told:
 
 def _trials_into(config: WorkerConfig, path: Path) -> None:
     """What a job does, a line in the file for each event."""
-    settle(len(own_cores()))
+    settle(1)  # as many as it asked Slurm for
 
     def emit(event: dict[str, Any]) -> None:
         with path.open("a") as file:
@@ -278,14 +281,14 @@ def _one_trial(config: WorkerConfig, seconds: float) -> list[dict[str, Any]]:
 
 
 def _start(context: Any, events: Any, config: WorkerConfig, cores: Sequence[int]) -> Any:
-    process = context.Process(target=_work_on, args=(config, events), daemon=True)
+    process = context.Process(target=_work_on, args=(config, events, threads_on(cores)), daemon=True)
     with started_on(cores):
         process.start()
     return process
 
 
-def _work_on(config: WorkerConfig, events: Any) -> None:
+def _work_on(config: WorkerConfig, events: Any, threads: int) -> None:
     """What a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends its workers
-    settle(len(own_cores()))
+    settle(threads)
     work(replace(config, trials=config.trials or TRIALS_A_PROCESS), new_worker_name(), events.put)

@@ -7,10 +7,12 @@ comes in, and what happened goes out, through a socket that it inherits.
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import sys
 import threading
 import time
+import traceback
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 from mulligan.errors import MulliganError
 from mulligan.files import locked
 from mulligan.meta.race.arm_run import ArmRun
-from mulligan.training.cores import own_cores, settle
+from mulligan.training.cores import settle
 from mulligan.training.device import cache_programs
 
 PATIENCE = 60.0  # seconds that the process of a parent which was killed has left to end in
@@ -36,7 +38,7 @@ def main() -> None:
         except OSError:  # nobody hears it any more
             os._exit(0)
 
-    settle(len(own_cores()))
+    settle(int(sys.argv[2]))
     cache_programs()
     until = time.monotonic() + PATIENCE
     with ExitStack() as held:
@@ -44,9 +46,10 @@ def main() -> None:
             try:
                 held.enter_context(locked(lock))
                 break
-            except BlockingIOError as error:
+            except BlockingIOError:
                 if time.monotonic() > until:
-                    raise MulliganError(f"another process is training {spec.folder.path} now.") from error
+                    tell(MulliganError(f"another process is training {spec.folder.path} now."))
+                    return
                 time.sleep(0.05)
         run = ArmRun(spec, shared.opened(), tell, started)
         while True:
@@ -57,9 +60,14 @@ def _listen(parent: Connection, asked: queue.Queue[Any]) -> None:
     """Passes on what comes in; where nothing more can come, the process is over at once: all is in the arm's folder."""
     while True:
         try:
-            asked.put(parent.recv())
-        except Exception:
+            received = parent.recv_bytes()
+        except (EOFError, OSError):
             os._exit(0)
+        try:
+            asked.put(pickle.loads(received))
+        except Exception:  # not the end: what was sent cannot be read here
+            traceback.print_exc()
+            os._exit(1)
 
 
 if __name__ == "__main__":

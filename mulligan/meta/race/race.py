@@ -190,8 +190,7 @@ class Race:
             number: Slice(until, self.spec.budget.without(self.spent_by_others(number)))
             for number, until in zip(decision["arms"], decision["until"], strict=True)
         }
-        # An arm that is left alone has all cores for itself.
-        at_once = self.document["lanes"] > 1 and sum(decision["alive"]) > 1 and jax.default_backend() == "cpu"
+        at_once = self._at_once(decision["alive"])
         if at_once:
             results = self.processes.train(slices)
         else:
@@ -207,6 +206,10 @@ class Race:
         least = began + (max(took) if at_once else sum(took))
         if self.clock.seconds() < least:
             self.clock = Stopwatch(time.monotonic(), least)
+
+    def _at_once(self, alive: Sequence[bool]) -> bool:
+        """Whether a round's slices train at once: an arm that is left alone has all cores for itself."""
+        return self.document["lanes"] > 1 and sum(alive) > 1 and jax.default_backend() == "cpu"
 
     def _decided(self) -> dict[str, Any]:
         """The next move, and what it was made from."""
@@ -225,12 +228,13 @@ class Race:
                 f"{arm.origin}: {standing.ended}" for arm, standing in zip(self.arms, self.standings, strict=True)
             )
             raise MulliganError(f"every recipe failed ({reasons}): try another recipe or a longer budget.")
-        # What each arm will have spent of its own after the slice, in images or seconds; seconds pass in all lanes.
+        # What each arm will have spent of its own after the slice: images, or seconds, which pass for several at once.
         budget, slices, spent = self.spec.budget, self.document["slices"], [each.spent for each in self.standings]
         if budget.images is not None:
             until = [spent[number].images + max(budget.images * SHARE / slices, 1) for number in decision.arms]
         else:
-            seconds = (budget.seconds or 0.0) * SHARE * self.document["lanes"] / slices
+            width = self.document["lanes"] if self._at_once([status.alive for status in statuses]) else 1
+            seconds = (budget.seconds or 0.0) * SHARE * width / slices
             until = [spent[number].seconds + seconds for number in decision.arms]
         return {
             **decision._asdict(),

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import jax
 
-from mulligan.errors import Terminated
+from mulligan.errors import MulliganError, Terminated
 from mulligan.events import ChunkTrained
 from mulligan.files import make_folder
 from mulligan.interrupt import Interrupt
@@ -29,13 +30,13 @@ from mulligan.meta.race.arm_run import ArmSpec, Slice, SliceResult
 from mulligan.meta.race.shared_task import SharedTask, is_shareable, share_task
 from mulligan.meta.space.cost import Footprint
 from mulligan.tasks.task import Task
-from mulligan.training.cores import move, own_cores, shares, started_on
+from mulligan.training.cores import move, own_cores, shares, started_on, threads_on
 from mulligan.training.device import memory_bytes
 
 SHARED = ".race"  # folder in the run's: pixels that the processes map, and their locks
 PROCESS_BYTES = 0.6 * 2**30  # of memory that a process takes besides what it trains
 MEMORY_SHARE = 0.5  # of the memory, at most, that the processes take together
-RESTARTS = 5  # of a process that is killed each time before it has trained anything
+KILLS = 5  # of an arm's processes with nothing trained in between: then it is given up
 
 
 def lanes(task: Task, footprints: Sequence[Footprint]) -> int:
@@ -43,7 +44,7 @@ def lanes(task: Task, footprints: Sequence[Footprint]) -> int:
 
     Also where memory would not hold a process for each arm, or where another process could not read the images.
     """
-    wanted = min(len(own_cores()), len(footprints))
+    wanted = min(threads_on(own_cores()), len(footprints))
     needed = sum(PROCESS_BYTES + footprint.bytes for footprint in footprints)
     fits = os.name == "posix" and jax.default_backend() == "cpu" and needed <= MEMORY_SHARE * memory_bytes()
     return wanted if wanted > 1 and fits and is_shareable(task) else 1
@@ -73,39 +74,39 @@ class ArmProcesses:
 
         Raises:
           Terminated: Ctrl-C, SIGTERM or SIGHUP; every arm is saved.
-          MulliganError: the images cannot be written where the processes read them.
+          MulliganError: the images cannot be written where the processes read them, or another process trains an arm.
         """
         results: dict[int, SliceResult] = {}
         killed = Counter[int]()  # processes, since the arm's last chunk
         with (interrupt := Interrupt()):
             for (number, given), cores in zip(slices.items(), self.lanes, strict=False):
                 self._ask(number, given, cores)
-            while len(results) < len(slices):
-                if interrupt.came is not None:
-                    self._save(set(slices) - set(results))
-                    raise Terminated(interrupt.came)
+            while interrupt.came is None and len(results) < len(slices):
                 with suppress(queue.Empty):
                     number, process, message = self._heard.get(timeout=0.2)
                     if process is not self.running.get(number):  # it has been replaced
                         continue
                     if isinstance(message, SliceResult):
                         results[number] = message
+                    elif isinstance(message, MulliganError):
+                        raise message
                     elif message is not None:
                         killed[number] *= message["kind"] != ChunkTrained.kind
                         self.hear(number, message)
                     else:
                         self._bury(number)
                         killed[number] += 1
-                    if number in slices and number not in results and number not in self.running:
+                    if number not in slices or number in results or number in self.running:
+                        continue
+                    if killed[number] >= KILLS:
+                        results[number] = SliceResult(None, f"its process was killed {KILLS} times: is memory short?")
+                    else:
                         self._ask(number, slices[number], self.lanes[list(slices).index(number)])
-                    if killed[number] > RESTARTS:
-                        self._end(self.running.pop(number))
-                        results[number] = SliceResult(
-                            None, f"its process was killed {RESTARTS} times: is memory short?"
-                        )
-        for number, result in results.items():
-            if result.ended and number in self.running:
-                self._end(self.running.pop(number))
+            if interrupt.came is not None:  # also where it came with the last result
+                self._save(set(slices) - set(results))
+                raise Terminated(interrupt.came)
+        for number in [number for number, result in results.items() if result.ended and number in self.running]:
+            self._end(self.running.pop(number))
         return results
 
     def close(self) -> None:
@@ -120,14 +121,16 @@ class ArmProcesses:
         process = self.running.get(number)
         if process is not None:
             move(process.pid, cores)
-            messages: list[Any] = [given]
+            with suppress(OSError):  # it was killed, as whoever listens to it will hear
+                self._told[number].send(given)
         else:
             make_folder(self._folder)
             self._shared = self._shared or share_task(self.task, self._folder)
             started = time.monotonic()  # the clock is the machine's, and the arm's own counts what is imported
             ours, theirs = Pipe()
             # `-P`: nothing that lies about where the run was started is imported.
-            command = [sys.executable, "-P", "-m", "mulligan.meta.race.arm_process", str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", "mulligan.meta.race.arm_process"]
+            command += [str(theirs.fileno()), str(threads_on(cores))]
             path = os.pathsep.join(each for each in sys.path if each)
             environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
             nothing = subprocess.DEVNULL
@@ -138,20 +141,22 @@ class ArmProcesses:
                 )
             theirs.close()
             self.running[number], self._told[number] = process, ours
-            threading.Thread(target=self._listen, args=(number, process, ours), daemon=True).start()
-            messages = [(self.specs[number], self._shared, self._folder / f"{number:02d}.lock", started), given]
-        with suppress(OSError):  # it was killed, as whoever listens to it will hear
-            for message in messages:
-                self._told[number].send(message)
+            what = self.specs[number], self._shared, self._folder / f"{number:02d}.lock", started
+            first = [ForkingPickler.dumps(message) for message in (what, given)]
+            threading.Thread(target=self._listen, args=(number, process, ours, first), daemon=True).start()
 
-    def _listen(self, number: int, process: subprocess.Popen[bytes], told: Connection) -> None:
-        """Passes on what a process tells, and None when it has ended."""
-        while True:
-            try:
+    def _listen(self, number: int, process: subprocess.Popen[bytes], told: Connection, first: Sequence[Any]) -> None:
+        """Tells a new process what to do, and passes on what it tells, and None when it has ended.
+
+        A large task waits in `told` until the process has imported what reads it: here, where no other waits with it.
+        """
+        try:
+            for message in first:
+                told.send_bytes(message)
+            while True:
                 self._heard.put((number, process, told.recv()))
-            except Exception:  # the end, or a message that was cut off
-                self._heard.put((number, process, None))
-                return
+        except Exception:  # the end, or a message that was cut off
+            self._heard.put((number, process, None))
 
     def _bury(self, number: int) -> None:
         """Takes away a process that was killed.

@@ -13,6 +13,7 @@ import pytest
 import trials
 
 from mulligan.errors import MulliganError, UsageError
+from mulligan.meta.collect import executors
 from mulligan.meta.collect import worker as module
 from mulligan.meta.collect.executors import Jobs, RayCluster, executor
 from mulligan.meta.collect.worker import WorkerConfig, work
@@ -170,6 +171,70 @@ def test_without_submitit_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(MulliganError, match=r"pip install 'mulligan\[slurm\]'"):
         Jobs(1).run(WorkerConfig("postgresql://x", (), 1.0, 1000, None), print)
+
+
+class FailedJobError(Exception):
+    """What submitit says of a job that failed."""
+
+
+TRACE = """Job (task=0) failed during processing with trace:
+----------------------
+Traceback (most recent call last):
+  File "executors.py", line 273, in _trials_into
+{last}
+
+----------------------
+You can check full logs with 'job.stderr(0)' and 'job.stdout(0)'or at paths:
+  - /home/me/mulligan-jobs/123_0_log.err
+  - /home/me/mulligan-jobs/123_0_log.out
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("mulligan.errors.MulliganError: x.db: no such table.", r"^x\.db: no such table\.$"),
+        ("  | mulligan.errors.MulliganError: x.db: no such table.", r"^a job failed: its log is in .*mulligan-jobs"),
+    ],
+)
+def test_a_job_that_cannot_work_says_why_and_the_others_are_cancelled(tmp_path, monkeypatch, last, said):
+    cancelled = []
+
+    def submit(function, config, path):
+        number = int(path.stem)
+        error = FailedJobError(TRACE.format(last=last))
+        cancel = lambda check=True: cancelled.append((number, check))  # noqa: E731
+        return Job(number, done=lambda: number == 0, exception=lambda: error, cancel=cancel)
+
+    class Job(SimpleNamespace):
+        def __init__(self, number, **answers):
+            super().__init__(number=number, **answers)
+
+        __hash__ = object.__hash__
+
+    submits = SimpleNamespace(update_parameters=lambda **_: None, submit=submit)
+    core = SimpleNamespace(utils=SimpleNamespace(FailedJobError=FailedJobError))
+    fake = SimpleNamespace(AutoExecutor=lambda folder, cluster: submits, core=core)
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    monkeypatch.setattr(executors, "POLL_SECONDS", 0.0)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MulliganError, match=said):
+        Jobs(3).run(WorkerConfig("postgresql://x", (), 60.0, 1000, None), print)
+    assert cancelled == [(1, False), (2, False)]
+
+
+def test_a_worker_has_as_many_threads_as_its_share_where_no_system_holds_it_there(monkeypatch):
+    settled = []
+    monkeypatch.setattr("mulligan.training.cores.PINS", False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(executors, "settle", settled.append)
+    monkeypatch.setattr(executors, "work", lambda *_: None)
+    queue = SimpleNamespace(put=None)
+    context = SimpleNamespace(Process=lambda target, args, daemon: SimpleNamespace(start=lambda: target(*args)))
+    for share in executors.shares(2):
+        executors._start(context, queue, WorkerConfig("x.db", (), 1.0, 1000, 1), share)
+    assert settled == [2, 2]
 
 
 @pytest.mark.slow
