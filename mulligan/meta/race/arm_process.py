@@ -7,7 +7,6 @@ comes in, and what happened goes out, through a socket that it inherits.
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -60,11 +59,9 @@ def _listen(parent: Connection, asked: queue.Queue[Any]) -> None:
     """Passes on what comes in; where nothing more can come, the process is over at once: all is in the arm's folder."""
     while True:
         try:
-            received = parent.recv_bytes()
-        except (EOFError, OSError):
+            asked.put(parent.recv())
+        except (EOFError, ConnectionError):
             os._exit(0)
-        try:
-            asked.put(pickle.loads(received))
         except Exception:  # not the end: what was sent cannot be read here
             traceback.print_exc()
             os._exit(1)
