@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -74,10 +74,13 @@ def test_a_solver_that_fails_costs_nothing():
 
 @settings(deadline=None, max_examples=50)
 @given(seed=seeds)
+@example(seed=67211)  # one that is not
 def test_agrees_with_slsqp(seed):
-    """On members that differ more than their samples are noisy, where the quadratic is convex as it is."""
+    """Where the quadratic is convex as it is, as mostly on members that differ more than their samples are noisy."""
     members, real = problem(seed, spread=3.0)
     found = discrepancy(members, real, cubic)
+    keep = np.eye(MEMBERS) - 1 / MEMBERS  # directions in which the sum of the weights stays
+    assume(np.linalg.eigvalsh(keep @ found.quadratic @ keep).min() > -1e-9 * np.ptp(found.quadratic))
     weights = mixture_weights(found, minimise_quadratic)
     expected = minimize(
         found.of,
