@@ -33,7 +33,7 @@ from mulligan.training.device import cache_programs, machine
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
-from mulligan.training.mesh import VARIABLE, data_mesh, member_mesh, replicated
+from mulligan.training.mesh import VARIABLE, data_mesh, member_mesh, on_mesh, replicated
 from mulligan.training.population import compile_population, stacked
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "devices.json"
@@ -104,7 +104,7 @@ def alone(recipe: Recipe, images: np.ndarray, devices: int = 1) -> Training:
     """One state, whose batches so many devices share."""
     os.environ[VARIABLE] = str(devices)
     game = make_game(recipe, images.shape[1:], 0, 1e6)
-    game = replace(game, mesh=data_mesh(recipe.batch, images.shape[1:]))
+    game = on_mesh(game, data_mesh(recipe.batch, images.shape[1:]))
     state, data = start_state(game, recipe, images.shape[1:], 0, 0), replicated(Data(jnp.asarray(images)), game.mesh)
     return Training(compile_engine(game, state, data), state, data)
 

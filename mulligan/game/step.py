@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.augment import Policy
@@ -20,8 +20,6 @@ from mulligan.game.matching import Matching
 from mulligan.game.step_stats import step_stats
 from mulligan.recipe import Hyperparameters
 from mulligan.types import Averager, Dynamics, Key, Logits, Loss, Opponents, Past, Pixels, Pytree, Schedule, StepInfo
-
-DATA = "data"  # axis of a mesh of devices along which batches are dealt out
 
 
 class Strategy(NamedTuple):
@@ -87,6 +85,7 @@ class Game:
     optimiser: Callable[[Any, Any, Any], optax.GradientTransformation] = adam  # of rate, beta1 and beta2
     matching: Matching | None = None  # what the generator minimises besides
     mesh: Mesh | None = None  # devices that share each batch; None for one that trains alone
+    share: Callable[[Pytree, int], Pytree] = lambda arrays, axis: arrays  # deals out the images, on an axis
 
 
 def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperparameters, key: Key) -> GanState:
@@ -121,12 +120,11 @@ def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperp
 def step(game: Game, state: GanState, data: Data) -> tuple[GanState, StepInfo]:
     """One generator step with its discriminator steps, then whatever looks on. Pure; jit, scan and vmap clean."""
     key, batch_key, game_key = jax.random.split(state.key, 3)
-    hyperparameters = scheduled(game, state)
-    real, labels = dealt(game, draw(data, game.disc_steps, game.batch, batch_key), axis=1)
-    batch = Batch(real, labels, hyperparameters, game_key)
+    real, labels = game.share(draw(data, game.disc_steps, game.batch, batch_key), 1)
+    batch = Batch(real, labels, scheduled(game, state), game_key)
     state, info = game.dynamics.step(game, state, batch)
     nimg = state.nimg + game.batch * game.disc_steps
-    averages = game.averager.update(state.averages, state.gen, nimg, hyperparameters.ema_nimg)
+    averages = game.averager.update(state.averages, state.gen, nimg, batch.hyperparameters.ema_nimg)
     schedule = game.schedule.observe(state.schedule, info)
     opponents = game.opponents.observe(state.opponents, state.gen, state.disc) if game.opponents else ()
     return state._replace(nimg=nimg, averages=averages, schedule=schedule, opponents=opponents, key=key), info
@@ -144,14 +142,6 @@ def draw(data: Data, steps: int, n: int, key: Key) -> tuple[Float[Array, "steps 
     chances, shape = data.cumulative, (steps, n)
     rows = jax.random.randint(key, shape, 0, len(data.images)) if chances is None else _by_chance(chances, shape, key)
     return pixels(data.images[rows]), None if data.labels is None else data.labels[rows]
-
-
-def dealt(game: Game, arrays: Pytree, axis: int) -> Pytree:
-    """The arrays of a batch, whose images the devices of the game share; `axis` is that of the images."""
-    if game.mesh is None:
-        return arrays
-    shares = NamedSharding(game.mesh, PartitionSpec(*[None] * axis, DATA))
-    return jax.lax.with_sharding_constraint(arrays, jax.tree.map(lambda _: shares, arrays))
 
 
 def _by_chance(cumulative: Float[Array, " m"], shape: tuple[int, int], key: Key) -> Int[Array, "steps n"]:
@@ -214,7 +204,7 @@ def alternating(game: Game, state: GanState, batch: Batch) -> tuple[GanState, St
 
 def generate(game: Game, gen: Pytree, turn: Turn) -> Fakes:
     """Fakes for one batch."""
-    latents = dealt(game, jax.random.normal(jax.random.fold_in(turn.key, 0), (game.batch, game.latent)), axis=0)
+    latents = game.share(jax.random.normal(jax.random.fold_in(turn.key, 0), (game.batch, game.latent)), 0)
     return Fakes(*jax.vjp(lambda gen: gen(latents, turn.labels), gen))
 
 

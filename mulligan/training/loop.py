@@ -44,7 +44,7 @@ from mulligan.training.engine import Sampler, make_game, start_state
 from mulligan.training.evaluation import Evaluator
 from mulligan.training.feed import Feed
 from mulligan.training.forks import factors, fork
-from mulligan.training.mesh import data_mesh, replicated
+from mulligan.training.mesh import data_mesh, on_mesh, replicated
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.session import Session, advance, copy_tree, evaluate, open_session
@@ -104,7 +104,7 @@ class Loop:
             self.balance = ClassBalance.make(self.task.train, spec.classes, self.sampler, embedding)
         horizon_nimg = float(self.budget.images or UNPLANNED_NIMG)
         game = make_game(self.recipe, self.task.shape, spec.classes, horizon_nimg)
-        self.game = replace(game, mesh=data_mesh(self.recipe.batch, self.task.shape))
+        self.game = on_mesh(game, data_mesh(self.recipe.batch, self.task.shape))
 
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         progress = Progress.from_json(saved.progress) if saved else Progress()

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mulligan.errors import MulliganError
-from mulligan.game.step import DATA
+from mulligan.game.step import Game
 from mulligan.types import Pytree
 
-MEMBER = "member"
+DATA, MEMBER = "data", "member"  # axes of a mesh
 VARIABLE = "MULLIGAN_DEVICES"
 # Pixels of real images in a step, for each device: with fewer, a step waits for its operations to be started, and not
 # for their results, so that more devices make it no shorter. Reckoned, not measured: four devices at 64x64, batch 64.
@@ -66,6 +69,20 @@ def _mesh(axis: str, whole: int, most: int) -> Mesh | None:
     number = max(number for number in range(1, min(most, here) + 1) if whole % number == 0)
     sides = (number, 1) if axis == DATA else (1, number)
     return Mesh(np.array(jax.local_devices()[:number]).reshape(sides), (DATA, MEMBER)) if number > 1 else None
+
+
+def on_mesh(game: Game, mesh: Mesh | None) -> Game:
+    """The game whose batches the devices of a mesh share; as it is where there is none."""
+    return game if mesh is None else replace(game, mesh=mesh, share=_dealer(mesh))
+
+
+@lru_cache  # one function for one mesh: compiled programs are kept by it
+def _dealer(mesh: Mesh) -> Callable[[Pytree, int], Pytree]:
+    def share(arrays: Pytree, axis: int) -> Pytree:
+        shares = NamedSharding(mesh, PartitionSpec(*[None] * axis, DATA))
+        return jax.lax.with_sharding_constraint(arrays, jax.tree.map(lambda _: shares, arrays))
+
+    return share
 
 
 def replicated(tree: Pytree, mesh: Mesh | None) -> Pytree:

@@ -46,14 +46,14 @@ def chunks(out: str) -> None:
     from mulligan.tasks.task import Split
     from mulligan.training.engine import compile_engine, make_game, start_state
     from mulligan.training.feed import Feed
-    from mulligan.training.mesh import data_mesh
+    from mulligan.training.mesh import data_mesh, on_mesh
 
     shape = (8, 8, 1)
     split = Split(np.random.default_rng(0).integers(0, 256, (100, *shape), np.uint8))
     found, costs = {}, {}
     for devices in ("1", "2", "8"):
         os.environ["MULLIGAN_DEVICES"] = devices
-        game = replace(make_game(CONV, shape, 0, 1e4), mesh=data_mesh(CONV.batch, shape))
+        game = on_mesh(make_game(CONV, shape, 0, 1e4), data_mesh(CONV.batch, shape))
         feed, state = Feed(split, False, 0, 0, mesh=game.mesh), start_state(game, CONV, shape, 0, seed=0)
         engine = compile_engine(game, state, feed.data(0))
         costs[devices] = engine.flops_per_step
