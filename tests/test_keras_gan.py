@@ -40,6 +40,7 @@ def trained(images, tmp_path_factory):
     return gan, before, history, folder
 
 
+@pytest.mark.slow
 def test_the_history_has_every_epoch(trained):
     _, _, history, _ = trained
     assert isinstance(history, keras.callbacks.History)
@@ -80,6 +81,7 @@ def test_a_callback_can_stop_it(images):
     assert gan.fit(images, epochs=9, callbacks=[Enough()], validation=False, verbose=0).epoch == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_articles_training_is_one_call(images, capsys):
     gen, disc = models.Generator(64), models.Discriminator()
     history = mulligan.keras.train(gen, disc, epochs=1, batch_size=64, images=images)

@@ -153,6 +153,7 @@ def test_the_leader_moves_as_the_package_does():
 # --- the table
 
 
+@pytest.mark.slow
 def test_the_good_recipe_is_found_at_once_by_what_has_learned(found):
     for prior in ("portfolio", "nearest", "surrogate"):
         for outcome in of(found, f"{prior}, in turn", 1.0):

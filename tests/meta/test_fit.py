@@ -219,6 +219,7 @@ def unreachable(tmp_path):
 OPEN: list[sqlite3.Connection] = []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", quick_of([damaged, newer, locked, unreachable], damaged))
 def test_an_experience_that_cannot_be_used_is_said_and_done_without(tmp_path, make, monkeypatch):
     monkeypatch.setattr("mulligan.meta.store.connections.PATIENCE_SECONDS", 0.1)
@@ -242,6 +243,7 @@ def test_an_experience_on_a_disk_that_cannot_be_written_is_read_and_not_added_to
     assert generator.sample(1).shape == (1, 8, 8, 1)
 
 
+@pytest.mark.slow
 def test_a_task_too_small_to_split_is_judged_by_its_training_images_and_not_remembered(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
     place = str(tmp_path / "mine.db")

@@ -39,6 +39,7 @@ def run(ended, tmp_path):
     return shutil.copytree(ended, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_goes_on_with_more_images(run):
     resume(run, more=Budget(320, None))
     assert [event["nimg"] for event in events(run, "stop")] == [640, 960]

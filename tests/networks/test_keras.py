@@ -99,6 +99,7 @@ def conv():
     return gen, disc, *built(gen, disc)
 
 
+@pytest.mark.slow
 def test_convolutions_and_batch_statistics_are_the_models_own(conv):
     gen, disc, _, (ours, judge) = conv
     z = latents(40)

@@ -66,6 +66,7 @@ def album(images):
     return Generator(RECIPE, (16, 16, 1), NAMES, Album(jnp.asarray(images)))
 
 
+@pytest.mark.slow
 def test_a_generator_that_knows_more_digits_helps(digits, data):
     told = []
     found = mulligan.prove(album(digits[3]), str(data), listener=told.append)
@@ -80,6 +81,7 @@ def test_a_generator_that_knows_more_digits_helps(digits, data):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_one_that_copies_is_found_out(digits, data):
     found = mulligan.prove(album(digits[0]), str(data))
     assert "Copies: " in found["sentence"]

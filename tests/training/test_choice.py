@@ -72,6 +72,7 @@ def compared(tmp_path_factory):
 # --- whole runs
 
 
+@pytest.mark.slow
 def test_a_run_compares_within_its_allowance_and_keeps_what_it_tells(whole):
     told, [chosen], [final] = events(whole, "average"), events(whole, "choice"), events(whole, "final")
     assert {"ema", "last", "power_10", "power_05"} <= {event["average"] for event in told}
@@ -93,6 +94,7 @@ def test_validation_does_not_wait_for_averages_that_are_kept_for_snapshots(whole
     assert {event["average"] for event in events(whole, "evaluation")} == {"ema"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_snapshots_and_the_same_choice(whole, tmp_path):
     seen = []
 
@@ -133,6 +135,7 @@ def test_a_run_that_died_while_comparing_compares_again(whole, tmp_path):
 # --- all candidates, and a mixture
 
 
+@pytest.mark.slow
 def test_without_limit_every_candidate_is_judged(compared):
     told, [chosen] = [event["average"] for event in events(compared, "average")], events(compared, "choice")
     assert chosen["skipped"] == []
@@ -162,6 +165,7 @@ def test_each_sample_of_a_mixture_is_one_of_its_members(compared):
         assert any(np.array_equal(image, samples[index]) for samples in alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("better", quick_of([True, False], True))
 def test_a_distilled_mixture_is_kept_where_it_beats_the_best_single_generator(compared, tmp_path, monkeypatch, better):
     difference = Comparison.difference
@@ -228,6 +232,7 @@ def only_choice(run):
     return chosen
 
 
+@pytest.mark.slow
 def test_too_few_validation_images_do_not_choose(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
     fit(images, Budget(1_000, None), Options(out=tmp_path / "run", recipe=RECIPE))

@@ -79,11 +79,13 @@ def test_the_first_fork_of_a_run_by_the_clock_knows_the_runs_length(monkeypatch,
         assert run < 1e8
 
 
+@pytest.mark.slow
 def test_rates_far_too_high_are_left_at_once(tmp_path):
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=too_fast(1000)))
     assert events(tmp_path / "run", "strategy")[0]["strategy"].startswith("rates / ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", quick_of(range(len(FORKS)), 1))
 def test_a_run_interrupted_after_a_fork_ends_as_if_it_had_not_been(forked, tmp_path, index):
     seen = []
@@ -121,6 +123,7 @@ def test_where_no_strategy_leads_on_the_run_goes_back(monkeypatch, tmp_path):
     assert back["back_to_nimg"] <= strategy["nimg"]
 
 
+@pytest.mark.slow
 def test_a_run_that_has_become_worse_since_the_last_fork_goes_back(monkeypatch, tmp_path):
     seen = []
 

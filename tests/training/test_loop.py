@@ -107,6 +107,7 @@ LOOKS_BACK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_of(LOOKS_BACK, "learned"))
 def test_what_looks_back_resumes_exactly(name, tmp_path):
     recipe, images = dataclasses.replace(RECIPE, **LOOKS_BACK[name]), Budget(images=4_000, seconds=None)
@@ -143,6 +144,7 @@ def test_a_streamed_run_resumes_exactly(streamed, tmp_path, at):
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_written_every_minute_and_changes_nothing(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(decisions, "CHECKPOINT_SECONDS", 0.0)  # of a slow machine, on which every chunk takes a minute
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
@@ -200,6 +202,7 @@ def test_an_existing_folder_is_left_alone(whole):
     assert sorted(whole.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_time_is_kept(whole, tmp_path, monkeypatch):
     seconds = clock_of_its_own(monkeypatch)
     fit("digits", Budget(None, 4.0), Options(out=tmp_path / "run", recipe=RECIPE))
@@ -216,6 +219,7 @@ def test_few_images_still_train(tmp_path):
     assert generator.sample(2).shape == (2, 8, 8, 3)
 
 
+@pytest.mark.slow
 def test_labels_make_a_conditional_generator(tmp_path):
     options = Options(out=tmp_path / "run", recipe=RECIPE, labels=True)
     generator = fit("digits", Budget(3_000, None), options)
@@ -229,6 +233,7 @@ def test_labels_make_a_conditional_generator(tmp_path):
 # --- the guard
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_finite_sends_the_run_back_gentler(monkeypatch, tmp_path):
     broken_chunks(monkeypatch, breaks={5})
     fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))

@@ -101,6 +101,7 @@ def test_only_a_row_of_copies_ends_a_run():
     assert with_evaluation(progress, look(0.1, None)).copies == 0
 
 
+@pytest.mark.slow
 def test_a_run_whose_samples_become_copies_stops_and_keeps_what_came_before(tmp_path, monkeypatch):
     ratios = iter([0.9, 0.8, 0.4, 0.3, 0.2, *[0.9] * 100])
     found = few_memorisation(monkeypatch, ratios)

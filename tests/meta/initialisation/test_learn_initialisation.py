@@ -127,6 +127,7 @@ def test_what_comes_before_leaves_half_of_the_time_and_is_over_once_the_rest_has
     assert longer[2] > first[2]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_torn_costs_only_what_came_after_the_one_before(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
     learn_initialisation(course(tmp_path, 3))

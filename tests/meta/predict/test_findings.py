@@ -35,6 +35,7 @@ def found():
     return findings(known(grid()))
 
 
+@pytest.mark.slow
 def test_the_best_recipe_comes_first_and_its_differences_are_the_laws(found):
     best = found.rankings[0]
     assert best.recipe.hyperparameters.gen_lr in (RATES[2], RATES[3])

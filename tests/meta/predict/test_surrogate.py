@@ -33,6 +33,7 @@ def valleys():
     return forest(effects, made_up.families(6, x=lambda index: float(index % 2)))
 
 
+@pytest.mark.slow
 def test_recipes_that_were_never_tried_lie_between_those_that_were(valleys):
     learned, _ = valleys
     new = np.sqrt(RATES[1:-2] * RATES[2:-1])

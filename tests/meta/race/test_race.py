@@ -68,6 +68,7 @@ def story(path):
     return {**document, "arms": arms, "spent_by_others": spent_by_others, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_the_recipe_that_learns_wins(raced):
     path, told = raced
     document = read_sealed(path / "race.json")
@@ -93,6 +94,7 @@ def test_no_more_is_spent_on_the_race_than_its_share(raced):
     assert document["spent_by_others"]["images"] == sum(images) - images[1]
 
 
+@pytest.mark.slow
 def test_the_winner_gets_the_rest_and_the_cost_counts_everybody(raced):
     path, _ = raced
     generator = resume(path)

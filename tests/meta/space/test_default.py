@@ -27,6 +27,7 @@ def width(side: int, budget: Budget) -> int:
     return default_recipe((side, side, 3), 5_000, budget).architecture.gen_width
 
 
+@pytest.mark.slow
 @FEW
 @given(SIDES, SIDES, st.floats(1.0, 1e6))
 def test_every_size_and_budget_has_a_recipe_that_can_be_trained(height, wide, seconds):

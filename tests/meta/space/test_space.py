@@ -32,6 +32,7 @@ def different(one: Recipe, other: Recipe, space: Space = SPACE) -> list[str]:
     return [name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(SEEDS)
 def test_every_sample_is_valid_and_survives_json(seed):

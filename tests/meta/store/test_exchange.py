@@ -33,6 +33,7 @@ def test_an_export_is_what_was_there(tmp_path):
     assert damage(str(tmp_path / "x.jsonl.gz")) == damage(str(tmp_path / "one.db")) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.lists(st.sets(st.integers(0, 5), max_size=4), min_size=1, max_size=3), st.data())
 def test_a_merge_is_a_union_in_any_order_and_any_number_of_times(tmp_path_factory, parts, data):
