@@ -114,7 +114,7 @@ def fit(
         shipped, where there are fewer than 200 images of 17 to 64 pixels.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given; `"nearest"` for half of the networks of the run of yours that
-        drew the nearest images, if one did in networks as wide (docs/pretrained.md).
+        drew the nearest images, if one did in networks like these (docs/pretrained.md).
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.

@@ -26,7 +26,10 @@ from mulligan.experience_cli import experience_app
 from mulligan.interrupt import terminations_raised
 from mulligan.options import (
     TIME_HELP,
+    Background,
     Data,
+    Framing,
+    Groups,
     Json,
     Label,
     MLflow,
@@ -80,15 +83,9 @@ def fit(
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="What to train: see `mulligan recipe`.")] = None,
     size: Size = None,
     labels: Annotated[bool, typer.Option("--labels", help="Condition on the classes.")] = False,
-    background: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels and around padded images.")
-    ] = None,
-    fit: Annotated[
-        str | None, typer.Option("--fit", metavar="crop|pad", help="Bring images to one shape by either.")
-    ] = None,
-    groups: Annotated[
-        str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
-    ] = None,
+    background: Background = None,
+    fit: Framing = None,
+    groups: Groups = None,
     strategy: Annotated[
         str | None,
         typer.Option(metavar=listed("training.strategist.MODES"), help="Adapt rates and gamma while training."),
@@ -260,15 +257,9 @@ def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.", show_default=False)],
     *,
     size: Size = None,
-    background: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels and around padded images.")
-    ] = None,
-    fit: Annotated[
-        str | None, typer.Option("--fit", metavar="crop|pad", help="Bring images to one shape by either.")
-    ] = None,
-    groups: Annotated[
-        str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")
-    ] = None,
+    background: Background = None,
+    fit: Framing = None,
+    groups: Groups = None,
     quiet: Quiet = False,
 ) -> None:
     """Write many images as a folder that is drawn from quickly."""

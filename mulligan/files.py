@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -38,6 +39,24 @@ def replace_file(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise MulliganError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def reserve(handle: int, size: int) -> None:
+    """Takes the room of a file on the disk now: what is written into a map kills the process where there is too little.
+
+    Args:
+      handle: of the file, open for writing.
+      size: bytes.
+
+    Raises:
+      OSError: there is too little.
+    """
+    if hasattr(os, "posix_fallocate"):  # macOS and Windows have none
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+                raise
 
 
 @contextmanager

@@ -13,6 +13,11 @@ TIME_HELP = "Budget of time, such as 90s, 10m or 1h30m."
 Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as fit made it.", show_default=False)]
 Size = Annotated[int | None, typer.Option(min=8, metavar="N", help="Resample the images to N pixels a side.")]
+Background = Annotated[
+    str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels and around padded images.")
+]
+Framing = Annotated[str | None, typer.Option("--fit", metavar="crop|pad", help="Bring images to one shape by either.")]
+Groups = Annotated[str | None, typer.Option(metavar="near|folder|NAME", help="Images that the split keeps together.")]
 Seed = Annotated[
     int,
     typer.Option(

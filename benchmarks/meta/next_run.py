@@ -28,18 +28,13 @@ from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
-from benchmarks.metrics.judges import Space, energy_distance, halve, in_batches, network_space, pixel_space
+from benchmarks.metrics.judges import Space, energy_distance, halve, in_one_scale, independent
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.initialisation import from_run
 from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.space.default import default_recipe
-from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.recipe import Recipe
 from mulligan.training.budget import Budget
-from tools.embedding_training import random_weights
-from tools.m2_training import M2
 
 FEWEST = 120  # images of a class that is a task
 MOST = 4  # classes of a family, in pairs: each begins from the one before it
@@ -72,27 +67,14 @@ def kinds(zoo: Path, name: str, side: int) -> list[Kind]:
     return found
 
 
-def spaces() -> dict[str, Space]:
-    """What gives images their features, by name."""
-    known: dict[str, Space] = {
-        f"random {seed}": network_space(random_weights(weight_shapes(M2), seed)) for seed in (1, 2)
-    }
-    return known | {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
-
-
 def distances(judges: dict[str, Space], held: np.ndarray, fakes: np.ndarray) -> dict[str, float]:
     """Energy distances, in features of one scale."""
-    found = {}
-    for name, space in judges.items():
-        real, fake = space(held), space(fakes)
-        middle, scale = real.mean(0), math.sqrt(float(real.var(0).mean()))
-        found[name] = energy_distance((real - middle) / scale, (fake - middle) / scale)
-    return found
+    return {name: energy_distance(*in_one_scale(space(held), space(fakes))) for name, space in judges.items()}
 
 
 def measure(options: argparse.Namespace) -> None:
     """Every pair of kinds."""
-    bench, judges = Bench(options.output), spaces()
+    bench, judges = Bench(options.output), independent()
     found = [kinds(options.zoo, name, options.side) for name in options.families]
     chains = [[own[0] for own in found]] if options.across else found
     for chain in chains:
@@ -112,7 +94,7 @@ def measure_pair(
             train(before, max(options.budgets), options, first, None)
         shutil.rmtree(folder, ignore_errors=True)
         start = None if begun == "fresh" else RunStart.of(first)._replace(asked=begun == "from")
-        with patch.object(from_run, "KEPT", 0.5), patch.object(RunStart, "of", lambda run: start):
+        with patch.object(RunStart, "of", lambda run: start):
             gan = train(after, budget, options, folder, start and first)
         fakes = gan.sample(FAKES, seed=1)
         save_grid(options.output / picture, fakes[:40], columns=10)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,19 @@ def network(weights: dict[str, np.ndarray]) -> Callable[[jax.Array], jax.Array]:
 
 def network_space(weights: dict[str, np.ndarray]) -> Space:
     return in_batches(jax.jit(network(weights)))
+
+
+def independent() -> dict[str, Space]:
+    """Spaces that know nothing of the family that they judge: pixels at 8x8, m1, and two random networks."""
+    known: dict[str, Space] = {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
+    random = {f"random {seed}": network_space(random_weights(weight_shapes(M2), seed)) for seed in RANDOM_SEEDS}
+    return known | random
+
+
+def in_one_scale(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features around the real ones' mean, in their mean deviation."""
+    middle, scale = real.mean(0), math.sqrt(float(real.var(0).mean()))
+    return (real - middle) / scale, (fake - middle) / scale
 
 
 def gradient_space(images: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ learning`). Test families are run once, with what was chosen before. What is don
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -37,24 +36,19 @@ from benchmarks.metrics.judges import (
     energy_distance,
     halve,
     in_batches,
+    in_one_scale,
+    independent,
     kid_distance,
-    network_space,
-    pixel_space,
 )
 from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import DECAY, INIT, default_recipe, handmade_recipe, pretrained_recipe
-from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.embedding_network import weight_shapes
 from mulligan.networks.pretrained import cards
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
-from tools.embedding_training import random_weights
-from tools.m2_training import M2
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
-RANDOM_SEEDS = (1, 2)
 TWO_CORES = 1.3  # times one core's images a second
 SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
 SHOWN, COLUMNS = 40, 10  # images of a grid
@@ -102,9 +96,7 @@ class Judged:
         order = np.random.default_rng(0).permutation(len(images))
         held, train = np.split(order, [min(HELD, len(images) // 4)])
         self.train, self.accuracy = images[train], 0.0
-        self.spaces: dict[str, Space] = {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
-        for seed in RANDOM_SEEDS:
-            self.spaces[f"random {seed}"] = network_space(random_weights(weight_shapes(M2), seed))
+        self.spaces: dict[str, Space] = independent()
         if family.labels.max() > 0:
             weights = train_classifier(self.train, family.labels[train], CLASSIFIER_STEPS, lambda text: None)
             self.spaces["own"] = in_batches(
@@ -117,9 +109,7 @@ class Judged:
         """Distances by space, in features of one scale."""
         found = {}
         for space, features in self.spaces.items():
-            real, fake = self.real[space], features(fakes)
-            middle, scale = real.mean(0), math.sqrt(float(real.var(0).mean()))
-            real, fake = (real - middle) / scale, (fake - middle) / scale
+            real, fake = in_one_scale(self.real[space], features(fakes))
             found[space] = {"energy": energy_distance(real, fake), "kid": kid_distance(real, fake)}
         return found
 

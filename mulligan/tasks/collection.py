@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from mulligan.errors import MulliganError, printable
 from mulligan.tasks.splits import digests_of
 from mulligan.tasks.streaming import StreamedImages
 
+COLUMNS = ("labels", "split", "groups")  # arrays with an entry for each image
 UNLABELLED = -1  # label of an image whose class is not known, beside images whose class is
 
 
@@ -51,6 +52,19 @@ class Collection:
         if self.known is not None:
             return self.known
         return digests_of(self.images) if isinstance(self.images, np.ndarray) else self.images.digests()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What there is of `COLUMNS`, and the `digests`: all arrays but the images, to be kept in a file.
+
+        Raises:
+          MulliganError: a streamed image cannot be read.
+        """
+        found = {name: array for name in COLUMNS if (array := getattr(self, name)) is not None}
+        return {"digests": self.digests, **found}
+
+    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> Collection:
+        """The collection with what `arrays` gave of another one of the same images."""
+        return replace(self, known=arrays["digests"], **{name: arrays.get(name) for name in COLUMNS})
 
 
 def drawn(available: int, n: int, seed: int) -> Int64[np.ndarray, " k"]:

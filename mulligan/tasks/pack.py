@@ -77,15 +77,13 @@ def write_pack(collection: Collection, out: Path, progress: Callable[[int, int],
     refuse_pack(out)
     writer = _library().ArrayRecordWriter
     make_folder(out)
-    images, digests = collection.images, collection.digests
+    images, arrays = collection.images, collection.arrays()
     n, *side = images.shape
     found = read_arrays(out / ARRAYS).get("digests")
-    if found is not None and not np.array_equal(found, digests):
+    if found is not None and not np.array_equal(found, arrays["digests"]):
         raise MulliganError(f"{out} holds a pack of other images: name another folder, or remove this one.")
-    names = ("labels", "split", "groups")
-    arrays = {name: array for name in names if (array := getattr(collection, name)) is not None}
     # First: by its digests an unfinished pack is known again.
-    write_arrays(out / ARRAYS, {"digests": digests, **arrays})
+    write_arrays(out / ARRAYS, arrays)
     starts = range(0, n, SHARD)
     shards = [f"images-{number:05d}-of-{len(starts):05d}{SUFFIX}" for number in range(len(starts))]
     for shard, start in zip(shards, starts, strict=True):
@@ -127,11 +125,8 @@ def read_pack(source: Source) -> Collection:
     height, width, channels = pack.side
     side = (height, width, channels)
     images = StreamedImages(side, partial(_records, paths, side), np.arange(pack.images), at_once=True)
-    labels, split, groups = (arrays.get(name) for name in ("labels", "split", "groups"))
-    known, unlabelled = arrays["digests"], pack.unlabelled
-    return Collection(
-        images, labels, split, pack.classes, pack.notes, groups=groups, unlabelled=unlabelled, known=known
-    )
+    told = Collection(images, classes=pack.classes, notes=pack.notes, unlabelled=pack.unlabelled)
+    return told.with_arrays(arrays)
 
 
 def _records(

@@ -24,7 +24,7 @@ from jaxtyping import Int64, UInt8
 
 from mulligan import schema
 from mulligan.errors import MulliganError
-from mulligan.files import replace_file
+from mulligan.files import replace_file, reserve
 from mulligan.places import cache_folder
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.stored import BROKEN
@@ -87,10 +87,8 @@ class Shelf:
                 return None
             self.made.append(path)
             array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-            if allocate := getattr(os, "posix_fallocate", None):
-                # A page that is written through a map and finds the disk full kills the process with SIGBUS.
-                with path.open("r+b") as file:
-                    allocate(file.fileno(), 0, path.stat().st_size)
+            with path.open("r+b") as file:
+                reserve(file.fileno(), path.stat().st_size)
             return array
         except OSError:
             with suppress(OSError):
@@ -146,11 +144,8 @@ class Shelf:
             images = mapped(self.folder / entry.pixels, found["rows"], entry.channels, entry.streamed)
         except (*BROKEN, ValueError):
             return None
-        labels, split, groups = (found.get(name) for name in ("labels", "split", "groups"))
-        known, unlabelled = found["digests"], entry.unlabelled
-        return Collection(
-            images, labels, split, entry.classes, entry.notes, groups=groups, unlabelled=unlabelled, known=known
-        )
+        told = Collection(images, classes=entry.classes, notes=entry.notes, unlabelled=entry.unlabelled)
+        return told.with_arrays(found)
 
     def _keep(self, collection: Collection) -> None:
         """Writes an entry, its document last, and lets the oldest ones go where there are too many.
@@ -176,10 +171,8 @@ class Shelf:
             return  # decoding is what takes the time, and there is no room for what comes of it
         # Of what lies in the source just so, the digests are all that is kept.
         pixels = Path(str(path)).name if Path(str(path)).parent == self.folder else None
-        names = ("labels", "split", "groups")
-        arrays = {name: array for name in names if (array := getattr(collection, name)) is not None}
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_arrays(self.folder / ARRAYS, {"rows": rows, "digests": collection.digests, **arrays})
+        write_arrays(self.folder / ARRAYS, {"rows": rows, **collection.arrays()})
         streamed, classes, notes = isinstance(images, StreamedImages), collection.classes, collection.notes
         entry = Entry(pixels, streamed, channels, classes, notes, collection.unlabelled)
         replace_file(self.folder / DOCUMENT, json.dumps(entry.__dict__).encode())

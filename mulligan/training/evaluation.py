@@ -64,9 +64,9 @@ class Evaluator:
         if task.classes is not None and task.train.labels is not None:
             labels = np.random.default_rng(LATENT_SEED).choice(task.train.labels, max(FAKES, FINAL_FAKES))
         own = own_rows(task.train, REALS) if judge == "train" else None
-        evaluator = Evaluator(sampler, reference, judge, labels, FAKES, own=own)
         height, width, _ = task.shape
-        evaluator = replace(evaluator, n=min(FAKES, max(FAKE_PIXELS // (height * width), FEWEST_FAKES)))
+        n = min(FAKES, max(FAKE_PIXELS // (height * width), FEWEST_FAKES))
+        evaluator = Evaluator(sampler, reference, judge, labels, n, own=own)
         few = 1 < len(task.train) <= FEW
         return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mulligan.errors import MulliganError
-from mulligan.files import make_folder
+from mulligan.files import make_folder, reserve
 from mulligan.tasks.collection import Collection
 from mulligan.tasks.task import Split, Task
 
@@ -55,7 +54,7 @@ def share_task(task: Task, folder: Path) -> SharedTask:
             handle, unfinished = tempfile.mkstemp(dir=folder)
             with os.fdopen(handle, "rb+"):
                 images = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(part), *part.whole.shape[1:]))
-                _reserve(handle, os.path.getsize(unfinished))
+                reserve(handle, os.path.getsize(unfinished))
             for start in range(0, len(part), ROWS):
                 images[start : start + ROWS] = part.take(np.arange(start, min(start + ROWS, len(part)))).images
             images.flush()
@@ -68,20 +67,6 @@ def share_task(task: Task, folder: Path) -> SharedTask:
     if not files:  # no more of the source than these parts
         parts = {name: Split(getattr(task, name).images, getattr(task, name).labels) for name in PARTS}
     return SharedTask(replace(task, **parts, collection=Collection(empty)), files)
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Takes a file's room on the disk now: where there is too little, what is written into a map kills the process.
-
-    Raises:
-      OSError: there is too little.
-    """
-    if hasattr(os, "posix_fallocate"):  # macOS and Windows have none
-        try:
-            os.posix_fallocate(handle, 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
-                raise
 
 
 def is_shareable(task: Task) -> bool:
