@@ -13,10 +13,10 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist worksteal
 demo: $(VENV)/runs  ## train on handwritten digits for about a minute
 	$(BIN)/mulligan demo
 
-test: $(VENV)/ready  ## the fast tests, with doctests and documentation
+test: $(VENV)/tests  ## the fast tests, with doctests and documentation
 	$(PYTEST) -m 'not slow'
 
-slow: $(VENV)/ready  ## the other tests
+slow: $(VENV)/tests  ## the other tests
 	$(PYTEST) -m slow
 
 lint: $(VENV)/ready  ## layout, lint, types
@@ -39,10 +39,14 @@ $(VENV)/runs: pyproject.toml constraints.txt  # the package and what it needs
 	$(BIN)/$(PIP) -c constraints.txt -e .
 	touch $@
 
-$(VENV)/ready: pyproject.toml constraints.txt  # that and what its tests need, at once
+$(VENV)/tests: pyproject.toml constraints.txt  # that and what its tests need, at once
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
+	$(BIN)/$(PIP) -c constraints.txt -e '.[test]'
 	touch $(VENV)/runs $@
+
+$(VENV)/ready: $(VENV)/tests  # that and what reads the code
+	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
 
 $(PEERS)/ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
