@@ -51,6 +51,7 @@ def test_a_run_that_has_ended_goes_on_with_more_images(run):
     assert document["extended"] == [{"budget": {"images": 640}, "nimg": 640}]
 
 
+@pytest.mark.slow
 def test_it_may_be_interrupted_then_as_any_other(run, tmp_path):
     whole = shutil.copytree(run, tmp_path / "whole")
     resume(whole, more=Budget(320, None))

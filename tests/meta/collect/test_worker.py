@@ -37,6 +37,7 @@ def test_a_clock_that_is_set_neither_ends_nor_prolongs_the_work(tmp_path, monkey
     assert len(told) == 5
 
 
+@pytest.mark.slow
 def test_what_one_program_can_train_is_claimed_together_and_written_one_by_one(tmp_path, monkeypatch):
     task, place = read_task("digits/1"), str(tmp_path / "x.db")
     experience = Experience(place)

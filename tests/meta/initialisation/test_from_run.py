@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from quick import quick_of
 
 from mulligan.errors import MulliganError, UsageError
 from mulligan.meta.experience import Experience
@@ -24,6 +25,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.run import RunFolder
 
 SHORT = Budget(64, None)
+NOBODYS = {"experience": "none", "from_run": Path(NEAREST)}
 
 
 def pictures(kind: str, seed: int = 1, size: int = 20) -> np.ndarray:
@@ -61,7 +63,7 @@ def found(images, place, budget=SHORT):
     return start and start.run.name
 
 
-@pytest.mark.parametrize("kind", ["level", "upright"])
+@pytest.mark.parametrize("kind", quick_of(["level", "upright"], "upright"))
 def test_a_run_begins_from_the_one_that_drew_the_nearest_images(own, kind):
     assert found(pictures(kind), own) == kind
 
@@ -126,7 +128,7 @@ def test_half_of_its_weights_are_those_of_the_run_that_was_found(remembered, own
         np.testing.assert_allclose(begun[name], (kept + array) / 2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("given", [{}, {"experience": "none", "from_run": Path(NEAREST)}])
+@pytest.mark.parametrize("given", quick_of([{}, NOBODYS], NOBODYS))
 def test_who_has_no_such_run_or_does_not_ask_begins_afresh(own, tmp_path, given):
     notes = []
     hear = lambda event: notes.append(event.get("text"))  # noqa: E731

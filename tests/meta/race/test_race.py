@@ -78,6 +78,7 @@ def test_the_recipe_that_learns_wins(raced):
     assert [event["arm"] for event in told if event["kind"] == "winner"] == [1]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_diverges_is_given_up(raced):
     path, _ = raced
     wild = read_sealed(path / "race.json")["arms"][2]
