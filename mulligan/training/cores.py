@@ -12,17 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import jax
-
-from mulligan.places import cache_folder
-from mulligan.training.device import container_limit
-
-PINS = hasattr(os, "sched_setaffinity")  # macOS and Windows do not tell a program its cores
-
-
-def own_cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if PINS else list(range(os.cpu_count() or 1))
+from mulligan.training.device import PINS, container_limit, own_cores
 
 
 def shares(number: int) -> list[list[int]]:
@@ -72,12 +62,5 @@ def move(process: int, cores: Sequence[int]) -> None:
 
 
 def settle(cores: int) -> None:
-    """Makes JAX use so many threads in this process, where it has not called the device yet.
-
-    Compiled programs are kept in a folder of their own: XLA divides loops among the cores that there are, and the key
-    under which JAX keeps a program does not tell. One compiled for a single core would be slow on all of them.
-    """
+    """Makes JAX use so many threads in this process, where it has not called the device yet."""
     os.environ["NPROC"] = str(cores)
-    cache = cache_folder()
-    if cache is not None and jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache / "programs" / f"{cores}-cores"))

@@ -12,15 +12,26 @@ import jax
 
 from mulligan.places import cache_folder
 
+PINS = hasattr(os, "sched_setaffinity")  # macOS and Windows do not tell a program its cores
 CGROUP = Path("/sys/fs/cgroup")  # of version 2; a container sees its own limits there
 
 
+def own_cores() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if PINS else list(range(os.cpu_count() or 1))
+
+
 def cache_programs() -> None:
-    """Keeps compiled programs on disk between processes, in the user's cache folder (or `MULLIGAN_CACHE`)."""
+    """Keeps compiled programs on disk between processes, in the user's cache folder (or `MULLIGAN_CACHE`).
+
+    Each number of threads has a folder of its own: XLA divides loops among them, and the key under which JAX keeps a
+    program does not tell. One that was compiled for a single core would be slow on two.
+    """
     cache = cache_folder()
     if cache is None:
         return
-    folder = cache / "programs"
+    asked = os.environ.get("NPROC", "")
+    folder = cache / "programs" / f"{asked if asked.isdecimal() else len(own_cores())}-cores"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # training does not depend on the cache
@@ -79,6 +90,5 @@ def container_limit(resource: str) -> float:
 
 def device_name() -> str:
     """What a program runs on, in a word or two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = jax.devices()[0].device_kind
-    return f"{kind}, {cores} cores" if jax.default_backend() == "cpu" else kind
+    return f"{kind}, {len(own_cores())} cores" if jax.default_backend() == "cpu" else kind

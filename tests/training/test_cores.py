@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from mulligan.training import cores, device
-from mulligan.training.cores import PINS, move, own_cores, shares, started_on, threads_on
+from mulligan.training.cores import move, shares, started_on, threads_on
+from mulligan.training.device import PINS, own_cores
 
 SAYS = "import os, sys\nfor _ in range(2): print(sorted(os.sched_getaffinity(0)), flush=True); sys.stdin.read(1)"
 

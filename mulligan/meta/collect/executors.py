@@ -22,7 +22,8 @@ from mulligan.errors import MulliganError, UsageError, first_line, optional_impo
 from mulligan.events import Listener
 from mulligan.files import make_folder
 from mulligan.meta.collect.worker import WorkerConfig, new_worker_name, work
-from mulligan.training.cores import own_cores, settle, shares, started_on, threads_on
+from mulligan.training.cores import settle, shares, started_on, threads_on
+from mulligan.training.device import own_cores
 
 RESTARTS = 20  # of workers that died, or came back with nothing
 TRIALS_A_PROCESS = 50  # then a new one takes its place: compiled programs leave some 10 MB each behind

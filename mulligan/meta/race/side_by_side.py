@@ -30,8 +30,8 @@ from mulligan.meta.race.arm_run import ArmSpec, Slice, SliceResult
 from mulligan.meta.race.shared_task import SharedTask, is_shareable, share_task
 from mulligan.meta.space.cost import Footprint
 from mulligan.tasks.task import Task
-from mulligan.training.cores import move, own_cores, shares, started_on, threads_on
-from mulligan.training.device import memory_bytes
+from mulligan.training.cores import move, shares, started_on, threads_on
+from mulligan.training.device import memory_bytes, own_cores
 
 SHARED = ".race"  # folder in the run's: pixels that the processes map, and their locks
 PROCESS_BYTES = 0.6 * 2**30  # of memory that a process takes besides what it trains
