@@ -2,6 +2,7 @@
 
     python benchmarks/quality/pretrained_runs.py run --data ../shared/data --regimes 32:60 64:126 --out runs.jsonl
     python benchmarks/quality/pretrained_runs.py table runs.jsonl
+    python benchmarks/quality/pretrained_runs.py gain runs.jsonl  # what choosing for each family would bring
     python benchmarks/quality/pretrained_runs.py run --data ../shared/data --role test --regimes 64:126 \\
         --seeds 1 2 3 --contenders 16/16/1e-3/2/0 16/64/1e-3/0.5/1 --out test.jsonl
 
@@ -35,6 +36,7 @@ from PIL import Image
 
 from benchmarks.common.families import families
 from benchmarks.common.family_judge import HELD, Classifier, Family, features
+from benchmarks.common.intervals import interval
 from benchmarks.common.population import FAKES, SPEED, Numbers, Population
 from benchmarks.metrics.judges import network
 from mulligan.meta.space.default import DECAY, INIT
@@ -51,6 +53,8 @@ SHOWN = 10  # images of each run that are kept
 AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB
 JUDGES = ("own", "random 1", "random 2", "pixels", "m1")
 INDEPENDENT = JUDGES[:3]  # that no part of mulligan was chosen by
+CHOOSING = {" + ".join(judges): judges for judges in (("m1",), ("pixels",), ("random 1",), ("m1", "pixels"))}
+CHOOSING |= {"m1 + pixels + random 1": ("m1", "pixels", "random 1")}
 
 
 def contenders(
@@ -250,6 +254,35 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def gain(rows: Sequence[dict[str, Any]]) -> str:
+    """What choosing for each family would gain: for each regime and judge that chooses, the distance of the run that is
+    nearest by it, over that of the one recipe that is best on the other families; by every judge, mean over families
+    and 95% over them. A run is chosen after it ended, so this bounds what any choice among these can gain."""
+    lines = []
+    for side, seconds in sorted({(row["side"], row["seconds"]) for row in rows}):
+        found: dict[str, dict[Contender, np.ndarray]] = {}
+        for row in rows:
+            if (row["side"], row["seconds"], row["moment"]) == (side, seconds, 1.0):
+                logs = np.array([logarithm(row, judge) for judge in JUDGES])
+                found.setdefault(row["family"], {})[Contender(*(row[name] for name in Contender._fields))] = logs
+        names, everywhere = sorted(found), sorted(set.intersection(*(set(each) for each in found.values())))
+        logs = np.array([[found[name][each] for each in everywhere] for name in names])  # families, contenders, judges
+        means = logs[:, :, : len(INDEPENDENT)].mean(2)
+        fixed = [int(np.delete(means, at, 0).mean(0).argmin()) for at in range(len(names))]
+        lines.append(
+            f"{side}x{side}, {seconds} s, {len(names)} families, {len(everywhere)} recipes; judged by {JUDGES}"
+        )
+        for chooses, judges in CHOOSING.items():
+            score = np.exp(logs[:, :, [JUDGES.index(judge) for judge in judges]]).sum(2)
+            cells = []
+            for at, judge in enumerate(JUDGES):
+                over = [logs[i, score[i].argmin(), at] - logs[i, fixed[i], at] for i in range(len(names))]
+                mean, low, high = map(math.exp, interval(list(zip(names, over, strict=True))))
+                cells.append("-" if judge in judges else f"{mean:.2f} ({low:.2f} to {high:.2f})")
+            lines.append(f"{chooses:24}" + "  ".join(f"{cell:20}" for cell in cells))
+    return "\n".join(lines)
+
+
 def logarithm(row: dict[str, Any], judge: str) -> float:
     """Of a distance; what is nearer than judges can tell, and what blew up, count as bounds."""
     value = row[judge] if row["finite"] and math.isfinite(row[judge]) else 10.0
@@ -269,10 +302,12 @@ def main() -> None:
     running.add_argument("--classifier-steps", type=int, default=500)
     running.add_argument("--seconds", type=float, default=math.inf, help="after which nothing more is begun")
     running.add_argument("--out", type=Path, required=True, help="rows; what runs draw goes into a .zip beside it")
-    commands.add_parser("table").add_argument("file", type=Path, nargs="+")
+    for name in ("table", "gain"):
+        commands.add_parser(name).add_argument("file", type=Path, nargs="+")
     options = parser.parse_args()
-    if options.command == "table":
-        print(table([json.loads(line) for file in options.file for line in file.read_text().splitlines()]))
+    if options.command in ("table", "gain"):
+        rows = [json.loads(line) for file in options.file for line in file.read_text().splitlines()]
+        print((table if options.command == "table" else gain)(rows))
         return
     until = time.monotonic() + options.seconds
     offered = families("test") if options.role == "test" else families("validation")
