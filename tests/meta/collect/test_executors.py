@@ -225,8 +225,8 @@ def test_a_job_that_cannot_work_says_why_and_the_others_are_cancelled(tmp_path, 
 
 def test_a_worker_has_as_many_threads_as_its_share_where_no_system_holds_it_there(monkeypatch):
     settled = []
-    for module in ("cores", "device"):
-        monkeypatch.setattr(f"mulligan.training.{module}.PINS", False)
+    for asks in ("cores", "device"):
+        monkeypatch.setattr(f"mulligan.training.{asks}.PINS", False)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(executors, "settle", settled.append)
