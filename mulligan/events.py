@@ -213,6 +213,8 @@ class Scores(RunEvent):
         nothing was kept back.
       average: `last`, `ema`, `best`, `power_15`, `power_05 at 64000`, `soup`, `mixture`, ...
       kid_low, kid_high: 95% bootstrap interval.
+      energy: energy distance in the embedding's features beside the pixels at 8x8.
+      energy_low, energy_high: 95% bootstrap interval.
       diversity: mean pairwise distance of samples over that of real images.
       memorisation: `{"ratio", "share"}`; while training only with at most 200 training images.
     """
@@ -225,6 +227,9 @@ class Scores(RunEvent):
     kid: Number
     kid_low: Number
     kid_high: Number
+    energy: Number = None
+    energy_low: Number = None
+    energy_high: Number = None
     frechet: Number
     diversity: Number
     memorisation: CopyFigures | None = None

@@ -183,7 +183,7 @@ class _Match:
         scores = self.session.evaluator(self._hand_back())
         means = jax.device_get(info.means)
         logs = {name: float(getattr(means, name)) for name in ("gen_loss", "disc_loss", "penalty", "accuracy")}
-        return logs | {f"val_{name}": scores[name] for name in ("kid", "frechet") if name in scores}
+        return logs | {f"val_{name}": scores[name] for name in ("kid", "energy", "frechet") if name in scores}
 
     def _hand_back(self) -> KerasNetwork:
         """Puts what was trained into the models; the generator."""

@@ -45,7 +45,15 @@ def test_the_history_has_every_epoch(trained):
     _, _, history, _ = trained
     assert isinstance(history, keras.callbacks.History)
     assert history.epoch == [0, 1, 2, 3]
-    assert set(history.history) == {"gen_loss", "disc_loss", "penalty", "accuracy", "val_kid", "val_frechet"}
+    assert set(history.history) == {
+        "gen_loss",
+        "disc_loss",
+        "penalty",
+        "accuracy",
+        "val_kid",
+        "val_energy",
+        "val_frechet",
+    }
     assert np.isfinite(list(history.history.values())).all()
     assert history.history["val_kid"][-1] < history.history["val_kid"][0]
 

@@ -221,6 +221,13 @@ def ships(zoo: Path) -> tuple[str, ...]:
     return tuple(sorted(set(families("learning")) & set(may_ship(zoo))))
 
 
+def licences_of(zoo: Path) -> dict[str, str]:
+    """Of each of `ships`, its licence and where it is from, by the table in the zoo's README."""
+    table = (line.split("|")[1:-1] for line in (zoo / "README.md").read_text().splitlines())
+    rows = {row[0].strip().removesuffix(".zip"): (row[7], row[8]) for row in table if len(row) > 9}
+    return {name: f"{rows[name][1].strip()} ({rows[name][0].strip()})" for name in ships(zoo)}
+
+
 def resized(images: np.ndarray, side: int) -> np.ndarray:
     """RGB at another side: means over whole pixels where these divide, else bicubic."""
     colours = np.broadcast_to(images, (*images.shape[:3], 3))
@@ -308,16 +315,13 @@ def ship(options: argparse.Namespace) -> None:
     shipped = with_constants(weights, options.data)
     path = ROOT / "mulligan" / "metrics" / "m2.safetensors"
     save_file({name: value.astype(np.float16) for name, value in shipped.items()}, path)
-    table = (line.split("|")[1:-1] for line in (options.data / "zoo" / "README.md").read_text().splitlines())
-    rows = {row[0].strip().removesuffix(".zip"): (row[7], row[8]) for row in table if len(row) > 9}
-    licences = {name: f"{rows[name][1].strip()} ({rows[name][0].strip()})" for name in ships(options.data / "zoo")}
     card = {
         "name": "m2",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "dimension": M2.dimension,
         "input": {"pixels a side": [side for side, _ in M2.sides], "larger one above": M2.sides[0][1]},
         "licence": "Apache-2.0",
-        "trained_on": {**licences, **LICENCES},
+        "trained_on": {**licences_of(options.data / "zoo"), **LICENCES},
         "objective": OBJECTIVE,
         "optimiser": options.made,
         "made_by": "python tools/m2_training.py ship",

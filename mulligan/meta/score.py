@@ -13,6 +13,7 @@ from mulligan.metrics.coverage import prdc
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.inception import PROTOCOL, load_inception
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
+from mulligan.metrics.selection import KID
 from mulligan.places import cache_folder
 from mulligan.tasks.framing import MILD_ASPECT, Frame, resample
 from mulligan.tasks.images import read_task
@@ -51,7 +52,8 @@ def score(source: Any, data: Any, size: int | None, n: int | None, inception: Pa
         cache = cache_folder()
         features = embedding(reals) if cache is None else cached_features(embedding, reals, cache / "features")
         fake = embedding(images)
-        scores = {**validation_metrics_of(Reference(embedding, features), fake), **prdc(features, fake)._asdict()}
+        reference = Reference(embedding, features, (KID,))  # beside pixels they would weigh nothing: nobody scaled them
+        scores = {**validation_metrics_of(reference, fake), **prdc(features, fake)._asdict()}
         return {**compared, **scores, "protocol": PROTOCOL}
     reference = make_reference(embedding, reals, limit=REALS)
     known = make_reference(embedding, _placed(task.train.sample(TRAIN_REALS, seed=0), sides), limit=TRAIN_REALS)

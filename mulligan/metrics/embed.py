@@ -123,16 +123,19 @@ def check_pair(a: np.ndarray, b: np.ndarray) -> None:
 def preprocess(images: Levels, side: int) -> Prepared:
     """Images as a network takes them: float32 `[n, side, side, 3]` in [-1, 1].
 
-    Grey is repeated over three channels, alpha composited on white. Other sizes are resized with an
-    antialiased bicubic filter (Parmar et al. 2022, arXiv 2104.11222, on why that matters); the aspect ratio
-    is not kept.
+    Other sizes are resized with an antialiased bicubic filter (Parmar et al. 2022, arXiv 2104.11222, on why that
+    matters); the aspect ratio is not kept.
     """
+    pixels = opaque_colour(images)
+    shape = (len(images), side, side, 3)
+    pixels = jax.image.resize(pixels, shape, "cubic", antialias=True, precision=jax.lax.Precision.HIGHEST)
+    return jnp.clip(pixels / 127.5 - 1, -1, 1)
+
+
+def opaque_colour(images: Levels) -> Float[Array, "n h w 3"]:
+    """Levels 0 to 255 of three channels: grey is repeated over them, alpha composited on white."""
     pixels = images.astype(jnp.float32)
     if images.shape[-1] == 4:
         alpha = pixels[..., 3:] / 255
         pixels = alpha * pixels[..., :3] + (1 - alpha) * 255
-    if images.shape[-1] == 1:
-        pixels = jnp.repeat(pixels, 3, axis=-1)
-    shape = (len(images), side, side, 3)
-    pixels = jax.image.resize(pixels, shape, "cubic", antialias=True, precision=jax.lax.Precision.HIGHEST)
-    return jnp.clip(pixels / 127.5 - 1, -1, 1)
+    return jnp.repeat(pixels, 3, axis=-1) if images.shape[-1] == 1 else pixels

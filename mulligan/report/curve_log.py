@@ -11,7 +11,7 @@ from mulligan.events import ChunkTrained, Evaluated, FinalScored, RunEvent, Samp
 from mulligan.report.embedding import read_image
 from mulligan.report.run import RunRecord
 
-ENDS = ("kid", "frechet", "precision", "recall", "density", "coverage", "diversity")
+ENDS = ("kid", "energy", "frechet", "precision", "recall", "density", "coverage", "diversity")
 
 
 @runtime_checkable

@@ -14,7 +14,9 @@ import numpy as np
 
 from mulligan.averaging import PLAIN, Snapshot, discrepancy, greedy_soup, mixture_weights, power_name, rebuild
 from mulligan.events import Gain, GeneratorChosen
-from mulligan.metrics.kid import Difference, polynomial
+from mulligan.metrics.mmd import Difference
+from mulligan.metrics.score import KERNELS
+from mulligan.metrics.selection import KID
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
@@ -64,7 +66,7 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
       MulliganError: the run's folder cannot be written.
     """
     evaluator = loop.evaluator
-    if evaluator.split != "validation" or len(evaluator.reference.features) < 2 * FEWEST:
+    if evaluator.split != "validation" or len(evaluator.reference.joint) < 2 * FEWEST:
         return _uncompared(loop, TOO_FEW)
     comparison = Comparison(
         evaluator, allowance, loop.emit, loop.now.progress.last_evaluation_seconds / len(loop.averages_to_evaluate())
@@ -127,9 +129,11 @@ def worth_its_cost(gain: Difference) -> bool:
 def members(comparison: Comparison) -> dict[str, float]:
     """The members that a mixture should have, and their weights: the heaviest few of the best candidates."""
     heavy = sorted(comparison.kids, key=comparison.kids.__getitem__)[:POOL]
-    real = comparison.choosing.reference.features
+    reference = comparison.choosing.reference
+    real = reference.columns(KID, reference.joint)
     while True:
-        found = discrepancy([comparison.features[name] for name in heavy], real, polynomial)
+        drawn = [reference.columns(KID, comparison.features[name]) for name in heavy]
+        found = discrepancy(drawn, real, KERNELS[KID])
         weights = dict(zip(heavy, mixture_weights(found, minimise_quadratic).tolist(), strict=True))
         heavy = sorted((name for name in heavy if weights[name] >= LEAST_WEIGHT), key=lambda name: -weights[name])
         heavy = heavy[:MOST_MEMBERS]

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mulligan.events import AverageScored, RunEvent
-from mulligan.metrics.kid import Difference, kid_difference
-from mulligan.metrics.score import Reference, validation_metrics_of
+from mulligan.metrics.mmd import Difference, mmd2_difference
+from mulligan.metrics.score import KERNELS, Reference, validation_metrics_of
+from mulligan.metrics.selection import KID
 from mulligan.training.budget import Allowance
 from mulligan.training.evaluation import LATENT_SEED, Evaluator
 from mulligan.types import Pytree
@@ -92,7 +93,8 @@ class Comparison:
         for name in (one, other):
             if name not in self._confirmed:
                 self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
-        return kid_difference(self.confirming.reference.features, self._confirmed[one], self._confirmed[other])
+        joint = self.confirming.reference.joint, self._confirmed[one], self._confirmed[other]
+        return mmd2_difference(KERNELS[KID], *(self.confirming.reference.columns(KID, each) for each in joint))
 
 
 def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:
@@ -102,11 +104,11 @@ def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:
       evaluator: on at least two real images.
     """
     reference = evaluator.reference
-    order = np.random.default_rng(0).permutation(len(reference.features))
+    order = np.random.default_rng(0).permutation(len(reference.joint))
     first, second = (
         dataclasses.replace(
             evaluator,
-            reference=Reference(reference.embedding, reference.features[np.sort(order[half::2])]),
+            reference=Reference(reference.embedding, reference.joint[np.sort(order[half::2])]),
             latent_seed=LATENT_SEED + 1 + half,
         )
         for half in (0, 1)

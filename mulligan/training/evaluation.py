@@ -13,6 +13,7 @@ from mulligan.metrics import EMBEDDING
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
 from mulligan.metrics.score import Reference, final_metrics, make_reference, validation_metrics_of
+from mulligan.metrics.selection import KID
 from mulligan.tasks.collection import drawn
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
@@ -75,16 +76,17 @@ class Evaluator:
         labels = None if self.labels is None else self.labels[:n]
         return self.sampler(gen, self.sampler.latents(n, self.latent_seed), labels)
 
-    def features(self, gen: Pytree) -> Float[np.ndarray, "m d"]:
-        """Features of the images that an evaluation judges."""
-        return self.reference.embedding(self.fakes(gen, self.n))
+    def features(self, gen: Pytree) -> Float[np.ndarray, "m j"]:
+        """Features and pixels, as the reference has them, of the images that an evaluation judges."""
+        return self.reference.space(self.fakes(gen, self.n))
 
     def __call__(self, gen: Pytree) -> dict[str, Any]:
         """The entries of an `evaluation` event that depend on the generator."""
         started = time.monotonic()
-        features = self.features(gen)
-        scores = validation_metrics_of(self.reference, features)
+        joint = self.features(gen)
+        scores = validation_metrics_of(self.reference, joint)
         if self.copied is not None:
+            features = self.reference.columns(KID, joint)
             found = memorisation(features, self.copied.features, self.reference.features, self.own)
             scores |= {"memorisation": found._asdict()}
         return {"split": self.split, **scores, "spent": round(time.monotonic() - started, 3)}

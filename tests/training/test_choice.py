@@ -15,7 +15,7 @@ from mulligan.documents import read_sealed, write_sealed
 from mulligan.errors import Interrupted, MulliganError
 from mulligan.meta.fit import average, fit, resume
 from mulligan.meta.planning import Options
-from mulligan.metrics.kid import Difference
+from mulligan.metrics.mmd import Difference
 from mulligan.training import checkpoint, choice, distil
 from mulligan.training.budget import Budget
 from mulligan.training.choice import settled

@@ -287,6 +287,6 @@ def _programs(
 def _evaluator_of(task: Task) -> Evaluator:
     """An evaluator whose real images are embedded once for all trials on a task in this process."""
     made = Evaluator.make(task, Sampler.make(Architecture(), len(task.classes or ())), "validation")
-    reference = Reference(made.reference.embedding, made.reference.features[:REALS])
+    reference = Reference(made.reference.embedding, made.reference.joint[:REALS])
     validation_metrics(reference, np.zeros((FAKES, *task.shape), np.uint8))  # compiles what every evaluation runs
     return replace(made, reference=reference, n=FAKES, copied=None)
