@@ -26,7 +26,7 @@ class CopyFigures(TypedDict):
 
 
 class Gain(TypedDict):
-    """KID of the generator that is kept less that of another."""
+    """Of what selects, the value of the generator that is kept less that of another."""
 
     value: Number
     deviation: Number
@@ -240,7 +240,7 @@ class Evaluated(Scores):
     """An average was scored while training.
 
     Attributes:
-      best: whether it is the best so far.
+      best: whether it is the best so far, by the figure that selects.
       spent: seconds that this evaluation took.
     """
 
@@ -362,7 +362,8 @@ class GeneratorChosen(RunEvent):
 
     Attributes:
       average: that candidate's; `best` for that of the run's evaluations.
-      gains: over the plain average and over `last`: `{"value", "deviation"}`, the kept one's KID less theirs, on the
+      figure: by which it is chosen, a key of the candidates.
+      gains: over the plain average and over `last`: `{"value", "deviation"}`, the kept one's figure less theirs, on the
         second half of the validation images.
       skipped: candidates that the budget left out.
       reason: null, or why nothing was compared or distilled.
@@ -371,6 +372,7 @@ class GeneratorChosen(RunEvent):
     kind = "choice"
     average: str
     at_nimg: Number
+    figure: str
     gains: Mapping[str, Gain]
     skipped: Sequence[str]
     reason: str | None
@@ -436,7 +438,8 @@ class SliceTrained(RunEvent):
     Attributes:
       arm: which.
       weights: of all recipes, before the slice.
-      predicted: logarithm of the KID that each is expected to end with.
+      predicted: logarithm of the KID that each is expected to end with; of the energy distance, where no forecast of
+        KID stands behind any of them.
       ended: why the recipe cannot go on, or null.
     """
 

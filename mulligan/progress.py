@@ -50,6 +50,7 @@ from mulligan.events import (
     TrialEnded,
     read_event,
 )
+from mulligan.metrics.selection import ENERGY, KID, SELECTS, Figure, figure_named
 from mulligan.report.words import duration, figure, number, short
 
 CLASSES_SHOWN = 10  # with their counts
@@ -115,10 +116,10 @@ class Standing:
         return [part for part in parts if part]
 
 
-def metric(scores: Scores) -> str:
-    """KID with the embedding that it was measured in and its 95% interval."""
-    value, interval = figure(scores.kid, scores.kid_low, scores.kid_high)
-    return f"KID@{scores.embedding} {value}" + (f" ({interval})" if interval else "")
+def metric(scores: Scores, which: Figure = KID) -> str:
+    """A figure with the space that it was measured in and its 95% interval."""
+    value, interval = figure(*which.of(vars(scores)))
+    return f"{which.at(scores.embedding)} {value}" + (f" ({interval})" if interval else "")
 
 
 def announcement(event: RunEvent) -> str | None:
@@ -195,7 +196,7 @@ def chosen(event: GeneratorChosen) -> str:
     ]
     skipped = f"; no time for {', '.join(event.skipped)}" if event.skipped else ""
     reason = f" ({event.reason})" if event.reason else ""
-    better = f": KID {', '.join(gains)}" if gains else ""
+    better = f": {figure_named(event.figure).title} {', '.join(gains)}" if gains else ""
     return f"kept {event.average} of {short(event.at_nimg)} images{better}{skipped}{reason}"
 
 
@@ -266,7 +267,7 @@ class LiveView:
         line = Table.grid(padding=(0, 1))
         line.add_row(bar, Text("  ".join(self.standing.figures()), no_wrap=True, overflow="ellipsis"))
         best = self.standing.best
-        note = f"best so far {metric(best)} at {short(best.nimg)} images" if best else "not yet evaluated"
+        note = f"best so far {metric(best, SELECTS)} at {short(best.nimg)} images" if best else "not yet evaluated"
         return Group(self.samples, line, Text(note, style="dim"))
 
 
@@ -291,6 +292,7 @@ def result_lines(document: dict[str, Any]) -> list[str]:
     of_training = " of its own training images" if scores.split == "train" else ""
     rows = [
         ("KID", metric(scores) + of_training),
+        *([] if scores.energy is None else [("energy", metric(scores, ENERGY))]),
         ("FID" if scores.protocol else "Frechet", number(scores.frechet)),
     ]
     rows += [

@@ -20,6 +20,9 @@ EVALUATION = {
     "kid": 0.02,
     "kid_low": 0.018,
     "kid_high": 0.022,
+    "energy": 0.3,
+    "energy_low": 0.28,
+    "energy_high": 0.32,
     "best": True,
 }
 
@@ -91,14 +94,15 @@ def test_announcements_are_never_held_back():
 
 
 CHOICE = {"kind": "choice", "nimg": 64_000, "seconds": 9.0, "average": "ema", "at_nimg": 64_000}
-CHOICE |= {"gains": {}, "skipped": [], "reason": None}
+CHOICE |= {"figure": "energy", "gains": {}, "skipped": [], "reason": None}
 
 
 def test_the_choice_is_announced_with_what_it_gains():
     gains = {"ema": {"value": -0.02, "deviation": 0.01}, "last": {"value": 0.004, "deviation": 0.01}}
     told = announcement(read_event(CHOICE | {"average": "soup", "gains": gains, "skipped": ["mixture", "power_20"]}))
     assert told == (
-        "kept soup of 64k images: KID 0.02 below that of ema, 0.004 above that of last; no time for mixture, power_20"
+        "kept soup of 64k images: energy distance 0.02 below that of ema, 0.004 above that of last; "
+        "no time for mixture, power_20"
     )
     distilled = EVALUATION | {"kind": "average", "average": "distilled", "loss": 0.03, "loss_before": 0.24}
     assert announcement(read_event(distilled)) == (
@@ -133,7 +137,7 @@ def test_live_view_shows_figures_best_and_samples(start, tmp_path):
     console.print(view)
     shown = console.file.getvalue()
     assert "50 images/s" in shown
-    assert "best so far KID@m1 0.0200 (0.0180 to 0.0220) at 500 images" in shown
+    assert "best so far energy@m1+pixels 0.300 (0.280 to 0.320) at 500 images" in shown
     assert "38;2;255;0;0" in shown  # the red tile
     assert max(map(len, view.samples.plain.splitlines())) == 4 * 16
 
@@ -151,6 +155,7 @@ def test_results_name_their_protocol():
     scores |= {"memorisation": {"ratio": 0.9, "share": 0.125}, "average": "ema", "best_nimg": 64_000}
     assert result_lines(scores) == [
         "KID           KID@m1 0.0200 (0.0180 to 0.0220)",
+        "energy        energy@m1+pixels 0.300 (0.280 to 0.320)",
         "Frechet       3",
         "recall        0.25",
         "memorisation  12.5% of samples are as close to a training image as the closest 5% of held-out images",

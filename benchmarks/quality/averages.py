@@ -26,6 +26,7 @@ from benchmarks.common.results import Bench
 from mulligan.budget import parse_images
 from mulligan.meta.fit import ended, fit
 from mulligan.meta.planning import Options
+from mulligan.metrics.selection import SELECTS
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.choice import choose
 from mulligan.training.evaluation import Evaluator
@@ -46,7 +47,7 @@ def one(task: str, seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
 
     def note(event: dict[str, Any]) -> None:
         if event["kind"] == "average":
-            validation[event["average"]] = event["kid"]
+            validation[event["average"]] = event[SELECTS.name]
 
     loop = ended(folder, note)
     choice = choose(loop, Allowance())

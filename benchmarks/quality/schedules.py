@@ -33,6 +33,7 @@ from mulligan.meta.collect.trial import pool
 from mulligan.meta.schedule_learning.inner_problem import unguarded
 from mulligan.meta.space.default import handmade_recipe
 from mulligan.metrics.kid import mmd2_unbiased
+from mulligan.metrics.selection import KID
 from mulligan.networks.architecture import build
 from mulligan.recipe import Form, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
@@ -213,8 +214,9 @@ def scaled(state: GanState, factors: np.ndarray) -> GanState:
 
 def judged(evaluator: Evaluator, state: GanState) -> float:
     """KID of the moving average, without the interval that an evaluation adds."""
-    fakes = evaluator.features(state.averages["ema"].params)
-    kid = float(mmd2_unbiased(jnp.asarray(evaluator.reference.features), jnp.asarray(fakes)))
+    reference, joint = evaluator.reference, evaluator.features(state.averages["ema"].params)
+    fakes = jnp.asarray(reference.columns(KID, joint))
+    kid = float(mmd2_unbiased(jnp.asarray(reference.features), fakes))
     return min(kid, WORST) if math.isfinite(kid) else WORST
 
 

@@ -51,7 +51,8 @@ def discrepancy(members: Sequence[Features], real: Features, kernel: Kernel) -> 
     Args:
       members: features of samples of each member, `[n_i, d]`, at least 2 rows each.
       real: features of validation images, `[n, d]`, at least 2 rows.
-      kernel: positive definite; `(a [n, d], b [m, d]) -> [n, m]`; one function object compiles once.
+      kernel: positive definite, at least for weights that add up to 0; `(a [n, d], b [m, d]) -> [n, m]`; one function
+        object compiles once.
 
     Raises:
       MulliganError: no members, or one with fewer than 2 samples.

@@ -1,1 +1,1 @@
-EMBEDDING = "m1"  # by which everything that selects compares; its network is in `mulligan.metrics.embedding_network`
+EMBEDDING = "m1"  # of all figures; its network is in `mulligan.metrics.embedding_network`. What selects: `selection.py`

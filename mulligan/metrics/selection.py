@@ -50,3 +50,8 @@ KID = Figure("kid", "KID", "KID", "")
 ENERGY = Figure("energy", "energy distance", "energy", BESIDE_PIXELS)
 FIGURES = (KID, ENERGY)
 SELECTS = ENERGY
+
+
+def figure_named(name: str) -> Figure:
+    """The figure of this name; the one that selects for a name that is not known."""
+    return next((each for each in FIGURES if each.name == name), SELECTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from mulligan.events import AverageScored, GeneratorChosen
+from mulligan.metrics.selection import ENERGY, KID, SELECTS, figure_named
 from mulligan.report.markup import Html, element, table
 from mulligan.report.run import RunRecord
 from mulligan.report.words import UNKNOWN, count, figure, number
@@ -12,16 +13,18 @@ from mulligan.report.words import UNKNOWN, count, figure, number
 
 def averages(record: RunRecord) -> Html | None:
     """Every candidate on the images that chose, the best first, and what the one that is kept gains."""
-    candidates = sorted(record.of(AverageScored), key=lambda event: math.inf if event.kid is None else event.kid)
-    if not candidates:
-        return None
     choice = record.last(GeneratorChosen)
-    names = ("Generator", "Images", "KID", "95%", "Fréchet distance")
+    by = figure_named(choice.figure) if choice else SELECTS
+    judged = [(event, by.of(vars(event))) for event in record.of(AverageScored)]
+    if not judged:
+        return None
+    judged.sort(key=lambda each: math.inf if each[1][0] is None else each[1][0])
+    names = ("Generator", "Images", "Energy distance", "95%", "KID", "95%", "Fréchet distance")
     rows = []
-    for event in candidates:
+    for event, _ in judged:
         kept = choice is not None and event.average == choice.average
         name = element("b", event.average, ", kept") if kept else event.average
-        figures = figure(event.kid, event.kid_low, event.kid_high)
+        figures = *figure(*ENERGY.of(vars(event))), *figure(*KID.of(vars(event)))
         rows.append((name, count(event.at_nimg), *figures, number(event.frechet)))
     # What was kept, and how it compares on the images that did not choose.
     gained = f"“{choice.average}” is kept. " if choice else ""
@@ -29,10 +32,10 @@ def averages(record: RunRecord) -> Html | None:
         if (value := gain["value"]) is not None:
             spread = f"\N{PLUS-MINUS SIGN} {number(gain['deviation'])}"
             better = f"{number(abs(value))} {spread} {'better' if value <= 0 else 'worse'}"
-            gained += f"On the other half of the images its KID is {better} than that of “{other}”. "
+            gained += f"On the other half of the images its {by.title} is {better} than that of “{other}”. "
     if choice and choice.skipped:
         gained += f"The budget had no time for: {', '.join(choice.skipped) or UNKNOWN}. "
-    count_real = count(candidates[0].n_real)
+    count_real = count(judged[0][0].n_real)
     return element(
         "section",
         element("h2", "Averages"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mulligan.events import ChunkTrained, Evaluated, RolledBack, RunEvent
+from mulligan.metrics.selection import FIGURES, SELECTS
 from mulligan.report.chart import Chart, ChartPoint, Flag, Series, Span, draw
 from mulligan.report.markup import Html, element
 from mulligan.report.run import RunRecord
@@ -15,17 +16,20 @@ LOWER = "lower is better"
 
 
 def quality(record: RunRecord) -> Html | None:
-    """KID with its interval, Fréchet distance and diversity of each average on the validation split."""
+    """What selects, KID, Fréchet distance and diversity of each average on the validation split."""
     newest = record.last(Evaluated)
     if newest is None:
         return None
-    at = f"@{newest.embedding}"
-    marked = best_evaluation(record)
-    best = ChartPoint(marked.nimg, marked.kid) if marked and marked.kid is not None else None
-    note = f"{LOWER}; bands hold 95%" + (f"; the ring is the best, {number(best.value)}" if best else "")
-    kid = Chart(f"KID{at}", note, _by_average(record, "kid"), best=best)
-    others = [
-        Chart(f"Fréchet distance{at}", LOWER, _by_average(record, "frechet")),
+    marked, at = best_evaluation(record), newest.embedding
+    wide, others = [], []
+    for figure in FIGURES:
+        value = figure.of(vars(marked))[0] if marked else None
+        ring = None if marked is None or value is None else ChartPoint(marked.nimg, value)
+        note = f"{LOWER}; bands hold 95%" + (f"; the ring is what is best, {number(value)}" if ring else "")
+        chart = Chart(figure.at(at), note, _by_average(record, figure.name), best=ring)
+        (wide if figure is SELECTS else others).append(chart)
+    others += [
+        Chart(f"Fréchet distance@{at}", LOWER, _by_average(record, "frechet")),
         Chart(
             "Diversity",
             "distance between samples; 1 is that of real images",
@@ -38,7 +42,7 @@ def quality(record: RunRecord) -> Html | None:
         "section",
         element("h2", "Quality"),
         element("p", f"{samples} samples against {images} validation images, while training.", class_="lead"),
-        element("div", _drawn(record, [kid]), class_="charts wide"),
+        element("div", _drawn(record, wide), class_="charts wide"),
         element("div", _drawn(record, others), class_="charts"),
         id="quality",
     )

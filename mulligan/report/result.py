@@ -130,6 +130,7 @@ def _tiles(record: RunRecord) -> list[Html]:
     ]
     tiles = [
         _tile(f"KID, {NAMED.get(split, split)}", kid, f"95%: {interval}" if interval else "", "hero"),
+        _tile("Energy distance", *figure(event.energy, event.energy_low, event.energy_high)),
         _tile("Fréchet distance", number(event.frechet), "lower is better"),
         *(_tile(label, decimal(value), detail) for label, value, detail in at_the_end),
         _tile("Images seen", short(record.nimg), "" if final else "so far"),

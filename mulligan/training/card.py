@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from mulligan.metrics.selection import FIGURES
 from mulligan.recipe import Recipe
 
 NAME = "card.md"
@@ -104,8 +105,11 @@ def _figures(facts: CardFacts) -> str:
         "train": "of its own training images, since none were kept back: no result",
         "held-out": "that were kept back, by which the generator was chosen as well",
     }.get(found["split"], f"of the {found['split']} split, used for this once")
-    kid = f"{_number(found['kid'])} ({_number(found['kid_low'])} to {_number(found['kid_high'])})"
-    rows = [(f"KID@{found['embedding']} (95% interval)", kid), (f"Frechet@{found['embedding']}", found["frechet"])]
+    rows: list[tuple[str, Any]] = []
+    for figure in (each for each in FIGURES if each.name in found):
+        value, low, high = map(_number, figure.of(found))
+        rows += [(f"{figure.at(found['embedding'])} (95% interval)", f"{value} ({low} to {high})")]
+    rows += [(f"Frechet@{found['embedding']}", found["frechet"])]
     rows += [(name, found[name]) for name in ("precision", "recall", "density", "coverage") if name in found]
     close = found.get("memorisation", {}).get("share")
     if close is not None:

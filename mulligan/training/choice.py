@@ -16,7 +16,7 @@ from mulligan.averaging import PLAIN, Snapshot, discrepancy, greedy_soup, mixtur
 from mulligan.events import Gain, GeneratorChosen
 from mulligan.metrics.mmd import Difference
 from mulligan.metrics.score import KERNELS
-from mulligan.metrics.selection import KID
+from mulligan.metrics.selection import SELECTS
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
@@ -85,7 +85,7 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     ended = Ended(comparison, loop.now.best_gen, loop.snapshots.read())
     for made_from_snapshots in STAGES.values() if ended.snapshots else ():
         made_from_snapshots(ended)
-    single = settled(comparison.kids, plain, comparison.difference)
+    single = settled(comparison.values, plain, comparison.difference)
 
     mixture = _mixture(comparison)
     if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
@@ -103,8 +103,8 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     return _told(loop, comparison, "distilled" if better else single, plain)
 
 
-def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
-    """The candidate of the least KID in `kids`, unless `difference`, on other images, finds it no better than `plain`.
+def settled(values: Mapping[str, float], plain: str, difference: Callable[[str, str], Difference]) -> str:
+    """The candidate of the least of `values`, unless `difference`, on other images, finds it no better than `plain`.
 
     Example:
       >>> settled({"ema": 0.3, "soup": 0.2}, "ema", lambda one, other: Difference(-0.1, 0.05))
@@ -112,7 +112,7 @@ def settled(kids: Mapping[str, float], plain: str, difference: Callable[[str, st
       >>> settled({"ema": 0.3, "soup": 0.2}, "ema", lambda one, other: Difference(0.1, 0.05))
       'ema'
     """
-    winner = min(kids, key=kids.__getitem__)
+    winner = min(values, key=values.__getitem__)
     return winner if winner != plain and difference(winner, plain).value < 0 else plain
 
 
@@ -128,12 +128,12 @@ def worth_its_cost(gain: Difference) -> bool:
 
 def members(comparison: Comparison) -> dict[str, float]:
     """The members that a mixture should have, and their weights: the heaviest few of the best candidates."""
-    heavy = sorted(comparison.kids, key=comparison.kids.__getitem__)[:POOL]
+    heavy = sorted(comparison.values, key=comparison.values.__getitem__)[:POOL]
     reference = comparison.choosing.reference
-    real = reference.columns(KID, reference.joint)
+    real = reference.columns(SELECTS, reference.joint)
     while True:
-        drawn = [reference.columns(KID, comparison.features[name]) for name in heavy]
-        found = discrepancy(drawn, real, KERNELS[KID])
+        drawn = [reference.columns(SELECTS, comparison.features[name]) for name in heavy]
+        found = discrepancy(drawn, real, KERNELS[SELECTS])
         weights = dict(zip(heavy, mixture_weights(found, minimise_quadratic).tolist(), strict=True))
         heavy = sorted((name for name in heavy if weights[name] >= LEAST_WEIGHT), key=lambda name: -weights[name])
         heavy = heavy[:MOST_MEMBERS]
@@ -190,7 +190,7 @@ def soup(ended: Ended) -> None:
         gen = with_parameters(ended.gen, params)
         alone = next((int(each.nimg) for each in ingredients if each.params is params), None)
         if alone is None:  # a mean of several
-            return comparison.score(gen)[1]["kid"]
+            return comparison.score(gen)[1][SELECTS.name]
         name = power_name(narrowest) + (f" at {alone}" if alone < newest else "")
         return comparison.judge(Candidate(name, gen, alone))
 
@@ -224,8 +224,11 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
     others = [other for other in dict.fromkeys((plain, "last")) if other in candidates and other != name]
     differences = {other: comparison.difference(name, other) for other in others}
     gains = {other: Gain(value=gain.value, deviation=gain.deviation) for other, gain in differences.items()}
-    spent, skipped = round(comparison.seconds(), 3), comparison.skipped
-    loop.emit(GeneratorChosen(average=name, at_nimg=nimg, gains=gains, skipped=skipped, reason=reason, spent=spent))
+    spent = round(comparison.seconds(), 3)
+    by, skipped = SELECTS.name, comparison.skipped
+    loop.emit(
+        GeneratorChosen(average=name, at_nimg=nimg, figure=by, gains=gains, skipped=skipped, reason=reason, spent=spent)
+    )
     return KeptGenerator(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
 
 
@@ -238,5 +241,9 @@ def _best(loop: Loop) -> KeptGenerator:
 
 def _uncompared(loop: Loop, reason: str) -> KeptGenerator:
     best = _best(loop)
-    loop.emit(GeneratorChosen(average="best", at_nimg=best.nimg, gains={}, skipped=[], reason=reason, spent=0.0))
+    loop.emit(
+        GeneratorChosen(
+            average="best", at_nimg=best.nimg, figure=SELECTS.name, gains={}, skipped=[], reason=reason, spent=0.0
+        )
+    )
     return best

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from mulligan.events import AverageScored, RunEvent
 from mulligan.metrics.mmd import Difference, mmd2_difference
 from mulligan.metrics.score import KERNELS, Reference, validation_metrics_of
-from mulligan.metrics.selection import KID
+from mulligan.metrics.selection import SELECTS
 from mulligan.training.budget import Allowance
 from mulligan.training.evaluation import LATENT_SEED, Evaluator
 from mulligan.types import Pytree
@@ -36,13 +36,13 @@ class Candidate(NamedTuple):
 
 
 class Comparison:
-    """Candidates of one run by name, and their KID on the first half; what the allowance excludes is in `skipped`."""
+    """Candidates of one run by name, their values on the first half, and what the allowance excludes (`skipped`)."""
 
     def __init__(self, evaluator: Evaluator, allowance: Allowance, emit: Callable[[RunEvent], None], pace: float):
         """`emit` is given an event a candidate; `pace` is what an evaluation takes, in seconds."""
         self.choosing, self.confirming = halves(evaluator)
         self.candidates: dict[str, Candidate] = {}
-        self.kids: dict[str, float] = {}
+        self.values: dict[str, float] = {}
         self.features: dict[str, Features] = {}
         self.skipped: list[str] = []
         self._allowance, self._emit, self._pace = allowance, emit, pace
@@ -68,19 +68,19 @@ class Comparison:
             self.skipped.append(candidate.name)
 
     def judge(self, candidate: Candidate, **entries: Any) -> float:
-        """KID on the first half, whatever the allowance; told, with these entries, the first time."""
-        if candidate.name in self.kids:
-            return self.kids[candidate.name]
+        """What selects, on the first half, whatever the allowance; told, with these entries, the first time."""
+        if candidate.name in self.values:
+            return self.values[candidate.name]
         began = time.monotonic()
         features, scores = self.score(candidate.gen)
         # The first one compiles: the pace is that of the fastest.
         spent = time.monotonic() - began
         self._pace = min(self._pace, spent)
         self.candidates[candidate.name], self.features[candidate.name] = candidate, features
-        self.kids[candidate.name] = scores["kid"]
+        self.values[candidate.name] = scores[SELECTS.name]
         found = {"split": self.choosing.split, **scores, "spent": round(spent, 3), **entries}
         self._emit(AverageScored(average=candidate.name, at_nimg=candidate.nimg, **found))
-        return scores["kid"]
+        return self.values[candidate.name]
 
     def score(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
         """Features, and figures on the first half, of what may be no candidate itself; not told."""
@@ -89,12 +89,13 @@ class Comparison:
         return features, validation_metrics_of(self.choosing.reference, features)
 
     def difference(self, one: str, other: str) -> Difference:
-        """KID of one candidate less another's on the second half."""
+        """Of what selects, one candidate's value less another's on the second half."""
         for name in (one, other):
             if name not in self._confirmed:
                 self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
-        joint = self.confirming.reference.joint, self._confirmed[one], self._confirmed[other]
-        return mmd2_difference(KERNELS[KID], *(self.confirming.reference.columns(KID, each) for each in joint))
+        reference = self.confirming.reference
+        joint = reference.joint, self._confirmed[one], self._confirmed[other]
+        return mmd2_difference(KERNELS[SELECTS], *(reference.columns(SELECTS, each) for each in joint))
 
 
 def halves(evaluator: Evaluator) -> tuple[Evaluator, Evaluator]:

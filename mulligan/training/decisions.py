@@ -124,7 +124,7 @@ def after_fork(progress: Progress, evaluation: Evaluation | None) -> tuple[Progr
     """
     if evaluation is None:
         return progress, None
-    reason = guard.runaway(evaluation.kid, progress.best) or guard.worse(evaluation, progress.before)
+    reason = guard.runaway(evaluation.value, progress.best) or guard.worse(evaluation, progress.before)
     if reason and guard.can_be_judged(progress):
         return progress, go_back(progress, reason)
     return replace(progress, before=evaluation), None
@@ -140,7 +140,7 @@ def after_evaluation(progress: Progress, evaluation: Evaluation) -> tuple[Progre
     Returns:
       The progress, and what must follow at once.
     """
-    progress, reason = guard.judge(progress, guard.Health(evaluation.kid, evaluation.diversity, progress.accuracy))
+    progress, reason = guard.judge(progress, guard.Health(evaluation.value, evaluation.diversity, progress.accuracy))
     progress = replace(progress, accuracy=1.0, last_evaluation=progress.spent_nimg)
     if reason:
         return progress, go_back(progress, reason)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mulligan.game.step import Strategy
+from mulligan.metrics.selection import SELECTS
 from mulligan.training.progress import Evaluation, Progress
 
 ATTEMPTS = 4  # in vain, before the run stops
@@ -14,15 +15,16 @@ PATIENCE = 3  # evaluations in a row that look bad, before the guard acts
 WON = 0.995  # share of pairs that the discriminator tells apart above which it has won
 COLLAPSED = 0.1  # diversity of samples, real images having 1
 RUNAWAY = 4.0  # times the best metric's upper bound
+NEGLIGIBLE = 0.02  # energy distance below which that bound counts as this: noise could be four times it
 NOT_FINITE = "a loss or a weight is no longer a finite number"
 GENTLER = Strategy(gen_lr=0.5, disc_lr=0.5, gamma=2.0)
 SLOWER = Strategy(gen_lr=0.25, disc_lr=0.25, gamma=1.0)  # where forks choose the rates, often too high for long
 
 
 class Health(NamedTuple):
-    """What an evaluation says about a run: the metric, the diversity and the discriminator's accuracy before it."""
+    """What an evaluation says about a run: what selects, the diversity and the discriminator's accuracy before it."""
 
-    kid: float
+    value: float
     diversity: float
     accuracy: float
 
@@ -36,24 +38,25 @@ def diagnose(health: Health, best: Evaluation | None) -> str | None:
     """
     if health.diversity < COLLAPSED:
         return f"the samples have lost their diversity ({health.diversity:.2f} of that of real images)"
-    if best is None or health.kid <= best.kid_high:
+    if best is None or health.value <= best.high:
         return None
     if health.accuracy > WON:
         return f"the discriminator has won: it tells {health.accuracy:.1%} of all pairs apart"
-    return runaway(health.kid, best)
+    return runaway(health.value, best)
 
 
-def runaway(kid: float, best: Evaluation | None) -> str | None:
+def runaway(value: float, best: Evaluation | None) -> str | None:
     """Whether the metric is far beyond what was reached."""
-    if best is not None and kid > RUNAWAY * max(best.kid_high, 0.01):
-        return f"the metric runs away: KID {kid:.3g} after a best of {best.kid:.3g}"
+    if best is not None and value > RUNAWAY * max(best.high, NEGLIGIBLE):
+        return f"the metric runs away: {SELECTS.title} {value:.3g} after a best of {best.value:.3g}"
     return None
 
 
 def worse(evaluation: Evaluation, before: Evaluation | None) -> str | None:
     """Whether a fork's leader is worse, beyond both intervals, than the leader of the fork before it was."""
-    if before is not None and evaluation.kid_low > before.kid_high:
-        return f"the run has become worse: KID {evaluation.kid:.3g} after {before.kid:.3g} at the last fork"
+    if before is not None and evaluation.low > before.high:
+        was = f"{SELECTS.title} {evaluation.value:.3g} after {before.value:.3g}"
+        return f"the run has become worse: {was} at the last fork"
     return None
 
 

@@ -297,11 +297,11 @@ class Loop:
         evaluations: list[Evaluation] = []
         for name, gen in gens.items():
             scores, progress = evaluate(session, gen, progress)
-            best = progress.best is None or scores["kid"] < progress.best.kid
-            self.emit(Evaluated(average=name, **scores, best=best))
             evaluations.append(Evaluation.of(scores, name, progress))
+            best = progress.best is None or evaluations[-1].value < progress.best.value
+            self.emit(Evaluated(average=name, **scores, best=best))
         spent = progress.evaluation_seconds - self.now.progress.evaluation_seconds
-        evaluation = min(evaluations, key=lambda each: each.kid)
+        evaluation = min(evaluations, key=lambda each: each.value)
         progress, then = decisions.after_evaluation(replace(progress, last_evaluation_seconds=spent), evaluation)
         self._note(progress=progress)
         self._write_samples()

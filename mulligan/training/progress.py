@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulligan import schema
+from mulligan.metrics.selection import SELECTS
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How good an average of a run was; `sequence` is the checkpoint that was written with it.
 
-    `ratio` is that of `metrics.memorisation`, where there are few training images.
+    `value` is of the figure that selects (`metrics.selection`), with its 95% interval; `ratio` that of
+    `metrics.memorisation`, where there are few training images.
     """
 
-    kid: float
-    kid_low: float
-    kid_high: float
+    value: float
+    low: float
+    high: float
     diversity: float
     nimg: int
     average: str
@@ -31,9 +33,9 @@ class Evaluation:
     @staticmethod
     def of(scores: dict[str, Any], average: str, progress: Progress) -> Evaluation:
         """From the figures that `Evaluator` gives, at the moment of `progress`."""
-        figures = {key: scores[key] for key in ("kid", "kid_low", "kid_high", "diversity")}
         ratio = scores["memorisation"]["ratio"] if "memorisation" in scores else None
-        return Evaluation(**figures, nimg=progress.nimg, average=average, sequence=progress.sequence, ratio=ratio)
+        where = progress.nimg, average, progress.sequence
+        return Evaluation(*SELECTS.of(scores), scores["diversity"], *where, ratio)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from mulligan.types import Ftrl
 FORK_PARTS = 8  # at whose ends the generators are averaged by which a continuation is judged
 SETTLED = 0.25  # of a continuation, before which its generators do not count
 FEWEST_STEPS = 4  # of a continuation
-CERTAINTY = 10.0  # eta in forks: KID lower by a factor of e^(1/10) weighs e times as much
+CERTAINTY = 10.0  # eta in forks: lower by a factor of e^(1/10) weighs e times as much
 BEHIND = 0.1  # of the leader's weight, below which a strategy is given up for the rest of a fork
-FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in units of log KID
+FAILED = 1.0  # how much worse than the worst strategy a failed one counts, in logarithms
 
 
 class StrategyArm(NamedTuple):
@@ -146,7 +146,7 @@ class Strategist:
     def compared(self, evaluations: dict[str, Evaluation | None]) -> tuple[Strategist, dict[str, float]]:
         """Takes what the continuation of each strategy came to, None where it failed; the losses that this means.
 
-        The loss is the logarithm of KID, so that only ratios count, softened by the width of its interval.
+        The loss is the logarithm of what selects, so that only ratios count, softened by the width of its interval.
 
         Args:
           evaluations: by name, of strategies that have just trained from the same state.
@@ -166,7 +166,7 @@ class Strategist:
         return [name for name in names if weights[name] >= BEHIND * best]
 
     def judged(self, name: str, before: Evaluation, after: Evaluation) -> tuple[Strategist, float]:
-        """Takes what a strategy made of the KID while it was played alone; its loss in [0, 1], 1/2 for no change.
+        """Takes what a strategy made of the metric while it was played alone; its loss in [0, 1], 1/2 for no change.
 
         Args:
           name: of the strategy.
@@ -194,7 +194,7 @@ def due(forks: int, spent_nimg: int, horizon_nimg: float) -> Fork | None:
 
 
 def _log(evaluation: Evaluation, like: Evaluation | None) -> float:
-    """Logarithm of KID, which may be zero or negative, raised by half the width of the interval of `like`."""
+    """Logarithm of a value, which may be zero or negative, raised by half the width of the interval of `like`."""
     like = like or evaluation
-    blur = max((like.kid_high - like.kid_low) / 2, 1e-6)
-    return math.log(max(evaluation.kid, 0.0) + blur)
+    blur = max((like.high - like.low) / 2, 1e-6)
+    return math.log(max(evaluation.value, 0.0) + blur)

@@ -61,7 +61,15 @@ def test_a_finished_run_shows_everything(run):
     text = path.read_text("utf-8")
     outline = Outline(text)
     assert outline.headings == [*HEADINGS, "Recipe", "Data", "Cost"]
-    for words in ("0.0213", "0.0181 to 0.0250", "768,000 images", "the 5 minutes are spent", "KID@m1", "AMD EPYC"):
+    for words in (
+        "0.0213",
+        "0.0181 to 0.0250",
+        "768,000 images",
+        "the 5 minutes are spent",
+        "KID@m1",
+        "energy@m1+pixels",
+        "AMD EPYC",
+    ):
         assert words in text
     assert text.count('class="frame"') == 40  # of the 41 that were kept
     assert "discriminator has won" in text

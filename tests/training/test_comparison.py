@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_runs import SMALL
 
-from mulligan.metrics.kid import kid
+from mulligan.metrics.energy import energy_distance
 from mulligan.metrics.score import Reference
 from mulligan.networks.architecture import build
 from mulligan.tasks.images import read_task
@@ -59,7 +59,7 @@ def test_a_candidate_is_judged_and_told_once(evaluator, gens):
     assert comparison.judge(Candidate("ema", gens[1], 640)) == first
     [event] = told
     assert (event.kind, event.average, event.at_nimg, event.members) == ("average", "ema", 640, {"a": 1.0})
-    assert event.kid == first == comparison.kids["ema"] == comparison.score(gens[0])[1]["kid"]
+    assert event.energy == first == comparison.values["ema"] == comparison.score(gens[0])[1]["energy"]
     assert event.n_real == len(comparison.choosing.reference.features)
 
 
@@ -68,9 +68,9 @@ def test_differences_are_of_the_second_half(evaluator, gens):
     for name, gen in zip("ab", gens, strict=True):
         comparison.judge(Candidate(name, gen, 0))
     second = comparison.confirming
-    kids = [kid(second.reference.features, second.features(gen), jax.random.key(0)).value for gen in gens]
-    assert comparison.difference("a", "b").value == pytest.approx(kids[0] - kids[1], rel=1e-3)
-    assert kids[0] != pytest.approx(comparison.kids["a"], rel=1e-6)
+    values = [energy_distance(second.reference.joint, second.features(gen), jax.random.key(0)).value for gen in gens]
+    assert comparison.difference("a", "b").value == pytest.approx(values[0] - values[1], rel=1e-3)
+    assert values[0] != pytest.approx(comparison.values["a"], rel=1e-6)
 
 
 def test_an_allowance_of_evaluations_counts_all_of_them(evaluator, gens):
@@ -80,7 +80,7 @@ def test_an_allowance_of_evaluations_counts_all_of_them(evaluator, gens):
     comparison.score(gens[0])
     comparison.attempt(Candidate("a", gens[0], 0))
     comparison.attempt(Candidate("b", gens[1], 0))
-    assert (list(comparison.kids), comparison.skipped) == (["a"], ["b"])
+    assert (list(comparison.values), comparison.skipped) == (["a"], ["b"])
 
 
 def test_an_allowance_of_seconds_goes_by_the_pace(evaluator, gens):
@@ -102,7 +102,7 @@ def test_members_are_the_few_that_real_images_need(evaluator):
     comparison = begun(evaluator)
     real = np.concatenate([features(3.0, 300, 1), features(-3.0, 100, 2)])
     comparison.choosing = dataclasses.replace(evaluator, reference=Reference(evaluator.reference.embedding, real))
-    comparison.kids = {"right": 0.1, "left": 0.4, "far": 9.0, "again": 0.2}
+    comparison.values = {"right": 0.1, "left": 0.4, "far": 9.0, "again": 0.2}
     drawn = {"right": (3.0, 0), "left": (-3.0, 3), "far": (30.0, 4), "again": (3.2, 5)}
     comparison.features = {name: features(shift, seed=seed) for name, (shift, seed) in drawn.items()}
     found = members(comparison)

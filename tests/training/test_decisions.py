@@ -97,10 +97,10 @@ def test_an_evaluation_is_noted_and_nothing_follows_while_all_is_well():
 
 def test_copies_are_no_best_and_end_the_run():
     progress, _ = after_evaluation(BEGUN, evaluation(kid=0.3, ratio=0.1))
-    assert progress.best.kid == 0.3  # for want of another
+    assert progress.best.value == 0.3  # for want of another
     for _ in range(PATIENCE - 1):
         progress, then = after_evaluation(progress, evaluation(kid=0.1, ratio=0.1))
-    assert progress.best.kid == 0.3
+    assert progress.best.value == 0.3
     assert then.code == "memorised"
 
 
@@ -131,9 +131,9 @@ def test_a_fork_that_ends_worse_than_the_one_before_sends_the_run_back():
     seen = replace(BEGUN, nimg=30_000, best=evaluation(), before=evaluation(0.1))
     assert after_fork(seen, None) == (seen, None)
     progress, then = after_fork(seen, evaluation(0.11))
-    assert (progress.before.kid, then) == (0.11, None)
+    assert (progress.before.value, then) == (0.11, None)
     progress, then = after_fork(seen, evaluation(0.2))
-    assert (progress.before.kid, type(then)) == (0.1, RollBack)
+    assert (progress.before.value, type(then)) == (0.1, RollBack)
 
 
 def test_what_is_due_is_evaluated_before_a_pause():

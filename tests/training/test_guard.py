@@ -9,8 +9,8 @@ from mulligan.training.guard import Health
 from mulligan.training.progress import Evaluation, Progress
 from mulligan.training.stop import EVALUATIONS, GROWTH, converged, with_evaluation
 
-BEST = Evaluation(kid=0.1, kid_low=0.08, kid_high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
-WELL = Health(kid=0.11, diversity=0.9, accuracy=0.8)
+BEST = Evaluation(value=0.1, low=0.08, high=0.12, diversity=0.9, nimg=1000, average="ema", sequence=4)
+WELL = Health(value=0.11, diversity=0.9, accuracy=0.8)
 
 
 def test_a_healthy_run_is_left_alone():
@@ -22,8 +22,8 @@ def test_a_healthy_run_is_left_alone():
     ("health", "words"),
     [
         (WELL._replace(diversity=0.02), "diversity"),
-        (WELL._replace(kid=0.2, accuracy=0.999), "discriminator has won"),
-        (WELL._replace(kid=0.9), "runs away"),
+        (WELL._replace(value=0.2, accuracy=0.999), "discriminator has won"),
+        (WELL._replace(value=0.9), "runs away"),
     ],
 )
 def test_each_illness_has_its_reason(health, words):
@@ -31,11 +31,11 @@ def test_each_illness_has_its_reason(health, words):
 
 
 def test_a_discriminator_that_wins_while_the_metric_improves_is_no_illness():
-    assert guard.diagnose(WELL._replace(kid=0.05, accuracy=1.0), BEST) is None
+    assert guard.diagnose(WELL._replace(value=0.05, accuracy=1.0), BEST) is None
 
 
 def test_only_a_row_of_bad_evaluations_counts():
-    bad = WELL._replace(kid=5.0)
+    bad = WELL._replace(value=5.0)
     assert judged(Progress(best=BEST), (bad, bad, WELL, bad, bad, bad)) == [False, False, False, False, False, True]
 
 
@@ -74,7 +74,10 @@ def test_a_fork_is_worse_than_the_one_before_only_beyond_both_intervals():
     assert guard.worse(look(0.5, 2), None) is None
     assert guard.worse(look(0.33, 2), look(0.3, 1)) is None
     assert guard.worse(look(0.1, 2), look(0.3, 1)) is None
-    assert guard.worse(look(0.35, 2), look(0.3, 1)) == "the run has become worse: KID 0.35 after 0.3 at the last fork"
+    assert (
+        guard.worse(look(0.35, 2), look(0.3, 1))
+        == "the run has become worse: energy distance 0.35 after 0.3 at the last fork"
+    )
 
 
 def test_the_best_is_the_lowest_and_the_anchor_moves_only_beyond_its_interval():
@@ -83,8 +86,8 @@ def test_the_best_is_the_lowest_and_the_anchor_moves_only_beyond_its_interval():
         progress = with_evaluation(progress, look(kid, nimg))
         best.append(progress.best.nimg == nimg)
     assert best == [True, True, False, True, True]
-    assert progress.best.kid == 0.295
-    assert progress.anchor.kid == 0.3
+    assert progress.best.value == 0.295
+    assert progress.anchor.value == 0.3
     assert progress.since_anchor == 1
 
 
@@ -94,7 +97,9 @@ def test_a_run_stops_after_many_evaluations_without_gain_and_not_before():
         assert converged(progress) is None
         progress = with_evaluation(progress, look(0.31, nimg=2000))
     assert converged(replace(progress, spent_nimg=int(GROWTH * 1000) - 1)) is None
-    assert "no better validation KID than 0.3" in converged(replace(progress, spent_nimg=int(GROWTH * 1000)))
+    assert "no better validation energy distance than 0.3" in converged(
+        replace(progress, spent_nimg=int(GROWTH * 1000))
+    )
 
 
 def test_slow_progress_is_progress():

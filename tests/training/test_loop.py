@@ -52,7 +52,7 @@ def test_a_run_leaves_what_its_folder_promises(whole):
 
 
 def test_the_best_evaluation_is_compared_and_the_choice_is_the_generator_that_is_kept(whole):
-    best = min(events(whole, "evaluation"), key=lambda event: event["kid"])
+    best = min(events(whole, "evaluation"), key=lambda event: event["energy"])
     assert best["nimg"] in [event["at_nimg"] for event in events(whole, "average") if event["average"] != "last"]
     [choice] = events(whole, "choice")
     assert choice["average"] in [event["average"] for event in events(whole, "average")]

@@ -27,8 +27,8 @@ class ArmStatus(NamedTuple):
 
     Attributes:
       slices: that it was given so far.
-      predicted: natural logarithm of the KID that it is expected to end with if it is given all that is left; infinite
-        for one that has nothing to show and can no longer be trained.
+      predicted: natural logarithm of the value that it is expected to end with if it is given all that is left;
+        infinite for one that has nothing to show and can no longer be trained.
       alive: whether it can be trained on; one that has ended may still win.
     """
 

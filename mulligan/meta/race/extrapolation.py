@@ -7,13 +7,14 @@ between.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mulligan.meta.store.kid_curves import lowest_log_kid
 from mulligan.meta.store.record import Point
+from mulligan.metrics.selection import KID, SELECTS, Figure
 
 MEMORY = 2.0  # nats of operations over which a deviation from the forecast falls to a third
 DOUBT = 0.5  # weight of there being no common deviation
@@ -39,14 +40,22 @@ class ArmHistory(NamedTuple):
     flops: float
 
 
-def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
-    """The logarithm of the lowest KID that each arm is expected to end with; None where there is nothing to go by.
+def compared_by(forecasts: Iterable[ForecastCurve | None]) -> Figure:
+    """By which arms are compared: KID where one of them has a forecast, for that is of KID; else what selects."""
+    return KID if any(forecast is not None for forecast in forecasts) else SELECTS
+
+
+def predict_final(arms: Sequence[ArmHistory], which: Figure = KID) -> list[float | None]:
+    """The logarithm of the lowest value that each arm is expected to end with; None where there is nothing to go by.
 
     A curve that deviates from its forecast is expected to return to it, the more so the further it has to go: a
     deviation seen after `points` operations counts `exp(-log(end / points) / 2)` at the end. Forecasts of one task err
     together: what is left of each arm's deviation is the weighted mean of all, so that an arm which has hardly begun is
     judged by what the others have shown of the task, and not by what the forecast did not know. Without a forecast a
     curve is continued with the slope -1/2. What was reached stays reached.
+
+    Args:
+      which: figure the values are of; `compared_by` says.
 
     Example:
       >>> forecast = ForecastCurve((1e9, 1e12), (0.0, -4.0))
@@ -57,7 +66,7 @@ def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
     """
     deviations = []  # what an arm's deviation from its forecast counts at its end, 0 to 1, and the deviation
     for arm in arms:
-        reached = lowest_log_kid(arm.points)
+        reached = lowest_log_kid(arm.points, which)
         if reached is None or arm.forecast is None:
             deviations.append((0.0, 0.0))
         else:
@@ -68,7 +77,7 @@ def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
 
     ends = []
     for arm, (weight, deviation) in zip(arms, deviations, strict=True):
-        reached = lowest_log_kid(arm.points)
+        reached = lowest_log_kid(arm.points, which)
         if arm.forecast is None:
             ends.append(None if reached is None else reached + SLOPE * _ahead(arm))
         else:

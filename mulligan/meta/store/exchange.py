@@ -17,7 +17,7 @@ from mulligan.errors import MulliganError, first_line
 from mulligan.files import replace_file
 from mulligan.meta.store.record import HERE, Records, TaskRecord, Trial, digest
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = ".jsonl.gz"
 PACKAGE = Path(__file__).resolve().parents[2] / "data"  # holds experience-YYYY-MM-DD.jsonl.gz
 LONGEST_LINE = 4 * 2**20  # bytes; a trial takes a few thousand

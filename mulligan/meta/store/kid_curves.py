@@ -1,4 +1,4 @@
-"""KID on curves: its logarithm, its lowest value so far, and the points that a run's events stand for."""
+"""KID, or another figure, on curves: its logarithm, its lowest value so far, and the points that events stand for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mulligan.events import Evaluated
 from mulligan.meta.store.record import METRICS, Point
+from mulligan.metrics.selection import KID, Figure
 
 MIN_KID = 1e-4  # what is below is noise, whatever the interval says
 NORMAL_95 = 1.96  # standard errors on each side of a 95% interval
 
 
-def log_kid(figures: Mapping[str, float | None]) -> float:
-    """Natural logarithm of a point's KID; NaN where it has none.
+def log_kid(figures: Mapping[str, float | None], which: Figure = KID) -> float:
+    """Natural logarithm of a point's KID, or of another figure; NaN where it has none.
 
     The estimate is unbiased, so that it may be negative where a generator is good: below its own standard error it says
     no more than that, and counts as that.
@@ -22,16 +23,16 @@ def log_kid(figures: Mapping[str, float | None]) -> float:
       >>> round(log_kid({"kid": -0.01, "kid_low": -0.0296, "kid_high": 0.0096}), 3) == round(math.log(0.01), 3)
       True
     """
-    kid, low, high = (figures.get(name) for name in ("kid", "kid_low", "kid_high"))
-    if kid is None:
+    value, low, high = which.of(figures)
+    if value is None:
         return math.nan
     error = MIN_KID if low is None or high is None else (high - low) / (2 * NORMAL_95)
-    return math.log(max(kid, error, MIN_KID))
+    return math.log(max(value, error, MIN_KID))
 
 
-def lowest_log_kid(points: Sequence[Point]) -> float | None:
+def lowest_log_kid(points: Sequence[Point], which: Figure = KID) -> float | None:
     """The lowest `log_kid` of a curve; None where there is none yet."""
-    logs = [log_kid(point.figures) for point in points]
+    logs = [log_kid(point.figures, which) for point in points]
     return min((value for value in logs if not math.isnan(value)), default=None)
 
 

@@ -15,6 +15,7 @@ from mulligan import schema
 from mulligan.documents import finite
 from mulligan.errors import MulliganError
 from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import FIGURES
 from mulligan.recipe import Recipe
 from mulligan.schema import Checked, Line, OneOf, Within
 from mulligan.tasks.task import Task
@@ -22,7 +23,7 @@ from mulligan.tasks.task import Task
 DONE, FAILED = "done", "failed"
 HERE, SHIPPED = "here", "shipped"  # sources of what was tried on this experience's machines, and of the package's own
 UNNAMED = "m1"  # the embedding of trials that name none: there was no other
-METRICS = ("kid", "kid_low", "kid_high", "frechet", "diversity")  # figures of a point of a curve
+METRICS = (*(key for figure in FIGURES for key in figure.keys), "frechet", "diversity")  # of a point of a curve
 COSTS = (
     "images",
     "flops",
@@ -68,9 +69,10 @@ def _figures(figures: dict[str, float | None]) -> dict[str, float | None]:
     for name in ("frechet", "diversity"):
         if (figures.get(name) or 0.0) < 0:
             raise ValueError(f"{name} cannot be negative")
-    kid, low, high = (figures.get(name) for name in ("kid", "kid_low", "kid_high"))
-    if kid is not None and not (kid if low is None else low) <= kid <= (kid if high is None else high):
-        raise ValueError("kid must lie between kid_low and kid_high")
+    for figure in FIGURES:
+        value, low, high = figure.of(figures)
+        if value is not None and not (value if low is None else low) <= value <= (value if high is None else high):
+            raise ValueError("{} must lie between {} and {}".format(*figure.keys))
     return figures
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from mulligan.errors import MulliganError
 
-VERSION = 4
+VERSION = 5
 SOURCE_LENGTH = 80
 LOCK = 0x6D756C6C  # of PostgreSQL's advisory locks, by which whoever opens an experience first makes its tables alone
 
@@ -46,8 +46,12 @@ def add_runs(connection: Connection) -> None:
     runs.create(connection)
 
 
+def add_energy(connection: Connection) -> None:
+    """Points have the energy distance as well; those that were there have none, and no table changes for it."""
+
+
 # MIGRATIONS[version] brings the tables from the version before to that one. Each runs in a transaction, in order.
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding, 3: add_sources, 4: add_runs}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {2: add_embedding, 3: add_sources, 4: add_runs, 5: add_energy}
 
 metadata = MetaData()
 

@@ -114,8 +114,9 @@ def test_a_run_whose_samples_become_copies_stops_and_keeps_what_came_before(tmp_
 
 
 def few_memorisation(monkeypatch, ratios):
-    """Makes evaluations find these ratios, ever better KIDs, and returns the list of what they found."""
+    """Makes evaluations find these ratios, ever better values, and returns the list of what they found."""
     from mulligan.metrics.memorisation import Memorisation
+    from mulligan.metrics.selection import SELECTS
     from mulligan.training import evaluation
 
     found = []
@@ -124,8 +125,8 @@ def few_memorisation(monkeypatch, ratios):
         found.append(next(ratios))
         return Memorisation(found[-1], 0.0)
 
-    def quick(reference, features):
-        return real(reference, features) | {"kid": 1.0 / (1 + len(found))}
+    def quick(reference, joint):
+        return real(reference, joint) | {SELECTS.name: 1.0 / (1 + len(found))}
 
     real = evaluation.validation_metrics_of
     monkeypatch.setattr(evaluation, "memorisation", memorisation)

@@ -54,7 +54,7 @@ def test_trials_that_name_no_embedding_were_judged_in_the_first(tmp_path):
     held = some(range(2))
     old = [replace(each, embedding="m1") for each in held.trials.values()]
     write_file(tmp_path / "x.jsonl.gz", Records(held.tasks, {each.id: each for each in old}))
-    rewritten(tmp_path / "x.jsonl.gz", lambda lines: [line.replace('"format":2', '"format":1') for line in lines])
+    rewritten(tmp_path / "x.jsonl.gz", lambda lines: [line.replace('"format":3', '"format":1') for line in lines])
     assert b"embedding" not in gzip.decompress((tmp_path / "x.jsonl.gz").read_bytes())
     found = read_file(tmp_path / "x.jsonl.gz").trials
     assert {(name, each.id, each.embedding) for name, each in found.items()} == {(e.id, e.id, "m1") for e in old}
@@ -82,7 +82,7 @@ def rewritten(path, change) -> None:
         lambda path: rewritten(path, lambda lines: [*lines[:2], *lines[3:]]),
         lambda path: rewritten(path, lambda lines: lines[:-1]),
         lambda path: rewritten(
-            path, lambda lines: [line.replace('"format":2,"tasks"', '"format":9,"tasks"') for line in lines]
+            path, lambda lines: [line.replace('"format":3,"tasks"', '"format":9,"tasks"') for line in lines]
         ),
         lambda path: path.unlink(),
     ],

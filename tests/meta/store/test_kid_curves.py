@@ -7,6 +7,7 @@ import pytest
 from mulligan.events import read_event
 from mulligan.meta.store.kid_curves import log_kid, lowest_kid, lowest_log_kid, points_of
 from mulligan.meta.store.record import METRICS, Point
+from mulligan.metrics.selection import ENERGY
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,13 @@ from mulligan.meta.store.record import METRICS, Point
 )
 def test_a_kid_below_its_error_counts_as_that(figures, kid):
     assert log_kid(figures) == pytest.approx(math.log(kid))
+
+
+def test_another_figure_has_its_own_logarithm():
+    points = [Point(nimg, 1.0, 1.0, {"kid": 0.1 * nimg, "energy": 1.0 / nimg}) for nimg in (1, 2, 4)]
+    assert lowest_log_kid(points) == pytest.approx(math.log(0.1))
+    assert lowest_log_kid(points, ENERGY) == pytest.approx(math.log(0.25))
+    assert lowest_log_kid([*points[:1], Point(9, 1.0, 1.0, {"kid": 0.1})], ENERGY) == pytest.approx(0.0)
 
 
 def test_a_kid_that_is_missing_is_unknown():

@@ -40,6 +40,7 @@ BAD_TRIALS = {  # where, what, and the words that name it
     "figure of text": (["curve", 0, 3, "kid"], "low", "curve.0.3.kid"),
     "figure beyond all": (["curve", 0, 3, "kid"], 1e300, "curve.0.3.kid"),
     "distance below 0": (["curve", 0, 3, "frechet"], -1.0, "frechet"),
+    "energy outside its interval": (["curve", 0, 3], {"energy": 0.5, "energy_low": 0.6, "energy_high": 0.7}, "energy"),
     "kid outside its interval": (["curve", 0, 3], {"kid": 0.5, "kid_low": 0.6, "kid_high": 0.7}, "kid"),
     "space of text": (["space"], "big", "space"),
     "code of two lines": (["code"], "0.1\n0.2", "code"),
