@@ -85,19 +85,25 @@ def measure(options: argparse.Namespace) -> None:
 def measure_pair(
     options: argparse.Namespace, bench: Bench, judges: dict[str, Space], before: Kind, after: Kind
 ) -> None:
-    """Runs of one kind, begun afresh and from a run of another, which is made when it is first wanted."""
-    first, folder = options.output / "before", options.output / "run"
-    shutil.rmtree(first, ignore_errors=True)
+    """Runs of one kind, begun afresh and from what a fresh run of another has left, made if it is not there."""
+    longest, folder = max(options.budgets), options.output / "run"
+
+    def left_by(kind: Kind) -> Path:
+        return options.output / "left" / f"{kind.name.replace('/', '_')}-{options.side}-{longest:g}-{options.seed}"
 
     def run(budget: float, begun: str, picture: str) -> dict[str, Any]:
-        if begun != "fresh" and not first.is_dir():
-            train(before, max(options.budgets), options, first, None)
-        shutil.rmtree(folder, ignore_errors=True)
+        first = left_by(before)
+        if begun != "fresh" and not (first / "final").is_dir():
+            train(before, longest, options, first, None)
         start = None if begun == "fresh" else RunStart.of(first)._replace(asked=begun == "from")
         with patch.object(RunStart, "of", lambda run: start):
             gan = train(after, budget, options, folder, start and first)
         fakes = gan.sample(FAKES, seed=1)
         save_grid(options.output / picture, fakes[:40], columns=10)
+        if start is None and budget == longest:
+            shutil.rmtree(left_by(after), ignore_errors=True)
+            left_by(after).parent.mkdir(exist_ok=True)
+            folder.rename(left_by(after))
         return {"judged": distances(judges, after.held, fakes), "result": gan.result}
 
     for begun, budget in product(options.begun, options.budgets):
@@ -110,6 +116,7 @@ def measure_pair(
 def train(kind: Kind, budget: float, options: argparse.Namespace, out: Path, start: Path | None) -> Any:
     """A run of a kind for so many seconds of a core, with the recipe of the law of sizes."""
     recipe: Recipe = default_recipe(kind.train.shape[1:], len(kind.train), Budget(None, budget / TWO_CORES))
+    shutil.rmtree(out, ignore_errors=True)
     architecture = recipe.architecture if start is None else RunStart.of(start).recipe.architecture
     images = int(budget * SPEED[options.side][architecture.gen_width])
     return api.fit(

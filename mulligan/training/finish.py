@@ -16,6 +16,7 @@ from mulligan.metrics.distances import neighbours
 from mulligan.metrics.memorisation import distances_to
 from mulligan.metrics.score import Reference
 from mulligan.networks.keras import with_batch_statistics
+from mulligan.networks.mixture import Mixture
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.by_class import class_scores
@@ -55,10 +56,11 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     folder, sampler = loop.folder.path / "final", loop.sampler
     save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
     # Along arcs: what lies between two normal latents on a line is shorter than any that were trained on.
+    walker = gen.members[int(gen.weights.argmax())] if isinstance(gen, Mixture) else gen  # near latents may have others
     ends = sampler.latents(2 * WALKS, SEED)
     walks = np.concatenate([spherical(a, b, WALK_STEPS) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = np.repeat(np.arange(WALKS), WALK_STEPS) % sampler.classes if sampler.classes else None
-    save_grid(folder / "interpolation.png", sampler(gen, walks, labels), WALK_STEPS)
+    save_grid(folder / "interpolation.png", sampler(walker, walks, labels), WALK_STEPS)
     write_neighbours(folder / "neighbours.npz", loop.task, evaluator.fakes(gen, SHOWN), known)
 
     chosen = {"average": choice.average, "best_nimg": choice.nimg}
