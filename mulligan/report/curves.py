@@ -21,14 +21,13 @@ def quality(record: RunRecord) -> Html | None:
     if newest is None:
         return None
     marked, at = best_evaluation(record), newest.embedding
-    wide, others = [], []
-    for figure in FIGURES:
+    charts = []
+    for figure in sorted(FIGURES, key=lambda each: each is not SELECTS):
         value = figure.of(vars(marked))[0] if marked else None
         ring = None if marked is None or value is None else ChartPoint(marked.nimg, value)
-        note = f"{LOWER}; bands hold 95%" + (f"; the ring is what is best, {number(value)}" if ring else "")
-        chart = Chart(figure.at(at), note, _by_average(record, figure.name), best=ring)
-        (wide if figure is SELECTS else others).append(chart)
-    others += [
+        note = f"{LOWER}; bands hold 95%" + (f"; the ring is the run's best, {number(value)}" if ring else "")
+        charts += [Chart(figure.at(at), note, _by_average(record, figure.name), best=ring)]
+    charts += [
         Chart(f"Fréchet distance@{at}", LOWER, _by_average(record, "frechet")),
         Chart(
             "Diversity",
@@ -42,8 +41,7 @@ def quality(record: RunRecord) -> Html | None:
         "section",
         element("h2", "Quality"),
         element("p", f"{samples} samples against {images} validation images, while training.", class_="lead"),
-        element("div", _drawn(record, wide), class_="charts wide"),
-        element("div", _drawn(record, others), class_="charts"),
+        element("div", _drawn(record, charts), class_="charts"),
         id="quality",
     )
 
