@@ -1,8 +1,9 @@
 """What recipes cost in seconds on this machine: measured by every run, kept in the user's cache, foreseen from that.
 
 Counted operations (`space.cost`) are the same everywhere; how many of them a second does depends on the device, on the
-networks and on the images. What was never measured here is foreseen by what is nearest to it, and at first by a nominal
-speed, of which networks of a study reached three quarters and more on one core (docs/log/2026-11-27-prices.md).
+networks and on the images. What was never measured here is foreseen by what is nearest to it, and where nothing is near
+by a nominal speed, of which networks of a study reached three quarters and more on one core
+(docs/log/2026-11-27-prices.md).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mulligan.training.device import device_name
 FILE = "speeds.json"
 KEPT = 200  # measurements, the newest
 FEWEST_SECONDS = 5.0  # of training, from which its speed is one
+NEAR = 4.0  # times as many operations an image, or as few, up to which one network's speed tells another's
 COMPILE_SECONDS = 20.0  # until it was measured
 STEP = ("architecture", "loss", "penalty", "penalty_every", "dynamics", "opponents", "disc_steps", "matching")
 
@@ -77,10 +79,10 @@ def price(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Price:
     if same:
         fastest = max(same, key=lambda each: each.images_per_second)
         return Price(same[-1].compile_seconds, fastest.images_per_second, measured=True)
-    if not here:
+    # Networks of about as many operations reach about as many of them a second; small ones tell nothing of large ones.
+    near = min(here, key=lambda each: abs(math.log(each.flops_per_image / flops)), default=None)
+    if near is None or abs(math.log(near.flops_per_image / flops)) > math.log(NEAR):
         return Price(COMPILE_SECONDS, NOMINAL_FLOPS[jax.default_backend()] / flops, measured=False)
-    # Networks of about as many operations reach about as many of them a second.
-    near = min(here, key=lambda each: abs(math.log(each.flops_per_image / flops)))
     alike = [each for each in here if each.form == near.form and each.shape == near.shape]
     speed = max(each.flops_per_image * each.images_per_second for each in alike)
     return Price(near.compile_seconds, speed / flops, measured=False)

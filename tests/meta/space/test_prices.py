@@ -56,6 +56,16 @@ def test_others_do_as_many_operations_a_second_as_the_nearest():
         assert not found.measured
 
 
+def test_tiny_images_tell_nothing_of_large_ones():
+    """Steps of the demo's 8x8 digits are mostly overhead: two hundred times fewer operations a second."""
+    measure(of_width(16), (8, 8, 1), 0, nimg=120_000, training_seconds=60.0, compile_seconds=7.0)
+    assert price(of_width(16), SHAPE).images_per_second == pytest.approx(
+        4e10 / footprint(of_width(16), SHAPE).flops_per_image
+    )
+    seconds = Budget(None, 60.0)
+    assert default_recipe(SHAPE, 5_000, seconds).architecture.gen_width == 16
+
+
 def test_another_device_tells_nothing_of_this_one(monkeypatch):
     measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=10.0, compile_seconds=7.0)
     monkeypatch.setattr(prices, "device_name", lambda: "another")
