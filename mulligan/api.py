@@ -15,6 +15,7 @@ from mulligan.budget import parse_images, parse_seconds
 from mulligan.documents import SEAL, read_json
 from mulligan.errors import MulliganError, UsageError, first_line
 from mulligan.events import Listener
+from mulligan.meta.cluster import cluster_named
 from mulligan.meta.fit import average as average_run
 from mulligan.meta.fit import fit as fit_task
 from mulligan.meta.fit import resume as resume_run
@@ -75,6 +76,7 @@ def fit(
     strategy: str | None = None,
     experience: str | None = None,
     race: str = "ftrl",
+    workers: str | None = None,
     init: Path | str | None = None,
     from_run: Path | str | None = None,
     generator: Any = None,
@@ -110,6 +112,8 @@ def fit(
         and added to after the run, together with what is shipped; None for your own, `"none"` to do without any.
       race: how the budget is shared out among several recipes: `"ftrl"`, `"halving"`, `"uniform"`, or `"single"` for
         the likeliest recipe alone (docs/race.md).
+      workers: `"ray"`, or `"ray://HOST:PORT"`, for several recipes to race on a Ray cluster, whose nodes see the run
+        folder (docs/cluster.md); None for this machine.
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
         shipped, where there are fewer than 200 images of 17 to 64 pixels.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
@@ -140,6 +144,7 @@ def fit(
         strategy=strategy,
         experience=experience,
         allocation=race,
+        workers=None if workers is None else cluster_named(workers),
         init=None if init is None else str(init),
         models=_models(generator, discriminator, networks, None),
         from_run=None if from_run is None else Path(from_run),

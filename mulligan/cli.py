@@ -102,6 +102,10 @@ def fit(
             metavar=listed("meta.race.allocation.ALLOCATIONS"), help="How to divide the budget among recipes."
         ),
     ] = "ftrl",
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="ray[://...]", help="A Ray cluster on which several recipes race; default: this machine."),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(metavar="FILE|none", help="Pretrained initial weights; default: shipped ones, if any suit."),
@@ -122,7 +126,14 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
-    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "race": race, "init": init}
+    learned = {
+        "recipe": recipe,
+        "strategy": strategy,
+        "experience": experience,
+        "race": race,
+        "workers": workers,
+        "init": init,
+    }
     given = {"from_run": from_run, "networks": networks, "log": _log(tensorboard, wandb, mlflow)}
     _train(partial(train, data, **budget, **reading, **learned, **given, out=out, seed=seed), quiet, as_json)
 

@@ -38,7 +38,7 @@ FLOORS: Floors = [
     [{"__main__"}],
 ]
 META_FLOORS: Floors = [  # inside meta/
-    [{"space"}, {"store"}],
+    [{"space"}, {"store"}, {"cluster"}],
     [{"experience"}],
     [{"overview"}, {"predict"}, {"initialisation"}, {"schedule_learning"}],
     [{"collect"}, {"race"}],

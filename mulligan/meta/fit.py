@@ -93,7 +93,9 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else pretrained_note(plan)
     alone = NONE_NEAR if nearest and not isinstance(beginning, RunStart) else None
-    for text in (unsplit_note(task), alone, begun, short_note(task, plan, budget), homeless):
+    one = "one recipe trains, and on this machine: `workers` are for several that race"
+    idle = one if options.workers is not None and len(plan.arms) == 1 else None
+    for text in (unsplit_note(task), alone, begun, short_note(task, plan, budget), homeless, idle):
         if text:
             options.listener(Noted(text=text).to_json())
     with _saved(folder):
@@ -151,7 +153,7 @@ def begin(
     if kept:
         keep(folder.path / KEPT, task.collection)
     if len(plan.arms) > 1:
-        folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task))
+        folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task, options.workers))
     if isinstance(start, RunStart):
         start.write_players(folder, options.seed)
     elif start is not None:

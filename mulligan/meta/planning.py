@@ -52,6 +52,7 @@ class Options:
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
       allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
+      workers: the Ray cluster on which recipes race, as `meta.cluster.join` takes it; None for this machine.
       listener: receives every event as it happens.
     """
 
@@ -70,6 +71,7 @@ class Options:
     experience: str | None = None
     init: str | None = None
     allocation: str = "ftrl"
+    workers: str | None = None
     listener: Listener = lambda event: None
 
     def reading(self) -> dict[str, Any]:

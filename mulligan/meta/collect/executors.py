@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 from mulligan.errors import MulliganError, UsageError, first_line, optional_import
 from mulligan.events import Listener
 from mulligan.files import make_folder
+from mulligan.meta.cluster import ELSEWHERE, RAY, join
 from mulligan.meta.collect.worker import WorkerConfig, new_worker_name, work
 from mulligan.training.cores import settle, shares, started_on, threads_on
 from mulligan.training.device import own_cores
@@ -66,13 +67,13 @@ def executor(workers: str, place: str) -> Executor:
         return Here() if int(workers) == 1 else Processes(int(workers))
     jobs = workers.removeprefix("slurm:")
     slurm = jobs != workers and jobs.isdecimal() and int(jobs) > 0
-    if not slurm and workers != "ray" and not workers.startswith("ray://"):
+    if not slurm and workers != RAY and not workers.startswith(ELSEWHERE):
         raise UsageError(f"invalid workers {workers!r}: give a number, ray, ray://HOST:PORT, or slurm:N.")
-    if workers != "ray" and "://" not in place:
+    if workers != RAY and "://" not in place:
         raise UsageError(
             f"workers on {workers} cannot write into {place}: give `experience` the URL of a database that they reach."
         )
-    return Jobs(int(jobs)) if slurm else RayCluster(None if workers == "ray" else workers)
+    return Jobs(int(jobs)) if slurm else RayCluster(workers)
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,10 @@ class Processes:
 class RayCluster:
     """A worker for every core of a cluster, or for every GPU where it has any.
 
-    `address` None is a cluster known to this machine, or one of its own.
+    `cluster` is named as `meta.cluster.join` takes it.
     """
 
-    address: str | None
+    cluster: str
 
     def run(self, config: WorkerConfig, emit: Listener) -> None:
         """Runs tasks of one trial each, as many at a time as there is room for: nodes may come and go.
@@ -137,12 +138,7 @@ class RayCluster:
           MulliganError: Ray is not installed, no cluster answers, its nodes cannot reach the experience, or a worker
             cannot use it.
         """
-        with optional_import("Ray", "a cluster of workers", "ray"):
-            import ray  # pyright: ignore[reportMissingImports]
-        try:
-            ray.init(address=self.address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise MulliganError(f"no Ray cluster answers at {self.address}: {error}") from error
+        ray = join(self.cluster)
         try:
             hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
             if len(hosts) > 1 and "://" not in config.place:

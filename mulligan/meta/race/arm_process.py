@@ -10,19 +10,14 @@ import os
 import queue
 import sys
 import threading
-import time
 import traceback
-from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
 from mulligan.errors import MulliganError
-from mulligan.files import locked
-from mulligan.meta.race.arm_run import ArmRun
+from mulligan.meta.race.arm_run import ArmRun, alone
 from mulligan.training.cores import settle
 from mulligan.training.device import cache_programs
-
-PATIENCE = 60.0  # seconds that the process of a parent which was killed has left to end in
 
 
 def main() -> None:
@@ -39,20 +34,13 @@ def main() -> None:
 
     settle(int(sys.argv[2]))
     cache_programs()
-    until = time.monotonic() + PATIENCE
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(locked(lock))
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    tell(MulliganError(f"another process is training {spec.folder.path} now."))
-                    return
-                time.sleep(0.05)
-        run = ArmRun(spec, shared.opened(), tell, started)
-        while True:
-            tell(run.train(asked.get()))
+    try:
+        with alone(spec, lock):
+            run = ArmRun(spec, shared.opened(), tell, started)
+            while True:
+                tell(run.train(asked.get()))
+    except MulliganError as error:
+        tell(error)
 
 
 def _listen(parent: Connection, asked: queue.Queue[Any]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ import jax
 
 from mulligan.errors import MulliganError, first_line
 from mulligan.events import Listener
+from mulligan.files import locked
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import Budget, Cost
@@ -19,6 +22,7 @@ from mulligan.training.run import RunFolder
 from mulligan.training.run_spec import RunSpec
 
 TRIALS = "trials"  # in the folder of the run that the arms race for
+PATIENCE = 60.0  # seconds that the process of a parent which was killed has left to end in
 
 
 class ArmSpec(NamedTuple):
@@ -59,6 +63,26 @@ class SliceResult(NamedTuple):
 
     spent: Cost | None
     ended: str | None
+
+
+@contextmanager
+def alone(spec: ArmSpec, lock: Path) -> Iterator[None]:
+    """Keeps other processes from training an arm while it is entered, once those that are ending have ended.
+
+    Raises:
+      MulliganError: another one trains it.
+    """
+    until = time.monotonic() + PATIENCE
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(locked(lock))
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise MulliganError(f"another process is training {spec.folder.path} now.") from error
+                time.sleep(0.05)
+        yield
 
 
 class ArmRun:

@@ -1,9 +1,10 @@
 """The race: several recipes train on one task, and an allocation shares the budget out among them, slice by slice.
 
 Each arm is a run of its own in `RUN/trials/NN`, paused after its slice and resumed exactly. On a CPU of several cores
-as many arms train at a time, each in a process of its own (`meta.race.side_by_side`); elsewhere one after the other in
-this process. `race.json` says who got what and why; it is written before and after each round of slices, so a race can
-be killed at any instant. The winner's run becomes the run itself, and gets all that is left.
+as many arms train at a time, each in a process of its own (`meta.race.side_by_side`), or on a cluster, if asked to
+(`meta.race.on_cluster`); elsewhere one after the other in this process. `race.json` says who got what and why; it is
+written before and after each round of slices, so a race can be killed at any instant. The winner's run becomes the run
+itself, and gets all that is left.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus
 from mulligan.meta.race.arm_run import TRIALS, ArmRun, ArmSpec, Slice
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.extrapolation import ArmHistory, compared_by, predict_final
+from mulligan.meta.race.on_cluster import ArmActors, lanes_on
 from mulligan.meta.race.side_by_side import ArmProcesses, lanes
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.store.kid_curves import lowest_log_kid, points_of
@@ -59,19 +61,27 @@ class RaceSpec:
     started: float
 
 
-def document(arms: Sequence[Arm], allocation: str, task: Task) -> dict[str, Any]:
-    """The `race.json` of a race that is about to begin, with as many lanes as this machine has for it.
+def document(arms: Sequence[Arm], allocation: str, task: Task, workers: str | None = None) -> dict[str, Any]:
+    """The `race.json` of a race that is about to begin, with as many lanes as this machine, or the cluster, has for it.
+
+    Args:
+      workers: the cluster that trains the arms; None for this machine.
 
     Raises:
-      UsageError: no allocation of that name.
+      UsageError: no allocation of that name, or no cluster.
+      MulliganError: the cluster does not answer.
     """
     if allocation not in ALLOCATIONS:
         raise UsageError(f"unknown allocation {allocation!r}: choose {', '.join(ALLOCATIONS)}.")
-    width = lanes(task, [footprint(arm.recipe, task.shape, len(task.classes or ())) for arm in arms])
+    if workers is None:
+        width = lanes(task, [footprint(arm.recipe, task.shape, len(task.classes or ())) for arm in arms])
+    else:
+        width = lanes_on(workers, task, len(arms))
     entries = [arm.to_json() | {"spent": NO_COST._asdict(), "ended": None} for arm in arms]
     return {
         "format": FORMAT,
         "allocation": allocation,
+        "workers": workers,
         "lanes": width,
         "slices": ROUNDS * width,
         "arms": entries,
@@ -129,7 +139,12 @@ class Race:
         self.told = [standing.spent.images for standing in self.standings]  # images of each arm, as last heard
         self._runs: dict[int, ArmRun] = {}  # of those that train in this process
         specs = [standing.spec for standing in self.standings]
-        self.processes = ArmProcesses(specs, spec.task, self.document["lanes"], self._hear)
+        workers = self.document["workers"]
+        self.processes = (
+            ArmActors(specs, spec.task, workers, self._hear)
+            if workers
+            else ArmProcesses(specs, spec.task, self.document["lanes"], self._hear)
+        )
         weights, slices = [arm.weight for arm in self.arms], self.document["slices"]
         self.allocation = ALLOCATIONS[self.document["allocation"]](weights, slices, self.document["lanes"])
         # The allocation's state after the moves that were made.
@@ -210,7 +225,8 @@ class Race:
 
     def _at_once(self, alive: Sequence[bool]) -> bool:
         """Whether a round's slices train at once: an arm that is left alone has all cores for itself."""
-        return self.document["lanes"] > 1 and sum(alive) > 1 and jax.default_backend() == "cpu"
+        elsewhere = self.document["workers"] is not None or jax.default_backend() == "cpu"
+        return self.document["lanes"] > 1 and sum(alive) > 1 and elsewhere
 
     def _decided(self) -> dict[str, Any]:
         """The next move, and what it was made from."""

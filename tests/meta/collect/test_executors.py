@@ -48,7 +48,7 @@ def test_several_machines_do_not_write_into_one_file(monkeypatch):
     nodes = [{"NodeManagerHostname": name, "Alive": True} for name in ("one", "two")]
     monkeypatch.setitem(sys.modules, "ray", a_cluster_that_says(nodes=lambda: nodes))
     with pytest.raises(MulliganError, match=r"2 machines .* cannot all write into x\.db.*URL of a database"):
-        RayCluster(None).run(WorkerConfig("x.db", (), 1.0, 1000, None), print)
+        RayCluster("ray").run(WorkerConfig("x.db", (), 1.0, 1000, None), print)
 
 
 class Machine:
@@ -94,7 +94,7 @@ class WrappedError(Exception):
 def on(machine, monkeypatch, trials=3):
     told = []
     monkeypatch.setitem(sys.modules, "ray", machine.modules())
-    RayCluster(None).run(WorkerConfig("postgresql://x", (), 60.0, 1000, trials), told.append)
+    RayCluster("ray").run(WorkerConfig("postgresql://x", (), 60.0, 1000, trials), told.append)
     return told
 
 

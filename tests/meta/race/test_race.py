@@ -211,8 +211,8 @@ def test_a_race_against_the_clock_keeps_its_budget(raced, task, tmp_path, monkey
 def test_race_json_is_what_the_documentation_says(raced):
     document = read_sealed(raced[0] / "race.json")
     assert set(document) == {
-        "format", "allocation", "lanes", "slices", "arms", "decisions", "done", "winner", "adopted", "seconds",
-        "spent_by_others",
+        "format", "allocation", "workers", "lanes", "slices", "arms", "decisions", "done", "winner", "adopted",
+        "seconds", "spent_by_others",
     }  # fmt: skip
     assert set(document["arms"][0]) == {"recipe", "weight", "origin", "forecast", "spent", "ended"}
     assert set(document["decisions"][0]) == {"arms", "won", "weights", "predicted", "alive", "until"}

@@ -15,34 +15,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from races import BUDGET, RECIPES, assert_same, race_in
 
 from mulligan.documents import read_sealed
 from mulligan.errors import Interrupted, MulliganError, Terminated
 from mulligan.files import locked
-from mulligan.meta.fit import begin
-from mulligan.meta.planning import Options
 from mulligan.meta.race import race as module
 from mulligan.meta.race import side_by_side
 from mulligan.meta.race.arm_run import ArmSpec, Slice, SliceResult
-from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.race import Race, RaceSpec
 from mulligan.meta.race.shared_task import is_shareable, share_task
 from mulligan.meta.race.side_by_side import KILLS, MEMORY_SHARE, PROCESS_BYTES, ArmProcesses, lanes
-from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.space.cost import Footprint
-from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.tasks.streaming import StreamedImages
 from mulligan.training.budget import NO_COST, Budget
 from mulligan.training.run import RunFolder
-
-SMALL = Architecture(family="mlp", gen_width=16, disc_width=16, gen_depth=1, disc_depth=1, latent=8)
-RECIPES = [
-    Recipe(architecture=SMALL, batch=32, hyperparameters=Hyperparameters(gen_lr=rate, disc_lr=rate))
-    for rate in (2e-3, 1e-3, 1e-6)
-]
-ARMS = tuple(Arm(recipe, weight, "made up") for recipe, weight in zip(RECIPES, (0.3, 0.3, 0.4), strict=True))
-BUDGET = Budget(images=12_000, seconds=None)
 
 
 @pytest.fixture(scope="module")
@@ -53,35 +40,6 @@ def digits():
 @pytest.fixture
 def two_lanes(monkeypatch):
     monkeypatch.setattr(module, "lanes", lambda task, footprints: 2)
-
-
-def race_in(path, task, emit=lambda event: None, budget=BUDGET):
-    """A race in a new folder, or one that goes on."""
-    if not (path / "run.json").is_file():
-        begin("digits", task, RacePlan(ARMS), budget, Options(out=path, allocation="ftrl"))
-    return Race(RaceSpec(RunFolder(path), task, 0, budget, emit, time.monotonic()))
-
-
-def story(path):
-    """All of a race but its seconds."""
-    document = read_sealed(path / "race.json")
-    arms = [{**arm, "spent": {**arm["spent"], "seconds": 0}} for arm in document["arms"]]
-    return {**document, "arms": arms, "spent_by_others": {**document["spent_by_others"], "seconds": 0}, "seconds": 0}
-
-
-def weights(path):
-    """Of the newest checkpoint of the run that won."""
-    from mulligan.training import checkpoint
-
-    saved, _ = checkpoint.newest(path / "checkpoints")
-    return saved.arrays
-
-
-def assert_same(run, other):
-    assert story(run) == story(other)
-    theirs = weights(other)
-    for name, array in weights(run).items():
-        np.testing.assert_array_equal(array, theirs[name])
 
 
 def _race_on(path: str) -> None:
@@ -205,7 +163,7 @@ def test_a_mistake_that_a_process_tells_is_raised_as_it_is(tmp_path, digits):
 def an_arm_process(*sent):
     """The process of an arm, without patience, that is sent bytes and then hears the end; what it told."""
     ours, theirs = multiprocessing.Pipe()
-    code = "from mulligan.meta.race import arm_process as m; m.PATIENCE = -1.0; m.main()"
+    code = "from mulligan.meta.race import arm_process, arm_run; arm_run.PATIENCE = -1.0; arm_process.main()"
     command = [sys.executable, "-c", code, str(theirs.fileno()), "1"]
     with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True) as process:
         theirs.close()
