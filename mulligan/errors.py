@@ -19,6 +19,8 @@ def printable(text: str) -> str:
       >>> printable("a\\x1b[2Jb\\nc")
       'a\ufffd[2Jb c'
     """
+    if text.isprintable():  # as nearly all are
+        return text
     return "".join(
         letter if letter.isprintable() or letter == ZERO_WIDTH_JOINER else " " if letter.isspace() else "\ufffd"
         for letter in text

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 from mulligan.grid import WRITER
 from mulligan.tasks.framing import GROUNDS, Colour, Frame
+from mulligan.tasks.plain import JPEG, PNG, plain, plain_pixels
 from mulligan.tasks.stored import StoredFile, UnreadableError
 
 # The formats of photographs and drawings. Others that Pillow knows run programs (EPS) or are rarely meant.
@@ -52,8 +53,7 @@ MAGIC = re.compile(
     rb"|P[0-7yFf]\s|\0\0\1\0|qoif",
     re.DOTALL,
 )
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-PNG_TEXT = re.compile(rb"eXIf|tEXt|zTXt|iTXt")  # chunks that hold an orientation, or who wrote the file
+PNG_TEXT = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that hold an orientation, or who wrote the file
 FOREIGN = {  # by their first bytes: what is often meant for an image
     rb"....ftyp(hei|hev|heim|heis)": "HEIC, which is not read: save it as JPEG or PNG",
     rb"....ftypmif1.{0,24}(hei|hev)": "HEIC, which is not read: save it as JPEG or PNG",
@@ -81,14 +81,12 @@ class Look(NamedTuple):
       frames: whether it is the first picture of an animation or a stack.
       deepest: the highest level of 16-bit grey, as stored; 0 for images of 8 bits.
       visible: share of the drawing that can be seen on each of `GROUNDS`; None without transparency.
-      flat: whether nothing can be seen in it.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     frames: bool
     deepest: int
     visible: tuple[float, ...] | None
-    flat: bool
 
 
 @contextmanager
@@ -117,11 +115,12 @@ def header(file: StoredFile) -> Header:
       UnreadableError: no image, or one of more than `MOST_PIXELS` pixels.
     """
     start = file.start(HEAD)
-    for magic, reason in FOREIGN.items():
-        if re.match(magic, start, re.DOTALL):
-            raise UnreadableError(reason)
-    if not MAGIC.match(start) and not file.name.lower().endswith(".tga"):  # the one format without a mark
-        raise UnreadableError("not an image in a known format")
+    if not start.startswith((PNG, JPEG)):
+        for magic, reason in FOREIGN.items():
+            if re.match(magic, start, re.DOTALL):
+                raise UnreadableError(reason)
+        if not MAGIC.match(start) and not file.name.lower().endswith(".tga"):  # the one format without a mark
+            raise UnreadableError("not an image in a known format")
     try:
         return _header(start)
     except UnreadableError:
@@ -140,8 +139,10 @@ def upright_size(encoded: bytes) -> tuple[int, int]:
 
 
 def _header(encoded: bytes) -> Header:
+    if (told := plain(encoded)) and 0 < told.width * told.height <= MOST_PIXELS:
+        return Header(told.width, told.height, own=False)
     # A PNG may tell of its orientation behind its pixels, for which Pillow decodes them; most have no such chunk.
-    if len(encoded) < HEAD and encoded.startswith(PNG) and not PNG_TEXT.search(encoded):
+    if len(encoded) < HEAD and encoded.startswith(PNG) and not any(chunk in encoded for chunk in PNG_TEXT):
         width, height = struct.unpack(">2I", encoded[16:24])
         if 0 < width * height <= MOST_PIXELS:
             return Header(width, height, own=False)
@@ -169,6 +170,8 @@ def look(encoded: bytes, frame: Frame, deepest: int = DEEP) -> Look:
     Raises:
       UnreadableError: as `decode` does.
     """
+    if (pixels := plain_pixels(encoded, frame.width, frame.height)) is not None:
+        return Look(pixels, False, 0, None)
     with _decoding():
         image = _open(encoded)
         frames = bool(getattr(image, "is_animated", False))
@@ -180,15 +183,17 @@ def look(encoded: bytes, frame: Frame, deepest: int = DEEP) -> Look:
         deep = int(np.asarray(image).max()) if image.mode.startswith("I") else 0
         seen = visible(np.asarray(image.convert("RGBA"))) if image.has_transparency_data else None
         placed = frame.place(opaque(image, frame.background, deepest))
-        pixels = np.asarray(placed.convert("RGB"))
-        return Look(pixels, frames, deep, seen, is_flat(pixels))
+        return Look(np.asarray(placed.convert("RGB")), frames, deep, seen)
 
 
-def is_flat(pixels: UInt8[np.ndarray, "h w c"]) -> bool:
-    """Whether an image is of one colour, but for a few levels."""
-    levels = pixels.reshape(-1, pixels.shape[-1])
+def are_flat(pixels: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
+    """Whether each image is of one colour, but for a few levels."""
+    n, height, width, channels = pixels.shape
+    levels = pixels.reshape(n, height * width, channels)
     # A few pixels tell of nearly all images that they are not.
-    return all(bool((np.ptp(some, axis=0) <= FLAT).all()) for some in (levels[:: len(levels) // 16 + 1], levels))
+    flat = (np.ptp(levels[:, :: levels.shape[1] // 16 + 1], axis=1) <= FLAT).all(axis=1)
+    flat[flat] = (np.ptp(levels[flat], axis=1) <= FLAT).all(axis=1)
+    return flat
 
 
 def visible(image: UInt8[np.ndarray, "h w 4"]) -> tuple[float, ...] | None:

@@ -14,16 +14,18 @@ from jaxtyping import Integer, UInt8
 
 from mulligan.errors import MulliganError
 from mulligan.tasks.collection import UNLABELLED, Collection
-from mulligan.tasks.decode import DEEP, depth, look
+from mulligan.tasks.decode import DEEP, Look, are_flat, depth, look
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, choose_ground
 from mulligan.tasks.layout import lay_out
 from mulligan.tasks.read_before import Shelf, rows_with_channels
 from mulligan.tasks.source import Source
-from mulligan.tasks.splits import TRAIN, count_sentence, digest, is_grey
+from mulligan.tasks.splits import TRAIN, are_grey, count_sentence, digests_of
 from mulligan.tasks.stored import StoredFile, UnreadableError
 from mulligan.tasks.streaming import HELD_SHARE, STREAMED, StreamedImages
 from mulligan.tasks.survey import Refusal, Survey, in_threads, refuse_many, skip_notes, survey
 from mulligan.tasks.tables import read_tables
+
+BLOCK_PIXELS = 2**20  # of decoded images that are looked at at a time
 
 
 class ImageFile(NamedTuple):
@@ -169,22 +171,24 @@ class _Reading:
         looks = in_threads(
             lambda image: look(image.file.read(), self.frame, self.deepest), [self.images[slot] for slot in slots]
         )
-        for slot, seen in zip(slots, looks, strict=True):
-            if isinstance(seen, Refusal):
-                self.refused[slot] = seen
-                continue
+        rows = max(BLOCK_PIXELS // (self.frame.height * self.frame.width), 1)
+        for start in range(0, len(slots), rows):
+            block = dict(zip(slots[start : start + rows], looks, strict=False))
+            self.refused |= {slot: seen for slot, seen in block.items() if isinstance(seen, Refusal)}
+            whole = {slot: seen for slot, seen in block.items() if isinstance(seen, Look)}
+            self.deep |= {slot: seen.deepest for slot, seen in whole.items() if seen.deepest}
+            self.visible |= {slot: seen.visible for slot, seen in whole.items() if seen.visible}
+            self.frames += sum(seen.frames for seen in whole.values())
+            at, shape = np.array(list(whole), np.int64), (-1, self.frame.height, self.frame.width, 3)
+            pixels = np.array([seen.pixels for seen in whole.values()], np.uint8).reshape(shape)
             if not self.held:
-                self.digests[slot] = digest(seen.pixels)
+                self.digests[at] = digests_of(pixels)
             if self.pixels is not None:
-                self.pixels[slot] = seen.pixels
-            self.frames += seen.frames
-            if seen.deepest:
-                self.deep[slot] = seen.deepest
-            if seen.visible:
-                self.visible[slot] = seen.visible
+                self.pixels[at] = pixels
             # One that is read again may be seen on another ground where it was not on the first.
-            (self.flat.add if seen.flat else self.flat.discard)(slot)
-            (self.coloured.discard if is_grey(seen.pixels) else self.coloured.add)(slot)
+            for found, are in ((self.flat, are_flat(pixels)), (self.coloured, ~are_grey(pixels))):
+                found.difference_update(whole)
+                found.update(at[are].tolist())
 
     def collected(self, whole: Integer[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w c"] | StreamedImages:
         """The images of these slots, with as many channels as they need."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int8, Int64, Integer, UInt8, UInt64
+from jaxtyping import Bool, Int8, Int64, Integer, UInt8, UInt64
 
 from mulligan.errors import MulliganError
 
@@ -42,11 +42,10 @@ def digest(image: UInt8[np.ndarray, "h w c"]) -> int:
     return int(_digests_of_block(image[None])[0])
 
 
-def is_grey(image: UInt8[np.ndarray, "*n c"]) -> bool:
-    """Whether all channels agree in every pixel."""
-    return image.shape[-1] == 1 or bool(
-        (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
-    )
+def are_grey(images: UInt8[np.ndarray, "n h w c"]) -> Bool[np.ndarray, " n"]:
+    """Whether all channels of each image agree in every pixel."""
+    first = images[..., 0]
+    return np.all([(images[..., other] == first).all(axis=(1, 2)) for other in range(images.shape[3])], axis=0)
 
 
 def digests_of(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]:
@@ -60,10 +59,7 @@ def digests_of(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]
 def _digests_of_block(images: UInt8[np.ndarray, "n h w c"]) -> UInt64[np.ndarray, " n"]:
     """The digest of each, with the channels compared all at once."""
     images = np.ascontiguousarray(images)
-    grey = np.ones(len(images), bool)
-    if images.shape[3] > 1:
-        first = images[..., 0]
-        grey = np.all([(images[..., other] == first).all(axis=(1, 2)) for other in (1, 2)], axis=0)
+    grey = are_grey(images)
     first = np.ascontiguousarray(images[..., 0])
     hashed = (
         hashlib.blake2b(first[row] if same else images[row], digest_size=8).digest() for row, same in enumerate(grey)

@@ -122,8 +122,12 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _start_of_file(path: str, n: int) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(min(n, os.fstat(file.fileno()).st_size))  # a buffer of n bytes would be made first
+        with open(path, "rb", buffering=0) as file:
+            size = min(n, os.fstat(file.fileno()).st_size)  # a buffer of n bytes would be made first
+            content = file.read(size)
+            while len(content) < size and (more := file.read(size - len(content))):  # the system may give less
+                content += more
+            return content
     except OSError as error:
         raise UnreadableError(error.strerror or str(error)) from error
 

@@ -14,6 +14,7 @@ from mulligan.tasks.stored import StoredFile, UnreadableError
 from mulligan.tasks.streaming import THREADS
 
 BLOCK = 1024  # files handed to the threads at a time
+PART = 64  # of them, at most, to one thread: a file by itself takes less than handing it over does
 SHARE = 10  # one damaged image in so many is too many; as is one image in so many files
 Thing = TypeVar("Thing")
 Found = TypeVar("Found")
@@ -47,15 +48,20 @@ class Survey:
 def in_threads(work: Callable[[Thing], Found], things: Sequence[Thing]) -> Iterator[Found | Refusal]:
     """`work` on every thing, in order; the reason in place of what cannot be read."""
 
-    def attempt(thing: Thing) -> Found | Refusal:
-        try:
-            return work(thing)
-        except UnreadableError as error:
-            return Refusal(error)
+    def attempt(start: int) -> list[Found | Refusal]:
+        found: list[Found | Refusal] = []
+        for thing in things[start : start + part]:
+            try:
+                found.append(work(thing))
+            except UnreadableError as error:
+                found.append(Refusal(error))
+        return found
 
+    part = min(max(len(things) // (4 * THREADS), 1), PART)
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(things), BLOCK):
-            yield from pool.map(attempt, things[start : start + BLOCK])
+            for found in pool.map(attempt, range(start, min(start + BLOCK, len(things)), part)):
+                yield from found
 
 
 def survey(files: Sequence[StoredFile], where: str) -> Survey:

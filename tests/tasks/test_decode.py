@@ -5,12 +5,13 @@ import io
 import numpy as np
 import pytest
 from pictures import as_set, encoded, noise, png, png_claiming
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from mulligan.errors import UsageError
 from mulligan.tasks.decode import MOST_PIXELS, decode, opaque, upright_size
 from mulligan.tasks.framing import WHITE, Frame, Request, choose_frame, resample
 from mulligan.tasks.images import read_task
+from mulligan.tasks.plain import plain, plain_pixels
 from mulligan.tasks.stored import UnreadableError
 
 PINK = (250, 100, 150)
@@ -272,3 +273,67 @@ def test_the_first_picture_of_several_is_taken_and_said(tmp_path, kind):
         first, *others = (Image.fromarray(image) for image in noise(3, 16, 16, seed=number))
         (tmp_path / str(number)).write_bytes(encoded(first, kind, save_all=True, append_images=others))
     assert "3 files with several pictures (animations, stacks): the first of each." in read_task(tmp_path).notes
+
+
+# --- files that need nothing but decoding
+
+
+def by_pillow(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("h", "w"), [(16, 24), (181, 203)])  # the larger one in several chunks of lines
+def test_plain_files_have_the_pixels_that_pillow_gives(kind, mode, h, w):
+    ways = (
+        [{}, {"compress_level": 0}] if kind == "PNG" else [{}, {"progressive": True}, {"quality": 97, "subsampling": 0}]
+    )
+    for seed, options in enumerate(ways):
+        content = encoded(smooth(h, w, seed).convert(mode), kind, **options)
+        assert plain(content)[:3] == (w, h, mode)
+        np.testing.assert_array_equal(plain_pixels(content, w, h), by_pillow(content))
+        assert plain_pixels(content, w + 1, h) is None
+
+
+def test_what_is_not_plain_is_left_to_pillow():
+    picture, exif, words = smooth(16, 16), Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    words.add_text("Software", "mulligan")
+    others = [
+        encoded(picture, "PNG", exif=exif), encoded(picture, "JPEG", exif=exif), encoded(picture, "PNG", pnginfo=words),
+        encoded(picture.convert("P")), encoded(picture.convert("RGBA")), encoded(picture.convert("L"), transparency=3),
+        encoded(picture.convert("I;16")), encoded(picture.convert("1")), encoded(picture.convert("CMYK"), "JPEG"),
+        encoded(picture, "JPEG", icc_profile=b"profile"), encoded(picture, "WEBP"), b"",
+    ]  # fmt: skip
+    assert [plain(content) for content in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_of_damaged_files_nothing_is_accepted_that_pillow_refuses(kind):
+    content, rng = encoded(smooth(16, 16), kind), np.random.default_rng(0)
+    hurt = [content[:length] for length in range(0, len(content), 7)]
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        hurt.append(bytes(changed))
+    accepted = 0
+    for each in hurt:
+        pixels = plain_pixels(each, 16, 16)
+        if pixels is not None:
+            accepted += 1
+            np.testing.assert_array_equal(pixels, by_pillow(each))
+    assert 0 < accepted < len(hurt)
+
+
+def test_many_plain_files_among_others_are_read_alike(tmp_path, monkeypatch):
+    for number in range(70):
+        kind, mode = ("png", "jpg")[number % 2], ("L", "RGB")[number % 3 % 2]
+        smooth(16, 16, number).convert(mode).save(tmp_path / f"{number:02d}.{kind}")
+    smooth(40, 32).save(tmp_path / "70.png")
+    read = read_task(tmp_path, size=16)
+    monkeypatch.setattr("mulligan.tasks.decode.plain", lambda encoded: None)
+    monkeypatch.setattr("mulligan.tasks.decode.plain_pixels", lambda encoded, width, height: None)
+    again = read_task(tmp_path, size=16)
+    assert (read.hash, read.notes) == (again.hash, again.notes)
+    np.testing.assert_array_equal(read.train.images, again.train.images)
