@@ -28,6 +28,7 @@ SAID_BY = {
     "mulligan.meta.initialisation.few_images": {"fit"},
     "mulligan.meta.initialisation.init_file": {"fit"},
     "mulligan.meta.planning": {"fit"},
+    "mulligan.meta.race.on_cluster": {"fit"},
     "mulligan.networks.architecture": {"fit"},
     "mulligan.networks.keras_models": {"resume", "average", "sample", "export", "serve", "score", "report"},
     "mulligan.serve": {"serve"},

@@ -68,8 +68,8 @@ def document(arms: Sequence[Arm], allocation: str, task: Task, workers: str | No
       workers: the cluster that trains the arms; None for this machine.
 
     Raises:
-      UsageError: no allocation of that name, or no cluster.
-      MulliganError: the cluster does not answer.
+      UsageError: no allocation of that name.
+      MulliganError: no cluster answers, or it cannot read the images.
     """
     if allocation not in ALLOCATIONS:
         raise UsageError(f"unknown allocation {allocation!r}: choose {', '.join(ALLOCATIONS)}.")
