@@ -144,7 +144,8 @@ def joined(monkeypatch):
 
 
 @pytest.mark.slow
-def test_actors_that_die_in_the_middle_of_slices_change_nothing(tmp_path, digits, joined):
+def test_actors_that_die_in_the_middle_of_slices_change_nothing(tmp_path, digits, joined, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 4)
     whole, told = joined(Cluster(3)), []
     race_in(tmp_path / "whole", digits, told.append, workers="ray").run()
     document = read_sealed(tmp_path / "whole" / "race.json")
@@ -155,7 +156,7 @@ def test_actors_that_die_in_the_middle_of_slices_change_nothing(tmp_path, digits
     assert not (tmp_path / "whole" / ".race").exists()
 
     # The same number of lanes on what becomes a cluster of two places, at three chunks of which an actor dies.
-    lossy = joined(Cluster(3, deaths={2, 5, 9}))
+    lossy = joined(Cluster(3, deaths={2, 5, 8}))
     race = race_in(tmp_path / "lossy", digits, workers="ray")
     lossy.cores = 2
     race.run()
@@ -218,6 +219,7 @@ def test_a_race_on_three_nodes_loses_a_worker_and_a_node(tmp_path, digits, monke
     ray = pytest.importorskip("ray", reason="the ray extra is not installed")
     from ray.cluster_utils import Cluster as LocalCluster  # pyright: ignore[reportMissingImports]
 
+    monkeypatch.setattr(module, "ROUNDS", 4)
     monkeypatch.setattr(module, "lanes", lambda task, footprints: 3)
     race_in(tmp_path / "here", digits).run()
     cluster = LocalCluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -227,12 +229,12 @@ def test_a_race_on_three_nodes_loses_a_worker_and_a_node(tmp_path, digits, monke
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
 
         def lose():
-            while len(chunks) < 6:
+            while len(chunks) < 4:
                 time.sleep(0.1)
             workers = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::ArmActor" in path.read_bytes()]
             os.kill(int(workers[0].parent.name), signal.SIGKILL)
             lost.append("worker")
-            while len(chunks) < 18:
+            while len(chunks) < 9:
                 time.sleep(0.1)
             cluster.remove_node(nodes[0], allow_graceful=False)
             lost.append("node")
