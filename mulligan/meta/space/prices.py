@@ -68,7 +68,8 @@ class Price(NamedTuple):
 def price(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Price:
     """What a recipe costs here, before it is chosen.
 
-    Of several measurements the fastest counts: whatever else runs on the machine can only slow it down.
+    Of several measurements the fastest counts: whatever else runs on the machine can only slow it down. And networks do
+    at least as many operations a second as smaller ones, so one that was measured on a busy machine is tried again.
 
     Raises:
       MulliganError: no networks can be made of these choices.
@@ -77,8 +78,9 @@ def price(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Price:
     here = [each for each in measurements() if each.device == device]
     same = [each for each in here if each.form == form and each.shape == list(shape)]
     if same:
-        fastest = max(same, key=lambda each: each.images_per_second)
-        return Price(same[-1].compile_seconds, fastest.images_per_second, measured=True)
+        smaller = (each for each in here if each.shape == list(shape) and each.flops_per_image < flops)
+        speed = max(each.flops_per_image * each.images_per_second for each in (*same, *smaller)) / flops
+        return Price(same[-1].compile_seconds, speed, measured=True)
     # Networks of about as many operations reach about as many of them a second; small ones tell nothing of large ones.
     near = min(here, key=lambda each: abs(math.log(each.flops_per_image / flops)), default=None)
     if near is None or abs(math.log(near.flops_per_image / flops)) > math.log(NEAR):
