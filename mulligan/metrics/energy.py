@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mulligan.metrics.mmd import Estimate, mmd2, real_side
+from mulligan.metrics.mmd import MmdEstimate, mmd2, real_side
 from mulligan.types import Key
 
 
@@ -24,7 +24,7 @@ def negative_distance(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[A
     return -jnp.sqrt(jnp.maximum(squared, 0))
 
 
-def energy_distance(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key) -> Estimate:
+def energy_distance(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key) -> MmdEstimate:
     """The energy distance, unbiased (no image is compared with itself), with its 95% interval (`metrics.mmd.mmd2`).
 
     The interval missed the truth in at most 5% of trials, with 30 real images too.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mulligan.metrics.mmd import Estimate, mmd2, off_diagonal_means, real_side
+from mulligan.metrics.mmd import MmdEstimate, mmd2, off_diagonal_means, real_side
 from mulligan.types import Key
 
 
@@ -45,7 +45,7 @@ def mmd2_of_few(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) 
     return within_real + within_fake - 2 * float(rf.sum() / (n * m))
 
 
-def kid(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key) -> Estimate:
+def kid(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], key: Key) -> MmdEstimate:
     """KID with its 95% interval (`metrics.mmd.mmd2`).
 
     With equal sides of real features the interval missed the truth in at most 6% of trials. With few real images and a

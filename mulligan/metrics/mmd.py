@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 Kernel = Callable[[Float[Array, "n d"], Float[Array, "m d"]], Float[Array, "n m"]]
 
 
-class Estimate(NamedTuple):
+class MmdEstimate(NamedTuple):
     """An unbiased estimate (it can be below zero) and its 95% bootstrap interval."""
 
     value: float
@@ -75,7 +75,7 @@ def real_side(kernel: Kernel, real: Float[np.ndarray, "n d"], key: Key) -> RealS
     return _real_side(kernel, jnp.asarray(real), key, REPLICATES)
 
 
-def mmd2(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> Estimate:
+def mmd2(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> MmdEstimate:
     """The unbiased squared MMD (Gretton et al. 2012, eq. 3), with a 95% interval that covers its expectation.
 
     The interval is a multiplier bootstrap (Dehling and Mikosch 1994) of the U-statistic's two terms, each
@@ -96,7 +96,7 @@ def mmd2(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> Esti
     value, deviations = jax.device_get(_bootstrap(kernel, real, jnp.asarray(fake)))
     tail = (1 - CONFIDENCE) / 2
     below, above = np.quantile(deviations.astype(np.float64), [tail, 1 - tail])
-    return Estimate(float(value), float(value + below), float(value + above))
+    return MmdEstimate(float(value), float(value + below), float(value + above))
 
 
 def mmd2_difference(
