@@ -28,7 +28,7 @@ from mulligan.training.generator import Generator
 
 OPTIONS = {
     "fit": "--time --images --out --seed --recipe --size --labels --background --fit --groups --strategy --experience"
-    " --race --init --from --networks --tensorboard --wandb --mlflow --quiet --json",
+    " --race --workers --init --from --networks --tensorboard --wandb --mlflow --quiet --json",
     "resume": "--data --time --images --networks --tensorboard --wandb --mlflow --quiet --json",
     "average": "--distil --networks --tensorboard --wandb --mlflow --quiet --json",
     "sample": "-n --out --seed --label --truncation --networks",

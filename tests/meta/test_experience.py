@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from quick import quick_of
 from sqlalchemy import text
 from trials import task, trial, write_all, write_until_killed
 
@@ -125,7 +126,7 @@ def test_processes_that_write_the_same_lose_and_double_nothing(place):
     assert not list(Experience(place).problems())
 
 
-@pytest.mark.parametrize("milliseconds", [5, 130])
+@pytest.mark.parametrize("milliseconds", quick_of([5, 130], 130))
 def test_a_kill_in_the_middle_leaves_whole_trials(place, milliseconds):
     process = SPAWN.Process(target=write_until_killed, args=(place, "w"))
     process.start()

@@ -107,7 +107,6 @@ def test_a_run_is_remembered_as_a_trial(tmp_path, task):
             ({"schedules": (("gen_lr", Form("cosine")),)}, "fork", ""),
         ],
         ({}, "fork", SHIPPED[-1]),
-        ({"learned_schedule": SHIPPED[0]}, "fork", SHIPPED[0]),
     ),
 )
 def test_forks_come_with_the_learned_schedule_unless_the_recipe_has_one(tmp_path, own, strategy, schedule):
@@ -300,7 +299,7 @@ COMPILING, FINISHING = "mulligan.training.session.compile_engine", "mulligan.met
 SIGNALS = [(moment, stop) for moment in (COMPILING, FINISHING) for stop in (KeyboardInterrupt(), Terminated(15))]
 
 
-@pytest.mark.parametrize(("moment", "stop"), quick_of(SIGNALS, SIGNALS[0], SIGNALS[3]))
+@pytest.mark.parametrize(("moment", "stop"), quick_of(SIGNALS, SIGNALS[3]))
 def test_a_signal_while_it_compiles_or_finishes_is_told_as_any_other(tmp_path, monkeypatch, moment, stop):
     def interrupted(*_):
         raise stop

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_of
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from mulligan.errors import MulliganError
@@ -56,7 +57,7 @@ def test_same_key_same_bits():
     assert kid(real, fake, KEY) != kid(real, fake, jax.random.key(1))
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.5])
+@pytest.mark.parametrize("shift", quick_of([0.0, 0.5], 0.5))
 def test_interval_covers_the_truth(shift):
     """About 95% of 300 intervals hold it, and they are as wide as the spread of the values asks for."""
     n, d, trials = 60, 8, 300

@@ -168,7 +168,7 @@ def test_the_key_decides_the_weights(name):
 
 @pytest.mark.parametrize(
     "name",
-    quick_of([name for name, (_, _, classes) in CASES.items() if classes], "mlp, everything", "conv, everything"),
+    quick_of([name for name, (_, _, classes) in CASES.items() if classes], "mlp, everything"),
 )
 def test_labels_matter_and_are_asked_for(name):
     both = networks(name)

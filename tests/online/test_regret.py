@@ -178,7 +178,13 @@ def bandit_regret(player, means, keys, scale=1.0):
     return np.asarray(jax.jit(jax.vmap(game))(keys).mean(0).max(1))
 
 
-@pytest.mark.parametrize("rate", [None, simplex.adaptive(4 * (math.sqrt(4) - 1))], ids=["decaying", "adaptive"])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        pytest.param(None, id="decaying", marks=pytest.mark.slow),
+        pytest.param(simplex.adaptive(4 * (math.sqrt(4) - 1)), id="adaptive"),
+    ],
+)
 def test_tsallis_bounds_the_regret_of_bandits(rate):
     rounds, arms = 4096, 4
     keys = jax.random.split(jax.random.key(1), 64)

@@ -76,7 +76,13 @@ def test_the_direction_least_heeded_is_found():
     assert abs(float(found @ U)) > 0.98
 
 
-@pytest.mark.parametrize("often", [None, jnp.array([0.5, 0.0, 0.5])], ids=["plain", "conditional"])
+@pytest.mark.parametrize(
+    "often",
+    [
+        pytest.param(None, id="plain"),
+        pytest.param(jnp.array([0.5, 0.0, 0.5]), id="conditional", marks=pytest.mark.slow),
+    ],
+)
 def test_the_student_comes_to_draw_what_the_mixture_draws(often, monkeypatch):
     monkeypatch.setattr(module, "MOST_STEPS", 3000)
     mixture = Mixture((linear(0, shift=1.0), linear(1, shift=-1.0)), jnp.array([0.6, 0.4]))

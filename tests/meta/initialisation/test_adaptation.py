@@ -296,6 +296,7 @@ def test_games_that_run_away_have_no_say_and_loud_ones_no_more_than_others(learn
     assert np.isnan(moved[3]).all()
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_query_loss_on_a_family_where_there_is_something_to_learn():
     """Tasks are flat images of one brightness each: a start that moves its bias far enough gets there at once."""
     levels = np.linspace(30, 220, 12).astype(np.uint8)

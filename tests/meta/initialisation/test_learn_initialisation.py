@@ -140,6 +140,7 @@ def test_a_checkpoint_that_was_torn_costs_only_what_came_after_the_one_before(tm
     assert all((again[name] == whole[name]).all() for name in whole)
 
 
+@pytest.mark.slow
 def test_going_on_with_other_settings_is_refused(tmp_path):
     learn_initialisation(course(tmp_path, 1))
     with pytest.raises(MulliganError, match="was begun with other images or settings: give another file, or delete"):
