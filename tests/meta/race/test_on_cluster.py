@@ -151,7 +151,7 @@ def test_actors_that_die_in_the_middle_of_slices_change_nothing(tmp_path, digits
     document = read_sealed(tmp_path / "whole" / "race.json")
     assert (document["lanes"], document["workers"]) == (3, "ray")
     assert {len(decision["arms"]) for decision in document["decisions"] if not decision["won"]} <= {1, 2, 3}
-    assert whole.begun == whole.most == 3
+    assert whole.most == 3 <= whole.begun  # an idle actor may make room for one that is slow to begin
     assert {event["arm"] for event in told if event["kind"] == "chunk"} == {0, 1, 2}
     assert not (tmp_path / "whole" / ".race").exists()
 
