@@ -68,6 +68,7 @@ def test_where_all_fail_together_halves_are_tried(digits, monkeypatch):
     assert sizes == [4, 2, 2]
 
 
+@pytest.mark.slow
 def test_others_share_the_program_of_the_chosen_one_and_differ_by_their_numbers(digits):
     proposed = propose_trials(digits, 1000, [], {digits.hash: 1.0})
     chosen = next(proposed)

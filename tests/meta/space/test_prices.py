@@ -5,7 +5,7 @@ import pytest
 from mulligan.meta.space import prices
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe
-from mulligan.meta.space.prices import FILE, KEPT, NOMINAL_FLOPS, measure, measurements, price
+from mulligan.meta.space.prices import FILE, NOMINAL_FLOPS, measure, measurements, price
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 
@@ -80,13 +80,14 @@ def test_another_device_tells_nothing_of_this_one(monkeypatch):
     assert not price(of_width(8), SHAPE).measured
 
 
-def test_short_runs_tell_no_speed_and_old_ones_are_forgotten(cache):
+def test_short_runs_tell_no_speed_and_old_ones_are_forgotten(monkeypatch):
+    monkeypatch.setattr(prices, "KEPT", 5)
     measure(of_width(8), SHAPE, 0, nimg=100, training_seconds=1.0, compile_seconds=7.0)
     assert not measurements()
-    for nimg in range(KEPT + 3):
+    for nimg in range(8):
         measure(of_width(8), SHAPE, 0, nimg=10_000 + nimg, training_seconds=10.0, compile_seconds=7.0)
-    assert len(measurements()) == KEPT
-    assert measurements()[-1].images_per_second == pytest.approx((10_000 + KEPT + 2) / 10)
+    assert len(measurements()) == 5
+    assert measurements()[-1].images_per_second == pytest.approx(10_007 / 10)
 
 
 def test_a_damaged_file_is_no_file(cache):
