@@ -30,7 +30,8 @@ os.environ.setdefault("MULLIGAN_EXPERIENCE", "none")  # runs neither depend on w
 
 gc.set_threshold(20_000)  # tracing makes many objects that stay, and looking for cycles after each 700 is slow
 
-settings.register_profile("mulligan", deadline=None, derandomize="CI" in os.environ)  # compiling takes its time
+# Compiling takes its time, and fifty examples a run are thousands in a week.
+settings.register_profile("mulligan", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("mulligan")
 
 

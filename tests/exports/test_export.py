@@ -65,7 +65,9 @@ def generator(name: str, members: int = 1) -> Generator:
 @pytest.mark.parametrize(
     ("name", "to"),
     [
-        pytest.param(name, to, marks=pytest.mark.slow) if to == "keras" and name not in QUICK else (name, to)
+        pytest.param(name, to, marks=pytest.mark.slow)
+        if (to == "keras" and name not in QUICK) or name.endswith("bilinear")
+        else (name, to)
         for name in CASES
         for to in FORMATS
         if to != "savedmodel"  # TensorFlow's own, below

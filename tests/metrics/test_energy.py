@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from quick import quick_of
 from scipy.ndimage import gaussian_filter
 from scipy.stats import energy_distance as scipy_energy_distance
 from sklearn.datasets import load_digits
@@ -79,7 +78,8 @@ def test_grows_with_damage(damage):
     assert found == sorted(found)
 
 
-@pytest.mark.parametrize("shift", quick_of([0.0, 0.5], 0.5))
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_interval_covers_the_truth(shift):
     """About 95% of 300 intervals hold it; where real and fake are equal nearly all do."""
     n, d, trials = 60, 8, 300

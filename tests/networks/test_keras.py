@@ -127,7 +127,8 @@ def total(penalty, real, fake):
     return jax.jit(jax.value_and_grad(of))
 
 
-@pytest.mark.parametrize("with_bias_at_zero", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("with_bias_at_zero", [True, False])
 def test_the_cheap_penalty_of_a_model_is_the_dear_one(conv, with_bias_at_zero):
     *_, (ours, judge) = conv
     assert is_piecewise_linear(judge)

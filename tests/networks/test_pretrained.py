@@ -46,9 +46,10 @@ def test_a_grey_generator_draws_the_mean_of_the_colours_before_they_are_squashed
     np.testing.assert_allclose(jnp.arctanh(grey.gen(latents()))[..., 0], colours.mean(-1), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
-    [pytest.param((28, 28, 1), marks=pytest.mark.slow), (32, 24, 3), pytest.param((20, 32, 4), marks=pytest.mark.slow)],
+    [(28, 28, 1), (32, 24, 3), (20, 32, 4)],
 )
 def test_other_shapes_keep_every_convolution(shape):
     learned, fresh = players((32, 32, 3)), players(shape, seed=1)

@@ -128,7 +128,8 @@ def test_half_of_its_weights_are_those_of_the_run_that_was_found(remembered, own
         np.testing.assert_allclose(begun[name], (kept + array) / 2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("given", quick_of([{}, NOBODYS], NOBODYS))
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{}, NOBODYS])
 def test_who_has_no_such_run_or_does_not_ask_begins_afresh(own, tmp_path, given):
     notes = []
     hear = lambda event: notes.append(event.get("text"))  # noqa: E731

@@ -160,6 +160,7 @@ def test_sources_that_hold_no_family(tmp_path, make, sentence):
         learn_initialisation(MetaRun([make(tmp_path)], tmp_path / "w.safetensors", 1e6, SHORT, 1))
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_are_one_sentence(tmp_path):
     with pytest.raises(MulliganError, match="lower the rate or the scale"):
         learn_initialisation(course(tmp_path, 3, dataclasses.replace(SHORT, scale=1e30)))

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from quick import quick_of
 from small_runs import clock_of_its_own
 
 from mulligan.documents import read_sealed
@@ -121,7 +120,8 @@ class Killed(BaseException):
     """Stands for a kill: nothing after it runs."""
 
 
-@pytest.mark.parametrize("kill", quick_of(range(6), 3))
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", range(6))
 def test_a_race_that_is_killed_anywhere_goes_on_as_if_nothing_had_been(raced, task, tmp_path, kill, monkeypatch):
     path, _ = raced
     kills = {0: ("write", 2), 1: ("write", 5), 2: ("_save", 3), 3: ("_save", 9), 4: ("_perform", 6), 5: ("_adopted", 1)}
