@@ -45,7 +45,7 @@ $(VENV)/tests: pyproject.toml constraints.txt  # that and what its tests need, a
 	touch $(VENV)/runs $@
 
 $(VENV)/ready: $(VENV)/tests  # that and what reads the code
-	$(BIN)/$(PIP) -c constraints.txt -e '.[dev]'
+	$(BIN)/$(PIP) -c constraints.txt ruff 'pyright[nodejs]' pre-commit
 	touch $@
 
 $(PEERS)/ready: benchmarks/peers/requirements.txt
