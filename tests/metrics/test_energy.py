@@ -81,8 +81,8 @@ def test_grows_with_damage(damage):
 @pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_interval_covers_the_truth(shift):
-    """About 95% of 300 intervals hold it; where real and fake are equal nearly all do."""
-    n, d, trials = 60, 8, 300
+    """About 95% of 200 intervals hold it; where real and fake are equal nearly all do."""
+    n, d, trials = 60, 8, 200
     truth = np.mean([energy_distance(normal(9000 + t, 2000, d), normal(9900 + t, 2000, d, shift), KEY).value
                      for t in range(6)])  # fmt: skip
     found = [

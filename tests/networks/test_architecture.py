@@ -107,7 +107,8 @@ def test_shapes_types_and_range(name):
         assert leaf.dtype == jnp.float32
 
 
-@cases_quick_for("conv, group")
+# Without jit each operation is a program of its own; "residual, everything" has what "conv, everything" has.
+@pytest.mark.parametrize("name", quick_of([name for name in CASES if name != "conv, everything"], "conv, group"))
 def test_jit_equals_eager(name):
     with jax.disable_jit():
         eager = play(networks(name), *inputs(name))
