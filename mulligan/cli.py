@@ -126,16 +126,10 @@ def fit(
 
     budget = {"time": time, "images": images}
     reading = {"size": size, "labels": labels, "background": background, "fit": fit, "groups": groups}
-    learned = {
-        "recipe": recipe,
-        "strategy": strategy,
-        "experience": experience,
-        "race": race,
-        "workers": workers,
-        "init": init,
-    }
+    learned = {"recipe": recipe, "strategy": strategy, "experience": experience, "init": init}
+    racing = {"race": race, "workers": workers}
     given = {"from_run": from_run, "networks": networks, "log": _log(tensorboard, wandb, mlflow)}
-    _train(partial(train, data, **budget, **reading, **learned, **given, out=out, seed=seed), quiet, as_json)
+    _train(partial(train, data, **budget, **reading, **learned, **racing, **given, out=out, seed=seed), quiet, as_json)
 
 
 @app.command()
