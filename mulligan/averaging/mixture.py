@@ -9,7 +9,6 @@ members can make, where an average of weights makes one network.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,9 +19,8 @@ from jaxtyping import Array, Float, Int
 from mulligan.errors import MulliganError
 from mulligan.types import Key
 
-Features = Float[Array | np.ndarray, "_ d"]
-Traced = Float[Array, "_ d"]  # features inside a compiled program
-Kernel = Callable[[Traced, Traced], Float[Array, "_ _"]]  # every row with every row
+Features = Float[np.ndarray, "_ d"]
+Kernel = Callable[[Features, Features], Float[np.ndarray, "_ _"]]  # every row with every row
 Weights = Float[Array | np.ndarray, " k"]
 Matrix = Float[np.ndarray, "k k"]
 Solver = Callable[[Matrix, Weights], Weights]
@@ -51,8 +49,7 @@ def discrepancy(members: Sequence[Features], real: Features, kernel: Kernel) -> 
     Args:
       members: features of samples of each member, `[n_i, d]`, at least 2 rows each.
       real: features of validation images, `[n, d]`, at least 2 rows.
-      kernel: positive definite, at least for weights that add up to 0; `(a [n, d], b [m, d]) -> [n, m]`; one function
-        object compiles once.
+      kernel: positive definite, at least for weights that add up to 0; `(a [n, d], b [m, d]) -> [n, m]`.
 
     Raises:
       MulliganError: no members, or one with fewer than 2 samples.
@@ -62,11 +59,11 @@ def discrepancy(members: Sequence[Features], real: Features, kernel: Kernel) -> 
     k = len(members)
     quadratic = np.zeros((k, k))
     for i in range(k):
-        quadratic[i, i] = float(_within(kernel, members[i]))
+        quadratic[i, i] = _within(kernel, members[i])
         for j in range(i):
-            quadratic[i, j] = quadratic[j, i] = float(_across(kernel, members[i], members[j]))
-    linear = np.array([float(_across(kernel, features, real)) for features in members])
-    return Discrepancy(quadratic, linear, float(_within(kernel, real)))
+            quadratic[i, j] = quadratic[j, i] = float(kernel(members[i], members[j]).mean())
+    linear = np.array([kernel(features, real).mean() for features in members])
+    return Discrepancy(quadratic, linear, _within(kernel, real))
 
 
 def mixture_weights(found: Discrepancy, solve: Solver) -> Float[np.ndarray, " k"]:
@@ -96,14 +93,7 @@ def draw_members(key: Key, weights: Weights, n: int) -> Int[Array, " n"]:
     return jax.random.categorical(key, jnp.log(jnp.asarray(weights)), shape=(n,))
 
 
-@partial(jax.jit, static_argnums=0)
-def _across(kernel: Kernel, one: Traced, other: Traced) -> Array:
-    """The mean kernel between two sets."""
-    return kernel(one, other).mean()
-
-
-@partial(jax.jit, static_argnums=0)
-def _within(kernel: Kernel, features: Traced) -> Array:
+def _within(kernel: Kernel, features: Features) -> float:
     """The mean kernel between two different elements of one set."""
-    n = features.shape[0]
-    return jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0.0, kernel(features, features))) / (n * (n - 1))
+    square, n = kernel(features, features), len(features)
+    return float((square.sum() - square.trace()) / (n * (n - 1)))

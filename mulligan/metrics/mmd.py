@@ -2,27 +2,25 @@
 
 Arrays on the real side are called `real [n, d]`, on the generated side `fake [m, d]`. KID and the energy distance are
 this with kernels of their own. What depends on the real images alone is computed once for all generators that they
-judge: most of the work, for there are more of them.
+judge: most of the work, for there are more of them. All is numpy: a compiled program, one for each number of images,
+takes longer to compile than an evaluation takes here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from mulligan.metrics.embed import check_features, check_pair
-from mulligan.types import Key
 
 REPLICATES = 400
 CONFIDENCE = 0.95
+AnyArray = TypeVar("AnyArray", np.ndarray, Array)
 # Every row with every row. Positive definite, or at least where the weights of the rows add up to 0.
-Kernel = Callable[[Float[Array, "n d"], Float[Array, "m d"]], Float[Array, "n m"]]
+Kernel = Callable[[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]], Float[np.ndarray, "n m"]]
 
 
 class MmdEstimate(NamedTuple):
@@ -49,30 +47,30 @@ class RealSide(NamedTuple):
       square: mean squared rest of a pair, when the means of both images are taken away.
       multipliers: normal, one an image in each replicate of the bootstrap.
       quadratic: what the pairs come to in each replicate.
-      key: of the multipliers of the generated images.
+      seed: of the bootstrap.
     """
 
-    features: Float[Array, "n d"]
-    means: Float[Array, " n"]
-    square: Float[Array, ""]
-    multipliers: Float[Array, "r n"]
-    quadratic: Float[Array, " r"]
-    key: Key
+    features: Float[np.ndarray, "n d"]
+    means: Float[np.ndarray, " n"]
+    square: float
+    multipliers: Float[np.ndarray, "r n"]
+    quadratic: Float[np.ndarray, " r"]
+    seed: int
 
 
-def real_side(kernel: Kernel, real: Float[np.ndarray, "n d"], key: Key) -> RealSide:
+def real_side(kernel: Kernel, real: Float[np.ndarray, "n d"], seed: int = 0) -> RealSide:
     """Prepares real images to be compared under a kernel.
 
     Args:
-      kernel: one function object compiles once.
+      kernel: of the figure.
       real: features.
-      key: of the bootstrap; no estimate depends on it.
+      seed: of the bootstrap; no estimate depends on it.
 
     Raises:
       MulliganError: fewer than two features, or one that is not finite.
     """
     check_features(real)
-    return _real_side(kernel, jnp.asarray(real), key, REPLICATES)
+    return RealSide(real, *_within(kernel(real, real), _multipliers(0, seed, len(real))), seed)
 
 
 def mmd2(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> MmdEstimate:
@@ -92,11 +90,11 @@ def mmd2(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> MmdE
     Raises:
       MulliganError: fewer than two features, one that is not finite, or different dimensions.
     """
-    check_pair(np.asarray(real.features), fake)
-    value, deviations = jax.device_get(_bootstrap(kernel, real, jnp.asarray(fake)))
+    check_pair(real.features, fake)
+    value, deviations = _bootstrap(kernel, real, fake)
     tail = (1 - CONFIDENCE) / 2
     below, above = np.quantile(deviations.astype(np.float64), [tail, 1 - tail])
-    return MmdEstimate(float(value), float(value + below), float(value + above))
+    return MmdEstimate(value, float(value + below), float(value + above))
 
 
 def mmd2_difference(
@@ -108,7 +106,7 @@ def mmd2_difference(
     (Hoeffding 1948); where both are all but equal to the real images it is somewhat too large.
 
     Args:
-      kernel: one function object compiles once.
+      kernel: of the figure.
       real: features of real images.
       one, other: of images that two generators drew from the same latents, as many each.
 
@@ -117,37 +115,26 @@ def mmd2_difference(
     """
     check_pair(real, one)
     check_pair(one, other)
-    sides = jnp.asarray(real), jnp.asarray(one), jnp.asarray(other)
-    value, by_real, by_fake = jax.device_get(_paired(kernel, *sides))
+    value, by_real, by_fake = _paired(kernel, real, one, other)
     variance = by_real.var(ddof=1) / len(real) + by_fake.var(ddof=1) / len(one)
-    return Difference(float(value), float(np.sqrt(variance)))
+    return Difference(value, float(np.sqrt(variance)))
 
 
-@partial(jax.jit, static_argnums=0)
 def _paired(
-    kernel: Kernel, real: Float[Array, "n d"], one: Float[Array, "m d"], other: Float[Array, "m d"]
-) -> tuple[Float[Array, ""], Float[Array, " n"], Float[Array, " m"]]:
+    kernel: Kernel, real: Float[np.ndarray, "n d"], one: Float[np.ndarray, "m d"], other: Float[np.ndarray, "m d"]
+) -> tuple[float, Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
     """The difference, and what each real and each generated image contributes to it."""
 
-    def parts(fake: Float[Array, "m d"]) -> tuple[Array, Array, Array]:
+    def parts(fake: Float[np.ndarray, "m d"]) -> tuple[float, np.ndarray, np.ndarray]:
         across = kernel(real, fake)
         within = off_diagonal_means(kernel(fake, fake))
-        return within.mean() - 2 * across.mean(), -2 * across.mean(1), 2 * (within - across.mean(0))
+        return float(within.mean() - 2 * across.mean()), -2 * across.mean(1), 2 * (within - across.mean(0))
 
-    return jax.tree.map(jnp.subtract, parts(one), parts(other))
-
-
-@partial(jax.jit, static_argnums=(0, 3))
-def _real_side(kernel: Kernel, real: Float[Array, "n d"], key: Key, replicates: int) -> RealSide:
-    keys = jax.random.split(key)
-    multipliers = jax.random.normal(keys[0], (replicates, len(real)))
-    return RealSide(real, *_within(kernel(real, real), multipliers), keys[1])
+    (value, by_real, by_fake), (other_value, by_real_other, by_fake_other) = parts(one), parts(other)
+    return value - other_value, by_real - by_real_other, by_fake - by_fake_other
 
 
-@partial(jax.jit, static_argnums=0)
-def _bootstrap(
-    kernel: Kernel, real: RealSide, fake: Float[Array, "m d"]
-) -> tuple[Float[Array, ""], Float[Array, " r"]]:
+def _bootstrap(kernel: Kernel, real: RealSide, fake: Float[np.ndarray, "m d"]) -> tuple[float, Float[np.ndarray, " r"]]:
     """The unbiased squared MMD, and draws of its deviation from its expectation.
 
     Hoeffding's decomposition writes the statistic as its expectation, plus a mean of projections (one an
@@ -155,15 +142,15 @@ def _bootstrap(
     multiplier.
     """
     n, m = len(real.features), len(fake)
-    by_fake = jax.random.normal(real.key, (len(real.multipliers), m))
+    by_fake = _multipliers(1, real.seed, m)
     fakes = _within(kernel(fake, fake), by_fake)
     across = kernel(real.features, fake)
     mean_rf, mean_fr = across.mean(1), across.mean(0)
-    value = real.means.mean() + fakes.means.mean() - 2 * mean_rf.mean()
+    value = float(real.means.mean() + fakes.means.mean() - 2 * mean_rf.mean())
 
     # The measured projections hold the noise of the pairs besides their own variance, by the mean squares of the pairs.
     pairs = across - mean_rf[:, None] - mean_fr + mean_rf.mean()
-    square = (pairs**2).mean()
+    square = float((pairs**2).mean())
     images_r = _projections(real.means - mean_rf, real.square / (n - 1) + square / m)
     images_f = _projections(fakes.means - mean_fr, fakes.square / (m - 1) + square / n)
     linear = 2 * (real.multipliers @ images_r / n + by_fake @ images_f / m)
@@ -174,34 +161,34 @@ def _bootstrap(
 class _OneSide(NamedTuple):
     """The means, the square, the multipliers and the quadratic of a `RealSide`, in its order."""
 
-    means: Float[Array, " n"]
-    square: Float[Array, ""]
-    multipliers: Float[Array, "r n"]
-    quadratic: Float[Array, " r"]
+    means: Float[np.ndarray, " n"]
+    square: float
+    multipliers: Float[np.ndarray, "r n"]
+    quadratic: Float[np.ndarray, " r"]
 
 
-def _within(square: Float[Array, "n n"], multipliers: Float[Array, "r n"]) -> _OneSide:
+def _within(square: Float[np.ndarray, "n n"], multipliers: Float[np.ndarray, "r n"]) -> _OneSide:
     """What the kernels of one side with itself contribute, by Hoeffding's projections: see `_bootstrap`."""
     n = len(square)
     means = off_diagonal_means(square)
-    pairs = zero_diagonal(square - means[:, None] - means + means.mean())
+    pairs = square - means[:, None] - means + means.mean()
+    np.fill_diagonal(pairs, 0)
     quadratic = ((multipliers @ pairs) * multipliers).sum(1) / (n * (n - 1))
-    return _OneSide(means, (pairs**2).sum() / (n * (n - 1)), multipliers, quadratic)
+    return _OneSide(means, float((pairs**2).sum() / (n * (n - 1))), multipliers, quadratic)
 
 
-def _projections(means: Float[Array, " n"], noise: Float[Array, ""]) -> Float[Array, " n"]:
+def _projections(means: Float[np.ndarray, " n"], noise: float) -> Float[np.ndarray, " n"]:
     """Centred means, shrunk so that the variance which `noise` adds to the projections is gone."""
     centred = means - means.mean()
-    variance = (centred**2).sum() / max(len(means) - 1, 1)
-    kept = jnp.where(variance > noise, 1 - noise / jnp.where(variance > 0, variance, 1), 0)
-    return centred * jnp.sqrt(kept)
+    variance = float((centred**2).sum() / (len(means) - 1))
+    return centred * np.float32(np.sqrt(1 - noise / variance if variance > noise else 0))
 
 
-def off_diagonal_means(square: Float[Array, "n n"]) -> Float[Array, " n"]:
+def _multipliers(side: int, seed: int, images: int) -> Float[np.ndarray, "r n"]:
+    """Normal, others for the real side (0) than for the generated one (1)."""
+    return np.random.default_rng([side, seed]).standard_normal((REPLICATES, images), np.float32)
+
+
+def off_diagonal_means(square: Float[AnyArray, "n n"]) -> Float[AnyArray, " n"]:
     """The mean of each row without its diagonal entry."""
-    return zero_diagonal(square).sum(1) / (len(square) - 1)
-
-
-def zero_diagonal(square: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The matrix with zeros on its diagonal."""
-    return jnp.where(jnp.eye(len(square), dtype=bool), 0, square)
+    return (square.sum(1) - square.diagonal()) / (len(square) - 1)  # pyright: ignore[reportReturnType]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -65,8 +64,7 @@ class Reference:
     @cached_property
     def real_sides(self) -> dict[Figure, RealSide]:
         """What the real images contribute to each figure, whoever is judged."""
-        key = jax.random.key(SEED)
-        return {each: real_side(KERNELS[each], self.columns(each, self.joint), key) for each in self.figures}
+        return {each: real_side(KERNELS[each], self.columns(each, self.joint), SEED) for each in self.figures}
 
 
 def make_reference(embedding: Embedding, images: AnyImages, limit: int = 2000, seed: int = 0) -> Reference:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from mulligan.metrics.coverage import prdc
@@ -56,7 +55,7 @@ def class_scores(
         latents = sampler.latents(n, LATENT_SEED + label)
         fake = embedding(sampler(gen, latents, np.full(n, label, np.int32)))
         shown = embedding(real.take(np.sort(rows)).images)
-        distance, shares = kid(shown, fake, jax.random.key(0)), prdc(shown, fake)
+        distance, shares = kid(shown, fake), prdc(shown, fake)
         kids = {"kid": distance.value, "kid_low": distance.low, "kid_high": distance.high}
         parts = {part: getattr(shares, part) for part in ("precision", "recall", "coverage")}
         scores.append({"name": name, "n_real": len(shown), **kids, **parts})

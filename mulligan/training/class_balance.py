@@ -16,7 +16,7 @@ from jaxtyping import Float, Int32
 
 from mulligan.errors import MulliganError
 from mulligan.metrics.embed import Embedding
-from mulligan.metrics.kid import mmd2_of_few
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.online.simplex import SimplexState, adahedge
 from mulligan.tasks.task import Split
 from mulligan.training.engine import Sampler
@@ -82,4 +82,4 @@ class ClassBalance(NamedTuple):
         latents = self.sampler.latents(len(self.labels), LATENT_SEED)
         fakes = self.embedding(self.sampler(gen, latents, self.labels)).astype(np.float64)
         parts = zip(self.real, np.split(fakes, len(self.real)), strict=True)
-        return np.array([mmd2_of_few(real, fake) if len(real) else np.nan for real, fake in parts])
+        return np.array([mmd2_unbiased(real, fake) if len(real) else np.nan for real, fake in parts])

@@ -14,7 +14,7 @@ from mulligan.game.step import Players
 from mulligan.meta.experience import Experience
 from mulligan.meta.initialisation.few_images import PLAYERS
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.kid import mmd2_of_few
+from mulligan.metrics.kid import mmd2_unbiased
 from mulligan.networks.architecture import build
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
@@ -134,7 +134,7 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
             fits = start.recipe.architecture == usual.architecture and (path / MODEL).is_file()
             if same and fits and known["hash"] == name != task.hash:
                 drawn = embedding(load(path).sample(COMPARED, seed=0))
-                found.append((mmd2_of_few(real, drawn), start))
+                found.append((mmd2_unbiased(real, drawn), start))
         if len(found) == LATEST:
             break
     if not found:

@@ -154,7 +154,8 @@ def gan_problem(
 
 def clipped_log_kid(reals: Float[Array, "r d"], fakes: Float[Array, "n d"]) -> Float[Array, ""]:
     """Logarithm of KID between the least and the worst; the worst for what is no number."""
-    found = mmd2_unbiased(reals, fakes)
+    with jax.default_matmul_precision("float32"):
+        found = mmd2_unbiased(reals, fakes)
     return jnp.log(jnp.clip(jnp.where(jnp.isfinite(found), found, WORST), LEAST, WORST))
 
 
