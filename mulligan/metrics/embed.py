@@ -57,8 +57,9 @@ class Embedding:
         for start in range(0, len(images), self.batch):
             chunk = images[start : start + self.batch]
             padding = [(0, self.batch - len(chunk)), (0, 0), (0, 0), (0, 0)]
-            chunks.append(self.features(jnp.pad(chunk, padding))[: len(chunk)])
-        return np.concatenate([np.asarray(chunk) for chunk in chunks] or [np.zeros((0, self.dimension), np.float32)])
+            chunks.append(self.features(jnp.asarray(np.pad(chunk, padding))))
+        none = np.zeros((0, self.dimension), np.float32)
+        return np.concatenate([none, *map(np.asarray, chunks)])[: len(images)]
 
 
 def load_embedding(name: str = EMBEDDING) -> Embedding:

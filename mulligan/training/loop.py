@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -105,6 +105,7 @@ class Loop:
         horizon_nimg = float(self.budget.images or UNPLANNED_NIMG)
         game = make_game(self.recipe, self.task.shape, spec.classes, horizon_nimg)
         self.game = on_mesh(game, data_mesh(self.recipe.batch, self.task.shape))
+        self._scheduled = jax.jit(partial(scheduled, self.game))  # some thirty programs where it is not one
 
         saved, lost = checkpoint.newest(self.folder.path / "checkpoints")
         progress = Progress.from_json(saved.progress) if saved else Progress()
@@ -262,7 +263,7 @@ class Loop:
         self._note(gan=gan, progress=replace(progress, seconds=self.seconds()))
         speed = steps * session.step_nimg / (progress.training_seconds - before.training_seconds)
         means: dict[str, Any] = {name: float(getattr(info.means, name)) for name in MEANS}
-        hyperparameters = {name: float(value) for name, value in scheduled(self.game, gan)._asdict().items()}
+        hyperparameters = {name: float(value) for name, value in self._scheduled(gan)._asdict().items()}
         self.emit(ChunkTrained(images_per_second=round(speed, 1), **means, hyperparameters=hyperparameters))
         progress, then = decisions.after_chunk(self.now.progress, info, self._bounds(session))
         if progress.horizon_nimg != before.horizon_nimg:

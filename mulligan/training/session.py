@@ -111,6 +111,7 @@ def evaluate(session: Session, gen: Pytree, progress: Progress) -> tuple[dict[st
     return scores, replace(progress, evaluation_seconds=progress.evaluation_seconds + spent)
 
 
+@jax.jit
 def copy_tree(tree: Pytree) -> Pytree:
     """A copy that outlives the next chunk, which reuses the state's buffers."""
     return jax.tree.map(jnp.copy, tree)
