@@ -276,7 +276,7 @@ CHANGES = {
         ("- 2 * self.linear @ w", "+ 2 * self.linear @ w"),
         ("w + self.constant)", "w - self.constant)"),
         ("quadratic[i, j] = quadratic[j, i] =", "quadratic[i, j] ="),
-        ("jnp.where(jnp.eye(n, dtype=bool), 0.0, kernel(features, features))", "kernel(features, features)"),
+        ("(square.sum() - square.trace())", "square.sum()"),
         ("(n * (n - 1))", "(n * n)"),
         ("* np.minimum(values, 0)", "* np.maximum(values, 0)"),
         ("keep = np.eye(k) - 1 / k", "keep = np.eye(k)"),
