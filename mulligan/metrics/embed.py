@@ -59,7 +59,7 @@ class Embedding:
             padding = [(0, self.batch - len(chunk)), (0, 0), (0, 0), (0, 0)]
             chunks.append(self.features(jnp.asarray(np.pad(chunk, padding))))
         none = np.zeros((0, self.dimension), np.float32)
-        return np.concatenate([none, *map(np.asarray, chunks)])[: len(images)]
+        return np.concatenate([np.asarray(chunk) for chunk in chunks] or [none])[: len(images)]
 
 
 def load_embedding(name: str = EMBEDDING) -> Embedding:

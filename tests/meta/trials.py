@@ -1,7 +1,4 @@
-"""Tasks and trials made up for tests of the experience, and what other processes do with them.
-
-Those processes are many and short: nothing here imports JAX.
-"""
+"""Tasks and trials made up for tests of the experience, and what other processes do with them."""
 
 import os
 import time
