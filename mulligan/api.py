@@ -115,10 +115,11 @@ def fit(
       workers: `"ray"`, or `"ray://HOST:PORT"`, for several recipes to race on a Ray cluster, whose nodes see the run
         folder (docs/cluster.md); None for this machine.
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones; None for those that are
-        shipped, where there are fewer than 200 images of 17 to 64 pixels.
+        shipped, where there are fewer than 200 images of 17 to 64 pixels, and for what `from_run` says elsewhere.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given; `"nearest"` for half of the networks of the run of yours that
-        drew the nearest images, if one did in networks like these (docs/pretrained.md).
+        drew the nearest images, if one did in networks like these (docs/pretrained.md); None for that too, above 16x16
+        and where neither `recipe`, networks nor `init` are given.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.

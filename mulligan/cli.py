@@ -108,11 +108,11 @@ def fit(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="FILE|none", help="Pretrained initial weights; default: shipped ones, if any suit."),
+        typer.Option(metavar="FILE|none", help="Pretrained initial weights, or fresh ones; default: what suits."),
     ] = None,
     from_run: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN|nearest", help="Go on with the generator and discriminator of a run."),
+        typer.Option("--from", metavar="RUN|nearest", help="Go on with the networks of a run; default: half of the nearest one of yours, if any suits."),
     ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,

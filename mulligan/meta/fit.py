@@ -32,7 +32,7 @@ from mulligan.meta.initialisation.from_run import NEAREST, NONE_NEAR, RunStart, 
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
-from mulligan.meta.race.warm_start import RacePlan
+from mulligan.meta.race.warm_start import BY_LAW, RacePlan
 from mulligan.meta.space.default import default_recipe
 from mulligan.meta.space.prices import measure
 from mulligan.meta.store.connections import without_password
@@ -86,6 +86,9 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
+    if options.init is None and not nearest and plan.arms[0].origin == BY_LAW and not plan.trouble:
+        beginning = nearest_run(task, plan.arms[0].recipe, options.experience or own_place() or NONE)
+        plan = plan if beginning is None else plan_run(task, budget, options, beginning)
     if given:
         examine(plan.arms[0].recipe, task)
     folder = begin(data, task, plan, budget, options, beginning)

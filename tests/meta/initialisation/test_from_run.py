@@ -18,7 +18,7 @@ from mulligan.meta.initialisation.from_run import NEAREST, NONE_NEAR, nearest_ru
 from mulligan.meta.planning import Options
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.architecture import build
-from mulligan.recipe import Architecture
+from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training import checkpoint
 from mulligan.training.budget import Budget
@@ -128,11 +128,26 @@ def test_half_of_its_weights_are_those_of_the_run_that_was_found(remembered, own
         np.testing.assert_allclose(begun[name], (kept + array) / 2, rtol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("given", [{}, NOBODYS])
-def test_who_has_no_such_run_or_does_not_ask_begins_afresh(own, tmp_path, given):
+def begun(given, tmp_path, images):
+    """The run that one begins from, and what is said."""
     notes = []
     hear = lambda event: notes.append(event.get("text"))  # noqa: E731
-    fit(pictures("level"), SHORT, Options(out=tmp_path / "run", listener=hear, **{"experience": own, **given}))
-    assert RunFolder.open(tmp_path / "run").document("run")["from"] is None
-    assert (NONE_NEAR in notes) is bool(given)
+    fit(images, SHORT, Options(out=tmp_path / "run", listener=hear, **given))
+    return RunFolder.open(tmp_path / "run").document("run")["from"], notes
+
+
+MANY = np.concatenate([pictures("level", seed) for seed in (1, 4)])  # too many for weights that ship
+
+
+def test_where_nothing_else_is_asked_for_a_run_begins_from_the_nearest(remembered, own, tmp_path):
+    found, notes = begun({"experience": own}, tmp_path, MANY)
+    assert found == str(remembered / "level")
+    assert any(text and text.endswith("give `init` none to begin afresh") for text in notes)
+
+
+@pytest.mark.parametrize("given", quick_of([{"init": "none"}, {"recipe": Recipe()}, NOBODYS, {}], {"init": "none"}))
+def test_who_has_no_such_run_or_asks_for_something_else_begins_afresh(own, tmp_path, given):
+    """Something else: fresh weights, a recipe, few images."""
+    found, notes = begun({"experience": own, **given}, tmp_path, MANY if given else pictures("level"))
+    assert found is None
+    assert (NONE_NEAR in notes) is (given is NOBODYS)
