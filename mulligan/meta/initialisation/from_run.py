@@ -141,5 +141,5 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
         return None
     _, nearest = min(found, key=lambda each: each[0])
     text = f"beginning with the networks of {nearest.run}, which drew the nearest images, half and half with fresh ones"
-    text += "; give `init` none to begin afresh"
+    text += " (`mulligan fit --init none` begins afresh)"
     return nearest._replace(text=text)

@@ -142,7 +142,7 @@ MANY = np.concatenate([pictures("level", seed) for seed in (1, 4)])  # too many 
 def test_where_nothing_else_is_asked_for_a_run_begins_from_the_nearest(remembered, own, tmp_path):
     found, notes = begun({"experience": own}, tmp_path, MANY)
     assert found == str(remembered / "level")
-    assert any(text and text.endswith("give `init` none to begin afresh") for text in notes)
+    assert any(text and text.endswith("`mulligan fit --init none` begins afresh)") for text in notes)
 
 
 @pytest.mark.parametrize("given", quick_of([{"init": "none"}, {"recipe": Recipe()}, NOBODYS, {}], {"init": "none"}))
