@@ -158,7 +158,7 @@ def begin(
     if len(plan.arms) > 1:
         folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task, options.workers))
     if isinstance(start, RunStart):
-        start.write_players(folder, options.seed)
+        start.write_players(folder)
     elif start is not None:
         write_players(folder, start.start, task, options.seed)
     # Last: a folder with a `run.json` is a run that can be gone on with.

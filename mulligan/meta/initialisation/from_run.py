@@ -26,9 +26,9 @@ NEAREST = "nearest"  # in place of a run: the one of one's own that drew the nea
 NONE_NEAR = "none of your runs drew images of this shape in such networks, so this one begins without"
 LATEST = 8  # runs that are looked at
 COMPARED = 200  # images that each draws, and training images
-KEPT = (
-    0.5  # share of its weights with which one begins; the rest is of fresh ones (Ash and Adams 2020, arXiv 1910.08475)
-)
+# Share of its weights with which one begins; the rest is of the fresh ones of its seed, so it is half of the way back
+# (as in Ash and Adams 2020, arXiv 1910.08475, who mix with others).
+KEPT = 0.5
 
 
 class RunStart(NamedTuple):
@@ -39,6 +39,7 @@ class RunStart(NamedTuple):
       size: side that its images were resampled to, or None.
       labels: whether it has classes.
       classes: how many.
+      seed: of its fresh weights.
       text: a sentence on it.
       asked: whether somebody named it; one that was found lends its networks and not its recipe.
     """
@@ -49,6 +50,7 @@ class RunStart(NamedTuple):
     size: int | None
     labels: bool
     classes: int
+    seed: int
     text: str
     asked: bool = True
 
@@ -60,13 +62,14 @@ class RunStart(NamedTuple):
           MulliganError: not a run folder.
         """
         folder = RunFolder.open(run)
-        task, options = folder.document("task"), folder.document("run")["options"]
+        task, document = folder.document("task"), folder.document("run")
+        options = document["options"]
         h, w, c = task["shape"]
         size = options.get("size") or (h if h == w else None)
         recipe = Recipe.from_json(folder.document("recipe"))
         text = f"starting from the generator and discriminator of {run}"
         labels = bool(options.get("labels"))
-        return RunStart(run, recipe, (h, w, c), size, labels, len(task["classes"] or ()), text)
+        return RunStart(run, recipe, (h, w, c), size, labels, len(task["classes"] or ()), document["seed"], text)
 
     def check(self, task: Task) -> None:
         """Checks that its networks are of such images.
@@ -86,10 +89,10 @@ class RunStart(NamedTuple):
                 "networks go on with as many classes only."
             )
 
-    def write_players(self, folder: RunFolder, seed: int) -> None:
+    def write_players(self, folder: RunFolder) -> None:
         """Writes the networks into the folder of the run that starts from them: the best generator, and its opponent.
 
-        Of a run that was found, the share `KEPT` of its weights; the rest is of fresh ones of the run's seed.
+        Of a run that was found, the share `KEPT` of its weights.
 
         Raises:
           MulliganError: there is no checkpoint, or it is damaged.
@@ -97,7 +100,7 @@ class RunStart(NamedTuple):
         saved, _ = checkpoint.newest(self.run / "checkpoints")
         if saved is None:
             raise MulliganError(f"{self.run} has no checkpoint yet: let it train: {command('resume', self.run)}")
-        fresh = build(self.recipe.architecture, self.shape, self.classes, jax.random.key(seed))
+        fresh = build(self.recipe.architecture, self.shape, self.classes, jax.random.key(self.seed))
         gen = checkpoint.restored(fresh.gen, saved.arrays, "best")
         disc = checkpoint.restored(fresh.disc, saved.arrays, "state.disc")
         share = 1.0 if self.asked else KEPT
