@@ -71,31 +71,20 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
     started = clock.monotonic()
     if options.from_run is not None and (options.models is not None or options.init is not None):
         raise UsageError("a run can start from one thing only: give one of `from_run`, `networks` and `init`.")
-    nearest = str(options.from_run) == NEAREST
-    start = None if options.from_run is None or nearest else RunStart.of(options.from_run)
+    start = None if options.from_run is None or _wants_nearest(options) else RunStart.of(options.from_run)
     if start is not None:
         labels = start.labels if options.labels is False else options.labels
         options = dataclasses.replace(options, size=options.size or start.size, labels=labels)
     task = read_task(data, **options.reading())
     options.listener(task.read_event().to_json())
-    given = options.recipe is not None or options.models is not None
-    beginning: RunStart | InitChoice | None = start
-    if nearest:
-        usual = options.recipe or default_recipe(task.shape, len(task.train), budget)
-        beginning = nearest_run(task, usual, options.experience or own_place() or NONE)
-    if beginning is None and not (given and options.init is None):
-        beginning = choose_init(task, options.init)
-    plan = plan_run(task, budget, options, beginning)
-    if options.init is None and not nearest and plan.arms[0].origin == BY_LAW and not plan.trouble:
-        beginning = nearest_run(task, plan.arms[0].recipe, options.experience or own_place() or NONE)
-        plan = plan if beginning is None else plan_run(task, budget, options, beginning)
-    if given:
+    beginning, plan = _planned(task, budget, options, start)
+    if options.recipe is not None or options.models is not None:
         examine(plan.arms[0].recipe, task)
     folder = begin(data, task, plan, budget, options, beginning)
     options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
     homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else pretrained_note(plan)
-    alone = NONE_NEAR if nearest and not isinstance(beginning, RunStart) else None
+    alone = NONE_NEAR if _wants_nearest(options) and not isinstance(beginning, RunStart) else None
     one = "one recipe trains, and on this machine: `workers` are for several that race"
     idle = one if options.workers is not None and len(plan.arms) == 1 else None
     for text in (unsplit_note(task), alone, begun, short_note(task, plan, budget), homeless, idle):
@@ -103,6 +92,32 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
             options.listener(Noted(text=text).to_json())
     with _saved(folder):
         return _go_on(folder, task, options.listener, started, options.experience or own_place())
+
+
+def _wants_nearest(options: Options) -> bool:
+    return str(options.from_run) == NEAREST
+
+
+def _planned(
+    task: Task, budget: Budget, options: Options, start: RunStart | None
+) -> tuple[RunStart | InitChoice | None, RacePlan]:
+    """What the run begins from, and what it trains: what was asked for, and else what suits.
+
+    Args:
+      start: the run that somebody named.
+    """
+    place, beginning = options.experience or own_place() or NONE, start
+    given = options.recipe is not None or options.models is not None
+    if _wants_nearest(options):
+        beginning = nearest_run(task, options.recipe or default_recipe(task.shape, len(task.train), budget), place)
+    if beginning is None and not (given and options.init is None):
+        beginning = choose_init(task, options.init)
+    plan = plan_run(task, budget, options, beginning)
+    by_law = plan.arms[0].origin == BY_LAW and not plan.trouble
+    if by_law and options.init is None and options.from_run is None:
+        beginning = nearest_run(task, plan.arms[0].recipe, place)
+        plan = plan if beginning is None else plan_run(task, budget, options, beginning)
+    return beginning, plan
 
 
 @contextmanager
