@@ -3,7 +3,7 @@
     python benchmarks/meta/ten_tasks.py run --sets cifar10
     python benchmarks/meta/ten_tasks.py table
 
-A task is a class of a data set, 1,000 images of it, and each run sees as many images. A person who is remembered has an
+A task is a class of a data set, 1,000 images of it or fewer, and each run sees as many images. A person who is remembered has an
 experience of his own, and each run begins as `fit` lets it begin there: with half of the weights of the run before it
 that drew the nearest images. One who is not remembered begins each run afresh. Three orders of the tasks; 200 images
 of each class judge, which no run sees, in two random networks and pixels. What is done is not done again, and an order
@@ -28,12 +28,12 @@ from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.training.run import RunFolder
 
-TASKS, TRAIN, HELD, FAKES = 10, 1000, 200, 1000
+TASKS, HELD, FAKES = 10, 200, 1000
 ORDERS = 3
 JUDGES = ("pixels", "random 1", "random 2")  # m1 chooses within runs, and which run is near
 
 
-def kinds(data: Path, name: str) -> list[Kind]:
+def kinds(data: Path, name: str, train: int) -> list[Kind]:
     """The classes of a set, each an image set of its own."""
     read = np.load(data / f"{name}.npz")
     images, found = read["images"], []
@@ -42,7 +42,7 @@ def kinds(data: Path, name: str) -> list[Kind]:
     images = np.pad(images, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
     for label in range(TASKS):
         own = np.flatnonzero(read["labels"] == label)
-        own = images[np.random.default_rng(label).permutation(own)[: TRAIN + HELD]]
+        own = images[np.random.default_rng(label).permutation(own)[: HELD + train]]
         found.append(Kind(f"{name}/{label}", own[HELD:], own[:HELD]))
     return found
 
@@ -51,18 +51,19 @@ def measure(options: argparse.Namespace) -> None:
     """Every task afresh, then the tasks of each order as they come."""
     bench, judges = Bench(options.output), independent()
     for name in options.sets:
-        found = kinds(options.data, name)
+        found = kinds(options.data, name, options.train)
         for kind in found:
-            key = {"kind": kind.name, "images": options.images, "begun": "fresh", "seed": options.seed}
+            key = {"kind": kind.name, "train": options.train, "images": options.images, "seed": options.seed}
+            key["begun"] = "fresh"
             out = options.output / "fresh"
             bench.once(key, lambda kind=kind, out=out: one(kind, out, "none", options, judges))
         for order in range(ORDERS):
-            place = options.output / f"{name}-{options.images}-{order}-{options.seed}"
+            place = options.output / f"{name}-{options.train}-{options.images}-{order}-{options.seed}"
             place.mkdir(parents=True, exist_ok=True)
             for number, index in enumerate(np.random.default_rng(order).permutation(TASKS)):
                 kind = found[index]
-                key = {"kind": kind.name, "images": options.images, "begun": "remembered", "seed": options.seed}
-                key |= {"order": order, "number": number}
+                key = {"kind": kind.name, "train": options.train, "images": options.images, "seed": options.seed}
+                key |= {"begun": "remembered", "order": order, "number": number}
                 out, own = place / f"{number}", str(place / "experience.db")
                 bench.once(key, lambda kind=kind, out=out, own=own: one(kind, out, own, options, judges))
 
@@ -98,24 +99,27 @@ def free(folder: Path) -> Path:
 def table(options: argparse.Namespace) -> None:
     """Ratio of each task's distance to that of the same task begun afresh, by what number it was."""
     rows = Bench(options.output).results
-    fresh = {(row["kind"], row["images"], row["seed"]): row for row in rows if row["begun"] == "fresh"}
-    found: dict[tuple[str, int], dict[int, list[tuple[str, float]]]] = {}
+    names = ("kind", "train", "images", "seed")
+    fresh = {tuple(row[name] for name in names): row for row in rows if row["begun"] == "fresh"}
+    found: dict[tuple[str, int, int], dict[int, list[tuple[str, float]]]] = {}
     for row in rows:
-        same = fresh.get((row["kind"], row["images"], row["seed"]))
+        same = fresh.get(tuple(row[name] for name in names))
         if row["begun"] == "fresh" or same is None:
             continue
         logs = [math.log(max(row["judged"][name], LEAST) / max(same["judged"][name], LEAST)) for name in JUDGES]
-        numbers = found.setdefault((row["kind"].split("/")[0], row["images"]), {})
+        numbers = found.setdefault((row["kind"].split("/")[0], row["train"], row["images"]), {})
         numbers.setdefault(row["number"], []).append((row["kind"], float(np.mean(logs))))
-    for (name, images), numbers in sorted(found.items()):
+    for (name, train, images), numbers in sorted(found.items()):
         for number, ratios in sorted(numbers.items()):
             cells = ", ".join(f"{math.exp(ratio):.2f}" for _, ratio in ratios)
             mean = math.exp(np.mean([ratio for _, ratio in ratios]))
-            print(f"{name}, {images} images, task {number + 1}: {mean:.2f} ({cells})")
+            print(f"{name}, {train} images, {images} seen, task {number + 1}: {mean:.2f} ({cells})")
         later = [each for number, ratios in numbers.items() for each in ratios if number]
         if later:
             mean, low, high = map(math.exp, interval(later))
-            print(f"{name}, {images} images, {len(later)} later tasks: {mean:.2f} ({low:.2f} to {high:.2f})")
+            print(
+                f"{name}, {train} images, {images} seen, {len(later)} later tasks: {mean:.2f} ({low:.2f} to {high:.2f})"
+            )
 
 
 def main() -> None:
@@ -123,6 +127,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--sets", nargs="+", choices=("cifar10", "fashion_mnist", "mnist"), default=["cifar10"])
+    parser.add_argument("--train", type=int, default=1000, help="images of each task")
     parser.add_argument("--images", type=int, default=72_000, help="that each run sees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "ten-tasks")
