@@ -3,11 +3,11 @@
     python benchmarks/meta/ten_tasks.py run --sets cifar10
     python benchmarks/meta/ten_tasks.py table
 
-A task is a class of a data set, 1,000 images of it or fewer, and each run sees as many images. A person who is remembered has an
-experience of his own, and each run begins as `fit` lets it begin there: with half of the weights of the run before it
-that drew the nearest images. One who is not remembered begins each run afresh. Three orders of the tasks; 200 images
-of each class judge, which no run sees, in two random networks and pixels. What is done is not done again, and an order
-that was broken off goes on.
+A task is a class of a data set, 1,000 images of it or fewer, and each run sees as many images. A person who is
+remembered has an experience of his own, and each run begins with half of the weights of the run before it that drew the
+nearest images. One who is not remembered begins each run afresh. Three orders of the tasks; 200 images of each class
+judge, which no run sees, in two random networks and pixels. What is done is not done again, and an order that was
+broken off goes on.
 """
 
 from __future__ import annotations
