@@ -28,7 +28,7 @@ from mulligan.meta.initialisation.few_images import (
     unsplit_note,
     write_players,
 )
-from mulligan.meta.initialisation.from_run import NEAREST, NONE_NEAR, RunStart, nearest_run
+from mulligan.meta.initialisation.from_run import MOST, NEAREST, NONE_NEAR, RunStart, nearest_run
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
@@ -113,8 +113,8 @@ def _planned(
     if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
-    by_law = plan.arms[0].origin == BY_LAW and not plan.trouble
-    if by_law and options.init is None and options.from_run is None:
+    unasked = options.init is None and options.from_run is None and len(task.train) <= MOST
+    if unasked and plan.arms[0].origin == BY_LAW and not plan.trouble:
         beginning = nearest_run(task, plan.arms[0].recipe, place)
         plan = plan if beginning is None else plan_run(task, budget, options, beginning)
     return beginning, plan
