@@ -119,7 +119,7 @@ def fit(
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given; `"nearest"` for half of the networks of the run of yours that
         drew the nearest images, if one did in networks like these (docs/pretrained.md); None for that too, above 16x16
-        and where neither `recipe`, networks nor `init` are given.
+        with 200 to 500 training images, where neither `recipe`, networks nor `init` are given.
       generator, discriminator: Keras models of your own, or `.keras` files (docs/keras.md); what was trained is in
         them afterwards.
       networks: or a Python file with functions `generator()` and `discriminator()`; it is run.

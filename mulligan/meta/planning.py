@@ -47,8 +47,8 @@ class Options:
       models: the architecture of models of the caller's own (`networks.keras.adopt`) in place of the recipe's.
       networks: the Python file that `models` were made by, if they were.
       from_run: the folder of a run to start from: its generator and discriminator, and its recipe; `nearest` for half
-        of the networks of the run of one's own that drew the nearest images, which is what None means where the law of
-        sizes chooses the recipe, and nothing is said if there is none.
+        of the networks of the run of one's own that drew the nearest images, which is what None means too where the
+        law of sizes chooses the recipe and at most `from_run.MOST` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
