@@ -165,6 +165,7 @@ def begin(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "init": start and start.text,
         "from": str(start.run.absolute()) if isinstance(start, RunStart) else None,
+        "taught": list(start.taught) if isinstance(start, RunStart) else [],
         "networks": None if options.networks is None else remember_file(options.networks),
     }
     folder = RunFolder.create(path, {"recipe": recipe.to_json(), "task": task.to_json(), "plan": plan.to_json()})

@@ -20,7 +20,7 @@ class CardFacts:
 
     Attributes:
       recipe, shape, classes, members: of the generator.
-      data: name and counts of the images that it was trained on, as in `task.json`; None where that is not known.
+      data: of the images that it was trained on, as in `generator.json`; None where that is not known.
       licence: of those images, as who publishes the generator states it; None where nobody did.
       result: the `final` event of its run; None where the run has not ended.
       proof: what `mulligan prove` says in words; None where that was not asked.
@@ -91,6 +91,9 @@ def _data(facts: CardFacts) -> str:
         counts = ", ".join(f"{count:,} {split}" for split, count in facts.data["counts"].items())
         lines += [f"- images: {_plain(facts.data['name'])} ({counts}; only those of `train` were trained on)"]
         lines += [f"- fingerprint: {facts.data['hash']}"]
+        if facts.data.get("taught"):
+            names = ", ".join(map(_plain, facts.data["taught"]))
+            lines += [f"- images before these: {names}; it began with weights that they taught, and may show traces"]
     if facts.classes:
         more = f" and {len(facts.classes) - CLASSES_SHOWN} more" if len(facts.classes) > CLASSES_SHOWN else ""
         lines += [f"- classes: {', '.join(map(_plain, facts.classes[:CLASSES_SHOWN]))}{more}"]

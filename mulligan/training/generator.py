@@ -65,7 +65,8 @@ class Generator:
       network: from latents `[n, latent]` (and labels) to pixels `[n, h, w, c]` in [-1, 1].
       run: the folder of the run that made it, if it came from one.
       result: the `final` event of that run, if it has ended.
-      data: `name`, `hash` and `counts` of the images that it was trained on, if known.
+      data: `name`, `hash` and `counts` of the images that it was trained on, and names of those that `taught` the
+        networks which it began with; None where that is not known.
       licence: of those images, if somebody stated it.
       proof: what `mulligan prove` said in words, if that was asked.
     """
@@ -298,10 +299,15 @@ def _best_of_run(folder: RunFolder) -> Generator:
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
     described = ModelDocument(FORMAT, folder.document("recipe"), tuple(task["shape"]), classes)
-    data = {name: task[name] for name in ("name", "hash", "counts")}
+    data = {**{name: task[name] for name in ("name", "hash", "counts")}, "taught": taught(folder)}
     best = _assembled(described, saved, "best", folder.path / "checkpoints")
     latents = np.random.default_rng(0).standard_normal((SETTLING, best.latent), np.float32)
     return replace(best, network=with_batch_statistics(best.network, jnp.asarray(latents)), data=data)
+
+
+def taught(folder: RunFolder) -> list[str]:
+    """Names of the image sets that taught the networks which a run began with, where these are of other runs."""
+    return list(folder.document("run").get("taught", ()))
 
 
 def _assembled(described: ModelDocument, saved: checkpoint.Checkpoint, prefix: str, where: Path) -> Generator:

@@ -27,7 +27,7 @@ RESULT = {
     "memorisation": {"ratio": 1.0, "share": 0.04},
     "cost": {"images": 64000, "seconds": 600.0},
 }
-DATA = {"name": "cats", "hash": "abc", "counts": {"train": 1234, "validation": 100, "test": 100}}
+DATA = {"name": "cats", "hash": "abc", "counts": {"train": 1234, "validation": 100, "test": 100}, "taught": ["dogs"]}
 FACTS = CardFacts(
     Recipe(architecture=Architecture("mlp", latent=7)),
     (8, 10, 1),
@@ -49,6 +49,7 @@ def test_every_fact_is_told():
         "10x8 images of 2 classes",
         "7 normal numbers",
         "cats (1,234 train, 100 validation, 100 test; only those of `train` were trained on)",
+        "images before these: dogs; it began",
         "classes: tabby, black",
         "| KID@m9 (95% interval) | 0.0123 (0.01 to 0.015) |",
         "| energy@m9+pixels (95% interval) | 0.25 (0.2 to 0.3) |",

@@ -41,6 +41,7 @@ class RunStart(NamedTuple):
       labels: whether it has classes.
       classes: how many.
       seed: of its fresh weights.
+      taught: names of the image sets that taught its networks, the first one first.
       text: a sentence on it.
       asked: whether somebody named it; one that was found lends its networks and not its recipe.
     """
@@ -52,6 +53,7 @@ class RunStart(NamedTuple):
     labels: bool
     classes: int
     seed: int
+    taught: tuple[str, ...]
     text: str
     asked: bool = True
 
@@ -66,11 +68,17 @@ class RunStart(NamedTuple):
         task, document = folder.document("task"), folder.document("run")
         options = document["options"]
         h, w, c = task["shape"]
-        size = options.get("size") or (h if h == w else None)
-        recipe = Recipe.from_json(folder.document("recipe"))
-        text = f"starting from the generator and discriminator of {run}"
-        labels = bool(options.get("labels"))
-        return RunStart(run, recipe, (h, w, c), size, labels, len(task["classes"] or ()), document["seed"], text)
+        return RunStart(
+            run=run,
+            recipe=Recipe.from_json(folder.document("recipe")),
+            shape=(h, w, c),
+            size=options.get("size") or (h if h == w else None),
+            labels=bool(options.get("labels")),
+            classes=len(task["classes"] or ()),
+            seed=document["seed"],
+            taught=(*document.get("taught", ()), task["name"]),
+            text=f"starting from the generator and discriminator of {run}",
+        )
 
     def check(self, task: Task) -> None:
         """Checks that its networks are of such images.

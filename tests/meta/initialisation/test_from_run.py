@@ -116,7 +116,8 @@ def test_a_run_that_begins_so_says_so_and_is_no_trial(remembered, own, tmp_path)
 
 
 def test_half_of_its_weights_are_those_of_the_run_that_was_found(remembered, own, tmp_path):
-    fit(pictures("level"), SHORT, Options(out=tmp_path / "run", experience=own, from_run=Path(NEAREST), seed=3))
+    gan = fit(pictures("level"), SHORT, Options(out=tmp_path / "run", experience=own, from_run=Path(NEAREST), seed=3))
+    assert gan.data["taught"] == [RunFolder.open(remembered / "level").document("task")["name"]]
     saved, _ = checkpoint.newest(remembered / "level" / "checkpoints")
     begun = checkpoint.read(tmp_path / "run" / "players.safetensors").arrays
     start = from_run.RunStart.of(remembered / "level")
