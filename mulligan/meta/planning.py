@@ -162,7 +162,8 @@ def short_note(task: Task, plan: RacePlan, budget: Budget) -> str | None:
     else:
         cost = price(recipe, task.shape, len(task.classes or ()))
         seconds = (FEWEST / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE
-        enough = f"{math.ceil(seconds / 60)} minutes would do"
+        minutes = math.ceil(seconds / 60)
+        enough = f"{minutes} minute{'s' * (minutes != 1)} would do"
     height, width, channels = task.shape
     for side in SMALLER if budget.seconds is not None else ():
         shape = (side, side, channels)

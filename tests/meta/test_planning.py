@@ -37,9 +37,9 @@ def test_nothing_is_said_of_a_budget_that_is_long_enough(side, seconds):
 def test_what_would_do_would_do(side, seconds):
     text = note(side, Budget(None, seconds))
     assert f"images of {side}x{side}" in text
-    minutes, smaller = re.search(r"(\d+) minutes would do, or images of (\d+)x", text).groups()
+    minutes, smaller = re.search(r"(\d+) minutes? would do, or images of (\d+)x", text).groups()
     assert note(side, Budget(None, 60.0 * int(minutes))) is None
-    assert note(side, Budget(None, 60.0 * (int(minutes) - 1))) is not None
+    assert note(side, Budget(None, max(60.0 * (int(minutes) - 1), 1.0))) is not None
     assert int(smaller) < side
     assert note(int(smaller), Budget(None, seconds)) is None
 

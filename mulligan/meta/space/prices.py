@@ -32,7 +32,7 @@ FILE = "speeds.json"
 KEPT = 200  # measurements, the newest
 FEWEST_SECONDS = 5.0  # of training, from which its speed is one
 NEAR = 4.0  # times as many operations an image, or as few, up to which one network's speed tells another's
-COMPILE_SECONDS = 20.0  # until it was measured
+COMPILE_SECONDS = 10.0  # until it was measured
 STEP = ("architecture", "loss", "penalty", "penalty_every", "dynamics", "opponents", "disc_steps", "matching")
 
 
