@@ -112,11 +112,7 @@ def fit(
     ] = None,
     from_run: Annotated[
         Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN|nearest",
-            help="Go on with the networks of a run; default: half of the nearest one of yours, if any suits.",
-        ),
+        typer.Option("--from", metavar="RUN|nearest", help="Networks of a run; default: half of your nearest one's."),
     ] = None,
     networks: Networks = None,
     tensorboard: TensorBoard = None,

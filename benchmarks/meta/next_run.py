@@ -72,6 +72,14 @@ def distances(judges: dict[str, Space], held: np.ndarray, fakes: np.ndarray) -> 
     return {name: energy_distance(*in_one_scale(space(held), space(fakes))) for name, space in judges.items()}
 
 
+def log_ratio(judged: dict[str, float], fresh: dict[str, float]) -> float:
+    """Logarithm of one run's distances over a fresh run's, the mean over the judges; m1 chose within runs, so it is
+    none.
+    """
+    names = [name for name in judged if name != "m1"]
+    return float(np.mean([math.log(max(judged[name], LEAST) / max(fresh[name], LEAST)) for name in names]))
+
+
 def measure(options: argparse.Namespace) -> None:
     """Every pair of kinds."""
     bench, judges = Bench(options.output), independent()
@@ -134,12 +142,7 @@ def table(options: argparse.Namespace) -> None:
         same = fresh.get(tuple(row[name] for name in names))
         if same is None or row is same:
             continue
-        logs = [
-            math.log(max(row["judged"][judge], LEAST) / max(same["judged"][judge], LEAST))
-            for judge in row["judged"]
-            if judge != "m1"
-        ]
-        ratio = float(np.mean(logs))
+        ratio = log_ratio(row["judged"], same["judged"])
         print(f"{row['budget']:g} s  {row['before']} -> {row['kind']} {row['begun']}: {math.exp(ratio):.2f}")
         found.setdefault((row["budget"], row["begun"]), []).append((row["kind"].split("/")[0], ratio))
     for (budget, begun), ratios in sorted(found.items()):

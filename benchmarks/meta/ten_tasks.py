@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import DATA, RESULTS
 from benchmarks.common.results import Bench
-from benchmarks.meta.next_run import LEAST, Kind, distances
+from benchmarks.meta.next_run import Kind, distances, log_ratio
 from benchmarks.metrics.judges import Space, independent
 from mulligan import api
 from mulligan.grid import save_grid
@@ -30,7 +31,6 @@ from mulligan.training.run import RunFolder
 
 TASKS, HELD, FAKES = 10, 200, 1000
 ORDERS = 3
-JUDGES = ("pixels", "random 1", "random 2")  # m1 chooses within runs, and which run is near
 
 
 def kinds(data: Path, name: str, train: int) -> list[Kind]:
@@ -50,22 +50,20 @@ def kinds(data: Path, name: str, train: int) -> list[Kind]:
 def measure(options: argparse.Namespace) -> None:
     """Every task afresh, then the tasks of each order as they come."""
     bench, judges = Bench(options.output), independent()
+    common = {name: getattr(options, name) for name in ("train", "images", "seed")}
     for name in options.sets:
         found = kinds(options.data, name, options.train)
         for kind in found:
-            key = {"kind": kind.name, "train": options.train, "images": options.images, "seed": options.seed}
-            key["begun"] = "fresh"
-            out = options.output / "fresh"
-            bench.once(key, lambda kind=kind, out=out: one(kind, out, "none", options, judges))
+            key = {"kind": kind.name, **common, "begun": "fresh"}
+            bench.once(key, partial(one, kind, options.output / "fresh", "none", options, judges))
         for order in range(ORDERS):
             place = options.output / f"{name}-{options.train}-{options.images}-{order}-{options.seed}"
             place.mkdir(parents=True, exist_ok=True)
             for number, index in enumerate(np.random.default_rng(order).permutation(TASKS)):
                 kind = found[index]
-                key = {"kind": kind.name, "train": options.train, "images": options.images, "seed": options.seed}
-                key |= {"begun": "remembered", "order": order, "number": number}
-                out, own = place / f"{number}", str(place / "experience.db")
-                bench.once(key, lambda kind=kind, out=out, own=own: one(kind, out, own, options, judges))
+                key = {"kind": kind.name, **common, "begun": "remembered", "order": order, "number": number}
+                own = str(place / "experience.db")
+                bench.once(key, partial(one, kind, place / str(number), own, options, judges))
 
 
 def one(
@@ -106,9 +104,9 @@ def table(options: argparse.Namespace) -> None:
         same = fresh.get(tuple(row[name] for name in names))
         if row["begun"] == "fresh" or same is None:
             continue
-        logs = [math.log(max(row["judged"][name], LEAST) / max(same["judged"][name], LEAST)) for name in JUDGES]
+        ratio = log_ratio(row["judged"], same["judged"])
         numbers = found.setdefault((row["kind"].split("/")[0], row["train"], row["images"]), {})
-        numbers.setdefault(row["number"], []).append((row["kind"], float(np.mean(logs))))
+        numbers.setdefault(row["number"], []).append((row["kind"], ratio))
     for (name, train, images), numbers in sorted(found.items()):
         for number, ratios in sorted(numbers.items()):
             cells = ", ".join(f"{math.exp(ratio):.2f}" for _, ratio in ratios)

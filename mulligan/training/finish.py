@@ -22,7 +22,7 @@ from mulligan.training.budget import Allowance, choice_allowance
 from mulligan.training.by_class import class_scores
 from mulligan.training.choice import choose
 from mulligan.training.evaluation import TRAIN_REALS, Evaluator, examples, own_rows
-from mulligan.training.generator import Generator, taught
+from mulligan.training.generator import Generator, data_of
 from mulligan.training.latents import spherical
 from mulligan.training.loop import Loop
 
@@ -67,7 +67,7 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     loop.emit(FinalScored(**chosen, **scores, cost=cost(loop)))
     result = {**chosen, **scores, "cost": cost(loop)}
     task = loop.task
-    data = {"name": task.name, "hash": task.hash, "counts": task.counts, "taught": taught(loop.folder)}
+    data = data_of(loop.folder)
     generator = Generator(loop.recipe, task.shape, task.classes, gen, loop.folder.path, result, data)
     generator.save(loop.folder.path)
     return generator

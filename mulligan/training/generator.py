@@ -299,15 +299,15 @@ def _best_of_run(folder: RunFolder) -> Generator:
     task = folder.document("task")
     classes = task["classes"] and tuple(task["classes"])
     described = ModelDocument(FORMAT, folder.document("recipe"), tuple(task["shape"]), classes)
-    data = {**{name: task[name] for name in ("name", "hash", "counts")}, "taught": taught(folder)}
     best = _assembled(described, saved, "best", folder.path / "checkpoints")
     latents = np.random.default_rng(0).standard_normal((SETTLING, best.latent), np.float32)
-    return replace(best, network=with_batch_statistics(best.network, jnp.asarray(latents)), data=data)
+    return replace(best, network=with_batch_statistics(best.network, jnp.asarray(latents)), data=data_of(folder))
 
 
-def taught(folder: RunFolder) -> list[str]:
-    """Names of the image sets that taught the networks which a run began with, where these are of other runs."""
-    return list(folder.document("run").get("taught", ()))
+def data_of(folder: RunFolder) -> dict[str, Any]:
+    """What a generator tells of the images that a run trained on."""
+    task, run = folder.document("task"), folder.document("run")
+    return {name: task[name] for name in ("name", "hash", "counts")} | {"taught": list(run.get("taught", ()))}
 
 
 def _assembled(described: ModelDocument, saved: checkpoint.Checkpoint, prefix: str, where: Path) -> Generator:
