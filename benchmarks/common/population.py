@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulligan.game.step import Data, GanState, initial_state, to_bytes
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import Networks, build
 from mulligan.networks.convolution import lowered
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Recipe
@@ -34,12 +34,18 @@ class Numbers:
       learned: share of the learned weights that a run begins with, the rest is that of fresh ones; 1 for learned
         weights as they are.
       seed: of fresh weights and batches.
+      player: the one that begins with learned weights, "gen" or "disc"; empty for both.
     """
 
     rate: float
     gamma: float
     learned: float = 0.0
     seed: int = 1
+    player: str = ""
+
+    def share(self, player: str) -> float:
+        """Of the learned weights, for this player."""
+        return self.learned if self.player in ("", player) else 0.0
 
 
 class Population:
@@ -51,6 +57,9 @@ class Population:
       nimg: that each run trains on; schedules end there.
       members: 1 makes a program of one run, as `fit` has it.
       optimiser: in place of the game's own.
+
+    Attributes:
+      centre: the learned weights, for images of this shape; zeros where there are none. Others may be put in its place.
     """
 
     def __init__(
@@ -65,9 +74,10 @@ class Population:
         self.steps = math.ceil(nimg / recipe.batch)
         game = make_game(recipe, shape, 0, nimg)
         self.game = game if optimiser is None else replace(game, optimiser=optimiser)
-        self._learned = load_initial(recipe, shape)
+        self.centre = _centre(recipe, shape)
+        self._state: GanState | None = None
         self._engine: Engine | None = None
-        self._begin = self._all(self._first, (0, 0, 0, 0))
+        self._begin = self._all(self._first, (None, 0, 0, 0, 0, 0))
         self._draw = self._all(lambda gen, latents: to_bytes(gen(latents)), (0, None))
 
     def _all(self, one: Callable, axes: tuple[int | None, ...]) -> Callable:
@@ -79,14 +89,18 @@ class Population:
 
         return jax.jit(one if self.members == 1 else lower)
 
-    def _first(self, rate: Any, gamma: Any, learned: Any, seed: Any) -> GanState:
+    def _first(self, centre: Networks, rate: Any, gamma: Any, gen: Any, disc: Any, seed: Any) -> GanState:
+        """`gen` and `disc` are the players' shares of the centre."""
         numbers = self.recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=gamma)
         keys = jax.random.split(jax.random.key(seed))
-        networks = build(self.recipe.architecture, self.shape, 0, keys[0])
-        if self._learned is not None:
-            centre = initial_networks(self.recipe, self.shape, 0, keys[0], self._learned)
-            networks = jax.tree.map(lambda a, b: learned * a + (1 - learned) * b, centre, networks)
-        return initial_state(self.game, networks.gen, networks.disc, numbers, keys[1])
+        fresh = build(self.recipe.architecture, self.shape, 0, keys[0])
+        mixed = Networks(
+            *(
+                jax.tree.map(lambda a, b, share=share: share * a + (1 - share) * b, learned, own)
+                for share, learned, own in zip((gen, disc), centre, fresh, strict=True)
+            )
+        )
+        return initial_state(self.game, mixed.gen, mixed.disc, numbers, keys[1])
 
     def _stacked(self, values: Sequence[Any]) -> Any:
         """One row a member; those that are missing are the first again."""
@@ -95,7 +109,7 @@ class Population:
 
     def compile(self, images: np.ndarray) -> Population:
         """Compiles all of it for training images like these; worth a thread of its own."""
-        begun = [self._stacked([np.float32(0)])] * 3 + [self._stacked([1])]
+        begun = [self.centre] + [self._stacked([np.float32(0)])] * 4 + [self._stacked([1])]
         state = jax.eval_shape(self._begin, *begun)
         self._begin = self._begin.lower(*begun).compile()
         self._engine = self._compiled(state, Data(self._stacked([images])))
@@ -119,25 +133,38 @@ class Population:
           Each moment; what every run draws with its averaged generator, uint8 `[runs, FAKES, h, w, c]`; and whether
           its numbers are finite.
         """
-        numbers = [(run.rate, run.gamma, run.learned) for run in runs]
-        columns = [self._stacked([np.float32(value) for value in column]) for column in zip(*numbers, strict=True)]
-        state = self._begin(*columns, self._stacked([run.seed for run in runs]))
-        data, done = Data(self._stacked(list(images))), 0
-        engine = self._engine = self._engine or self._compiled(state, data)
-        for moment in moments:
-            due = math.ceil(self.steps * moment)
-            state, info = engine.chunk(state, data, due - done)
-            done = due
-            gen = self.game.averager.value(state.averages)["ema"]
+        for moment, finite in self.advance(runs, images, moments):
+            gen = self.ends().gen
             batches = (
                 jax.random.normal(jax.random.key(70 + i), (DRAWN, self.recipe.architecture.latent))
                 for i in range(FAKES // DRAWN)
             )
             drawn = np.concatenate([np.asarray(self._draw(gen, latents)) for latents in batches], axis=-4)
-            alone = self.members == 1
+            yield moment, drawn[None] if self.members == 1 else drawn[: len(runs)], finite
+
+    def advance(
+        self, runs: Sequence[Numbers], images: Sequence[np.ndarray], moments: Sequence[float] = (1.0,)
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """As `train`, but nothing is drawn: each moment, and whether every run's numbers are finite."""
+        numbers = [(run.rate, run.gamma, run.share("gen"), run.share("disc")) for run in runs]
+        columns = [self._stacked([np.float32(value) for value in column]) for column in zip(*numbers, strict=True)]
+        state = self._begin(self.centre, *columns, self._stacked([run.seed for run in runs]))
+        data, done = Data(self._stacked(list(images))), 0
+        engine = self._engine = self._engine or self._compiled(state, data)
+        for moment in moments:
+            due = math.ceil(self.steps * moment)
+            state, info = engine.chunk(state, data, due - done)
+            done, self._state = due, state
             finite = np.asarray(info.finite)
-            yield (
-                moment,
-                drawn[None] if alone else drawn[: len(runs)],
-                finite[None] if alone else finite[: len(runs)],
-            )
+            yield moment, finite[None] if self.members == 1 else finite[: len(runs)]
+
+    def ends(self) -> Networks:
+        """The players where they are now, the generator averaged; a row for each member where there are several."""
+        assert self._state is not None
+        return Networks(self.game.averager.value(self._state.averages)["ema"], self._state.disc)
+
+
+def _centre(recipe: Recipe, shape: tuple[int, int, int]) -> Networks:
+    """What the recipe's `init` names, fitted to the images; zeros for fresh weights."""
+    networks = initial_networks(recipe, shape, 0, jax.random.key(0), load_initial(recipe, shape))
+    return networks if recipe.init else jax.tree.map(jnp.zeros_like, networks)

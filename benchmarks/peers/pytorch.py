@@ -76,7 +76,7 @@ class Training:
         self.workload, self.format = workload, LAYOUTS[layout]
         self.gen, self.disc = (net.to(memory_format=self.format) for net in networks(workload))
         self.average = [p.detach().clone() for p in self.gen.parameters()]
-        images = torch.from_numpy(load_images(workload)).permute(0, 3, 1, 2)
+        images = self._here(load_images(workload)).permute(0, 3, 1, 2)
         self.images = images.contiguous(memory_format=self.format)
 
     def step(self, pixels: Tensor, latent: Tensor) -> None:
@@ -87,16 +87,21 @@ class Training:
         for _ in range(steps):
             chosen = torch.randint(len(self.images), (batch,))
             self.step(self.images[chosen], torch.randn(batch, latent))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def _here(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(torch.get_default_device())
 
     def replay(self, start: Weights, batches: np.ndarray, latents: np.ndarray) -> Weights:
         held = Weights(list(self.gen.parameters()), list(self.disc.parameters()), self.average)
         with torch.no_grad():
             for given, tensors in zip(start, held, strict=True):
                 for weights, tensor in zip(given, tensors, strict=True):
-                    tensor.copy_(torch.from_numpy(_to_torch(weights)))
-        for pixels, latent in zip(torch.from_numpy(batches), torch.from_numpy(latents), strict=True):
+                    tensor.copy_(self._here(_to_torch(weights)))
+        for pixels, latent in zip(self._here(batches), self._here(latents), strict=True):
             self.step(pixels.permute(0, 3, 1, 2).contiguous(memory_format=self.format), latent)
-        return Weights(*([_from_torch(tensor.detach().numpy()) for tensor in tensors] for tensors in held))
+        return Weights(*([_from_torch(tensor.detach().cpu().numpy()) for tensor in tensors] for tensors in held))
 
 
 def _to_torch(weights: np.ndarray) -> np.ndarray:
@@ -212,6 +217,9 @@ FORMS: dict[str, type[Training]] = {"eager": Eager, "compiled": Compiled}
 def prepare(workload: Workload, form: str, layouts: list[str]) -> Contender:
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
+        torch.backends.cuda.matmul.allow_tf32 = True  # as JAX computes there
     forms = {layout: FORMS[form](workload, layout) for layout in layouts}
     first = forms[layouts[0]]
     count = lambda net: sum(p.numel() for p in net.parameters())  # noqa: E731

@@ -7,11 +7,13 @@
         --seeds 1 2 3 --contenders 16/16/1e-3/2/0 16/64/1e-3/0.5/1 --out test.jsonl
 
 A regime is SIDE:SECONDS, a contender WIDTH/BATCH/RATE/GAMMA/LEARNED, where LEARNED is the share of the learned weights
-that it begins with; contenders are left out for whose width none ship (`tools/pretrain.py` makes more). Each trains on
-as many images as an idle core would in that time (`SPEED`), with a warm-up and half a cosine. Runs of one width and
-batch are one population (`common/population.py`). Every line of the file is one run at one moment; the judges are
-energy distances in a classifier trained on the very families, two random networks, pixels at 8x8, and m1. Validation
-families choose; test families are run once, with what was chosen. Meant for an accelerator.
+that it begins with; contenders are left out for whose width none ship. A sixth part NAME says which of the `--weights`
+these are instead (`tools/pretrain.py` and `tools/reptile.py` make such files), NAME:gen or NAME:disc that only this
+player begins with them. Each trains on as many images as an idle core would in that time (`SPEED`), with a warm-up and
+half a cosine. Runs of one width and batch are one population (`common/population.py`). Every line of the file is one
+run at one moment; the judges are energy distances in a classifier trained on the very families, two random networks,
+pixels at 8x8, and m1. Validation families choose; test families are run once, with what was chosen. Meant for an
+accelerator.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file
 
 from benchmarks.common.families import families
 from benchmarks.common.family_judge import HELD, Classifier, Family, features
@@ -42,6 +45,7 @@ from benchmarks.metrics.judges import network
 from mulligan.meta.space.default import DECAY, INIT
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import weight_shapes
+from mulligan.networks.parameters import with_parameters
 from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from tools.embedding_training import random_weights
@@ -50,7 +54,8 @@ from tools.m2_training import M2
 MOMENTS = (0.25, 0.5, 1.0)  # of a run, at which it is judged
 TOGETHER = 10  # runs that are judged at a time
 SHOWN = 10  # images of each run that are kept
-AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB
+PASS = 8  # members
+AT_ONCE = 2**20  # pixels of a batch of all members: more would not fit an accelerator of 80 GB; a CPU trains one by one
 JUDGES = ("own", "random 1", "random 2", "pixels", "m1")
 INDEPENDENT = JUDGES[:3]  # that no part of mulligan was chosen by
 CHOOSING = {" + ".join(judges): judges for judges in (("m1",), ("pixels",), ("random 1",), ("m1", "pixels"))}
@@ -97,18 +102,34 @@ DESIGN: dict[tuple[int, int], list[str]] = {
 
 
 class Contender(NamedTuple):
-    """A recipe: its networks' width, its batch, and its numbers."""
+    """A recipe: its networks' width, its batch, its numbers, and which weights that do not ship it begins with."""
 
     width: int
     batch: int
     rate: float
     gamma: float
     learned: float
+    weights: str = ""
 
     @staticmethod
     def of(text: str) -> Contender:
-        width, batch, *numbers = text.split("/")
-        return Contender(int(width), int(batch), *map(float, numbers))
+        width, batch, rate, gamma, learned, *weights = text.split("/")
+        return Contender(int(width), int(batch), float(rate), float(gamma), float(learned), *weights)
+
+    @staticmethod
+    def in_row(row: dict[str, Any]) -> Contender:
+        return Contender(*(row[name] for name in Contender._fields if name in row))
+
+    def __str__(self) -> str:
+        return "/".join(value if isinstance(value, str) else f"{value:g}" for value in self if value != "")
+
+    @property
+    def file(self) -> str:
+        """The name of the weights, without the player."""
+        return self.weights.partition(":")[0]
+
+    def numbers(self, seed: int) -> Numbers:
+        return Numbers(self.rate, self.gamma, self.learned, seed, self.weights.partition(":")[2])
 
 
 class Panel:
@@ -168,7 +189,7 @@ class Work(NamedTuple):
     side: int
     seconds: int
     nimg: int
-    runs: list[tuple[str, Contender, int]]
+    runs: list[tuple[str, Contender, int]]  # that begin with one file's weights, or with what the recipe's `init` names
 
 
 def plan(
@@ -178,28 +199,46 @@ def plan(
     for side, seconds in regimes:
         known = {architecture.gen_width for architecture in architectures(INIT, (side, side, 3))}
         every = (Contender.of(text) for text in chosen or DESIGN[side, seconds])
-        wanted = sorted((each for each in every if not each.learned or each.width in known), key=lambda each: each[:2])
+        offered = [each for each in every if not each.learned or each.weights or each.width in known]
+        wanted = sorted(offered, key=lambda each: each[:2])
         for (width, batch), some in itertools.groupby(wanted, key=lambda contender: contender[:2]):
             of_one, nimg = list(some), SPEED[side][width] * seconds
-            runs = [(name, contender, seed) for contender in of_one for name in names for seed in seeds]
-            most = max(1, AT_ONCE // (batch * side**2) * 16 // width)
-            passes = math.ceil(len(runs) / most)
-            members = math.ceil(len(runs) / passes)
+            most = 1 if jax.default_backend() == "cpu" else max(1, AT_ONCE // (batch * side**2) * 16 // width)
+            of_files = {
+                file: [(name, each, seed) for each in of_one if each.file == file for name in names for seed in seeds]
+                for file in dict.fromkeys(each.file for each in of_one)
+            }
+            members = at_once([len(runs) for runs in of_files.values()], most)
             recipe = Recipe(
                 Architecture(gen_width=width, disc_width=width, coarsest=4),
                 batch=batch,
-                init=INIT if any(contender.learned for contender in of_one) else "",
+                init=INIT if any(contender.learned and not contender.weights for contender in of_one) else "",
                 hyperparameters=Hyperparameters(augment=0.3),
                 augmentation=("translate",),
                 schedules=DECAY,
             )
             population = Population(recipe, (side, side, 3), nimg, members)
-            for start in range(0, len(runs), members):
-                yield Work(population, side, seconds, nimg, runs[start : start + members])
+            for runs in of_files.values():
+                for start in range(0, len(runs), members):
+                    yield Work(population, side, seconds, nimg, runs[start : start + members])
+
+
+def at_once(runs: Sequence[int], most: int) -> int:
+    """Members of the population that does all of these in the least time: a pass costs as much as `PASS` members more.
+
+    Example:
+      >>> at_once([37], 20), at_once([30, 60, 120], 64)
+      (19, 30)
+    """
+    return min(range(1, most + 1), key=lambda members: sum(math.ceil(n / members) * (members + PASS) for n in runs))
 
 
 def study(
-    work: Sequence[Work], known: dict[int, dict[str, Family]], panels: dict[int, Panel], until: float
+    work: Sequence[Work],
+    known: dict[int, dict[str, Family]],
+    panels: dict[int, Panel],
+    weights: dict[str, Path],
+    until: float,
 ) -> Iterator[tuple[list[dict[str, Any]], list[np.ndarray]]]:
     """Every run at every moment, a population at a time, and some of what it draws; none begins after `until`."""
     with ThreadPoolExecutor(4) as pool:  # that compiles the next programs meanwhile
@@ -216,7 +255,9 @@ def study(
             begun, of_side = time.monotonic(), known[each.side]
             held = np.stack([of_side[name].held for name, _, _ in each.runs])
             images = [of_side[name].train for name, _, _ in each.runs]
-            numbers = [Numbers(c.rate, c.gamma, c.learned, seed) for _, c, seed in each.runs]
+            numbers = [contender.numbers(seed) for _, contender, seed in each.runs]
+            if file := each.runs[0][1].file:
+                population.centre = with_parameters(population.centre, read_weights(weights[file]))
             for moment, drawn, finite in population.train(numbers, images, MOMENTS):
                 judged = judging[each.side].result()(held, drawn)
                 seconds = round((time.monotonic() - begun) / len(each.runs), 2)
@@ -229,6 +270,11 @@ def study(
                 yield rows, list(drawn[:, :SHOWN]) if moment == 1.0 else []
 
 
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Parameters by name."""
+    return {name: array.astype(np.float32) for name, array in load_file(path).items()}
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """For each regime and contender the mean of the independent judges' log distances over families, less that of the
     best contender; then each judge's own. Of families that all contenders have done."""
@@ -237,7 +283,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         ended = [row for row in rows if (row["side"], row["seconds"], row["moment"]) == (side, seconds, 1.0)]
         done: dict[Contender, list[dict[str, Any]]] = {}
         for row in ended:
-            done.setdefault(Contender(*(row[name] for name in Contender._fields)), []).append(row)
+            done.setdefault(Contender.in_row(row), []).append(row)
         common = set.intersection(*({row["family"] for row in some} for some in done.values()))
         logs = {
             contender: {j: float(np.mean([logarithm(r, j) for r in some if r["family"] in common])) for j in JUDGES}
@@ -248,9 +294,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{side}x{side}, {seconds} s, {len(common)} families: mean log, over the best; {', '.join(JUDGES)}"
         )
         for contender, mean in sorted(means.items(), key=lambda pair: pair[1]):
-            text, own = "/".join(f"{value:g}" for value in contender), logs[contender]
-            best = min(means.values())
-            lines.append(f"{text:22} {mean - best:+.2f}  " + " ".join(f"{own[judge]:+.2f}" for judge in JUDGES))
+            own, best = logs[contender], min(means.values())
+            lines.append(f"{contender!s:22} {mean - best:+.2f}  " + " ".join(f"{own[judge]:+.2f}" for judge in JUDGES))
     return "\n".join(lines)
 
 
@@ -264,7 +309,7 @@ def gain(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows:
             if (row["side"], row["seconds"], row["moment"]) == (side, seconds, 1.0):
                 logs = np.array([logarithm(row, judge) for judge in JUDGES])
-                found.setdefault(row["family"], {})[Contender(*(row[name] for name in Contender._fields))] = logs
+                found.setdefault(row["family"], {})[Contender.in_row(row)] = logs
         names, everywhere = sorted(found), sorted(set.intersection(*(set(each) for each in found.values())))
         logs = np.array([[found[name][each] for each in everywhere] for name in names])  # families, contenders, judges
         means = logs[:, :, : len(INDEPENDENT)].mean(2)
@@ -298,6 +343,7 @@ def main() -> None:
     running.add_argument("--families", nargs="+", help="only these of the role")
     running.add_argument("--regimes", nargs="+", required=True, help="SIDE:SECONDS")
     running.add_argument("--contenders", nargs="+", default=[])
+    running.add_argument("--weights", type=Path, nargs="+", default=[], help="files that contenders name")
     running.add_argument("--seeds", type=int, nargs="+", default=[1])
     running.add_argument("--classifier-steps", type=int, default=500)
     running.add_argument("--seconds", type=float, default=math.inf, help="after which nothing more is begun")
@@ -319,8 +365,9 @@ def main() -> None:
     known = {side: {name: read[side, name].result() for name in names} for side in sides}
     panels = {side: Panel(known[side], options.classifier_steps) for side in sides}
     work = list(plan(regimes, options.contenders, names, options.seeds))
+    weights = {path.stem: path for path in options.weights}
     with options.out.open("a") as file, zipfile.ZipFile(options.out.with_suffix(".zip"), "a") as pictures:
-        for rows, drawn in study(work, known, panels, until):
+        for rows, drawn in study(work, known, panels, weights, until):
             for row in rows:
                 file.write(json.dumps(row) + "\n")
             file.flush()
@@ -328,7 +375,7 @@ def main() -> None:
                 keys = ("side", "seconds", "family", *Contender._fields, "seed")
                 buffer = io.BytesIO()
                 Image.fromarray(np.concatenate(list(images), axis=1)).save(buffer, "JPEG", quality=88)
-                pictures.writestr("-".join(f"{row[key]}" for key in keys) + ".jpg", buffer.getvalue())
+                pictures.writestr("-".join(f"{row[key]}".replace(":", "_") for key in keys) + ".jpg", buffer.getvalue())
             last = rows[-1]
             at = f"{last['side']}:{last['seconds']} {last['width']}/{last['batch']}, {last['moment']:.0%}"
             print(f"{at}: {last['took']} s a run", flush=True)

@@ -1,12 +1,13 @@
 """What an accelerator brings: populations, several devices, and bfloat16, each as a ratio within one run.
 
-    .venv/bin/python benchmarks/speed/devices.py            # under 8 minutes of one GPU
-    .venv/bin/python benchmarks/speed/devices.py --small    # a minute or two of a CPU: that it runs, and nothing more
+    .venv/bin/python benchmarks/speed/devices.py --pytorch PYTHON  # under 8 minutes of one GPU; PYTHON has torch
+    .venv/bin/python benchmarks/speed/devices.py --small           # a minute or two of a CPU: that it runs, no more
 
-Three questions. How many member-steps a second does a population make against its members one after the other? How many
-steps a second do several devices make against one of them? And bfloat16 against float32: steps a second by image size,
-then KID after equal seconds. What is compared takes turns; medians count. On one device the second question is passed
-over; with `XLA_FLAGS=--xla_force_host_platform_device_count=8` a CPU stands for eight.
+Three questions. How many member-steps a second does a population make against its members one after the other, here and
+in PyTorch on the same device? How many steps a second do several devices make against one of them? And bfloat16 against
+float32: steps a second by image size, then KID after equal seconds. What is compared takes turns; medians count. On one
+device the second question is passed over; with `XLA_FLAGS=--xla_force_host_platform_device_count=8` a CPU stands for
+eight.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.common.places import RESULTS as ROOM
+from benchmarks.speed.contenders.mulligan import recipe as recipe_of
+from benchmarks.speed.throughput import Process
+from benchmarks.speed.workload import WORKLOADS, Workload
 from mulligan.game.step import Data
-from mulligan.meta.space.default import default_recipe
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.images import read_task
-from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 from mulligan.training.evaluation import Evaluator
@@ -36,7 +40,8 @@ from mulligan.training.feed import Feed
 from mulligan.training.mesh import VARIABLE, data_mesh, member_mesh, on_mesh, replicated
 from mulligan.training.population import compile_population, stacked
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "devices.json"
+RESULTS = ROOM / "devices.json"
+LAYOUT = "contiguous"  # of PyTorch: in the other its compiler states the strides of a convolution's gradient wrongly
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -44,8 +49,7 @@ PRECISIONS = ("float32", "bfloat16")
 class Plan:
     """How much is measured."""
 
-    recipe: Recipe  # of the population
-    shape: tuple[int, int, int]
+    workload: Workload  # of the population, and of PyTorch
     members: tuple[int, ...]
     sides: tuple[int, ...]  # of images, for several devices and precision
     wide: Recipe  # that is trained on them
@@ -53,23 +57,22 @@ class Plan:
     rounds: int
     kid: tuple[str, int, float, tuple[int, ...]]  # task, side, seconds of training, seeds
     fakes: int  # images that KID judges
+    pytorch: Path | None = None  # a Python that has it; None leaves it out
 
 
 FULL = Plan(
-    recipe=default_recipe((28, 28, 1), 60_000, Budget(None, 3600.0)),
-    shape=(28, 28, 1),
+    workload=WORKLOADS["dcgan-r1r2"],
     members=(16, 64),
     sides=(28, 64, 128),
     wide=Recipe(batch=64),
-    turn=2.0,
+    turn=1.0,
     rounds=3,
-    kid=("tiles", 64, 30.0, (0, 1)),
+    kid=("textures", 64, 15.0, (0, 1)),
     fakes=1000,
 )
 _NARROW = Architecture(gen_width=4, disc_width=4, latent=8)
 SMALL = Plan(
-    recipe=Recipe(_NARROW, batch=8),
-    shape=(8, 8, 1),
+    workload=Workload("small", family="conv", width=4, loss="relativistic", gamma=0.5, latent=8, batch=8, height=8),
     members=(4,),
     sides=(8, 16),
     wide=Recipe(_NARROW, batch=8),
@@ -118,7 +121,7 @@ def population(recipe: Recipe, images: np.ndarray, members: int, devices: int = 
     return Training(compile_population(game, states, data, member_mesh(members)), states, data, members)
 
 
-def in_turns(made: dict[str, Training], plan: Plan) -> dict[str, float]:
+def in_turns(made: dict[str, Any], plan: Plan) -> dict[str, float]:
     """Median member-steps a second of each."""
     found: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(plan.rounds):
@@ -136,14 +139,35 @@ def told(title: str, figures: dict[str, float], unit: str = "a second") -> dict[
     return {"question": title, unit: figures, "ratios": {name: figure / first for name, figure in figures.items()}}
 
 
+class PyTorch:
+    """Runs of the workload, one after the other, in a process of PyTorch's on the same device."""
+
+    def __init__(self, python: Path, form: str, workload: Workload, stack: ExitStack):
+        log = ROOM / f"devices-pytorch-{form}.log"
+        arguments = ("benchmarks.peers.pytorch", workload.to_json(), form, LAYOUT)
+        self._process = stack.enter_context(Process(python, *arguments, log=log, environment={}))
+        self._process.warm(1.0)
+
+    def speed(self, seconds: float) -> float:
+        """Steps a second."""
+        steps = max(1, round(self._process.steps * seconds))  # a second's number of them
+        spent = self._process.ask(f"run {steps}")["seconds"]
+        self._process.steps = max(1, round(steps / spent))
+        return steps / spent
+
+
 def populations(plan: Plan) -> list[dict[str, Any]]:
-    images, here = random_images(plan.shape), jax.device_count()
-    made = {"one after the other": alone(plan.recipe, images)}
-    made |= {f"{members} at once": population(plan.recipe, images, members) for members in plan.members}
-    if here > 1:
-        most = max(plan.members)
-        made[f"{most} at once on {here} devices"] = population(plan.recipe, images, most, here)
-    return [told(f"Member-steps of {plan.shape[0]}x{plan.shape[1]} images", in_turns(made, plan))]
+    side, here, recipe = plan.workload.height, jax.device_count(), recipe_of(plan.workload)
+    images = random_images((side, side, plan.workload.channels))
+    with ExitStack() as stack:
+        made: dict[str, Any] = {"one after the other": alone(recipe, images)}
+        for form in ("eager", "compiled") if plan.pytorch else ():
+            made[f"PyTorch, {form}, one after the other"] = PyTorch(plan.pytorch, form, plan.workload, stack)
+        made |= {f"{members} at once": population(recipe, images, members) for members in plan.members}
+        if here > 1:
+            most = max(plan.members)
+            made[f"{most} at once on {here} devices"] = population(recipe, images, most, here)
+        return [told(f"Member-steps of {side}x{side} images", in_turns(made, plan))]
 
 
 def several_devices(plan: Plan) -> list[dict[str, Any]]:
@@ -202,15 +226,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="tiny networks and short turns: that it runs")
     parser.add_argument("--only", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS))
+    parser.add_argument("--pytorch", type=Path, metavar="PYTHON", help="that has torch; without it PyTorch is left out")
     chosen = parser.parse_args()
     cache_programs()
-    began, plan = time.monotonic(), SMALL if chosen.small else FULL
+    began, plan = time.monotonic(), replace(SMALL if chosen.small else FULL, pytorch=chosen.pytorch)
+    ROOM.mkdir(exist_ok=True)
     print(f"{jax.device_count()} x {machine()['device']}, jax {jax.__version__}")
     found: list[dict[str, Any]] = []
     for name in chosen.only:
         found += QUESTIONS[name](plan)
         print(f"({name}: {time.monotonic() - began:.0f} s since the start)", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine(), "small": chosen.small, "found": found}, indent=1) + "\n")
 
 

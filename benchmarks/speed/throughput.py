@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,11 +40,20 @@ PEERS = {
 PAUSE = 0.5  # seconds between turns, for the threads of the last contender to fall asleep
 
 
+NO_ACCELERATOR = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
+
+
 class Process:
     """One contender, asked line by line."""
 
-    def __init__(self, python: Path | str, module: str, *arguments: str, log: Path):
-        quiet = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
+    def __init__(
+        self,
+        python: Path | str,
+        module: str,
+        *arguments: str,
+        log: Path,
+        environment: Mapping[str, str] = NO_ACCELERATOR,
+    ):
         with log.open("w") as errors:
             self.process = subprocess.Popen(
                 [str(python), "-m", module, *arguments],
@@ -52,7 +62,7 @@ class Process:
                 stderr=errors,
                 text=True,
                 cwd=ROOT,
-                env=os.environ | quiet | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+                env=os.environ | environment | {"TF_CPP_MIN_LOG_LEVEL": "2"},
             )
         self.log = log
         self.describe = self._answer()

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.common import population
 from benchmarks.common.population import FAKES, Numbers, Population
 from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
@@ -33,13 +32,30 @@ def test_a_member_draws_what_it_would_alone():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_runs_begin_with_their_share_of_the_learned_weights(monkeypatch, share):
-    learned = build(RECIPE.architecture, SHAPE, 0, jax.random.key(7))
-    monkeypatch.setattr(population, "load_initial", lambda recipe, shape: learned)
-    monkeypatch.setattr(population, "initial_networks", lambda recipe, shape, classes, key, learned: learned)
-    made = Population(RECIPE, SHAPE, 64, 1)
-    keys = jax.random.split(jax.random.key(1))
-    fresh = build(RECIPE.architecture, SHAPE, 0, keys[0])
-    state = made._first(1e-3, 1.0, share, 1)
-    for mixed, old, new in zip(*map(jax.tree.leaves, (state.gen, learned.gen, fresh.gen)), strict=True):
-        np.testing.assert_allclose(mixed, share * old + (1 - share) * new, atol=1e-6)
+@pytest.mark.parametrize("player", ["", "gen", "disc"])
+def test_runs_begin_with_their_share_of_the_learned_weights(share, player):
+    made, run = Population(RECIPE, SHAPE, 64, 1), Numbers(1e-3, 1.0, share, player=player)
+    made.centre = build(RECIPE.architecture, SHAPE, 0, jax.random.key(7))
+    fresh = build(RECIPE.architecture, SHAPE, 0, jax.random.split(jax.random.key(1))[0])
+    state = made._first(made.centre, run.rate, run.gamma, run.share("gen"), run.share("disc"), run.seed)
+    for name, begun in (("gen", state.gen), ("disc", state.disc)):
+        own = share if player in ("", name) else 0.0
+        of_both = map(jax.tree.leaves, (begun, getattr(made.centre, name), getattr(fresh, name)))
+        for mixed, old, new in zip(*of_both, strict=True):
+            np.testing.assert_allclose(mixed, own * old + (1 - own) * new, atol=1e-6)
+
+
+def test_without_learned_weights_the_centre_is_nothing():
+    assert not any(leaf.any() for leaf in jax.tree.leaves(Population(RECIPE, SHAPE, 64, 1).centre))
+
+
+def test_runs_end_where_their_members_do():
+    made = Population(RECIPE, SHAPE, 64, 3)
+    [(moment, finite)] = made.advance([Numbers(1e-3, 1.0), Numbers(2e-3, 1.0)], [IMAGES] * 2)
+    assert moment == 1.0
+    assert finite.tolist() == [True, True]
+    gen, disc = made.ends()
+    for leaf in jax.tree.leaves((gen, disc)):
+        assert len(leaf) == 3
+        assert np.array_equal(leaf[0], leaf[2])  # the place that is left is the first again
+    assert any((leaf[0] != leaf[1]).any() for leaf in jax.tree.leaves(gen))
