@@ -211,7 +211,7 @@ class Scores(RunEvent):
     Attributes:
       split: the real images: `validation` or `test`; `held-out` where one part judges instead of both, `train` where
         nothing was kept back.
-      average: `last`, `ema`, `best`, `power_15`, `power_05 at 64000`, `soup`, `mixture`, ...
+      average: `last`, `ema`, `best`, `power_15`, `power_05 at 64000`, `soup`, `mixture`, `ema, weighted latents`, ...
       kid_low, kid_high: 95% bootstrap interval.
       energy: energy distance in the embedding's features beside the pixels at 8x8.
       energy_low, energy_high: 95% bootstrap interval.

@@ -27,6 +27,7 @@ ROLES = ("learning", "validation", "test")
 MAY_TEST = (  # programs that may ask for the families under "test"
     "benchmarks/quality/fit_against_fresh.py",
     "benchmarks/quality/pretrained_runs.py",
+    "benchmarks/quality/weighted_latents.py",
 )
 
 

@@ -78,7 +78,11 @@ def load_embedding(name: str = EMBEDDING) -> Embedding:
         raise UsageError(f"no embedding is called {name!r}; there are {' and '.join(DESIGNS)}.")
     stored, _ = with_card("mulligan.metrics", name, f"embedding {name}")
     weights = {key: jnp.asarray(value, jnp.float32) for key, value in load_safetensors(stored).items()}
-    design = DESIGNS[name]
+    return embedded(name, DESIGNS[name], weights)
+
+
+def embedded(name: str, design: Design, weights: Weights) -> Embedding:
+    """The embedding of a design with these weights, among them `mean` and `deviation` of its features."""
     return Embedding(name, design.dimension, functools.partial(_features, design, weights=weights), design.flops)
 
 

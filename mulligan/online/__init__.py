@@ -1,7 +1,7 @@
 """Follow-the-regularised-leader: over arms (`simplex`) and over parameters (`parameters`)."""
 
 from mulligan.online.parameters import adaptive_ftrl, ftrl, ftrl_proximal, optimistic_ftrl
-from mulligan.online.quadratic import minimise_quadratic
+from mulligan.online.quadratic import approach_quadratic, minimise_quadratic
 from mulligan.online.simplex import (
     SimplexState,
     adahedge,
@@ -22,6 +22,7 @@ __all__ = [
     "adahedge",
     "adaptive",
     "adaptive_ftrl",
+    "approach_quadratic",
     "decaying",
     "entropic",
     "fixed",

@@ -40,18 +40,43 @@ def minimise_quadratic(quadratic: GivenMatrix, linear: GivenArms) -> Arms:
     return _minimise(jnp.asarray(quadratic, jnp.float32), jnp.asarray(linear, jnp.float32))
 
 
+def approach_quadratic(quadratic: GivenMatrix, linear: GivenArms) -> Arms:
+    """Weights on the simplex on the way from uniform ones to those of `minimise_quadratic`: `ROUNDS` plays.
+
+    Where the quadratic is an estimate, as good as the least, and nearer to uniform weights; and for many arms sooner.
+
+    Args:
+      quadratic: symmetric, and positive semi-definite for weights that add up to 0.
+      linear: of the same size as its side.
+
+    Returns:
+      float32 weights, >= 0, summing to 1.
+    """
+    return _approach(jnp.asarray(quadratic, jnp.float32), jnp.asarray(linear, jnp.float32))
+
+
 @jax.jit
-def _minimise(quadratic: Matrix, linear: Arms) -> Arms:
-    # The same objective on the simplex but for a constant, in the difference from the uniform weights: what all entries
-    # of the quadratic share, often most of them, costs neither rounds nor digits any more.
+def _approach(quadratic: Matrix, linear: Arms) -> Arms:
+    quadratic, linear, smoothness = _centred(quadratic, linear)
+    return _accelerated(jnp.full_like(linear, 1 / linear.shape[0]), quadratic, linear, smoothness)
+
+
+def _centred(quadratic: Matrix, linear: Arms) -> tuple[Matrix, Arms, Scalar]:
+    """The same objective on the simplex but for a constant, in the difference from the uniform weights, and how smooth
+    it is: what all entries of the quadratic share, often most of them, costs neither rounds nor digits any more.
+    """
     rows = quadratic.mean(axis=1)
     quadratic = quadratic - rows[:, None] - rows[None, :] + rows.mean()
     linear = linear - rows
     linear = linear - linear.mean()
-
-    uniform = jnp.full_like(linear, 1 / linear.shape[0])
     # With the entropy, smoothness is the largest entry. The second term serves an objective that is all but linear.
-    smoothness = jnp.maximum(jnp.abs(quadratic).max(), 1e-6 * jnp.abs(linear).max()) + 1e-30
+    return quadratic, linear, jnp.maximum(jnp.abs(quadratic).max(), 1e-6 * jnp.abs(linear).max()) + 1e-30
+
+
+@jax.jit
+def _minimise(quadratic: Matrix, linear: Arms) -> Arms:
+    quadratic, linear, smoothness = _centred(quadratic, linear)
+    uniform = jnp.full_like(linear, 1 / linear.shape[0])
 
     def attempt(start: Arms, _: None) -> tuple[Arms, None]:
         mean = _accelerated(start, quadratic, linear, smoothness)

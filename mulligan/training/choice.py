@@ -17,6 +17,7 @@ from mulligan.events import Gain, GeneratorChosen
 from mulligan.metrics.mmd import Difference
 from mulligan.metrics.score import KERNELS
 from mulligan.metrics.selection import SELECTS
+from mulligan.networks.architecture import FAMILIES
 from mulligan.networks.mixture import Mixture
 from mulligan.networks.parameters import with_parameters
 from mulligan.online.quadratic import minimise_quadratic
@@ -24,7 +25,10 @@ from mulligan.tasks.splits import FEWEST
 from mulligan.training.budget import Allowance
 from mulligan.training.comparison import Candidate, Comparison
 from mulligan.training.distil import distil
+from mulligan.training.evaluation import FAKES, examples
+from mulligan.training.latents import LatentPrior
 from mulligan.training.loop import Loop
+from mulligan.training.reweighting import weighted_prior
 from mulligan.types import Pytree
 
 Parameters = dict[str, np.ndarray]  # of a generator, by name
@@ -33,6 +37,10 @@ INGREDIENTS = 8  # newest snapshots that a soup is made from
 POOL = 8  # best candidates that a mixture is made from
 MOST_MEMBERS, LEAST_WEIGHT = 4, 0.05  # of a mixture: each member costs its memory and its time
 BEYOND = 2.0  # deviations by which a mixture must be better than the one generator that it would replace
+
+FEWEST_TO_REWEIGHT = 200  # training images
+REWEIGHTING = 5  # evaluations that weighting latents costs: it draws and sees two, and real images
+REWEIGHTED = "weighted latents"
 
 TOO_FEW = f"fewer than {2 * FEWEST} validation images are too few to choose by"
 NO_TIME = "the budget left no time to compare"
@@ -43,7 +51,8 @@ NOTHING_TO_DISTIL = "no mixture beats a single generator, so there is nothing to
 class KeptGenerator(NamedTuple):
     """The generator to keep, the average that it is, and the images seen when it stood so.
 
-    `name` is its own among the `candidates` that were compared; "best" is an average too, of an earlier moment.
+    `name` is its own among the `candidates` that were compared; "best" is an average too, of an earlier moment. Its
+    latents are drawn from the `prior`, normal ones where there is none.
     """
 
     gen: Pytree
@@ -51,6 +60,7 @@ class KeptGenerator(NamedTuple):
     nimg: int
     name: str
     candidates: Mapping[str, Candidate]
+    prior: LatentPrior | None = None
 
 
 def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
@@ -79,6 +89,7 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
         return _uncompared(loop, NOT_FINITE)
 
     plain = singles[0].name
+    comparison.reserved = REWEIGHTING if _may_reweight(loop) and comparison.allows(2 + REWEIGHTING) else 0
     comparison.judge(singles[0])
     for candidate in singles[1:]:
         comparison.attempt(candidate)
@@ -86,6 +97,7 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     for made_from_snapshots in STAGES.values() if ended.snapshots else ():
         made_from_snapshots(ended)
     single = settled(comparison.values, plain, comparison.difference)
+    single = _reweighted(loop, comparison, single)
 
     mixture = _mixture(comparison)
     if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
@@ -128,7 +140,9 @@ def worth_its_cost(gain: Difference) -> bool:
 
 def members(comparison: Comparison) -> dict[str, float]:
     """The members that a mixture should have, and their weights: the heaviest few of the best candidates."""
-    heavy = sorted(comparison.values, key=comparison.values.__getitem__)[:POOL]
+    weighted = [name for name, each in comparison.candidates.items() if each.prior]  # a mixture's latents are normal
+    alike = (name for name in comparison.values if name not in weighted)
+    heavy = sorted(alike, key=comparison.values.__getitem__)[:POOL]
     reference = comparison.choosing.reference
     real = reference.columns(SELECTS, reference.joint)
     while True:
@@ -203,6 +217,32 @@ def soup(ended: Ended) -> None:
 STAGES: dict[str, Callable[[Ended], None]] = {"power averages": power_averages, "soup": soup}
 
 
+def _reweighted(loop: Loop, comparison: Comparison, single: str) -> str:
+    """The name of the same generator with weighted latents, if that is better; else of itself.
+
+    Weights are found on the training images, and they are one candidate: so both halves of the validation images judge.
+    """
+    comparison.reserved = 0
+    if not _may_reweight(loop):
+        return single
+    if not comparison.allows(REWEIGHTING):
+        comparison.skipped.append(REWEIGHTED)
+        return single
+    candidate, name = comparison.candidates[single], f"{single}, {REWEIGHTED}"
+    prior = weighted_prior(comparison.choosing, candidate.gen, examples(loop.task.train, FAKES))
+    comparison.judge(candidate._replace(name=name, prior=prior))
+    gains = comparison.values[single] - comparison.values[name], -comparison.difference(name, single).value
+    return name if sum(gains) > 0 else single
+
+
+def _may_reweight(loop: Loop) -> bool:
+    """Not with classes, whose latents would each want their own; not few images, which would be copied for it; and
+    models of the caller's own are handed back as they are.
+    """
+    own = loop.recipe.architecture.family in FAMILIES
+    return own and not loop.spec.classes and len(loop.task.train) >= FEWEST_TO_REWEIGHT
+
+
 def _mixture(comparison: Comparison) -> str | None:
     """The name of a mixture of the best candidates, if one has several members and there is time for it."""
     if not comparison.allows(POOL):  # finding the weights takes its time as well
@@ -229,7 +269,8 @@ def _told(loop: Loop, comparison: Comparison, name: str, plain: str, reason: str
     loop.emit(
         GeneratorChosen(average=name, at_nimg=nimg, figure=by, gains=gains, skipped=skipped, reason=reason, spent=spent)
     )
-    return KeptGenerator(gen, _best(loop).average if name == "best" else name, nimg, name, candidates)
+    average = _best(loop).average if name == "best" else name
+    return KeptGenerator(gen, average, nimg, name, candidates, candidates[name].prior)
 
 
 def _best(loop: Loop) -> KeptGenerator:

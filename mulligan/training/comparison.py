@@ -20,6 +20,7 @@ from mulligan.metrics.score import KERNELS, Reference, validation_metrics_of
 from mulligan.metrics.selection import SELECTS
 from mulligan.training.budget import Allowance
 from mulligan.training.evaluation import LATENT_SEED, Evaluator
+from mulligan.training.latents import LatentPrior
 from mulligan.types import Pytree
 
 CONFIRMATIONS = 4  # evaluations kept for the second half
@@ -28,11 +29,12 @@ Features = Float[np.ndarray, "m d"]
 
 
 class Candidate(NamedTuple):
-    """A generator, and the images seen when it stood so."""
+    """A generator, the images seen when it stood so, and where its latents are drawn; None for normal ones."""
 
     name: str
     gen: Pytree
     nimg: int
+    prior: LatentPrior | None = None
 
 
 class Comparison:
@@ -45,6 +47,7 @@ class Comparison:
         self.values: dict[str, float] = {}
         self.features: dict[str, Features] = {}
         self.skipped: list[str] = []
+        self.reserved = 0  # evaluations that are kept for what comes later
         self._allowance, self._emit, self._pace = allowance, emit, pace
         self._began = time.monotonic()
         self._evaluations = 0
@@ -55,8 +58,8 @@ class Comparison:
         return time.monotonic() - self._began
 
     def allows(self, evaluations: int) -> bool:
-        """Whether so many more fit into the allowance, and the confirmations after them."""
-        wanted = evaluations + CONFIRMATIONS
+        """Whether so many more fit into the allowance, and the confirmations and what is reserved after them."""
+        wanted = evaluations + CONFIRMATIONS + self.reserved
         in_time = self.seconds() + wanted * self._pace <= self._allowance.seconds
         return in_time and self._evaluations + wanted <= self._allowance.evaluations
 
@@ -72,7 +75,7 @@ class Comparison:
         if candidate.name in self.values:
             return self.values[candidate.name]
         began = time.monotonic()
-        features, scores = self.score(candidate.gen)
+        features, scores = self.score(candidate.gen, candidate.prior)
         # The first one compiles: the pace is that of the fastest.
         spent = time.monotonic() - began
         self._pace = min(self._pace, spent)
@@ -82,17 +85,18 @@ class Comparison:
         self._emit(AverageScored(average=candidate.name, at_nimg=candidate.nimg, **found))
         return self.values[candidate.name]
 
-    def score(self, gen: Pytree) -> tuple[Features, dict[str, Any]]:
+    def score(self, gen: Pytree, prior: LatentPrior | None = None) -> tuple[Features, dict[str, Any]]:
         """Features, and figures on the first half, of what may be no candidate itself; not told."""
         self._evaluations += 1
-        features = self.choosing.features(gen)
+        features = self.choosing.drawing(prior).features(gen)
         return features, validation_metrics_of(self.choosing.reference, features)
 
     def difference(self, one: str, other: str) -> Difference:
         """Of what selects, one candidate's value less another's on the second half."""
         for name in (one, other):
             if name not in self._confirmed:
-                self._confirmed[name] = self.confirming.features(self.candidates[name].gen)
+                candidate = self.candidates[name]
+                self._confirmed[name] = self.confirming.drawing(candidate.prior).features(candidate.gen)
         reference = self.confirming.reference
         joint = reference.joint, self._confirmed[one], self._confirmed[other]
         return mmd2_difference(KERNELS[SELECTS], *(reference.columns(SELECTS, each) for each in joint))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from mulligan.recipe import Architecture, Recipe
 from mulligan.schedules.closed import schedule
 from mulligan.schedules.gap import gap_aware
 from mulligan.schedules.learned import learned, shipped
+from mulligan.training.latents import LatentPrior
 from mulligan.training.mesh import replicated
 from mulligan.types import Key, Pytree, StepInfo
 
@@ -220,6 +221,7 @@ class Sampler:
     architecture: Architecture
     classes: int
     program: Callable[[Pytree, Float[Array, "n latent"], Any], UInt8[Array, "n h w c"]]
+    prior: LatentPrior | None = field(default=None, compare=False)  # None draws normal latents
 
     @staticmethod
     def make(architecture: Architecture, classes: int) -> Sampler:
@@ -228,7 +230,8 @@ class Sampler:
 
     def latents(self, n: int, seed: int) -> Float[np.ndarray, "n latent"]:
         """The latents of samples 0 to n - 1 of this seed; the first are the same for every `n`."""
-        return np.random.default_rng(seed).standard_normal((n, self.architecture.latent), np.float32)
+        normal = np.random.default_rng(seed).standard_normal((n, self.architecture.latent), np.float32)
+        return normal if self.prior is None else self.prior.around(normal, np.random.default_rng([seed, 1]).random(n))
 
     def __call__(
         self, gen: Pytree, latents: Float[np.ndarray, "n latent"], labels: np.ndarray | None = None

@@ -17,6 +17,7 @@ from mulligan.metrics.selection import KID
 from mulligan.tasks.collection import drawn
 from mulligan.tasks.task import Split, Task
 from mulligan.training.engine import Sampler
+from mulligan.training.latents import LatentPrior
 from mulligan.types import Pytree
 
 FAKES = 1000  # generated images an evaluation
@@ -70,6 +71,10 @@ class Evaluator:
         evaluator = Evaluator(sampler, reference, judge, labels, n, own=own)
         few = 1 < len(task.train) <= FEW
         return replace(evaluator, copied=evaluator.known(task)) if few else evaluator
+
+    def drawing(self, prior: LatentPrior | None) -> Evaluator:
+        """The same evaluator, of images from latents of this prior."""
+        return replace(self, sampler=replace(self.sampler, prior=prior))
 
     def fakes(self, gen: Pytree, n: int) -> np.ndarray:
         """The generator's images for the latents that all evaluations share."""

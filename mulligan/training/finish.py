@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -45,15 +46,16 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
       MulliganError: the run's folder cannot be written.
     """
     choice = choose(loop, allowance or choice_allowance(loop.now.progress, loop.budget))
-    gen = with_batch_statistics(choice.gen, jnp.asarray(loop.sampler.latents(SETTLING, SEED)))
-    evaluator = Evaluator.make(loop.task, loop.sampler, "test", loop.folder.embedding())
+    sampler = replace(loop.sampler, prior=choice.prior)
+    gen = with_batch_statistics(choice.gen, jnp.asarray(sampler.latents(SETTLING, SEED)))
+    evaluator = Evaluator.make(loop.task, sampler, "test", loop.folder.embedding())
     known = evaluator.known(loop.task)
     scores = evaluator.final(known, gen)
     real = loop.task.judge("test")[1]
     if loop.task.classes is not None and real.labels is not None:
-        scores |= class_scores(loop.sampler, gen, evaluator.reference.embedding, real, loop.task.classes)
+        scores |= class_scores(sampler, gen, evaluator.reference.embedding, real, loop.task.classes)
 
-    folder, sampler = loop.folder.path / "final", loop.sampler
+    folder = loop.folder.path / "final"
     save_grid(folder / "samples.png", sampler(gen, sampler.latents(SAMPLES, SEED)), COLUMNS)
     # Along arcs: what lies between two normal latents on a line is shorter than any that were trained on.
     walker = gen.members[int(gen.weights.argmax())] if isinstance(gen, Mixture) else gen  # near latents may have others
@@ -68,7 +70,9 @@ def finish(loop: Loop, allowance: Allowance | None = None) -> Generator:
     result = {**chosen, **scores, "cost": cost(loop)}
     task = loop.task
     data = data_of(loop.folder)
-    generator = Generator(loop.recipe, task.shape, task.classes, gen, loop.folder.path, result, data)
+    generator = Generator(
+        loop.recipe, task.shape, task.classes, gen, loop.folder.path, result, data, prior=choice.prior
+    )
     generator.save(loop.folder.path)
     return generator
 

@@ -28,13 +28,14 @@ from mulligan.training import checkpoint, hub
 from mulligan.training.card import NAME as CARD
 from mulligan.training.card import CardFacts, card
 from mulligan.training.engine import Sampler
-from mulligan.training.latents import truncated
+from mulligan.training.latents import LatentPrior, truncated
 from mulligan.training.projection import Progress, Projection, Projector
 from mulligan.training.run import FORMAT, RunFolder, Shape
 from mulligan.types import Pytree
 
 SETTLING = 2000  # samples that moving statistics are taken of, where a run has not ended yet
 MODEL, WEIGHTS, PROOF = "generator.json", "generator.safetensors", "proof.json"
+PRIOR, MOST_POINTS = "prior", 100_000  # of the names of its arrays, and latents that it can weigh
 SAMPLES, GRID_IMAGES = "samples.png", 64  # beside the card on the hub
 NOTEBOOK_IMAGES, NOTEBOOK_COLUMNS, NOTEBOOK_PIXELS = 24, 8, 64
 
@@ -52,6 +53,7 @@ class ModelDocument:
     data: dict[str, Any] | None = None
     licence: str | None = None
     proof: str | None = None
+    points: Annotated[int, Within(0, MOST_POINTS)] = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class Generator:
         networks which it began with; None where that is not known.
       licence: of those images, if somebody stated it.
       proof: what `mulligan prove` said in words, if that was asked.
+      prior: where latents are drawn; None for normal ones.
     """
 
     recipe: Recipe
@@ -80,6 +83,7 @@ class Generator:
     data: dict[str, Any] | None = None
     licence: str | None = None
     proof: str | None = None
+    prior: LatentPrior | None = None
 
     def __repr__(self) -> str:
         height, width, channels = self.shape
@@ -111,7 +115,7 @@ class Generator:
     @cached_property
     def sampler(self) -> Sampler:
         """Compiled once, with the first images that it draws."""
-        return Sampler.make(self.recipe.architecture, len(self.classes or ()))
+        return replace(Sampler.make(self.recipe.architecture, len(self.classes or ())), prior=self.prior)
 
     @cached_property
     def projector(self) -> Projector:
@@ -134,7 +138,15 @@ class Generator:
         """
         if n < 1:
             raise UsageError(f"cannot draw {n} images: ask for at least one.")
-        return self.draw(truncated(self.sampler.latents(n, seed), truncation), labels)
+        return self.draw(truncated(self.latents(n, seed), truncation), labels)
+
+    def latents(self, n: int, seed: int = 0) -> Float[np.ndarray, "n latent"]:
+        """The latents that `sample` draws, for the network itself or for a model that was exported; float32.
+
+        The first are the same for every `n`. They are normal, or where weights were found for them, drawn around those
+        whose images come nearest to the training images (`mulligan.training.reweighting`).
+        """
+        return self.sampler.latents(n, seed)
 
     def draw(self, latents: Float[np.ndarray, "n d"], labels: Any = None) -> UInt8[np.ndarray, "n h w c"]:
         """The images of these latents, uint8 `[n, h, w, c]`; labels as for `sample`.
@@ -206,10 +218,13 @@ class Generator:
     def _written(self, folder: Path, licence: str | None) -> Generator:
         """Writes all but the card; the generator with the licence that is stated, as it is written."""
         stated = replace(self, licence=licence or self.licence)
-        checkpoint.write(folder / WEIGHTS, checkpoint.arrays_of(self.network, "gen"), {})
+        arrays = checkpoint.arrays_of(self.network, "gen")
+        arrays |= {f"{PRIOR}.{name}": array for name, array in self.prior._asdict().items()} if self.prior else {}
+        checkpoint.write(folder / WEIGHTS, arrays, {})
         described = {"format": FORMAT, "recipe": self.recipe.to_json(), "shape": list(self.shape)}
         described |= {"classes": self.classes and list(self.classes), "members": self.members, "result": self.result}
         described |= {"data": self.data, "licence": stated.licence, "proof": self.proof}
+        described |= {"points": len(self.prior.points) if self.prior else 0}
         write_sealed(folder / MODEL, described)
         return stated
 
@@ -315,4 +330,11 @@ def _assembled(described: ModelDocument, saved: checkpoint.Checkpoint, prefix: s
     empty = blank(recipe, described.shape, len(classes or ()), described.members)
     network = inference_mode(checkpoint.restored(empty, saved.arrays, prefix))
     checkpoint.require_finite(network, where)
-    return Generator(recipe, described.shape, classes, network)
+    prior = None
+    if described.points:
+        shapes = {"points": (described.points, recipe.architecture.latent), "weights": (described.points,)}
+        zeros = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+        found = checkpoint.restored(zeros, saved.arrays, PRIOR)
+        checkpoint.require_finite(found, where)
+        prior = LatentPrior(**{name: np.asarray(array) for name, array in found.items()})
+    return Generator(recipe, described.shape, classes, network, prior=prior)

@@ -1,6 +1,8 @@
-"""Latents as points on a sphere: on the way between two, round a closed path, and nearer to the middle."""
+"""Latents: where they are drawn, and as points on a sphere, on the way between two, round a closed path."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +10,28 @@ from jaxtyping import Float
 from mulligan.errors import UsageError
 
 STRONGEST = 3.0  # truncation beyond which latents are like none that was trained on
+SPREAD = 0.5  # of weighted latents around their points; 1 would be normal latents
+
+
+class LatentPrior(NamedTuple):
+    """Latents that are drawn around points, around each as often as its weight says, in place of normal ones.
+
+    A draw is `sqrt(1 - SPREAD**2)` times a point and `SPREAD` times a normal latent. So with points that are normal
+    themselves, many of them, and of equal weights, latents are normal.
+
+    Attributes:
+      points: float32 `[k, d]`.
+      weights: of the points, float32, >= 0, summing to 1.
+    """
+
+    points: Float[np.ndarray, "k d"]
+    weights: Float[np.ndarray, " k"]
+
+    def around(self, normal: Float[np.ndarray, "n d"], shares: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        """Latents from normal ones, and from numbers in [0, 1) that choose the points."""
+        ends = np.cumsum(self.weights, dtype=np.float64)
+        chosen = np.minimum(np.searchsorted(ends / ends[-1], shares, side="right"), len(ends) - 1)
+        return ((1 - SPREAD**2) ** 0.5 * self.points[chosen] + SPREAD * normal).astype(np.float32)
 
 
 def spherical(start: Float[np.ndarray, " d"], end: Float[np.ndarray, " d"], steps: int) -> Float[np.ndarray, "steps d"]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from mulligan.online import minimise_quadratic
+from mulligan.online import approach_quadratic, minimise_quadratic
 
 seeds = st.integers(0, 2**32 - 1)
 ARMS = 6
@@ -62,6 +62,20 @@ def test_is_never_worse_than_one_arm(seed):
     best = min(objective(vertex, quadratic, linear) for vertex in np.eye(ARMS))
     scale = np.ptp(quadratic) + np.ptp(linear)
     assert objective(minimise_quadratic(quadratic, linear), quadratic, linear) <= best + 1e-6 * scale
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=seeds, offset=st.sampled_from([0.0, 10.0]))
+def test_an_approach_ends_between_uniform_weights_and_the_least(seed, offset):
+    quadratic, linear = problem(seed, ARMS, offset)
+    got = np.asarray(approach_quadratic(quadratic, linear), np.float64)
+    assert (got >= 0).all()
+    assert got.sum() == pytest.approx(1, abs=1e-5)
+    uniform, least = np.full(ARMS, 1 / ARMS), np.asarray(minimise_quadratic(quadratic, linear))
+    start, end = (objective(weights, quadratic, linear) for weights in (uniform, least))
+    scale = np.ptp(quadratic) + np.ptp(linear)
+    assert end - 1e-5 * scale * (1 + offset) <= objective(got, quadratic, linear) <= start + 1e-5 * scale * (1 + offset)
+    assert objective(got, quadratic, linear) - end <= 0.01 * (start - end) + 1e-4 * scale * (1 + offset)
 
 
 def test_diagonal_has_its_closed_form():

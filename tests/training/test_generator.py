@@ -13,6 +13,7 @@ from mulligan.networks.architecture import build
 from mulligan.networks.mixture import Mixture
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.generator import MODEL, Generator, load
+from mulligan.training.latents import LatentPrior
 
 ARCHITECTURE = Architecture("mlp", gen_width=8, gen_depth=1, disc_width=8, disc_depth=1, latent=5)
 
@@ -28,6 +29,35 @@ def test_what_was_saved_is_loaded(generator, tmp_path):
     again = load(tmp_path)
     assert (again.recipe, again.shape, again.classes, again.run) == (generator.recipe, (8, 10, 3), ("cat", "dog"), None)
     np.testing.assert_array_equal(again.sample(3), generator.sample(3))
+
+
+def weighted(generator, points=7):
+    """The same generator, without classes, with latents drawn around a few points."""
+    network = build(ARCHITECTURE, (8, 10, 3), 0, jax.random.key(0)).gen
+    drawn = np.random.default_rng(0).standard_normal((points, 5)).astype(np.float32)
+    prior = LatentPrior(drawn, np.arange(points, dtype=np.float32) / sum(range(points)))
+    return dataclasses.replace(generator, classes=None, network=network, prior=prior)
+
+
+def test_weighted_latents_are_saved_and_drawn_from(generator, tmp_path):
+    one = weighted(generator)
+    one.save(tmp_path)
+    again = load(tmp_path)
+    np.testing.assert_array_equal(again.sample(9, seed=3), one.sample(9, seed=3))
+    np.testing.assert_array_equal(one.sample(9), one.draw(one.latents(9)))
+    np.testing.assert_array_equal(one.latents(4), one.latents(9)[:4])
+    plain = dataclasses.replace(one, prior=None)
+    assert (plain.latents(9) != one.latents(9)).all()
+    np.testing.assert_array_equal(plain.draw(one.latents(9)), one.sample(9))  # the network itself is the same
+    np.testing.assert_array_equal(one.largest_member().sample(3), one.sample(3))
+
+
+@pytest.mark.parametrize(("points", "sentence"), [(6, "another network"), (-1, "points is -1"), ("7", "points is")])
+def test_weighted_latents_of_another_number_are_one_sentence(generator, tmp_path, points, sentence):
+    weighted(generator).save(tmp_path)
+    write_sealed(tmp_path / MODEL, read_sealed(tmp_path / MODEL) | {"points": points})
+    with pytest.raises(MulliganError, match=sentence):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
