@@ -221,6 +221,7 @@ def average(
     run: Path | str,
     *,
     distil: bool = False,
+    weigh_latents: bool = False,
     generator: Any = None,
     discriminator: Any = None,
     networks: Path | str | None = None,
@@ -235,6 +236,7 @@ def average(
       run: its folder.
       distil: where a mixture of generators is best, train one network to draw what it draws, and keep that if it is
         better than every single generator.
+      weigh_latents: draw latents as often as their images are wanted, where the validation images find that better.
       generator, discriminator, networks: models whose classes are your own, as `fit` took them.
       log: as `fit` takes it; all that the run has written comes first.
       listener: called with every event (docs/run-folder.md) as it happens; in a notebook, progress is shown without.
@@ -245,7 +247,7 @@ def average(
     """
     _models(generator, discriminator, networks, run)
     with _listening(listener, run, log) as listen:
-        return _reported(average_run(run, listen, distil))
+        return _reported(average_run(run, listen, distil, weigh_latents))
 
 
 @_memory_told()

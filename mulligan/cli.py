@@ -160,6 +160,9 @@ def resume(
 def average(
     run: Run,
     distil: Annotated[bool, typer.Option("--distil", help="Train one network to draw what a mixture draws.")] = False,
+    weigh_latents: Annotated[
+        bool, typer.Option("--weigh-latents", help="Draw latents as often as their images are wanted.")
+    ] = False,
     networks: Networks = None,
     tensorboard: TensorBoard = None,
     wandb: Wandb = None,
@@ -171,7 +174,8 @@ def average(
     from mulligan.api import average as compare
 
     log = _log(tensorboard, wandb, mlflow)
-    _train(partial(compare, run, distil=distil, networks=networks, log=log), quiet, as_json, run)
+    how = partial(compare, run, distil=distil, weigh_latents=weigh_latents, networks=networks, log=log)
+    _train(how, quiet, as_json, run)
 
 
 @app.command()

@@ -30,7 +30,7 @@ OPTIONS = {
     "fit": "--time --images --out --seed --recipe --size --labels --background --fit --groups --strategy --experience"
     " --race --workers --init --from --networks --tensorboard --wandb --mlflow --quiet --json",
     "resume": "--data --time --images --networks --tensorboard --wandb --mlflow --quiet --json",
-    "average": "--distil --networks --tensorboard --wandb --mlflow --quiet --json",
+    "average": "--distil --weigh-latents --networks --tensorboard --wandb --mlflow --quiet --json",
     "sample": "-n --out --seed --label --truncation --networks",
     "project": "--out --label --networks --quiet --json",
     "walk": "--out -n --seconds --seed --label --truncation --networks",
@@ -223,14 +223,15 @@ def test_resume_passes_the_run(run_command, training, tmp_path):
 
 def test_average_passes_the_run_and_tells_the_result(run_command, training, tmp_path):
     code, out, _ = run_command("average", tmp_path)
-    assert (code, training.calls) == (0, [(tmp_path, {"distil": False})])
+    assert (code, training.calls) == (0, [(tmp_path, {"distil": False, "weigh_latents": False})])
     assert "KID@m1 0.0123 (0.0111 to 0.0135)" in out
     assert f"{tmp_path / 'run' / 'report.html'}" in out
 
 
-def test_average_may_distil(run_command, training, tmp_path):
-    assert run_command("average", tmp_path, "--distil")[0] == 0
-    assert training.calls == [(tmp_path, {"distil": True})]
+@pytest.mark.parametrize("option", ["distil", "weigh_latents"])
+def test_average_may_distil_or_weigh_latents(run_command, training, tmp_path, option):
+    assert run_command("average", tmp_path, f"--{option.replace('_', '-')}")[0] == 0
+    assert training.calls == [(tmp_path, {"distil": False, "weigh_latents": False, option: True})]
 
 
 @pytest.mark.parametrize(

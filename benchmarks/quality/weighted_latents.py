@@ -4,11 +4,11 @@
     python benchmarks/quality/weighted_latents.py table
 
 Each run is one of `mulligan.fit` from fresh weights on a family that is not for learning, with as many images as an
-idle core trains in the budget. When it has ended, the generator is chosen twice, within one allowance each: as if there
-were no weighted latents, and as `fit` does. A quarter of the family, at most 300 images, judges what either draws: the
-features of a classifier of that family alone, two random networks, pixels at 8x8, and m1. `copies` is the share of
-samples that lie as close to a training image as the closest twentieth of unseen images. Test families are run once,
-with what was chosen before. What is done is not done again.
+idle core trains in the budget. When it has ended, the generator is chosen twice, within one allowance each: as `fit`
+does, and with weighted latents among the candidates. A quarter of the family, at most 300 images, judges what either
+draws: the features of a classifier of that family alone, two random networks, pixels at 8x8, and m1. `copies` is the
+share of samples that lie as close to a training image as the closest twentieth of unseen images. Test families are run
+once, with what was chosen before. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -45,16 +45,13 @@ SHOWN, COLUMNS = 40, 10
 
 def chosen_twice(folder: Path, budget: float, train: np.ndarray, side: int, seed: int) -> dict[str, np.ndarray]:
     """What the generators of one run draw, chosen without and with weighted latents; uint8 `[FAKES, h, w, c]`."""
-    shape, drawn = train.shape[1:], {}
+    shape, drawn = train.shape[1:], dict[str, np.ndarray]()
     recipe = default_recipe(shape, len(train), Budget(seconds=budget / TWO_CORES, images=None))
-    least = choice.FEWEST_TO_REWEIGHT
 
     def choose(loop: Loop, allowance: Allowance) -> choice.KeptGenerator:
-        choice.FEWEST_TO_REWEIGHT = len(train) + 1
         kept = choice.choose(loop, allowance)
         drawn["normal"] = loop.sampler(kept.gen, loop.sampler.latents(FAKES, 1))
-        choice.FEWEST_TO_REWEIGHT = least
-        return choice.choose(loop, allowance)
+        return choice.choose(loop, allowance._replace(weigh_latents=True))
 
     before, finish.choose = finish.choose, choose
     try:
@@ -62,7 +59,7 @@ def chosen_twice(folder: Path, budget: float, train: np.ndarray, side: int, seed
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none", init="none")
     finally:
         finish.choose = before
-    return drawn | {"fit": gan.sample(FAKES, seed=1)}
+    return drawn | {"weighted": gan.sample(FAKES, seed=1)}
 
 
 def run(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:
@@ -95,15 +92,15 @@ def table(options: argparse.Namespace) -> None:
     """Ratios of the distances with weighted latents to those without, and both, by family."""
     rows = [row for row in Bench(options.output).results if row["side"] == options.side]
     rows = [row for row in rows if row["family"] in families(options.role) and row["budget"] == options.budget]
-    print("| family | seeds | ratio | normal latents | as `fit` has it | copies |\n|---|---|---|---|---|---|")
+    print("| family | seeds | ratio | normal latents | weighted latents | copies |\n|---|---|---|---|---|---|")
     for name in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == name]
         ratio = math.exp(float(np.mean([ratios(row, INDEPENDENT) for row in own])))
-        cells = [" / ".join(f"{mean(own, way, space):.2f}" for space in SPACES) for way in ("normal", "fit")]
-        copies = ", ".join(f"{np.mean([row[way]['copies'] for row in own]):.3f}" for way in ("normal", "fit"))
+        cells = [" / ".join(f"{mean(own, way, space):.2f}" for space in SPACES) for way in ("normal", "weighted")]
+        copies = ", ".join(f"{np.mean([row[way]['copies'] for row in own]):.3f}" for way in ("normal", "weighted"))
         print(f"| {name.replace('_', ' ')} | {len(own)} | {ratio:.2f} | {' | '.join(cells)} | {copies} |")
     for spaces in (INDEPENDENT, *((space,) for space in SPACES)):
-        pairs = [(row["family"], ratios(row, spaces)) for row in rows if set(spaces) & set(row["fit"]["judged"])]
+        pairs = [(row["family"], ratios(row, spaces)) for row in rows if set(spaces) & set(row["weighted"]["judged"])]
         middle, low, high = map(math.exp, interval(pairs))
         better = sum(value < 0 for _, value in pairs)
         print(f"{' and '.join(spaces)}: {middle:.2f} ({low:.2f} to {high:.2f}), {better} of {len(pairs)} better")
@@ -111,9 +108,9 @@ def table(options: argparse.Namespace) -> None:
 
 def ratios(row: dict[str, Any], spaces: tuple[str, ...]) -> float:
     """The mean log ratio of the distances in these spaces, as far as the family has them."""
-    ways = [row[way]["judged"] for way in ("fit", "normal")]
+    ways = [row[way]["judged"] for way in ("weighted", "normal")]
     logs = [[math.log(max(way[space]["energy"], LEAST)) for way in ways] for space in spaces if space in ways[0]]
-    return float(np.mean([fit - normal for fit, normal in logs]))
+    return float(np.mean([weighted - normal for weighted, normal in logs]))
 
 
 def mean(rows: list[dict[str, Any]], way: str, space: str) -> float:

@@ -255,7 +255,9 @@ def _extend(folder: RunFolder, more: Budget) -> None:
     folder.write("run", document | {"budget": budget.to_json(), "extended": extended})
 
 
-def average(run: Path | str, listener: Listener = lambda event: None, distil: bool = False) -> Generator:
+def average(
+    run: Path | str, listener: Listener = lambda event: None, distil: bool = False, weigh_latents: bool = False
+) -> Generator:
     """Compares the averages of a run that has ended, for as long as it takes, and keeps the best.
 
     What was chosen before, with its final score, is forgotten.
@@ -264,12 +266,13 @@ def average(run: Path | str, listener: Listener = lambda event: None, distil: bo
       run: its folder.
       listener: called with every event.
       distil: make a mixture into one network (`training.distil`).
+      weigh_latents: draw latents with weights where that is better (`training.reweighting`).
 
     Raises:
       MulliganError: not a run folder, one that has not ended, or its data is gone or has changed.
     """
     with RunFolder.open(Path(run)).held():
-        return finish(ended(run, listener), Allowance(distil=distil))
+        return finish(ended(run, listener), Allowance(distil=distil, weigh_latents=weigh_latents))
 
 
 def ended(run: Path | str, listener: Listener = lambda event: None) -> Loop:

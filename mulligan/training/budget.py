@@ -63,11 +63,14 @@ class Budget(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """What comparing averages may take, without limit as it stands; and whether a mixture is to become one network."""
+    """What comparing averages may take, without limit as it stands; whether a mixture is to become one network, and
+    whether latents are to get weights.
+    """
 
     seconds: float = math.inf
     evaluations: float = math.inf
     distil: bool = False
+    weigh_latents: bool = False
 
 
 def plan_by_cost(progress: Progress, budget: Budget, step_nimg: int, step_flops: float, look_flops: float) -> Progress:

@@ -89,7 +89,8 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
         return _uncompared(loop, NOT_FINITE)
 
     plain = singles[0].name
-    comparison.reserved = REWEIGHTING if _may_reweight(loop) and comparison.allows(2 + REWEIGHTING) else 0
+    weighing = allowance.weigh_latents and _may_reweight(loop)
+    comparison.reserved = REWEIGHTING if weighing and comparison.allows(2 + REWEIGHTING) else 0
     comparison.judge(singles[0])
     for candidate in singles[1:]:
         comparison.attempt(candidate)
@@ -97,7 +98,7 @@ def choose(loop: Loop, allowance: Allowance) -> KeptGenerator:
     for made_from_snapshots in STAGES.values() if ended.snapshots else ():
         made_from_snapshots(ended)
     single = settled(comparison.values, plain, comparison.difference)
-    single = _reweighted(loop, comparison, single)
+    single = _reweighted(loop, comparison, single) if weighing else single
 
     mixture = _mixture(comparison)
     if not mixture or not worth_its_cost(comparison.difference(mixture, single)):
@@ -223,8 +224,6 @@ def _reweighted(loop: Loop, comparison: Comparison, single: str) -> str:
     Weights are found on the training images, and they are one candidate: so both halves of the validation images judge.
     """
     comparison.reserved = 0
-    if not _may_reweight(loop):
-        return single
     if not comparison.allows(REWEIGHTING):
         comparison.skipped.append(REWEIGHTED)
         return single

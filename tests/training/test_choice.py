@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mulligan.meta.fit import average, fit, resume
 from mulligan.meta.planning import Options
 from mulligan.metrics.mmd import Difference
 from mulligan.training import checkpoint, choice, distil
-from mulligan.training.budget import Budget
+from mulligan.training.budget import Allowance, Budget
 from mulligan.training.choice import settled
 from mulligan.training.comparison import Comparison
 from mulligan.training.generator import load
@@ -65,7 +66,7 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "members", best_two)
         patch.setattr(choice, "worth_its_cost", lambda gain: True)
-        average(run)
+        average(run, weigh_latents=True)
     return run
 
 
@@ -75,11 +76,9 @@ def compared(tmp_path_factory):
 @pytest.mark.slow
 def test_a_run_compares_within_its_allowance_and_keeps_what_it_tells(whole):
     told, [chosen], [final] = events(whole, "average"), events(whole, "choice"), events(whole, "final")
-    names = [event["average"] for event in told]
-    assert {"ema", "last"} <= set(names)
-    assert [name for name in names if choice.REWEIGHTED in name] == names[-1:]  # what it costs was kept for it
-    assert {"power_03", "soup", "mixture"} <= set(chosen["skipped"])
-    assert not {*names} & {*chosen["skipped"]}
+    assert {"ema", "last", "power_10", "power_05"} <= {event["average"] for event in told}
+    # One more is left out where the best evaluation was not the last: it is a candidate of its own.
+    assert chosen["skipped"] == ["power_03"] * ("best" in {event["average"] for event in told}) + ["soup", "mixture"]
     assert all(event["split"] == "validation" and event["n_real"] == 90 for event in told)
     assert final["average"] == load(whole).result["average"]
     assert chosen["average"] in (final["average"], "best")
@@ -133,6 +132,21 @@ def test_a_run_that_died_while_comparing_compares_again(whole, tmp_path):
     resume(tmp_path / "run")
     assert figures(tmp_path / "run") == figures(whole)
     assert_same_arrays(weights(tmp_path / "run"), weights(whole))
+
+
+@pytest.mark.slow
+def test_time_is_kept_for_weighted_latents_where_they_are_asked_for(tmp_path, monkeypatch):
+    limited = partial(Allowance, evaluations=13)  # enough for a few candidates besides
+    monkeypatch.setattr("mulligan.training.finish.choice_allowance", lambda *_: limited(weigh_latents=True))
+    generator = fit("digits", IMAGES, Options(out=tmp_path / "run", recipe=RECIPE))
+    told, [chosen] = (
+        [event["average"] for event in events(tmp_path / "run", "average")],
+        events(tmp_path / "run", "choice"),
+    )
+    assert [name for name in told if choice.REWEIGHTED in name] == told[-1:]
+    assert {"power_03", "soup", "mixture"} <= set(chosen["skipped"])
+    assert (generator.prior is not None) == (choice.REWEIGHTED in chosen["average"])
+    np.testing.assert_array_equal(load(tmp_path / "run").sample(5), generator.sample(5))
 
 
 # --- all candidates, and a mixture
@@ -201,7 +215,7 @@ def test_without_a_mixture_there_is_nothing_to_distil(compared, tmp_path, monkey
 @pytest.mark.slow
 def test_comparing_again_forgets_the_choice_before(compared, tmp_path):
     run = shutil.copytree(compared, tmp_path / "run")
-    average(run)
+    average(run, weigh_latents=True)
     kept = [event for event in figures(compared) if event.get("average") != "mixture" and event["kind"] == "average"]
     again = [event for event in figures(run) if event["kind"] == "average"]
     assert [event for event in again if event["average"] != "mixture"] == kept
