@@ -29,7 +29,7 @@ from scipy.stats import kendalltau
 
 from benchmarks.common.places import DATA, RESULTS, ROOT
 from mulligan.metrics.embed import preprocess
-from mulligan.metrics.embedding_network import weight_shapes
+from mulligan.metrics.embedding_network import random_weights, weight_shapes
 from mulligan.metrics.frechet import frechet_distance
 from mulligan.metrics.kid import kid
 from tools.embedding_training import (
@@ -40,7 +40,6 @@ from tools.embedding_training import (
     Split,
     all_features,
     own_features,
-    random_weights,
     read,
     train_candidate,
     train_gan,

@@ -18,7 +18,7 @@ import optax
 from safetensors.numpy import load_file, save_file
 
 from mulligan.metrics.embed import preprocess
-from mulligan.metrics.embedding_network import DESIGNS, activations, weight_shapes
+from mulligan.metrics.embedding_network import DESIGNS, activations, random_weights, weight_shapes
 
 M1 = DESIGNS["m1"]
 SIDE = M1.sides[0][0]
@@ -104,15 +104,6 @@ def shifted(pixels: jax.Array, key: jax.Array) -> jax.Array:
     by = jax.random.randint(keys[0], (len(pixels), 2), -2, 3)
     moved = jax.vmap(lambda image, shift: jnp.roll(image, shift, (0, 1)))(pixels, by)
     return moved * jax.random.choice(keys[1], jnp.array([-1.0, 1.0]), (len(pixels), 1, 1, 1))
-
-
-def random_weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """He-normal kernels, biases zero."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])) * (len(shape) > 1)).astype(np.float32)
-        for name, shape in shapes.items()
-    }
 
 
 def classification(network: Callable, names: tuple[str, ...]) -> Callable:

@@ -28,8 +28,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.common.families import families, may_ship, read_family
 from benchmarks.common.places import DATA, ROOT
-from mulligan.metrics.embedding_network import DESIGNS, activations, features, weight_shapes
-from tools.embedding_training import random_weights
+from mulligan.metrics.embedding_network import DESIGNS, activations, features, random_weights, weight_shapes
 
 M2 = DESIGNS["m2"]
 BATCH, FAMILIES_A_BATCH = 256, 16

@@ -20,12 +20,13 @@ import math
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from benchmarks.common.families import families, may_ship, read_family
 from mulligan.budget import parse_images
@@ -119,6 +120,22 @@ def with_rate(state: GanState, rate: float) -> GanState:
     return state._replace(schedule=state.schedule._replace(initial=initial))
 
 
+def write_weights(out: Path, networks: Networks, card: dict[str, Any]) -> int:
+    """Writes the players in float16, their card, and a grid of samples, beside `out`; bytes of the weights."""
+    content = save({name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()})
+    card = {"name": out.name, "sha256": hashlib.sha256(content).hexdigest(), **card}
+    out.with_suffix(".safetensors").write_bytes(content)
+    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    latents = jax.random.normal(jax.random.key(1), (64, card["architecture"]["latent"]))
+    save_grid(out.with_suffix(".png"), np.asarray(to_bytes(networks.gen(latents))), 8)
+    return len(content)
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Parameters by name, as `write_weights` wrote them; float32."""
+    return {name: array.astype(np.float32) for name, array in load_file(path).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -140,10 +157,7 @@ def main() -> None:
     )
     begun = time.monotonic()
     networks, seen = trained(recipe, np.concatenate([balanced(images) for images, _ in found.values()]), options.images)
-    content = save({name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()})
     card = {
-        "name": options.out.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "architecture": dataclasses.asdict(architecture),
         "shape": [options.size, options.size, 3],
         "trained_on": {name: {"images": len(images), "licence": licence} for name, (images, licence) in found.items()},
@@ -154,11 +168,7 @@ def main() -> None:
         "licence": "Apache-2.0 for the file; the sources keep their licences",
         "made_by": "python tools/pretrain.py",
     }
-    options.out.with_suffix(".safetensors").write_bytes(content)
-    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-    latents = jax.random.normal(jax.random.key(1), (64, architecture.latent))
-    save_grid(options.out.with_suffix(".png"), np.asarray(to_bytes(networks.gen(latents))), 8)
-    print(f"{options.out}: {seen:,} images seen, {len(content):,} bytes")
+    print(f"{options.out}: {seen:,} images seen, {write_weights(options.out, networks, card):,} bytes")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,18 +26,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save
 
 from benchmarks.common.families import families, may_ship, read_family
 from benchmarks.common.family_judge import TRAIN, filled
-from benchmarks.common.population import Numbers, Population
-from mulligan.game.step import to_bytes
-from mulligan.grid import save_grid
+from benchmarks.common.population import Numbers, Population, between
 from mulligan.meta.space.default import DECAY, GAMMA, RATE, RATE_POWER
 from mulligan.networks.architecture import Networks, build
-from mulligan.networks.parameters import named_parameters, with_parameters
+from mulligan.networks.parameters import with_parameters
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from tools.pretrain import resized, sources
+from tools.pretrain import read_weights, resized, sources, write_weights
 
 CLASSES, LEAST = 4, 120  # classes of each family that are tasks of their own, and how many images they have at least
 EACH = 384  # images of a task
@@ -79,10 +74,6 @@ def mean(networks: Networks, finite: np.ndarray) -> Networks:
     return jax.tree.map(lambda leaf: leaf[kept].mean(0), networks)
 
 
-def between(share: float, networks: Networks, fresh: Networks) -> Networks:
-    return jax.tree.map(lambda a, b: share * a + (1 - share) * b, networks, fresh)
-
-
 def apart(networks: Networks, fresh: Networks) -> list[float]:
     """How far each player lies from fresh weights, in their norm."""
 
@@ -91,15 +82,6 @@ def apart(networks: Networks, fresh: Networks) -> list[float]:
 
     pairs = zip(networks, fresh, strict=True)
     return [float(norm(jax.tree.map(lambda x, y: x - y, a, b)) / norm(b)) for a, b in pairs]
-
-
-def write(out: Path, networks: Networks, card: dict[str, Any]) -> None:
-    content = save({name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()})
-    card = {"name": out.name, "sha256": hashlib.sha256(content).hexdigest(), **card}
-    out.with_suffix(".safetensors").write_bytes(content)
-    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-    latents = jax.random.normal(jax.random.key(1), (64, card["architecture"]["latent"]))
-    save_grid(out.with_suffix(".png"), np.asarray(to_bytes(networks.gen(latents))), 8)
 
 
 def learn(options: argparse.Namespace) -> None:
@@ -120,8 +102,7 @@ def learn(options: argparse.Namespace) -> None:
     fresh = build(architecture, (size, size, 3), 0, jax.random.key(SEED))
     start = fresh
     if options.begin:
-        stored = {name: array.astype(np.float32) for name, array in load_file(options.begin).items()}
-        start = between(options.share, with_parameters(fresh, stored), fresh)
+        start = between(options.share, with_parameters(fresh, read_weights(options.begin)), fresh)
     rng, begun, seen = np.random.default_rng(SEED), time.monotonic(), 0
     for stage, (steps, rounds) in enumerate(stages):
         of_stage, centres = populations[steps], []
@@ -157,7 +138,7 @@ def learn(options: argparse.Namespace) -> None:
                 "licence": "Apache-2.0 for the file; the sources keep their licences",
                 "made_by": "python tools/reptile.py",
             }
-            write(options.out.with_name(f"{options.out.name}-{stage}"), learned, card)
+            write_weights(options.out.with_name(f"{options.out.name}-{stage}"), learned, card)
 
 
 def main() -> None:

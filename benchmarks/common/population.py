@@ -18,6 +18,7 @@ from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.recipe import Recipe
 from mulligan.training.engine import Engine, compile_engine, make_game
 from mulligan.training.population import compile_population
+from mulligan.types import Pytree
 
 FAKES = 400  # images that a run draws when it is judged
 DRAWN = 100  # of them at a time
@@ -94,12 +95,7 @@ class Population:
         numbers = self.recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=gamma)
         keys = jax.random.split(jax.random.key(seed))
         fresh = build(self.recipe.architecture, self.shape, 0, keys[0])
-        mixed = Networks(
-            *(
-                jax.tree.map(lambda a, b, share=share: share * a + (1 - share) * b, learned, own)
-                for share, learned, own in zip((gen, disc), centre, fresh, strict=True)
-            )
-        )
+        mixed = Networks(between(gen, centre.gen, fresh.gen), between(disc, centre.disc, fresh.disc))
         return initial_state(self.game, mixed.gen, mixed.disc, numbers, keys[1])
 
     def _stacked(self, values: Sequence[Any]) -> Any:
@@ -162,6 +158,11 @@ class Population:
         """The players where they are now, the generator averaged; a row for each member where there are several."""
         assert self._state is not None
         return Networks(self.game.averager.value(self._state.averages)["ema"], self._state.disc)
+
+
+def between(share: Any, learned: Pytree, fresh: Pytree) -> Pytree:
+    """A share of learned weights, the rest of fresh ones."""
+    return jax.tree.map(lambda a, b: share * a + (1 - share) * b, learned, fresh)
 
 
 def _centre(recipe: Recipe, shape: tuple[int, int, int]) -> Networks:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tools.embedding_training import Log, fit, random_weights
+from mulligan.metrics.embedding_network import random_weights
+from tools.embedding_training import Log, fit
 
 CLASSIFIER_SIDE, CLASSIFIER_WIDTHS, UNITS = 64, (16, 32, 64, 96), 128
 GAN_SIDE, LATENTS = 32, 32

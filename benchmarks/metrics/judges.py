@@ -41,8 +41,8 @@ from benchmarks.metrics.half_trained import (
 )
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import features as features_of
-from mulligan.metrics.embedding_network import weight_shapes
-from tools.embedding_training import log_to, random_weights
+from mulligan.metrics.embedding_network import random_weights, weight_shapes
+from tools.embedding_training import log_to
 from tools.m2_training import M2, ships
 
 COUNTS = {32: 160, 64: 100}  # images a side of each comparison

@@ -35,7 +35,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from safetensors.numpy import load_file
 
 from benchmarks.common.families import families
 from benchmarks.common.family_judge import HELD, Classifier, Family, features
@@ -44,12 +43,12 @@ from benchmarks.common.population import FAKES, SPEED, Numbers, Population
 from benchmarks.metrics.judges import network
 from mulligan.meta.space.default import DECAY, INIT
 from mulligan.metrics.embed import load_embedding
-from mulligan.metrics.embedding_network import weight_shapes
+from mulligan.metrics.embedding_network import random_weights, weight_shapes
 from mulligan.networks.parameters import with_parameters
 from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
-from tools.embedding_training import random_weights
 from tools.m2_training import M2
+from tools.pretrain import read_weights
 
 MOMENTS = (0.25, 0.5, 1.0)  # of a run, at which it is judged
 TOGETHER = 10  # runs that are judged at a time
@@ -268,11 +267,6 @@ def study(
                     for (name, contender, seed), whole, distances in zip(each.runs, finite, judged, strict=True)
                 ]
                 yield rows, list(drawn[:, :SHOWN]) if moment == 1.0 else []
-
-
-def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Parameters by name."""
-    return {name: array.astype(np.float32) for name, array in load_file(path).items()}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 KERNEL, STRIDE, SLOPE = 4, 2, 0.1  # of each convolution; of leaky_relu below 0
@@ -66,6 +67,15 @@ def weight_shapes(design: Design) -> dict[str, tuple[int, ...]]:
         shapes[f"conv{layer}.bias"] = (after,)
     cells = design.grid**2 * design.widths[-1]
     return {**shapes, "dense.kernel": (cells, design.units), "dense.bias": (design.units,)}
+
+
+def random_weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """He-normal kernels, biases zero."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])) * (len(shape) > 1)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def activations(design: Design, weights: Weights, pixels: Prepared) -> list[Array]:

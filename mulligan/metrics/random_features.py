@@ -5,24 +5,20 @@ from __future__ import annotations
 import functools
 
 import jax.numpy as jnp
-import numpy as np
 
 from mulligan.metrics.embed import Embedding, embedded
-from mulligan.metrics.embedding_network import DESIGNS, weight_shapes
+from mulligan.metrics.embedding_network import DESIGNS, random_weights, weight_shapes
 
 SEED = 11
 
 
 @functools.cache
 def random_features(design: str = "m1", seed: int = SEED) -> Embedding:
-    """An embedding whose weights are drawn: He-normal kernels (He et al. 2015), biases 0; its features are not scaled.
+    """An embedding whose weights are drawn (He et al. 2015, arXiv 1502.01852); its features are not scaled.
 
     Args:
       design: of its network, one in `DESIGNS`.
       seed: of the weights.
     """
-    rng, drawn = np.random.default_rng(seed), {}
-    for name, shape in weight_shapes(DESIGNS[design]).items():
-        scale = np.sqrt(2 / np.prod(shape[:-1])) if len(shape) > 1 else 0.0
-        drawn[name] = jnp.asarray(rng.normal(size=shape) * scale, jnp.float32)
-    return embedded(f"random {seed}", DESIGNS[design], drawn | {"mean": jnp.float32(0), "deviation": jnp.float32(1)})
+    drawn = {**random_weights(weight_shapes(DESIGNS[design]), seed), "mean": 0.0, "deviation": 1.0}
+    return embedded(f"random {seed}", DESIGNS[design], {name: jnp.float32(array) for name, array in drawn.items()})
