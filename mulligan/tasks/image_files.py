@@ -49,11 +49,12 @@ def read_listing(source: Source) -> Collection:
     names = [file.name for file in files]
     known = set(names)
     told = read_tables([file for file in listing.files if file.name not in known], names, groups)
-    layout = lay_out(names, listing.folders, where)
+    placed = [listing.placed(name) for name in names]
+    layout = lay_out(placed, [listing.placed(folder) for folder in listing.folders], where)
     images = []
     for position, in_folder, split in zip(layout.kept, layout.labels, layout.splits, strict=True):
         label = told.labels.get(position) if told.labels or told.shards else in_folder
-        group = names[position].rpartition("/")[0] if groups == "folder" else told.groups.get(position)
+        group = placed[position].rpartition("/")[0] if groups == "folder" else told.groups.get(position)
         images.append(ImageFile(files[position], label, told.splits.get(position, split), group))
     kept = replace(
         found,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError, printable
+from mulligan.tasks.archives import are_shards, list_file, open_shards
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
 from mulligan.tasks.collection import Collection
@@ -31,7 +31,7 @@ from mulligan.tasks.pack import ARRAYS, DOCUMENT
 from mulligan.tasks.python_objects import read_object
 from mulligan.tasks.read_before import Shelf, mapped
 from mulligan.tasks.source import Source
-from mulligan.tasks.stored import Listing, identity, is_tar, list_folder, list_tar, list_zip, one_file
+from mulligan.tasks.stored import Listing, identity, list_folder, one_file
 from mulligan.tasks.streaming import StreamedImages
 from mulligan.tasks.task import Task, make_task
 
@@ -148,8 +148,7 @@ def _read(
     if not str(source).strip():
         raise UsageError("no data was named: give a folder, an archive, a file, or the name of a built-in task.")
     if os.path.isdir(path):  # unlike pathlib's, no error for a name that no file system takes
-        inside = Source(list_folder(path), str(source), request, memory, groups)
-        found = _read_shelved(path, inside, lambda shelved: format_among(shelved.listing.files).read(shelved))
+        found = _read_shelved(path, Source(list_folder(path), str(source), request, memory, groups), _read_folder)
         return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
         name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
@@ -166,7 +165,7 @@ def _read_shelved(path: Path, source: Source, read: Callable[[Source], Collectio
     if source.labels is None:
         asked = (str(path.resolve()), version("mulligan"), source.request, source.groups, source.memory)
         with suppress(OSError):  # a file that goes while it is looked at is told of by whoever reads it
-            shelf = Shelf.of(f"{asked} {identity(source.listing, path)}")
+            shelf = Shelf.of(f"{asked} {identity(source.listing)}")
     if shelf is None:
         return resized(read(source), source.request)
     return shelf.read(lambda: resized(read(replace(source, shelf=shelf)), source.request, shelf))
@@ -203,21 +202,29 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
         raise MulliganError(f"{path} cannot be read: {error.strerror}.") from error
     source = Source(Listing([one_file(path)]), str(path), request, memory, groups, labels, path)
     form = format_of(path.name)
-    if form is IMAGE_FILES:
-        # Archives are known by their content: they come under many names.
-        if zipfile.is_zipfile(path):
-            source = replace(source, listing=list_zip(path))
-        elif is_tar(path):
-            source = replace(source, listing=list_tar(path, memory))
-        if {DOCUMENT, ARRAYS} <= {file.name.rpartition("/")[2] for file in source.listing.files}:
-            raise MulliganError(f"{path} is a pack in an archive: unpack it, and give the folder.")
-        form = format_among(source.listing.files)
-    elif form.beside:
+    read = _read_archive if form is IMAGE_FILES else form.read
+    if form.beside:
         beside = form.beside(path.name, [other.name for other in path.parent.iterdir()])
         files = [one_file(path.parent / name) for name in sorted({path.name, *beside})]
         source = replace(source, listing=Listing(files))
-    found = _read_shelved(path, source, form.read)
+    found = _read_shelved(path, source, read)
     return found if form.takes_labels else _without(labels, found)
+
+
+def _read_folder(source: Source) -> Collection:
+    """The files of a folder, or of the archives in it where there is nothing else."""
+    if are_shards(source.listing.files) and format_among(source.listing.files) is IMAGE_FILES:
+        source = replace(source, listing=open_shards(source.listing, source.memory))
+    return format_among(source.listing.files).read(source)
+
+
+def _read_archive(source: Source) -> Collection:
+    """A file that is of no format by its name: an archive, known by its content, or an image."""
+    assert source.path is not None
+    listing = list_file(source.path, source.memory)
+    if {DOCUMENT, ARRAYS} <= {file.name.rpartition("/")[2] for file in listing.files}:
+        raise MulliganError(f"{source.path} is a pack in an archive: unpack it, and give the folder.")
+    return format_among(listing.files).read(replace(source, listing=listing))
 
 
 def resized(collection: Collection, request: Request, shelf: Shelf | None = None) -> Collection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError
+from mulligan.tasks.archives import list_file
 from mulligan.tasks.decode import decode, header, own_bomb_check
 from mulligan.tasks.framing import MILD_ASPECT, WHITE, Colour, Frame
-from mulligan.tasks.stored import (
-    Listing,
-    StoredFile,
-    is_tar,
-    list_folder,
-    list_tar,
-    list_zip,
-    one_file,
-)
+from mulligan.tasks.stored import Listing, StoredFile, list_folder
 from mulligan.tasks.survey import Refusal, in_threads, refuse_many, refused, skip_notes
 
 Shape = tuple[int, int, int]
@@ -91,8 +83,6 @@ def _listing(source: Path) -> Listing:
     if not source.is_file():
         raise UsageError(f"there is no file or folder {source}.")
     try:
-        if zipfile.is_zipfile(source):
-            return list_zip(source)
-        return list_tar(source, MEMORY) if is_tar(source) else Listing([one_file(source)])
+        return list_file(source, MEMORY)
     except OSError as error:
         raise MulliganError(f"{source} cannot be read: {error.strerror}.") from error

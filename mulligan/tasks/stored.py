@@ -11,10 +11,11 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mulligan.errors import MulliganError, printable
@@ -63,11 +64,29 @@ class StoredFile(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The files of a source, sorted by name; all its folders, empty ones too; and sentences on what was left out."""
+    """The files of a source.
+
+    Attributes:
+      files: sorted by name.
+      folders: empty ones too.
+      notes: sentences on what was left out.
+      places: of each archive whose files these are, the folder that it stands for; see `tasks.archives`.
+    """
 
     files: list[StoredFile]
     folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    places: Mapping[str, str] = MappingProxyType({})
+
+    def placed(self, name: str) -> str:
+        """A path among these as it tells classes and splits: with the folder that its archive stands for.
+
+        Example:
+          >>> Listing([], places={"train-0.tar": "train"}).placed("train-0.tar/cats/1.png")
+          'train/cats/1.png'
+        """
+        folders = [folder for folder in _folders_of(name) if folder in self.places] if self.places else []
+        return name if not folders else f"{self.places[folders[0]]}{name[len(folders[0]) :]}".lstrip("/")
 
 
 def list_folder(root: Path) -> Listing:
@@ -132,17 +151,20 @@ def _start_of_file(path: str, n: int) -> bytes:
         raise UnreadableError(error.strerror or str(error)) from error
 
 
-def identity(listing: Listing, source: Path) -> str:
-    """A digest of the names of all files, and of the sizes and times of the files on the disk that hold them."""
-    known: dict[str, bytes] = {}
+def identity(listing: Listing) -> str:
+    """A digest of names, sizes and times of all files, which are files on the disk."""
     hasher = hashlib.sha256(repr((listing.folders, listing.notes)).encode(errors="surrogatepass"))
-    for name, start in listing.files:
-        path = start.args[0] if isinstance(start, partial) else str(source)  # an entry's is that of its archive
-        if path not in known:
-            status = os.stat(path)
-            known[path] = b"%d %d %d " % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        hasher.update(known[path] + name.encode(errors="surrogatepass") + b"\0")
+    for file in listing.files:
+        status = os.stat(path_of(file))
+        hasher.update(b"%d %d %d " % (status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        hasher.update(file.name.encode(errors="surrogatepass") + b"\0")
     return hasher.hexdigest()
+
+
+def path_of(file: StoredFile) -> str:
+    """Where a file of a folder, or one by itself, lies on the disk."""
+    assert isinstance(file.start, partial)
+    return file.start.args[0]
 
 
 def one_file(path: Path) -> StoredFile:
@@ -214,7 +236,9 @@ def list_tar(path: Path, memory: int) -> Listing:
             stream = _Counted(unpacked or file, path, memory if unpacked else None)
             # A decompressor reads from front to back alone, which is what "r|" does; "r:" seeks.
             with tarfile.open(fileobj=stream, mode="r|" if unpacked else "r:") as archive:
-                for member in archive:
+                while (member := archive.next()) is not None:
+                    # Or a kilobyte would stay for each file.
+                    archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
                     _refuse_outside(path, member.name)
                     if member.isdir():
                         folders.append(member.name)

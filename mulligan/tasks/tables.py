@@ -1,4 +1,7 @@
-"""Classes and splits that a table beside image files tells: `labels.csv`, Hugging Face's metadata, `dataset.json`."""
+"""Classes and splits that tables beside image files tell: `labels.csv`, Hugging Face's metadata, `dataset.json`.
+
+Where there is no table, classes may stand in a file beside each image.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from typing import Any
 from mulligan.errors import MulliganError
 from mulligan.tasks.layout import SPLIT_WORDS
 from mulligan.tasks.stored import StoredFile, UnreadableError
+from mulligan.tasks.survey import Refusal, in_threads
 
 STYLEGAN = "dataset.json"  # as StyleGAN's dataset tool writes it: folders are mere shards
+SIDECAR = ".cls"  # beside each image its class, as WebDataset has it
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 TABLES = ("metadata.csv", "metadata.jsonl", "labels.csv", "dataset.json")  # that tell of images wherever they lie
 DELIMITERS = ",;\t|"
 MOST_BYTES = 2**28  # of one table
+MOST_CLASS = 256  # bytes of a class in a file of its own
 MOST_TABLES = 64  # more are an image's own each, and no table
 DEEPEST = 3  # folders above a table
 LEAST = 0.5  # share of the rows that must name an image for a file to be a table of the images
@@ -78,7 +84,38 @@ def read_tables(files: Sequence[StoredFile], images: Sequence[str], groups: str 
         _take(told, rows or [], finder, folder, last, groups)
         if len(told.names) > before or last.lower() == STYLEGAN:
             told.paths.add(file.name)
+    if not told.labels:
+        _take_sidecars(told, files, images)
     return told
+
+
+def _take_sidecars(told: Told, files: Sequence[StoredFile], images: Sequence[str]) -> None:
+    """Adds the classes in files that are called as the images are, if most of these have one."""
+    sidecars = {file.name.removesuffix(SIDECAR): file for file in files if file.name.endswith(SIDECAR)}
+    beside = [(position, sidecars.get(name.rpartition(".")[0])) for position, name in enumerate(images)]
+    found = [(position, file) for position, file in beside if file is not None]
+    if not found or len(found) < LEAST * len(images):
+        return
+    told.paths.update(file.name for file in sidecars.values())
+    for (position, _), text in zip(found, in_threads(_sidecar, [file for _, file in found]), strict=True):
+        if not isinstance(text, Refusal):
+            told.labels[position] = text
+    told.names.append(f"the {SIDECAR} files")
+
+
+def _sidecar(file: StoredFile) -> str:
+    """The class in a file of its own.
+
+    Raises:
+      UnreadableError: there is none.
+    """
+    try:
+        text = _text(file.start(MOST_CLASS).decode())
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise UnreadableError("no class")
+    return text
 
 
 class _Finder:
