@@ -315,7 +315,7 @@ def result_lines(document: dict[str, Any]) -> list[str]:
     if scores.protocol:
         rows.append(("", scores.protocol))
     if scores.best_nimg is not None:
-        rows.append(("from", f"{scores.average} weights at {short(scores.best_nimg)} images"))
+        rows.append(("from", f"{scores.average}, after {short(scores.best_nimg)} images"))
     return [f"{name:14}{value}" for name, value in rows]
 
 

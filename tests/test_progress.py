@@ -160,7 +160,7 @@ def test_results_name_their_protocol():
         "recall        0.25",
         "memorisation  12.5% of samples are as close to a training image as the closest 5% of held-out images",
         "protocol      2k generated against 100 real images of the test split",
-        "from          ema weights at 64k images",
+        "from          ema, after 64k images",
     ]
 
 

@@ -20,7 +20,7 @@ from mulligan.errors import Interrupted, MulliganError, UsageError
 from mulligan.events import Listener, Noted, NotRecorded, Planned, TrainingStarted
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
-from mulligan.meta.experience import HOMELESS, NONE, own_place
+from mulligan.meta.experience import HOMELESS, NONE
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
     choose_init,
@@ -28,7 +28,7 @@ from mulligan.meta.initialisation.few_images import (
     unsplit_note,
     write_players,
 )
-from mulligan.meta.initialisation.from_run import MOST, NEAREST, NONE_NEAR, RunStart, nearest_run
+from mulligan.meta.initialisation.from_run import MOST_UNASKED, NEAREST, NONE_NEAR, RunStart, nearest_run
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
@@ -82,7 +82,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         examine(plan.arms[0].recipe, task)
     folder = begin(data, task, plan, budget, options, beginning)
     options.listener(Planned(run=str(folder.path), **plan.to_json()).to_json())
-    homeless = None if options.experience or own_place() else f"this run will not be remembered: {HOMELESS}"
+    homeless = None if options.place else f"this run will not be remembered: {HOMELESS}"
     begun = beginning.text if beginning else pretrained_note(plan)
     alone = NONE_NEAR if _wants_nearest(options) and not isinstance(beginning, RunStart) else None
     one = "one recipe trains, and on this machine: `workers` are for several that race"
@@ -91,7 +91,7 @@ def fit(data: Any, budget: Budget, options: Options) -> Generator:
         if text:
             options.listener(Noted(text=text).to_json())
     with _saved(folder):
-        return _go_on(folder, task, options.listener, started, options.experience or own_place())
+        return _go_on(folder, task, options.listener, started, options.place)
 
 
 def _wants_nearest(options: Options) -> bool:
@@ -106,14 +106,14 @@ def _planned(
     Args:
       start: the run that somebody named.
     """
-    place, beginning = options.experience or own_place() or NONE, start
+    place, beginning = options.place or NONE, start
     given = options.recipe is not None or options.models is not None
     if _wants_nearest(options):
         beginning = nearest_run(task, options.recipe or default_recipe(task.shape, len(task.train), budget), place)
     if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
-    unasked = options.init is None and options.from_run is None and len(task.train) <= MOST
+    unasked = options.init is None and options.from_run is None and len(task.train) <= MOST_UNASKED
     if unasked and plan.arms[0].origin == BY_LAW and not plan.trouble:
         beginning = nearest_run(task, plan.arms[0].recipe, place)
         plan = plan if beginning is None else plan_run(task, budget, options, beginning)
@@ -150,7 +150,7 @@ def begin(
     check(recipe.architecture, task.shape, len(task.classes or ()))
     Strategist.make(recipe.strategy, recipe.strategy_prior)
     path = Path(options.out) if options.out else _free_folder(task.name)
-    place = options.experience or own_place() or NONE
+    place = options.place or NONE
     run = {
         "format": FORMAT,
         "version": version("mulligan"),

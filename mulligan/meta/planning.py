@@ -48,7 +48,7 @@ class Options:
       networks: the Python file that `models` were made by, if they were.
       from_run: the folder of a run to start from: its generator and discriminator, and its recipe; `nearest` for half
         of the networks of the run of one's own that drew the nearest images, which is what None means too where the
-        law of sizes chooses the recipe and at most `from_run.MOST` images train.
+        law of sizes chooses the recipe and at most `from_run.MOST_UNASKED` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
         ones.
@@ -74,6 +74,11 @@ class Options:
     allocation: str = "ftrl"
     workers: str | None = None
     listener: Listener = lambda event: None
+
+    @property
+    def place(self) -> str | None:
+        """Where trials are remembered: what was named, or the user's own; None where there is no such place."""
+        return self.experience or own_place()
 
     def reading(self) -> dict[str, Any]:
         """How the images are read, as `read_task` takes it."""
@@ -114,7 +119,7 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
         plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
     else:
-        plan = plan_race(task, budget, options.experience or own_place(), options.seed)
+        plan = plan_race(task, budget, options.place, options.seed)
     arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)
     return dataclasses.replace(plan, arms=tuple(arms))
 

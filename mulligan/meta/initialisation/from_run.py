@@ -24,7 +24,7 @@ from mulligan.training.run import RunFolder
 
 NEAREST = "nearest"  # in place of a run: the one of one's own that drew the nearest images
 NONE_NEAR = "none of your runs drew images of this shape in such networks, so this one begins without"
-MOST = 500  # training images up to which a run begins so unasked: with more, nothing was gained
+MOST_UNASKED = 500  # training images up to which a run begins so unasked: with more, nothing was gained
 LATEST = 8  # runs that are looked at
 COMPARED = 200  # images that each draws, and training images
 # Share of its weights with which one begins; the rest is of the fresh ones of its seed, so it is half of the way back
