@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mulligan.errors import MulliganError
 from mulligan.tasks.splits import count_sentence
 from mulligan.tasks.stored import Listing, StoredFile, is_tar, list_tar, list_zip, one_file, path_of
 
@@ -61,14 +62,17 @@ def open_shards(listing: Listing, memory: int) -> Listing:
       MulliganError: an archive is damaged, or made to do harm.
     """
     archives = [file for file in listing.files if file.name.lower().endswith(SUFFIXES)]
-    files, folders, places = [], list[str](), dict[str, str]()
+    notes = (*listing.notes, f"{count_sentence(len(archives), 'archive')} read as one set.")
+    files, folders = [], list[str]()
     for archive in archives:
-        inside, place = list_file(Path(path_of(archive)), memory // len(archives)), _place(archive.name)
-        places[archive.name] = place
+        path = Path(path_of(archive))
+        inside = list_file(path, memory // len(archives))
+        if [file.name for file in inside.files] == [archive.name.rpartition("/")[2]]:
+            raise MulliganError(f"{path} cannot be read as an archive: copy it here again, or remove it.")
         files += [StoredFile(f"{archive.name}/{name}", start) for name, start in inside.files]
         folders += [f"{archive.name}/{name}" for name in inside.folders]
-    note = f"{count_sentence(len(archives), 'archive')} read as one set."
-    return Listing(files, tuple(folders), (*listing.notes, note), places)
+        notes += inside.notes
+    return Listing(files, tuple(folders), notes, {archive.name: _place(archive.name) for archive in archives})
 
 
 def _place(name: str) -> str:

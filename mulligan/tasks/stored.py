@@ -229,7 +229,7 @@ def list_tar(path: Path, memory: int) -> Listing:
     Raises:
       MulliganError: damaged, made to do harm, or compressed and larger than `memory` bytes.
     """
-    files, folders = [], []
+    files, folders, notes = [], [], ()
     try:
         with path.open("rb") as file:
             unpacked = _decompressed(file)
@@ -251,9 +251,12 @@ def list_tar(path: Path, memory: int) -> Listing:
                     else:
                         start = partial(_part_of_file, str(path), member.offset_data, member.size)
                         files.append(StoredFile(member.name, start))
+                # Where it was cut off between two members, or in the header of one, nothing else tells.
+                if not unpacked and file.seek(archive.offset) and len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+                    notes = (f"{printable(path.name)} has no end: some of its files may be missing.",)
     except (tarfile.TarError, *BROKEN, ValueError, OverflowError, MemoryError) as error:
         raise MulliganError(f"{path} cannot be read as a tar: {str(error) or 'its names are too long'}.") from error
-    return _tidy(path, files, folders)
+    return _tidy(path, files, folders, notes)
 
 
 def is_tar(path: Path) -> bool:

@@ -103,12 +103,26 @@ def test_an_image_without_its_class_is_told_of_and_left_out(tmp_path):
     assert (task.classes, sum(task.counts.values())) == (("a", "b"), 59)
 
 
-def test_a_damaged_shard_is_named(tmp_path):
-    write_zip(tmp_path / "0.zip", {f"{n}.png": image for n, image in enumerate(images_of(20))})
-    content = (tmp_path / "0.zip").read_bytes()
-    (tmp_path / "1.zip").write_bytes(b"PK\x03\x04" + bytes(len(content) // 2) + content[-22:])
-    with pytest.raises(MulliganError, match=r"1\.zip cannot be read as a zip"):
+@pytest.mark.parametrize("kept", [0, 1000, 5820])
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_a_shard_that_was_cut_off_is_named_and_nothing_is_read(tmp_path, write, kept):
+    suffix = write.__name__[-3:]
+    for seed in range(2):
+        write(tmp_path / f"{seed}.{suffix}", {f"{n}.png": image for n, image in enumerate(images_of(20, seed))})
+    damaged = tmp_path / f"1.{suffix}"
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    with pytest.raises(MulliganError, match=rf"1\.{suffix} cannot be read as a"):
         read_task(tmp_path)
+
+
+@pytest.mark.parametrize("of_header", [0, 100])
+def test_a_tar_that_was_cut_off_between_two_files_is_told_of(tmp_path, of_header):
+    write_tar(tmp_path / "a.tar", {f"{n}.png": image for n, image in enumerate(images_of(40))})
+    whole = read_task(tmp_path / "a.tar")
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[: 30 * 1024 + of_header])  # a kilobyte each
+    cut = read_task(tmp_path / "a.tar")
+    note = "a.tar has no end: some of its files may be missing."
+    assert (sum(cut.counts.values()), note in cut.notes, note in whole.notes) == (30, True, False)
 
 
 def test_an_archive_beside_images_is_skipped_as_before(tmp_path):

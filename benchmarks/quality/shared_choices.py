@@ -1,0 +1,285 @@
+"""What all recipes share: does another game, optimiser or network end nearer to reality in as many seconds of a core?
+
+    python benchmarks/quality/shared_choices.py speed                 # images a second of each, by turns
+    python benchmarks/quality/shared_choices.py run --images 72000 --seeds 0 1
+    python benchmarks/quality/shared_choices.py table --images 72000
+
+A contender is what `fit` does at this size and budget but for one choice. Each run trains on as many images as it sees
+while the plain recipe sees `--images` (`COST`, of the first command), and is judged by its average of width 0.05 and
+by images of the family that no run sees: the features of a classifier of that family alone, two random networks, pixels
+at 8x8, and m1. What is done is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+from sklearn.cluster import KMeans
+
+from benchmarks.common.families import families, read_family
+from benchmarks.common.intervals import interval
+from benchmarks.common.places import RESULTS, ZOO
+from benchmarks.common.results import Bench
+from benchmarks.metrics.judges import in_batches, pixel_space
+from benchmarks.quality.fit_against_fresh import SPACES, TWO_CORES, Judged
+from mulligan.game.step import Data, Game, GanState
+from mulligan.grid import save_grid
+from mulligan.meta.space.default import default_recipe
+from mulligan.metrics.embed import load_embedding
+from mulligan.recipe import Form, Recipe
+from mulligan.training.budget import Budget
+from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
+
+INDEPENDENT = SPACES[:3]
+LEAST = 0.01  # a distance below which nothing is told apart
+FAKES, SHOWN, COLUMNS = 1000, 40, 10
+ROWS = 2500  # of the training images' array: families of one shape share a program
+AVERAGE = "power_05"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A choice that all recipes share.
+
+    Attributes:
+      architecture: fields of it that differ.
+      numbers: hyperparameters that differ.
+      recipe: other fields that differ.
+      game: what is changed once the recipe has become a game.
+      schedules: of further hyperparameters.
+      clusters: classes that images without labels are given.
+    """
+
+    architecture: dict[str, Any] = dataclasses.field(default_factory=dict)
+    numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    game: Callable[[Game], Game] = lambda game: game
+    schedules: tuple[tuple[str, Form], ...] = ()
+    clusters: int = 0
+
+    def of(self, plain: Recipe) -> Recipe:
+        return replace(
+            plain,
+            architecture=replace(plain.architecture, **self.architecture),
+            hyperparameters=plain.hyperparameters._replace(**self.numbers),
+            schedules=plain.schedules + self.schedules,
+            **self.recipe,
+        )
+
+
+def with_muon(size: float, momentum: float) -> Callable[[Game], Game]:
+    """Muon for kernels and matrices, Adam for the rest; its moves have `size` times Adam's mean square."""
+
+    def optimiser(rate: Any, beta1: Any, beta2: Any) -> optax.GradientTransformation:
+        return muon(
+            rate,
+            beta=momentum,
+            consistent_rms=size,
+            adam_b1=beta1,
+            adam_b2=beta2,
+            muon_weight_dimension_numbers=lambda params: jax.tree.map(_dimensions, params),
+        )
+
+    return lambda game: replace(game, optimiser=optimiser)
+
+
+def _dimensions(leaf: Any) -> MuonDimensionNumbers | None:
+    """A kernel `[k, k, in, out]` is a matrix from all of a window to the outputs."""
+    if leaf.ndim == 2:
+        return MuonDimensionNumbers(0, 1)
+    return MuonDimensionNumbers((0, 1, 2), 3) if leaf.ndim == 4 else None
+
+
+BOTH = ("gen", "disc")
+CONTENDERS: dict[str, Contender] = {
+    "plain": Contender(),
+    "minibatch std": Contender(architecture={"minibatch_std": True}),
+    "8 clusters": Contender(clusters=8),
+    "32 clusters": Contender(clusters=32),
+    "muon 0.2": Contender(game=with_muon(0.2, 0.9)),
+    "muon 0.5": Contender(game=with_muon(0.5, 0.9)),
+    "beta1 0.5": Contender(numbers={f"{player}_beta1": 0.5 for player in BOTH}),
+    "beta2 0.5": Contender(numbers={f"{player}_beta2": 0.5 for player in BOTH}),
+    "beta2 0.9": Contender(numbers={f"{player}_beta2": 0.9 for player in BOTH}),
+    "beta2 0.9 to 0.99": Contender(
+        numbers={f"{player}_beta2": 0.9 for player in BOTH},
+        schedules=tuple((f"{player}_beta2", Form("linear", final=1.1)) for player in BOTH),
+    ),
+    "gamma falls": Contender(numbers={"gamma": 4.0}, schedules=(("gamma", Form("cosine", final=0.1)),)),
+    "both": Contender(
+        numbers={"gamma": 4.0} | {f"{player}_beta2": 0.9 for player in BOTH},
+        schedules=(("gamma", Form("cosine", final=0.1)),),
+    ),
+    "beta2 0.999": Contender(numbers={f"{player}_beta2": 0.999 for player in BOTH}),
+    "residual": Contender(architecture={"family": "residual", "gen_depth": 1, "disc_depth": 1, "kernel": 3}),
+    "deeper": Contender(architecture={"gen_depth": 1, "disc_depth": 1, "gen_width": 12, "disc_width": 12}),
+    "wide generator": Contender(architecture={"gen_width": 24}),
+    "wide discriminator": Contender(architecture={"disc_width": 24}),
+    "bilinear": Contender(architecture={"resampling": "bilinear", "kernel": 3}),
+    "latent 16": Contender(architecture={"latent": 16}),
+    "latent 256": Contender(architecture={"latent": 256}),
+    "matching 0.3": Contender(recipe={"matching": 0.3}),
+    "unaugmented": Contender(numbers={"augment": 0.0}),
+    "augmented twice as often": Contender(numbers={"augment": 0.6}),
+    "two discriminator steps": Contender(recipe={"disc_steps": 2}),
+    "relu": Contender(architecture={"activation": "relu"}),
+}
+COST = {"minibatch std": 1.17, "muon 0.2": 1.29, "muon 0.5": 1.29, "wide discriminator": 1.46, "deeper": 1.61}
+COST |= {"matching 0.3": 1.05, "wide generator": 1.1}
+
+
+class Run:
+    """A contender on training images of one family, ready to train."""
+
+    def __init__(self, name: str, images: np.ndarray, nimg: int, seed: int):
+        contender, shape = CONTENDERS[name], images.shape[1:]
+        plain = default_recipe(shape, len(images), Budget(seconds=60 / TWO_CORES, images=None))
+        self.recipe, self.classes = contender.of(plain), contender.clusters
+        self.nimg, self.shape = int(nimg / COST.get(name, 1.0)), shape
+        self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
+        self.labels = _clusters(images, self.classes) if self.classes else None
+        rows = np.arange(ROWS) % len(images)
+        chances = np.cumsum(np.arange(ROWS) < len(images), dtype=np.float32)
+        labels = None if self.labels is None else jnp.asarray(self.labels[rows], jnp.int32)
+        self.data = Data(jnp.asarray(images[rows]), labels, jnp.asarray(chances))
+        self.state = start_state(self.game, self.recipe, shape, self.classes, seed)
+        self.engine: Engine = compile_engine(self.game, self.state, self.data)
+
+    def advance(self, steps: int) -> bool:
+        """Trains; whether all numbers are finite."""
+        self.state, info = self.engine.chunk(self.state, self.data, steps)
+        return bool(info.finite)
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(self.nimg / self.recipe.batch / self.recipe.disc_steps)
+
+    def draw(self) -> np.ndarray:
+        sampler = Sampler.make(self.recipe.architecture, self.classes)
+        labels = None
+        if self.labels is not None:
+            labels = self.labels[np.random.default_rng(1).integers(len(self.labels), size=FAKES)]
+        return sampler(self.average(self.state), sampler.latents(FAKES, 1), labels)
+
+    def average(self, state: GanState) -> Any:
+        return self.game.averager.value(state.averages)[AVERAGE]
+
+
+def _clusters(images: np.ndarray, count: int) -> np.ndarray:
+    """Classes of images, by k-means in the features of m1 and pixels at 8x8."""
+    spaces = (in_batches(load_embedding("m1").features), pixel_space)
+    beside = np.concatenate([features(images) for features in spaces], axis=1)
+    return KMeans(count, random_state=0).fit_predict(beside).astype(np.int64)
+
+
+def measured(name: str, judged: Judged, seed: int, nimg: int, picture: Path) -> dict[str, Any]:
+    run = Run(name, judged.train, nimg, seed)
+    began = time.process_time()
+    finite = run.advance(run.steps)
+    took = time.process_time() - began
+    fakes = run.draw()
+    save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
+    return {"trained": run.nimg, "took": round(took, 1), "finite": finite, "judged": judged.judge(fakes)}
+
+
+def work(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:
+    """Every contender on one family."""
+    keys = [
+        {"family": name, "side": options.side, "images": options.images, "of": of, "seed": seed}
+        for of in options.contenders
+    ]
+    if all(bench.known(key) for key in keys):
+        return
+    judged = Judged(read_family(options.zoo, name), options.side)
+    for key in keys:
+        picture = options.output / ("-".join(str(value).replace(" ", "_") for value in key.values()) + ".png")
+        bench.once(key, partial(measured, key["of"], judged, seed, options.images, picture))
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Processor seconds for as many images, over the plain recipe's, by turns."""
+    images = np.random.default_rng(0).integers(0, 256, (1500, options.side, options.side, 3)).astype(np.uint8)
+    runs = {name: Run(name, images, 10**6, 0) for name in options.contenders}
+    took: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(options.rounds):
+        for name, run in runs.items():
+            began = time.process_time()
+            run.advance(100)
+            took[name].append((time.process_time() - began) / (100 * run.recipe.batch * run.recipe.disc_steps))
+    plain = took[options.contenders[0]]
+    for name, seconds in took.items():
+        ratios = [a / b for a, b in zip(seconds, plain, strict=True)]
+        print(f"{name:28} {1 / statistics.median(seconds):6.0f} images/s, cost {statistics.median(ratios):.2f}")
+
+
+def table(options: argparse.Namespace) -> None:
+    """Mean log ratio of each contender's distance to the plain recipe's, and 95% over families and seeds."""
+    rows = [
+        row for row in Bench(options.output).results if (row["side"], row["images"]) == (options.side, options.images)
+    ]
+    plain = {(row["family"], row["seed"]): row for row in rows if row["of"] == "plain"}
+    print(f"| contender | runs | three judges | better | {' | '.join(SPACES)} |\n" + "|---" * (4 + len(SPACES)) + "|")
+    for of in dict.fromkeys(row["of"] for row in rows if row["of"] != "plain"):
+        pairs = [
+            (row, plain[key]) for row in rows if row["of"] == of and (key := (row["family"], row["seed"])) in plain
+        ]
+        if not pairs:
+            continue
+        three = [(row["family"], ratio) for row, base in pairs for ratio in _ratio(row, base, INDEPENDENT)]
+        middle, low, high = map(math.exp, interval(three))
+        each = [[ratio for row, base in pairs for ratio in _ratio(row, base, (space,))] for space in SPACES]
+        cells = [f"{math.exp(float(np.mean(logs))):.2f}" if logs else "-" for logs in each]
+        better = sum(ratio < 0 for _, ratio in three)
+        print(f"| {of} | {len(pairs)} | {middle:.2f} ({low:.2f} to {high:.2f}) | {better} | {' | '.join(cells)} |")
+
+
+def _ratio(row: dict[str, Any], base: dict[str, Any], spaces: tuple[str, ...]) -> Iterator[float]:
+    """The mean log ratio in these spaces, as far as the family has them."""
+    logs = [
+        math.log(max(row["judged"][space]["energy"], LEAST) / max(base["judged"][space]["energy"], LEAST))
+        for space in spaces
+        if space in row["judged"]
+    ]
+    if logs:
+        yield float(np.mean(logs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "run", "table"))
+    parser.add_argument("--zoo", type=Path, default=ZOO)
+    parser.add_argument("--side", type=int, choices=(32, 64), default=32)
+    parser.add_argument("--images", type=int, default=72_000, help="that the plain recipe sees")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--families", nargs="+", default=list(families("validation")))
+    parser.add_argument("--output", type=Path, default=RESULTS / "shared-choices")
+    options = parser.parse_args()
+    if options.what == "speed":
+        speed(options)
+    elif options.what == "table":
+        table(options)
+    else:
+        bench = Bench(options.output)
+        for seed in options.seeds:
+            for name in options.families:
+                work(options, bench, name, seed)
+
+
+if __name__ == "__main__":
+    main()

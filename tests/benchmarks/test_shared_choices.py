@@ -1,0 +1,38 @@
+"""What the study of shared choices compares: games that differ in one thing, and runs of one family and seed."""
+
+import argparse
+import json
+
+import jax
+import pytest
+
+from benchmarks.quality import shared_choices as study
+from mulligan.meta.space.default import default_recipe
+from mulligan.training.budget import Budget
+from mulligan.training.engine import make_game, start_state
+
+SHAPE = (32, 32, 3)
+
+
+@pytest.mark.parametrize("name", study.CONTENDERS)
+def test_a_contender_is_a_game_that_can_begin(name):
+    contender = study.CONTENDERS[name]
+    plain = default_recipe(SHAPE, 1000, Budget(seconds=60, images=None))
+    recipe = contender.of(plain)
+    game = contender.game(make_game(recipe, SHAPE, contender.clusters, 1e4))
+    state = jax.eval_shape(lambda: start_state(game, recipe, SHAPE, contender.clusters, 0))
+    changed = (recipe, game.optimiser, contender.clusters) != (plain, make_game(plain, SHAPE, 0, 1e4).optimiser, 0)
+    assert changed == (name != "plain")
+    assert jax.tree.leaves(state)
+
+
+def row(of, seed, energy, family="birds"):
+    judged = {space: {"energy": energy} for space in ("random 1", "random 2", "pixels", "m1")}
+    return {"family": family, "side": 32, "images": 10, "of": of, "seed": seed, "judged": judged}
+
+
+def test_the_table_compares_runs_of_one_family_and_seed(tmp_path, capsys):
+    rows = [row("plain", 0, 0.4), row("plain", 1, 0.1), row("relu", 0, 0.1), row("relu", 1, 0.1), row("relu", 2, 0.9)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    study.table(argparse.Namespace(output=tmp_path, side=32, images=10))
+    assert "| relu | 2 | 0.50 (0.25 to 1.00) | 1 |" in capsys.readouterr().out
