@@ -12,16 +12,8 @@ from mulligan.tasks.splits import count_sentence
 from mulligan.tasks.stored import Listing, StoredFile, is_tar, list_tar, list_zip, one_file, path_of
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
-BESIDE = (
-    ".txt",
-    ".md",
-    ".rst",
-    ".json",
-    ".html",
-    ".pdf",
-    ".sha256",
-    ".md5",
-)  # told of archives, and nothing to train on
+# What lies beside archives without being trained on: words, tables, digests.
+BESIDE = (".txt", ".md", ".html", ".pdf", ".csv", ".tsv", ".json", ".jsonl", ".sha256", ".md5")
 # What tells one shard of a set from the next: `train-00003-of-00128` is one of `train`.
 NUMBER = re.compile(r"[-_. ]*\d+([-_. ]*of[-_. ]*\d+)?$")
 
@@ -42,14 +34,14 @@ def list_file(path: Path, memory: int) -> Listing:
 
 
 def are_shards(files: Sequence[StoredFile]) -> bool:
-    """Whether the files of a folder are archives, and at most some words on them."""
+    """Whether the files of a folder are archives, and at most words and tables on what is in them."""
     names = [file.name.lower() for file in files]
     archives = [name for name in names if name.endswith(SUFFIXES)]
     return bool(archives) and all(name.endswith((*SUFFIXES, *BESIDE)) for name in names)
 
 
 def open_shards(listing: Listing, memory: int) -> Listing:
-    """The files of all archives in a folder, as those of one set.
+    """The files of all archives in a folder, and those beside them, as those of one set.
 
     Each archive stands for a folder of its name without its number, in which what it holds is read: `train-0.tar` and
     `train-1.tar` for `train`, `cats.zip` for `cats`, and `0.tar` for the folder that it lies in.
@@ -62,8 +54,9 @@ def open_shards(listing: Listing, memory: int) -> Listing:
       MulliganError: an archive is damaged, or made to do harm.
     """
     archives = [file for file in listing.files if file.name.lower().endswith(SUFFIXES)]
+    files = [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]
     notes = (*listing.notes, f"{count_sentence(len(archives), 'archive')} read as one set.")
-    files, folders = [], list[str]()
+    folders = list[str]()
     for archive in archives:
         path = Path(path_of(archive))
         inside = list_file(path, memory // len(archives))
@@ -72,6 +65,7 @@ def open_shards(listing: Listing, memory: int) -> Listing:
         files += [StoredFile(f"{archive.name}/{name}", start) for name, start in inside.files]
         folders += [f"{archive.name}/{name}" for name in inside.folders]
         notes += inside.notes
+    files.sort(key=lambda file: file.name)
     return Listing(files, tuple(folders), notes, {archive.name: _place(archive.name) for archive in archives})
 
 

@@ -93,6 +93,17 @@ def test_classes_in_files_of_their_own(tmp_path):
     assert "classes are those in the .cls files." in task.notes
 
 
+def test_a_table_beside_archives(tmp_path):
+    for shard in range(2):
+        names = [f"{number}.png" for number in range(30 * shard, 30 * shard + 30)]
+        write_zip(tmp_path / f"part{shard}.zip", dict(zip(names, images_of(30, seed=shard), strict=True)))
+    rows = "".join(f"{number}.png,{'ab'[number % 2]}\n" for number in range(60))
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n{rows}")
+    task = read_task(tmp_path, labels=True)
+    assert (task.classes, counts_of(task)) == (("a", "b"), [30, 30])
+    assert "classes are those in labels.csv." in task.notes
+
+
 def test_an_image_without_its_class_is_told_of_and_left_out(tmp_path):
     files = {}
     for number, image in enumerate(images_of(60)):
