@@ -16,7 +16,9 @@ learning`). Test families are run once, with what was chosen before. What is don
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -51,6 +53,8 @@ HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
 TWO_CORES = 1.3  # times one core's images a second
 SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
+INDEPENDENT = SPACES[:3]  # that no part of mulligan was chosen by
+LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10  # images of a grid
 
 
@@ -112,6 +116,15 @@ class Judged:
             real, fake = in_one_scale(self.real[space], features(fakes))
             found[space] = {"energy": energy_distance(real, fake), "kid": kid_distance(real, fake)}
         return found
+
+
+Distances = dict[str, dict[str, float]]  # what `Judged.judge` gives
+
+
+def log_ratio(of: Distances, over: Distances, spaces: Sequence[str]) -> float:
+    """The mean log ratio of two runs' energy distances in these spaces, as far as the family has them."""
+    logs = [[math.log(max(run[space]["energy"], LEAST)) for run in (of, over)] for space in spaces if space in of]
+    return float(np.mean([a - b for a, b in logs]))
 
 
 def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:

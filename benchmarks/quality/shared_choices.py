@@ -17,7 +17,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,17 @@ from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.metrics.judges import in_batches, pixel_space
-from benchmarks.quality.fit_against_fresh import SPACES, TWO_CORES, Judged
-from mulligan.game.step import Data, Game, GanState
+from benchmarks.quality.fit_against_fresh import (
+    COLUMNS,
+    FAKES,
+    INDEPENDENT,
+    SHOWN,
+    SPACES,
+    TWO_CORES,
+    Judged,
+    log_ratio,
+)
+from mulligan.game.step import Data, Game
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
@@ -44,9 +53,6 @@ from mulligan.recipe import Form, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
 
-INDEPENDENT = SPACES[:3]
-LEAST = 0.01  # a distance below which nothing is told apart
-FAKES, SHOWN, COLUMNS = 1000, 40, 10
 ROWS = 2500  # of the training images' array: families of one shape share a program
 AVERAGE = "power_05"
 
@@ -146,7 +152,7 @@ class Run:
         contender, shape = CONTENDERS[name], images.shape[1:]
         plain = default_recipe(shape, len(images), Budget(seconds=60 / TWO_CORES, images=None))
         self.recipe, self.classes = contender.of(plain), contender.clusters
-        self.nimg, self.shape = int(nimg / COST.get(name, 1.0)), shape
+        self.nimg = int(nimg / COST.get(name, 1.0))
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
         self.labels = _clusters(images, self.classes) if self.classes else None
         rows = np.arange(ROWS) % len(images)
@@ -170,10 +176,8 @@ class Run:
         labels = None
         if self.labels is not None:
             labels = self.labels[np.random.default_rng(1).integers(len(self.labels), size=FAKES)]
-        return sampler(self.average(self.state), sampler.latents(FAKES, 1), labels)
-
-    def average(self, state: GanState) -> Any:
-        return self.game.averager.value(state.averages)[AVERAGE]
+        gen = self.game.averager.value(self.state.averages)[AVERAGE]
+        return sampler(gen, sampler.latents(FAKES, 1), labels)
 
 
 def _clusters(images: np.ndarray, count: int) -> np.ndarray:
@@ -236,23 +240,13 @@ def table(options: argparse.Namespace) -> None:
         ]
         if not pairs:
             continue
-        three = [(row["family"], ratio) for row, base in pairs for ratio in _ratio(row, base, INDEPENDENT)]
+        judged = [(row["family"], row["judged"], base["judged"]) for row, base in pairs]
+        three = [(family, log_ratio(ours, theirs, INDEPENDENT)) for family, ours, theirs in judged]
         middle, low, high = map(math.exp, interval(three))
-        each = [[ratio for row, base in pairs for ratio in _ratio(row, base, (space,))] for space in SPACES]
+        each = [[log_ratio(ours, theirs, (space,)) for _, ours, theirs in judged if space in ours] for space in SPACES]
         cells = [f"{math.exp(float(np.mean(logs))):.2f}" if logs else "-" for logs in each]
         better = sum(ratio < 0 for _, ratio in three)
         print(f"| {of} | {len(pairs)} | {middle:.2f} ({low:.2f} to {high:.2f}) | {better} | {' | '.join(cells)} |")
-
-
-def _ratio(row: dict[str, Any], base: dict[str, Any], spaces: tuple[str, ...]) -> Iterator[float]:
-    """The mean log ratio in these spaces, as far as the family has them."""
-    logs = [
-        math.log(max(row["judged"][space]["energy"], LEAST) / max(base["judged"][space]["energy"], LEAST))
-        for space in spaces
-        if space in row["judged"]
-    ]
-    if logs:
-        yield float(np.mean(logs))
 
 
 def main() -> None:

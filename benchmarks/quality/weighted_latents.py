@@ -28,7 +28,7 @@ from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
-from benchmarks.quality.fit_against_fresh import FAKES, SPACES, TWO_CORES, Judged
+from benchmarks.quality.fit_against_fresh import FAKES, INDEPENDENT, SPACES, TWO_CORES, Judged, log_ratio
 from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
@@ -38,8 +38,6 @@ from mulligan.training import choice, finish
 from mulligan.training.budget import Allowance, Budget
 from mulligan.training.loop import Loop
 
-INDEPENDENT = SPACES[:3]
-LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10
 
 
@@ -107,10 +105,8 @@ def table(options: argparse.Namespace) -> None:
 
 
 def ratios(row: dict[str, Any], spaces: tuple[str, ...]) -> float:
-    """The mean log ratio of the distances in these spaces, as far as the family has them."""
-    ways = [row[way]["judged"] for way in ("weighted", "normal")]
-    logs = [[math.log(max(way[space]["energy"], LEAST)) for way in ways] for space in spaces if space in ways[0]]
-    return float(np.mean([weighted - normal for weighted, normal in logs]))
+    """The mean log ratio of the distances with weighted latents to those without."""
+    return log_ratio(row["weighted"]["judged"], row["normal"]["judged"], spaces)
 
 
 def mean(rows: list[dict[str, Any]], way: str, space: str) -> float:

@@ -35,9 +35,8 @@ def list_file(path: Path, memory: int) -> Listing:
 
 def are_shards(files: Sequence[StoredFile]) -> bool:
     """Whether the files of a folder are archives, and at most words and tables on what is in them."""
-    names = [file.name.lower() for file in files]
-    archives = [name for name in names if name.endswith(SUFFIXES)]
-    return bool(archives) and all(name.endswith((*SUFFIXES, *BESIDE)) for name in names)
+    known = (*SUFFIXES, *BESIDE)
+    return all(file.name.lower().endswith(known) for file in files) and any(map(_is_archive, files))
 
 
 def open_shards(listing: Listing, memory: int) -> Listing:
@@ -53,8 +52,8 @@ def open_shards(listing: Listing, memory: int) -> Listing:
     Raises:
       MulliganError: an archive is damaged, or made to do harm.
     """
-    archives = [file for file in listing.files if file.name.lower().endswith(SUFFIXES)]
-    files = [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]
+    archives = [file for file in listing.files if _is_archive(file)]
+    files = [file for file in listing.files if not _is_archive(file)]
     notes = (*listing.notes, f"{count_sentence(len(archives), 'archive')} read as one set.")
     folders = list[str]()
     for archive in archives:
@@ -69,6 +68,10 @@ def open_shards(listing: Listing, memory: int) -> Listing:
     return Listing(files, tuple(folders), notes, {archive.name: _place(archive.name) for archive in archives})
 
 
+def _is_archive(file: StoredFile) -> bool:
+    return file.name.lower().endswith(SUFFIXES)
+
+
 def _place(name: str) -> str:
     """The folder that an archive stands for; empty for that of the whole set.
 
@@ -76,5 +79,5 @@ def _place(name: str) -> str:
     ('a/train', 'cats', 'b', '')
     """
     folder, _, last = name.rpartition("/")
-    suffix = max((suffix for suffix in SUFFIXES if last.lower().endswith(suffix)), key=len)
+    suffix = next(suffix for suffix in SUFFIXES if last.lower().endswith(suffix))
     return "/".join(part for part in (folder, NUMBER.sub("", last[: -len(suffix)])) if part)

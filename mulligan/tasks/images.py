@@ -213,9 +213,11 @@ def _read_file(path: Path, request: Request, memory: int, labels: ArrayLike | No
 
 def _read_folder(source: Source) -> Collection:
     """The files of a folder, or of the archives in it where there is nothing else."""
-    if are_shards(source.listing.files) and format_among(source.listing.files) is IMAGE_FILES:
+    form = format_among(source.listing.files)
+    if form is IMAGE_FILES and are_shards(source.listing.files):
         source = replace(source, listing=open_shards(source.listing, source.memory))
-    return format_among(source.listing.files).read(source)
+        form = format_among(source.listing.files)
+    return form.read(source)
 
 
 def _read_archive(source: Source) -> Collection:
