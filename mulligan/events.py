@@ -418,7 +418,8 @@ class Planned(RunEvent):
     tasks: Number
     trials: Number
     embedding: str
-    kid: Interval | None
+    expected: Interval | None
+    figure: str
     nearest: Sequence[tuple[str, Number]]
     saving: Number
     recipes: int
@@ -438,8 +439,7 @@ class SliceTrained(RunEvent):
     Attributes:
       arm: which.
       weights: of all recipes, before the slice.
-      predicted: logarithm of the KID that each is expected to end with; of the energy distance, where no forecast of
-        KID stands behind any of them.
+      predicted: logarithm of the figure that selects, that each is expected to end with.
       ended: why the recipe cannot go on, or null.
     """
 
@@ -497,7 +497,8 @@ class TrialEnded(Event):
     Attributes:
       recipe: its hash.
       status: `done` or `failed`; `reason` says why, or is null.
-      kid: the last one measured.
+      figure: by which recipes are compared.
+      value: of it, the last one measured.
     """
 
     kind = "trial"
@@ -506,7 +507,8 @@ class TrialEnded(Event):
     seed: int
     status: str
     reason: str | None
-    kid: Number
+    figure: str
+    value: Number
     images: Number = None
     flops: Number = None
     seconds: Number = None

@@ -168,10 +168,12 @@ def planned(event: Planned) -> str | None:
     if event.trouble:
         return "; ".join([*parts, f"going on without experience: {event.trouble}"])
     parts += [event.skipped] if event.skipped else []
-    if event.kid is None:
+    if event.expected is None:
         return "; ".join(parts) or None
-    interval = f"80%: {number(event.kid['low'])} to {number(event.kid['high'])}"
-    parts += [f"expected KID@{event.embedding} {number(event.kid['median'])} ({interval})"]
+    interval = f"80%: {number(event.expected['low'])} to {number(event.expected['high'])}"
+    parts += [
+        f"expected {figure_named(event.figure).at(event.embedding)} {number(event.expected['median'])} ({interval})"
+    ]
     parts += [f"nearest tasks: {', '.join(name for name, _ in event.nearest)}"] if event.nearest else []
     if event.saving is not None and event.saving > 1:
         parts.append(f"the textbook's recipe would take about {number(round(event.saving, 1))} times the compute")
@@ -392,7 +394,7 @@ def projection_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _trial_line(event: TrialEnded) -> str:
-    outcome = f"KID {number(event.kid)}" if event.status == "done" else "failed"
+    outcome = f"{figure_named(event.figure).title} {number(event.value)}" if event.status == "done" else "failed"
     seen = f"{short(event.images)} images in {duration(event.seconds)}"
     why = f" ({event.reason})" if event.reason else ""
     return f"{event.task}: {outcome} with {event.recipe[:6]}, {seen}{why}"

@@ -21,6 +21,7 @@ from mulligan import cli
 from mulligan.errors import Interrupted, MulliganError, Terminated, UsageError
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import SELECTS
 from mulligan.recipe import Recipe
 from mulligan.schema import Named
 from mulligan.training.budget import Budget
@@ -440,7 +441,8 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
                 "recipe": "abcdef12",
                 "status": "done",
                 "reason": None,
-                "kid": 0.5,
+                "figure": "energy",
+                "value": 0.5,
                 **cost,
             }
         )
@@ -451,8 +453,8 @@ def test_learn_passes_what_was_asked(run_command, monkeypatch):
     options = {"time": "1h", "experience": "x.db", "workers": "2", "images": "32k", "size": None, "init": None}
     assert asked == [(("digits", "a@labels"), options)]
     assert (code, out) == (0, "1 trials on 1 tasks, 0 failed: x.db\n")
-    assert err == "digits: 1,439 training images\ndigits: KID 0.5 with abcdef, 32k images in 20.0 s\n"
-    assert json.loads(run_command("learn", "digits", "--json")[1].splitlines()[1])["kid"] == 0.5
+    assert err == "digits: 1,439 training images\ndigits: energy distance 0.5 with abcdef, 32k images in 20.0 s\n"
+    assert json.loads(run_command("learn", "digits", "--json")[1].splitlines()[1])["value"] == 0.5
 
 
 def test_learn_passes_a_file_for_initial_weights(run_command, monkeypatch):
@@ -482,8 +484,9 @@ def test_experience_is_listed_drawn_exported_imported_merged_removed_and_verifie
     place = ["--experience", own]
     code, out, _ = run_command("experience", "list", *place)
     assert (code, out.splitlines()[1].split()[:3]) == (0, ["family/a", "2", "0"])
-    assert f"0.1250@{EMBEDDING}" in out
-    assert json.loads(run_command("experience", "list", "--json", *place)[1])["tasks"][0]["best_kid"] == 0.125
+    assert f"best {SELECTS.at(EMBEDDING)}" in out
+    assert "0.1250" in out
+    assert json.loads(run_command("experience", "list", "--json", *place)[1])["tasks"][0]["best"] == 0.125
     page = tmp_path / "page.html"
     assert run_command("experience", "report", "-o", page, *place) == (0, f"{page}\n", "")
     assert "family/a" in page.read_text("utf-8")

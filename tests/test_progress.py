@@ -195,11 +195,11 @@ def test_what_is_trained_is_said_before_what_the_experience_promises():
     lines = []
     show = Lines(Standing(), lines.append, quiet=True)
     show(plan)
-    show(plan | {"kid": {"median": 0.125, "low": 0.0625, "high": 0.25}})
+    show(plan | {"expected": {"median": 0.125, "low": 0.0625, "high": 0.25}})
     show(plan | {"trouble": "it is damaged"})
     show(plan | {"trained": None})
     assert lines == [
         "conv networks of width 16",
-        "conv networks of width 16; expected KID@m1 0.125 (80%: 0.0625 to 0.25)",
+        "conv networks of width 16; expected energy@m1+pixels 0.125 (80%: 0.0625 to 0.25)",
         "conv networks of width 16; going on without experience: it is damaged",
     ]

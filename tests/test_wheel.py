@@ -53,7 +53,7 @@ def test_an_installed_wheel_trains_as_it_ships_with_the_least_versions_it_asks_f
     lines = run(programs / "mulligan", "fit", "digits", "--time", "3s", "--out", "run", "--json").splitlines()
     events = {event["kind"]: event for event in map(json.loads, lines)}
     assert events["plan"]["trials"] > 1000
-    assert events["plan"]["kid"]["low"] < events["plan"]["kid"]["high"]
+    assert events["plan"]["expected"]["low"] < events["plan"]["expected"]["high"]
     assert events["data"]["counts"] == {"train": 1439, "validation": 179, "test": 179}
     assert json.loads(lines[-1]) == events["final"]
     assert (events["final"]["split"], events["final"]["n_real"]) == ("test", 179)

@@ -32,6 +32,7 @@ from mulligan.meta.space.cost import refusal
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.exchange import PACKAGE, SUFFIX, write_file
 from mulligan.meta.store.record import TaskRecord, Trial, assignment
+from mulligan.metrics.selection import SELECTS
 from mulligan.tasks.families import parse_source, read_family
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
@@ -112,10 +113,11 @@ def work(place: str, sources: Sequence[str], until: float, core: int) -> None:
 
 def line(chosen: TrialSpec, trial: Trial) -> str:
     """How a trial went, for people."""
-    last = trial.curve[-1].figures["kid"] if trial.curve else None
-    kid = "none" if last is None else f"{last:.4f}"
+    last = SELECTS.of(trial.curve[-1].figures)[0] if trial.curve else None
+    value = "none" if last is None else f"{last:.4f}"
     cost = " ".join(f"{trial.cost[name]:.1f}" for name in ("training_cpu_seconds", "compile_seconds", "seconds"))
-    return f"{chosen.task.name} {chosen.recipe.hash()} {chosen.images} {trial.status} kid {kid} seconds {cost}"
+    tried = f"{chosen.task.name} {chosen.recipe.hash()} {chosen.images}"
+    return f"{tried} {trial.status} {SELECTS.name} {value} seconds {cost}"
 
 
 def there(sources: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from mulligan.meta.predict.curves import handmade_for, recipe_name
 from mulligan.meta.predict.prior import PRIORS, Prior, Query, with_handmade_default
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.record import FAILED, Point, Records, TaskRecord, Trial
+from mulligan.metrics.selection import SELECTS
 from mulligan.recipe import Recipe
 
 FEWEST_FAMILIES = 2
@@ -113,11 +114,11 @@ def arms_of(task: TaskRecord, trials: Iterable[Trial], seed: int) -> tuple[Arm, 
 
 
 def recorded(trial: Trial) -> tuple[Point, ...]:
-    """A trial's curve; what a failed one cost after its last look is a point without a KID."""
+    """A trial's curve; what a failed one cost after its last look is a point without a figure."""
     if trial.status != FAILED:
         return trial.curve
     spent = max([trial.cost.get("flops", 0.0), *(point.flops for point in trial.curve)])
-    return (*trial.curve, Point(int(trial.cost.get("images", 0)), spent, 0.0, {"kid": None}))
+    return (*trial.curve, Point(int(trial.cost.get("images", 0)), spent, 0.0, {SELECTS.name: None}))
 
 
 def rng_of(task: TaskRecord, seed: int) -> np.random.Generator:

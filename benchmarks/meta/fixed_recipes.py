@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/meta/fixed_recipes.py --budgets 0.25 1 --seeds 5
 
 Contenders are one recipe for the whole budget (the default that ships, the one made by hand, the recipe of the lowest
-mean log KID on the *other* families, the first proposal of each prior that learned from the other families), or a
+mean log distance on the *other* families, the first proposal of each prior that learned from the other families), or a
 search that shares the budget out (`table.py`). A recipe counts only where it is recorded for the whole budget; where a
 contender's own choice is not, the next that is stands for it, and the table says how often. All are compared with the
 best fixed recipe, on the same tasks and seeds; intervals are over families. What there is to gain at most is the lead
@@ -42,7 +42,7 @@ Choice = tuple[int, bool]  # an arm, and whether it is the contender's own choic
 
 
 def ends(case: Case) -> dict[int, float]:
-    """Log KID at the end of the budget of each arm that is recorded for the whole of it."""
+    """Log distance at the end of the budget of each arm that is recorded for the whole of it."""
     found = {}
     for index in range(len(case.arms)):
         trace = lowest(case, index)
@@ -63,7 +63,7 @@ class Recorded:
         ]
 
     def fixed(self, family: str) -> list[str]:
-        """Recipes by mean log KID over the case's mean on all families but this one, best first."""
+        """Recipes by mean log distance over the case's mean on all families but this one, best first."""
         gaps: dict[str, list[tuple[str, float]]] = {}
         others = [row for row in zip(self.ends, self._gaps, strict=True) if row[0][0].task.family != family]
         for (case, _), of_case in others:
@@ -106,7 +106,7 @@ def fixed_halving(names: Sequence[str], case: Case) -> Callable[[], Moves]:
 
 
 def gaps(recorded: Recorded, searches: Sequence[str]) -> dict[str, list[tuple[str, float, bool]]]:
-    """By contender: family, log KID over that of the best fixed recipe, and whether the choice was its own."""
+    """By contender: family, log distance over that of the best fixed recipe, and whether the choice was its own."""
     found: dict[str, list[tuple[str, float, bool]]] = {}
     for case, values in recorded.ends:
         ranked = recorded.fixed(case.task.family)
@@ -134,7 +134,10 @@ def gaps(recorded: Recorded, searches: Sequence[str]) -> dict[str, list[tuple[st
 
 
 def shown(found: dict[str, list[tuple[str, float, bool]]]) -> str:
-    lines = [f"| contender | KID over that of {BEST_FIXED} (95%) | cases | own choice recorded |", "|---|---|---|---|"]
+    lines = [
+        f"| contender | distance over that of {BEST_FIXED} (95%) | cases | own choice recorded |",
+        "|---|---|---|---|",
+    ]
 
     def mean(name: str) -> Interval:
         return interval([(family, gap) for family, gap, _ in found[name] if math.isfinite(gap)])

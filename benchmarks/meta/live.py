@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.meta.replay import Moves, Trace
 from mulligan.meta.collect.trial import TrialRunner, TrialSpec
 from mulligan.meta.space.fidelity import reference_flops, rungs
-from mulligan.meta.store.kid_curves import log_kid
+from mulligan.meta.store.figure_curves import log_figure
 from mulligan.meta.store.record import Point
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
@@ -21,9 +21,9 @@ LEAST = 0.01  # of the budget: less is not worth a look
 
 
 class Best(NamedTuple):
-    """The generator with the lowest validation KID so far."""
+    """The generator with the lowest validation distance so far."""
 
-    kid: float  # as a logarithm
+    distance: float  # as a logarithm
     recipe: Recipe
     gen: Any
 
@@ -63,11 +63,11 @@ class Live:
             return None
         point = runner.advance(min(ahead[0], (had + self.left) / unit))
         self.spent += runner.progress.nimg * runner.spec.flops_per_image - had
-        value = math.nan if point is None else log_kid(point.figures)
-        if value < (math.inf if self.best is None else self.best.kid):
+        value = math.nan if point is None else log_figure(point.figures)
+        if value < (math.inf if self.best is None else self.best.distance):
             self.best = Best(value, runner.spec.recipe, copy_tree(runner.gen))
         if self.best is not None:
-            self.trace.append((self.spent, self.best.kid))
+            self.trace.append((self.spent, self.best.distance))
         return point
 
 

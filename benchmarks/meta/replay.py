@@ -15,14 +15,14 @@ from jaxtyping import Float
 
 from mulligan.meta.race.allocation import Allocation, ArmStatus, Decision
 from mulligan.meta.space.fidelity import RUNG_RATIO
-from mulligan.meta.store.kid_curves import log_kid
+from mulligan.meta.store.figure_curves import log_figure
 from mulligan.meta.store.record import Point
 
 Moves = Generator[int, Point | None, None]
 
 
 class Trace(NamedTuple):
-    """What was found: the lowest log KID after so many operations, a pair for each look."""
+    """What was found: the lowest log distance after so many operations, a pair for each look."""
 
     spent: Float[np.ndarray, " n"]
     lowest: Float[np.ndarray, " n"]
@@ -40,7 +40,7 @@ def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], bu
     """Lets an allocator spend `budget` operations on recorded curves.
 
     A look costs the operations since the arm's last one. The one that the budget does not suffice for ends the replay,
-    with a KID between those of the two looks.
+    with a distance between those of the two looks.
     """
     had, spent = [0] * len(curves), 0.0
     lowest, trace = math.inf, []
@@ -60,7 +60,7 @@ def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], bu
         answer, idle = curve[had[arm]], 0
         cost = max(answer.flops - (before.flops if before else 0.0), 0.0)
         suffices = spent + cost <= budget * (1 + 1e-9)
-        found = log_kid(answer.figures) if suffices else _between(before, answer, budget - spent)
+        found = log_figure(answer.figures) if suffices else _between(before, answer, budget - spent)
         lowest = min(lowest, math.inf if math.isnan(found) else found)
         spent = spent + cost if suffices else budget
         trace.append((spent, lowest))
@@ -72,11 +72,11 @@ def replay(curves: Sequence[Sequence[Point]], allocator: Callable[[], Moves], bu
 
 
 def _between(before: Point | None, after: Point, flops: float) -> float:
-    """The log KID so many operations after a look, on a straight line over their logarithm; NaN before the first."""
+    """The log distance so many operations after a look, on a straight line over their log; NaN before the first."""
     if before is None or flops <= 0:
         return math.nan
     share = math.log1p(flops / before.flops) / math.log(after.flops / before.flops)
-    return (1 - share) * log_kid(before.figures) + share * log_kid(after.figures)
+    return (1 - share) * log_figure(before.figures) + share * log_figure(after.figures)
 
 
 # --- allocators
@@ -93,8 +93,8 @@ class Progress:
         return self.points[arm][-1].flops if self.points[arm] else 0.0
 
     def lowest(self, arm: int) -> float:
-        """Infinite where it has no KID."""
-        found = [value for point in self.points[arm] if not math.isnan(value := log_kid(point.figures))]
+        """Infinite where it has no distance."""
+        found = [value for point in self.points[arm] if not math.isnan(value := log_figure(point.figures))]
         return min(found, default=math.inf)
 
     def look(self, arm: int) -> Moves:
@@ -143,7 +143,7 @@ def halving(order: Sequence[int], budget: float, keep: int = 4) -> Moves:
         yield from progress.until(arm, math.inf)
 
 
-Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log KID
+Outlook = Callable[[int, Sequence[Sequence[Point]], float], float]  # arm, points of all, operations -> log distance
 
 RACE_SHARE, SLICES = 0.5, 24  # of the budget until one arm gets the rest
 

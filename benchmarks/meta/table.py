@@ -137,10 +137,10 @@ class Outcome(NamedTuple):
     family: str
     task: str
     seed: int
-    gain: float  # log KID at the end, minus the default's after as many operations
-    reach: float  # short trials until the default's KID after one; infinite if never
-    regret: list[float]  # log KID minus the lowest recorded, at TIMES
-    yards: dict[str, float]  # operations until each yardstick's lowest KID within the budget, over the yardstick's own
+    gain: float  # log distance at the end, minus the default's after as many operations
+    reach: float  # short trials until the default's distance after one; infinite if never
+    regret: list[float]  # log distance minus the lowest recorded, at TIMES
+    yards: dict[str, float]  # operations until each yardstick's lowest distance in the budget, over the yardstick's own
 
 
 def outcomes(
@@ -195,8 +195,8 @@ class Judgement(NamedTuple):
     family: str
     seen: float
     inside: bool
-    width: float  # of the interval, in log KID
-    error: float  # of the median, in log KID
+    width: float  # of the interval, in log distance
+    error: float  # of the median, in log distance
 
 
 def judgements(records: Records, priors: Taught) -> list[Judgement]:
@@ -226,7 +226,7 @@ def shown(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
         of_budget = [outcome for outcome in found if outcome.budget == budget]
         lines += [f"\nbudget: {budget:g} short trials\n"]
         lines += [
-            "| contender | KID / default's (95%) | mean regret, nats (95%) | reached the default | after, median |"
+            "| contender | distance / default's (95%) | mean regret, nats (95%) | reached the default | after, median |"
         ]
         lines += ["|---|---|---|---|---|"]
         for name in dict.fromkeys(outcome.contender for outcome in of_budget):
@@ -243,8 +243,8 @@ def shown(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
 
 
 def paired(found: Sequence[Outcome], budgets: Sequence[float], ours: str) -> str:
-    """KID at the end of one contender over that of each other, on the same tasks with the same seeds."""
-    lines = ["| KID of " + ours + " over that of | " + " | ".join(f"{budget:g}" for budget in budgets) + " |"]
+    """Distance at the end of one contender over that of each other, on the same tasks with the same seeds."""
+    lines = ["| distance of " + ours + " over that of | " + " | ".join(f"{budget:g}" for budget in budgets) + " |"]
     lines += ["|---" * (len(budgets) + 1) + "|"]
     gains = {(each.contender, each.budget, each.task, each.seed): each.gain for each in found}
     for name in dict.fromkeys(outcome.contender for outcome in found if outcome.contender != ours):
@@ -259,11 +259,13 @@ def paired(found: Sequence[Outcome], budgets: Sequence[float], ours: str) -> str
 
 
 def measured(found: Sequence[Outcome], budgets: Sequence[float]) -> str:
-    """Compute until each yardstick's own final KID, over the compute it took itself: medians over tasks and seeds."""
+    """Compute until each yardstick's final distance, over the compute it took itself: medians over tasks and seeds."""
     names = list(dict.fromkeys(name for outcome in found for name in outcome.yards))
     lines = []
     for budget in budgets:
-        lines += [f"\nbudget: {budget:g} short trials; compute to a yardstick's KID over its own, median (reached)\n"]
+        lines += [
+            f"\nbudget: {budget:g} short trials; compute to a yardstick's distance over its own, median (reached)\n"
+        ]
         lines += ["| contender | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         of_budget = [outcome for outcome in found if outcome.budget == budget]
         for contender in dict.fromkeys(outcome.contender for outcome in of_budget):
@@ -328,7 +330,7 @@ def plot(found: Sequence[Outcome], budgets: Sequence[float], path: Path) -> None
                 linewidth=0,
             )
         axis.set(xscale="log", xlabel="operations spent, in short trials", title=f"budget {budget:g}")
-    axes[0][0].set_ylabel("regret: log KID above the lowest recorded")
+    axes[0][0].set_ylabel("regret: log distance above the lowest recorded")
     axes[0][-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)

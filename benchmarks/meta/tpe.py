@@ -16,10 +16,10 @@ from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.domains import Names, Range, Steps
 from mulligan.meta.space.fidelity import MAX_BYTES
 from mulligan.meta.space.space import Choice, Space
-from mulligan.meta.store.kid_curves import log_kid
+from mulligan.meta.store.figure_curves import log_figure
 from mulligan.recipe import Recipe
 
-WORST = 10.0  # log KID of what has none
+WORST = 10.0  # log distance of what has none
 SHORT_OF_IT = 0.9  # of a trial's length, by which steps may miss it
 UNIT = 32  # resource of a short trial, in its 32nd parts
 PART, SEARCH = 0.25, 0.75  # of a live budget: a trial's length, and what may be spent before the best one goes on
@@ -153,7 +153,7 @@ def live_tpe(first: Recipe, seed: int, live: Live) -> Moves:
             if point is None:
                 break
             had = point.flops
-            value = log_kid(point.figures)
+            value = log_figure(point.figures)
             lowest[arm] = min(lowest[arm], WORST if math.isnan(value) else value)
             step = round(UNIT * had / length)
             if step > reported:

@@ -4,8 +4,9 @@
 
 For each task its whole family is taken out of the experience, and the prior learns from the rest; its default is the
 recipe made by hand, since the one that ships rests on every family. Then each contender trains for as many operations
-as the yardstick takes for `--images` images. What counts is the generator with the lowest KID on the validation split,
-judged once on the test split. Results go into a file as they come; what is there is not done again.
+as the yardstick takes for `--images` images. What counts is the generator with the lowest energy distance on the
+validation split, judged once on the test split, by KID. Results go into a file as they come; what is there is not done
+again.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def outcome(setting: Setting, allocator: Allocator) -> dict[str, Any]:
 
 
 def outcome_of(live: Live, trace: Trace) -> dict[str, Any]:
-    """The lowest KIDs on the way, and that of the best generator on the test split."""
+    """The lowest distances on the way, and that of the best generator on the test split."""
     found: dict[str, Any] = {"spent": trace.spent.tolist(), "lowest": trace.lowest.tolist(), "kid": None}
     if live.best is not None:
         sampler = Sampler.make(live.best.recipe.architecture, 0)
@@ -170,7 +171,7 @@ def worse(results: Sequence[dict[str, Any]], contender: str) -> list[str]:
 
 
 def reach(results: Sequence[dict[str, Any]], contender: str, yardstick: str) -> float:
-    """Operations until the yardstick's lowest validation KID with the same seed, over all of its own: the median."""
+    """Operations until the yardstick's lowest validation distance, same seed, over all of its own: the median."""
     found = []
     for each in results:
         if each["contender"] == contender:

@@ -1,6 +1,7 @@
 """How much compute it takes to get where a yardstick ends: the textbook's recipe, the hand-made, the best in hindsight.
 
-A yardstick trains alone for the whole budget. What is asked for is its lowest KID by then, over all of its operations.
+A yardstick trains alone for the whole budget. What is asked for is its lowest distance by then, over all of its
+operations.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _named(case: Case, name: str) -> int | None:
 
 
 def best_single(cases: Sequence[Case]) -> Pick:
-    """The recipe of the lowest mean log KID at the end of the budget, in hindsight, families counting alike.
+    """The recipe of the lowest mean log distance at the end of the budget, in hindsight, families counting alike.
 
     Of those recorded for so long in nearly all cases; what it is compared with is the hand-made recipe's.
     """

@@ -139,10 +139,14 @@ CONTENDERS: dict[str, Contender] = {
     "augmented twice as often": Contender(numbers={"augment": 0.6}),
     "two discriminator steps": Contender(recipe={"disc_steps": 2}),
     "relu": Contender(architecture={"activation": "relu"}),
+    "batch 32": Contender(recipe={"batch": 32}),
+    "batch 64": Contender(recipe={"batch": 64}),
+    "width 32": Contender(architecture={"gen_width": 32, "disc_width": 32}),
+    "width 32, batch 64": Contender(architecture={"gen_width": 32, "disc_width": 32}, recipe={"batch": 64}),
 }
 # Seconds an image over the plain recipe's; 1 for those that do as much work. Others are to be measured before they run.
 COST = {"minibatch std": 1.17, "muon 0.2": 1.29, "muon 0.5": 1.29, "wide discriminator": 1.46, "deeper": 1.61}
-COST |= {"matching 0.3": 1.05, "wide generator": 1.1}
+COST |= {"matching 0.3": 1.05, "wide generator": 1.1, "width 32": 2.3, "width 32, batch 64": 2.3}
 
 
 class Run:

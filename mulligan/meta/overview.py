@@ -8,9 +8,10 @@ from typing import Any
 
 from mulligan.errors import printable
 from mulligan.meta.experience import imports, read, shipped_and_own
-from mulligan.meta.store.kid_curves import lowest_kid
+from mulligan.meta.store.figure_curves import lowest_figure
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Records, Trial
 from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import SELECTS
 
 ORDER = {SHIPPED: 0, HERE: 1}  # of sources; imports come after them
 
@@ -18,9 +19,10 @@ ORDER = {SHIPPED: 0, HERE: 1}  # of sources; imports come after them
 def overview(place: str | None = None) -> dict[str, Any]:
     """What there is, shipped trials too unless a place is given.
 
-    `tasks` has an entry for each task: trials, failures and the best trial. That is the one with the lowest KID at any
-    point of its curve, among all lengths; where trials on a task were judged in different embeddings, among those
-    judged in the default one. `sources` has one for each source, `skipped` a sentence for each row that cannot be read.
+    `tasks` has an entry for each task: trials, failures and the best trial. That is the one with the lowest figure that
+    selects at any point of its curve, among all lengths; trials that were judged in another embedding or by other
+    figures do not compare, and are never the best. `sources` has one for each source, `skipped` a sentence for each row
+    that cannot be read.
 
     Raises:
       MulliganError: the experience cannot be read.
@@ -48,13 +50,10 @@ def summaries(known: Records) -> list[dict[str, Any]]:
     found = []
     for task in sorted(known.tasks.values(), key=lambda task: (task.family, task.name, task.id)):
         trials = by_task[task.id]
-        # Figures of different embeddings do not compare: others count only where none is of the default one.
         lowest = [
-            (trial.embedding != EMBEDDING, kid, trial)
-            for trial in trials
-            if (kid := lowest_kid(trial.curve)) is not None
+            (value, trial) for trial in trials if trial.comparable and (value := lowest_figure(trial.curve)) is not None
         ]
-        _, kid, best = min(lowest, key=lambda entry: entry[:2], default=(None, None, None))
+        value, best = min(lowest, key=lambda entry: entry[0], default=(None, None))
         summary = {
             "task": task.name,
             "family": task.family,
@@ -63,8 +62,8 @@ def summaries(known: Records) -> list[dict[str, Any]]:
             "failed": sum(trial.status == FAILED for trial in trials),
             "recipes": len({trial.recipe.hash() for trial in trials}),
             "seconds": round(sum(trial.cost.get("seconds", 0.0) for trial in trials), 1),
-            "best_kid": kid,
-            "embedding": best and best.embedding,
+            "best": value,
+            "figure": SELECTS.at(EMBEDDING),
             "best_recipe": best and best.recipe.hash(),
         }
         found.append(summary)
@@ -82,12 +81,12 @@ def overview_lines(found: dict[str, Any]) -> list[str]:
             str(task["failed"]),
             str(task["recipes"]),
             f"{task['seconds'] / 3600:.2f}",
-            "" if task["best_kid"] is None else f"{task['best_kid']:.4f}@{task['embedding']}",
+            "" if task["best"] is None else f"{task['best']:.4f}",
             task["best_recipe"] or "",
         )
         for task in found["tasks"]
     ]
-    lines = _table(("task", "trials", "failed", "recipes", "hours", "best KID", "with"), tasks)
+    lines = _table(("task", "trials", "failed", "recipes", "hours", f"best {SELECTS.at(EMBEDDING)}", "with"), tasks)
     if any("added" in source for source in found["sources"]):
         sources = [
             (source["name"], str(source["trials"]), source.get("added", ""), source.get("who", ""))

@@ -16,7 +16,7 @@ from mulligan.meta.initialisation.from_run import RunStart
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import FEWEST, default_recipe, is_large, pretrained_recipe
+from mulligan.meta.space.default import default_recipe, fewest_images, is_large, pretrained_recipe
 from mulligan.meta.space.prices import price
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
@@ -154,31 +154,31 @@ def examine(recipe: Recipe, task: Task) -> None:
 def short_note(task: Task, plan: RacePlan, budget: Budget) -> str | None:
     """Whether a budget is too short for images of this size, and which budget or size would do; None where it is not.
 
-    Shapes are drawn from about `FEWEST` images on, which is what the law of sizes wants the narrowest networks to see.
+    Shapes are drawn from about as many images on as the law of sizes wants the narrowest networks to see.
     """
     recipe = plan.arms[0].recipe
     if not is_large(task.shape) or recipe.init or recipe.architecture.family == FAMILY:
         return None
-    seen = _foreseen(recipe, task, task.shape, budget)
-    if seen >= FEWEST:
+    seen, fewest = _foreseen(recipe, task, task.shape, budget), fewest_images(task.shape)
+    if seen >= fewest:
         return None
     if budget.seconds is None:
-        enough = f"{math.ceil(FEWEST / 1000):,},000 would do"
+        enough = f"{math.ceil(fewest / 1000):,},000 would do"
     else:
         cost = price(recipe, task.shape, len(task.classes or ()))
-        seconds = (FEWEST / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE
+        seconds = (fewest / cost.images_per_second + cost.compile_seconds) / TRAINING_SHARE
         minutes = math.ceil(seconds / 60)
         enough = f"{minutes} minute{'s' * (minutes != 1)} would do"
     height, width, channels = task.shape
     for side in SMALLER if budget.seconds is not None else ():
         shape = (side, side, channels)
         narrow = default_recipe(shape, len(task.train), budget)
-        if side < min(height, width) and _foreseen(narrow, task, shape, budget) >= FEWEST:
+        if side < min(height, width) and _foreseen(narrow, task, shape, budget) >= fewest_images(shape):
             enough += f", or images of {side}x{side}"
             break
     return (
         f"this budget is short for images of {width}x{height}: about {float(f'{seen:.2g}'):,.0f} will be trained on, "
-        f"and shapes begin to show at some {FEWEST // 1000 * 1000:,.0f}; {enough}"
+        f"and shapes begin to show at some {fewest // 1000 * 1000:,.0f}; {enough}"
     )
 
 

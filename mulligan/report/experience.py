@@ -11,6 +11,8 @@ from mulligan.meta.experience import read, shipped_and_own
 from mulligan.meta.overview import summaries
 from mulligan.meta.predict.findings import Findings, findings
 from mulligan.meta.store.record import Records
+from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import SELECTS
 from mulligan.recipe import Recipe
 from mulligan.report.frame import framed
 from mulligan.report.markup import Html, element
@@ -19,7 +21,8 @@ from mulligan.report.words import TIMES, UNKNOWN, count, duration, number
 
 SHOWN = 15  # recipes
 LEAST_SHARE = 0.001  # of the variance, that a choice is shown for
-CLEAR = math.log(1.1)  # a difference in log KID that is coloured
+NAME = SELECTS.at(EMBEDDING)  # what recipes are compared by, as people read it
+CLEAR = math.log(1.1)  # a difference of logarithms that is coloured
 
 
 def write_experience_report(place: str | None, out: Path) -> str | None:
@@ -56,7 +59,8 @@ def _summary(known: Records, found: Findings) -> Html:
         ("Time", duration(seconds)),
     )
     words = (
-        "Differences are of log KID from one recipe, tried nearly everywhere, after equal operations on the same task."
+        f"Differences are of the logarithm of {NAME} from one recipe, tried nearly everywhere, after equal operations "
+        "on the same task."
     )
     return element(
         "section",
@@ -86,7 +90,7 @@ def _winners(found: Findings) -> Html | None:
 
 
 def _families(found: Findings) -> Html | None:
-    """KID over that of the recipe compared with, by family."""
+    """The figure that selects over that of the recipe compared with, by family."""
     rows = []
     for each in found.rankings[:SHOWN]:
         cells = [element("td", element("code", each.name[:8]))]
@@ -97,7 +101,7 @@ def _families(found: Findings) -> Html | None:
             kind = "good" if difference < -CLEAR else "bad" if difference > CLEAR else None
             cells.append(element("td", f"{math.exp(difference):.2f}", class_=kind))
         rows.append(element("tr", cells))
-    words = f"KID over that of the recipe compared with, by family: below 1 is better. Coloured beyond {TIMES} 1.1."
+    words = f"{NAME} over that of the recipe compared with, by family: below 1 is better. Coloured beyond {TIMES} 1.1."
     return _table("families", "Where they win", words, ("Recipe", *found.families), rows)
 
 
@@ -113,7 +117,7 @@ def _choices(found: Findings) -> Html | None:
             rows.append(element("tr", [element("td", cell) for cell in cells]))
     words = (
         "How much worse trees foretell held-out families and recipes when a choice's values are dealt out anew, as a "
-        "share of all variance; and the mean KID ratio of the recipes with each value, which other choices of theirs "
+        "share of all variance; and the mean ratio of the recipes with each value, which other choices of theirs "
         "may explain."
     )
     return _table("choices", "What matters", words, ("Choice", "", "Share", "Values, the best first"), rows)
@@ -126,12 +130,12 @@ def _tasks(known: Records) -> Html | None:
     for task in summaries(known):
         height, width, channels = task["shape"]
         best = recipes.get(task["best_recipe"])
-        words = "" if best is None else f"{number(task['best_kid'])}@{task['embedding']}: {traits(best, Recipe())}"
+        words = "" if best is None else f"{number(task['best'])}: {traits(best, Recipe())}"
         size = f"{width}{TIMES}{height}{TIMES}{channels}"
         cells = (task["task"], size, count(task["trials"]), words, count(task["failed"]), count(task["recipes"]))
         rows.append(element("tr", [element("td", cell) for cell in cells]))
-    heads = ("Task", "Images", "Trials", "Lowest KID of all, and by which recipe", "Failed", "Recipes")
-    return _table("tasks", "Tasks", "KIDs of different tasks do not compare.", heads, rows)
+    heads = ("Task", "Images", "Trials", f"Lowest {NAME} of all, and by which recipe", "Failed", "Recipes")
+    return _table("tasks", "Tasks", "Figures of different tasks do not compare.", heads, rows)
 
 
 def _table(name: str, title: str, words: str, heads: Sequence[str], rows: list[Html]) -> Html | None:

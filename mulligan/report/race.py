@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mulligan.errors import MulliganError
 from mulligan.events import Evaluated, as_number
+from mulligan.metrics.selection import SELECTS, figure_named
 from mulligan.recipe import Recipe
 from mulligan.report.chart import Chart, ChartPoint, Series, Span, draw
 from mulligan.report.curves import COLOURS, best_evaluation
@@ -27,7 +28,7 @@ class RacedArm(NamedTuple):
       traits: how its recipe differs from that of the first arm.
       slices: that it was given.
       share: of all that the race spent on training.
-      kid: the lowest on the validation split.
+      lowest: figure that selects, on the validation split.
       fate: why it got no more.
     """
 
@@ -37,7 +38,7 @@ class RacedArm(NamedTuple):
     slices: int
     share: float | None
     images: float | None
-    kid: float | None
+    lowest: float | None
     fate: str
     curve: tuple[ChartPoint, ...]
 
@@ -48,12 +49,21 @@ def race(record: RunRecord) -> Html | None:
     arms = list(contest(record))
     if not said and not arms:
         return None
-    heads = ("", "Recipe", "From the first it differs in", "Slices", "Share", "Images", "KID", "Why it got no more")
+    heads = (
+        "",
+        "Recipe",
+        "From the first it differs in",
+        "Slices",
+        "Share",
+        "Images",
+        SELECTS.label,
+        "Why it got no more",
+    )
     rows = []
     for arm in arms:
         name = element("b", arm.origin) if arm.fate == "won" else arm.origin
         share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
-        figures = (count(arm.slices), share, short(arm.images), number(arm.kid))
+        figures = (count(arm.slices), share, short(arm.images), number(arm.lowest))
         rows.append((str(arm.number), name, arm.traits if arm.number > 1 else "", *figures, arm.fate))
     return element(
         "section",
@@ -80,7 +90,9 @@ def explain(run: Path) -> list[str]:
     for arm in arms:
         share = UNKNOWN if arm.share is None else f"{arm.share:.0%}"
         lines.append(f"{arm.number:3}  {arm.origin}: {arm.traits}")
-        lines.append(f"     {share} of the race, {short(arm.images)} images, KID {number(arm.kid)}; {arm.fate}")
+        lines.append(
+            f"     {share} of the race, {short(arm.images)} images, {SELECTS.title} {number(arm.lowest)}; {arm.fate}"
+        )
     return lines if arms else [*alone(record), *lines]
 
 
@@ -107,26 +119,25 @@ def prediction(record: RunRecord) -> Iterator[str]:
         yield f"The experience could not be used: {plan['trouble']}"
     if plan.get("skipped"):
         yield f"Not all of the experience could be read: {plan['skipped']}"
-    kid = plan.get("kid")
-    if not isinstance(kid, dict):
+    expected, figure = plan.get("expected"), figure_named(str(plan.get("figure")))
+    if not isinstance(expected, dict):
         return
-    low, high = as_number(kid.get("low")), as_number(kid.get("high"))
-    expected = number(as_number(kid.get("median")))
+    low, median, high = (as_number(expected.get(name)) for name in ("low", "median", "high"))
     yield (
-        f"Expected: KID@{plan.get('embedding')} {expected}, with 80% between {number(low)} and {number(high)}, "
-        f"from {count(as_number(plan.get('trials')))} trials on {count(as_number(plan.get('tasks')))} tasks."
+        f"Expected: {figure.at(str(plan.get('embedding')))} {number(median)}, with 80% between {number(low)} and "
+        f"{number(high)}, from {count(as_number(plan.get('trials')))} trials on "
+        f"{count(as_number(plan.get('tasks')))} tasks."
     )
     nearest = plan.get("nearest") or []
     if nearest:
         weighed = ", ".join(f"{name} ({weight:.0%})" for name, weight in nearest)
         yield f"Tasks that this rests on most: {weighed}."
     best = best_evaluation(record)
-    reached = best.kid if best else None
+    reached = figure.of(vars(best))[0] if best else None
     if reached is not None and low is not None and high is not None:
         where = "better than expected" if reached < low else "worse than expected" if reached > high else "as expected"
-        median = as_number(kid.get("median"))
         times = f", {number(round(reached / median, 2))} times the forecast" if median and reached > 0 else ""
-        yield f"Reached: KID {number(reached)} on the validation images, {where}{times}."
+        yield f"Reached: {figure.title} {number(reached)} on the validation images, {where}{times}."
 
 
 def contest(record: RunRecord) -> Iterator[RacedArm]:
@@ -145,8 +156,8 @@ def contest(record: RunRecord) -> Iterator[RacedArm]:
             events, _ = read_events(record.folder / "trials" / f"{index:02d}")
         except MulliganError:  # its trial is damaged; what the race says of it stands
             events = []
-        kids = [(event.nimg, event.kid) for event in events if isinstance(event, Evaluated)]
-        curve = tuple(ChartPoint(nimg, kid) for nimg, kid in kids if kid is not None)
+        seen = [(event.nimg, SELECTS.of(vars(event))[0]) for event in events if isinstance(event, Evaluated)]
+        curve = tuple(ChartPoint(nimg, value) for nimg, value in seen if value is not None)
         won = document.get("winner") == index
         yield RacedArm(
             number=index + 1,
@@ -155,7 +166,7 @@ def contest(record: RunRecord) -> Iterator[RacedArm]:
             slices=sum(index in decision["arms"] and not decision["won"] for decision in decisions),
             share=spent[index] / sum(spent) if sum(spent) else None,
             images=as_number(entry["spent"].get("images")),
-            kid=min((point.value for point in curve), default=None),
+            lowest=min((point.value for point in curve), default=None),
             fate="won" if won else entry["ended"] or ("still racing" if document.get("winner") is None else LOST),
             curve=curve,
         )
@@ -201,7 +212,7 @@ def _shared(record: RunRecord, arms: list[RacedArm]) -> str:
 
 
 def _charts(record: RunRecord, arms: list[RacedArm]) -> list[Html]:
-    """KID of every arm over its images, and the weights over the slices."""
+    """The figure that selects of every arm over its images, and the weights over the slices."""
     colours = [*COLOURS, *("quiet",) * len(arms)]
     curves = [Series(str(arm.number), colour, arm.curve) for arm, colour in zip(arms, colours, strict=False)]
     end = max((point.nimg for arm in arms for point in arm.curve), default=0.0)
@@ -215,7 +226,10 @@ def _charts(record: RunRecord, arms: list[RacedArm]) -> list[Html]:
         for index_of, (arm, colour) in enumerate(zip(arms, colours, strict=False))
     ]
     charts = (
-        (Chart("KID of each recipe", "lower is better; on the validation split", curves), Span(end)),
+        (
+            Chart(f"{SELECTS.title.capitalize()} of each recipe", "lower is better; on the validation split", curves),
+            Span(end),
+        ),
         (
             Chart("Weight of each recipe", "before each round of slices", weights, 0.0),
             Span(float(max(len(decisions) - 1, 1))),

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mulligan.errors import MulliganError, UsageError, printable
+from mulligan.tasks.archives import SUFFIXES as ARCHIVES
 from mulligan.tasks.archives import are_shards, list_file, open_shards
 from mulligan.tasks.builtin import BUILTIN, names
 from mulligan.tasks.catalogues import is_catalogued, read_catalogue
@@ -37,7 +38,7 @@ from mulligan.tasks.task import Task, make_task
 
 MEMORY = 4 * 2**30  # bytes that images may take in memory
 BLOCK = 1024  # images of a stream that are resampled at a time
-ARCHIVES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".zip")  # how their names end
+COMPRESSED = (".gz", ".bz2", ".xz")  # how the names of files end that are so
 
 
 def read_task(
@@ -151,7 +152,8 @@ def _read(
         found = _read_shelved(path, Source(list_folder(path), str(source), request, memory, groups), _read_folder)
         return printable(path.resolve().name), _without(labels, found)
     if os.path.exists(path):
-        name, suffixes = path.name, ARCHIVES + tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+        formats = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+        name, suffixes = path.name, COMPRESSED + ARCHIVES + formats
         while name.lower().endswith(suffixes):
             name = name.rpartition(".")[0]
         return printable(name), _read_file(path, request, memory, labels, groups)

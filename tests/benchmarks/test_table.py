@@ -129,7 +129,7 @@ def test_a_race_ends_with_the_arm_that_goes_best():
     def outlook(arm, points, flops):
         """The truth, once two points are seen."""
         steps = len(points[arm])
-        return 0.0 if steps < 2 else curves[arm][-1].figures["kid"] and math.log(curves[arm][-1].figures["kid"])
+        return 0.0 if steps < 2 else curves[arm][-1].figures["energy"] and math.log(curves[arm][-1].figures["energy"])
 
     trace = replay(curves, partial(race, 3, 1.5 * at(10), outlook, leader([0.4, 0.2, 0.4], SLICES)), 1.5 * at(10))
     assert trace.lowest[-1] == pytest.approx(-2.0, abs=1e-6)

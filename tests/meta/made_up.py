@@ -14,8 +14,8 @@ from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 
 SHAPE = (8, 8, 1)
-START, STEP = 1.0, -0.3  # log KID of the default at the first look, and its change a place
-Effect = Callable[[TaskRecord], float]  # difference of a recipe's log KID from the default's
+START, STEP = 1.0, -0.3  # log distance of the default at the first look, and its change a place
+Effect = Callable[[TaskRecord], float]  # difference of a recipe's log distance from the default's
 
 
 def task(family: str, name: str, **descriptor: float) -> TaskRecord:
@@ -32,14 +32,13 @@ def default(of: TaskRecord) -> Recipe:
 
 
 def point(of: TaskRecord, place: float, value: float) -> Point:
-    """A point whose log KID is `value`."""
+    """A point whose log distance is `value`."""
     flops = flops_at(of.shape, place)
-    kid = float(np.exp(value))
-    return Point(round(1000 * 2 ** (place / 2)), flops, 1.0, {"kid": kid, "kid_low": kid * 0.9, "kid_high": kid * 1.1})
+    return Point(round(1000 * 2 ** (place / 2)), flops, 1.0, figures(float(np.exp(value))))
 
 
 def trial(of: TaskRecord, tried: Recipe, values, seed: int = 0, status: str = DONE, end: int = 10) -> Trial:
-    """A trial whose log KID at the places 0, 1, ... is `values`."""
+    """A trial whose log distance at the places 0, 1, ... is `values`."""
     return Trial(
         task=of.id,
         recipe_json=tried.to_json(),
@@ -86,7 +85,7 @@ def families(number: int, each: int = 2, **descriptor: Callable[[int], float]) -
 
 
 def write_experience(place: str, better: Recipe) -> None:
-    """An experience of six families in which `better` ends with a tenth of the default recipe's KID everywhere."""
+    """An experience of six families in which `better` ends with a tenth of the default recipe's distance everywhere."""
     shape, images = (8, 8, 1), 32_000
     experience, rng = Experience(place), np.random.default_rng(0)
     factors = {default_recipe(shape, 1437, Budget(images, None)): 1.0, better: 0.1, textbook_recipe(): 8.0}
@@ -100,7 +99,7 @@ def write_experience(place: str, better: Recipe) -> None:
 
 
 def judged(task: str, recipe: Recipe, shape: tuple[int, int, int], images: int, factor: float) -> Trial:
-    """A trial whose KID falls with the square root of its images, from about `factor`."""
+    """A trial whose distance falls with the square root of its images, from about `factor`."""
     curve = tuple(
         Point(int(look), reference_flops(shape, 1) * look, look / 1000, figures(factor * 30 / look**0.5))
         for look in rungs(images)
@@ -110,5 +109,7 @@ def judged(task: str, recipe: Recipe, shape: tuple[int, int, int], images: int, 
     return Trial(task, document, 0, budget, DONE, None, cost, curve, "0.1.0", 1, "cpu, 2 cores", when)
 
 
-def figures(kid: float) -> dict[str, float | None]:
-    return {"kid": kid, "kid_low": kid * 0.9, "kid_high": kid * 1.1, "frechet": kid, "diversity": 1.0}
+def figures(distance: float) -> dict[str, float | None]:
+    """An evaluation by which nothing else is chosen than by the figure that selects: KID says the opposite."""
+    low, high = distance * 0.9, distance * 1.1
+    return {"energy": distance, "energy_low": low, "energy_high": high, "kid": 1 / (1 + distance), "diversity": 1.0}

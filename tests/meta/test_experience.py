@@ -47,12 +47,12 @@ def done(place) -> int:
 
 def test_what_is_written_is_read(place):
     experience = Experience(place)
-    written = [trial(0), trial(1, kid=None), trial(2, kid=float("nan")), trial(3, status=FAILED)]
+    written = [trial(0), trial(1, energy=None), trial(2, energy=float("nan")), trial(3, status=FAILED)]
     assert experience.add(written) == 4
     found = {each.seed: each for each in Experience(place).trials()}
     assert {each.id for each in written} == {each.id for each in found.values()}
     assert found[0] == written[0]
-    assert found[2].curve[0].figures["kid"] is None
+    assert found[2].curve[0].figures["energy"] is None
     assert (found[3].status, found[3].reason) == (FAILED, "it diverged")
     assert Experience(place).tasks() == [task()]
     assert experience.counts() == {"hash-a": {"done": 3, "failed": 1}}
@@ -174,7 +174,7 @@ def test_eight_writers_with_kills(place):
     [
         "UPDATE trials SET seed = 7 WHERE seed = 1",
         "UPDATE trials SET cost = 'not json' WHERE seed = 1",
-        "UPDATE curves SET value = value + 1e-9 WHERE nimg = 200 AND metric = 'kid'",
+        "UPDATE curves SET value = value + 1e-9 WHERE nimg = 200 AND metric = 'energy'",
         "DELETE FROM curves WHERE nimg = 300",
         """UPDATE recipes SET document = '{"format": 1}'""",
         "UPDATE tasks SET descriptor = '{}'",

@@ -45,8 +45,8 @@ def tiny_recipes(monkeypatch):
     monkeypatch.setattr("mulligan.meta.collect.proposals.recipe_at", lambda index, task, images: sequence[index % 3])
 
 
-def fake(assignment: TrialSpec, kid: float | None, status: str = DONE) -> Trial:
-    curve = (Point(100, 1e9, 1.0, {"kid": kid}),)
+def fake(assignment: TrialSpec, energy: float | None, status: str = DONE) -> Trial:
+    curve = (Point(100, 1e9, 1.0, {"energy": energy}),)
     recipe, task = assignment.recipe.to_json(), assignment.task.hash
     return Trial(task, recipe, assignment.seed, assignment.budget, status, None, {}, curve, "0", 1, "cpu", "now")
 
@@ -68,7 +68,7 @@ def test_a_longer_trial_goes_through_the_points_of_a_shorter_one(digits):
     short, long = (run_trial(TrialSpec(digits, TINY, 0, images)) for images in (2000, 4000))
     assert [point.figures for point in short.curve] == [point.figures for point in long.curve[: len(short.curve)]]
     again = run_trial(TrialSpec(digits, TINY, 1, 2000))
-    assert again.curve[-1].figures["kid"] != short.curve[-1].figures["kid"]
+    assert again.curve[-1].figures["energy"] != short.curve[-1].figures["energy"]
 
 
 def test_budgets_are_met_up_to_a_step(digits):
@@ -131,7 +131,7 @@ def test_all_tasks_get_the_same_recipes_the_fixed_ones_first(digits):
 
 def test_longer_trials_follow_of_the_fixed_recipes_and_then_of_the_best(digits):
     short = list(islice(propose_trials(digits, 2000, [], {}), 24))
-    ended = [fake(each, kid=1.0 - index / 100) for index, each in enumerate(short)]
+    ended = [fake(each, energy=1.0 - index / 100) for index, each in enumerate(short)]
     ended.append(fake(TrialSpec(digits, TINY, 0, 2000), None, FAILED))
     due = [each for each in islice(propose_trials(digits, 2000, ended, {}), 10) if each.images > 2000]
     assert [each.images for each in due] == [8000] * 4 + [16_000]
@@ -147,8 +147,8 @@ def test_what_did_well_elsewhere_is_tried_before_new_recipes(digits):
     budgets = {task.hash: reference_flops(task.shape, 2000) for task in (digits, other)}
     common = list(islice(propose_trials(digits, 2000, [], budgets), 10))
     bred = [TrialSpec(other, Recipe(SMALL, batch=batch), 0, 2000) for batch in (16, 32)]
-    ended = [fake(replace(each, task=task), kid=1.0) for each in common for task in (digits, other)]
-    ended += [fake(bred[0], kid=0.1), fake(bred[1], kid=5.0)]
+    ended = [fake(replace(each, task=task), energy=1.0) for each in common for task in (digits, other)]
+    ended += [fake(bred[0], energy=0.1), fake(bred[1], energy=5.0)]
     taken = {assignment_of(replace(each, task=digits)) for each in common}
     due = (each for each in propose_trials(digits, 2000, ended, budgets) if each.images == 2000)
     fresh = list(islice((each for each in due if assignment_of(each) not in taken), 4))

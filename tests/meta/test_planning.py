@@ -10,7 +10,7 @@ from mulligan.meta.planning import short_note
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.space import prices
-from mulligan.meta.space.default import FEWEST, default_recipe
+from mulligan.meta.space.default import default_recipe, fewest_images
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 
@@ -33,7 +33,7 @@ def test_nothing_is_said_of_a_budget_that_is_long_enough(side, seconds):
     assert note(side, Budget(None, seconds)) is None
 
 
-@pytest.mark.parametrize(("side", "seconds"), [(64, 45.0), (128, 90.0), (256, 300.0)])
+@pytest.mark.parametrize(("side", "seconds"), [(64, 45.0), (128, 90.0), (128, 300.0), (256, 300.0)])
 def test_what_would_do_would_do(side, seconds):
     text = note(side, Budget(None, seconds))
     assert f"images of {side}x{side}" in text
@@ -48,7 +48,7 @@ def test_a_budget_of_images_is_told_how_many_would_do():
     assert note(32, Budget(30_000, None)) is None
     text = note(32, Budget(2_000, None))
     assert "about 2,000 will be trained on, and shapes begin to show at some 20,000" in text
-    assert int(re.search(r"(\d+),000 would do", text)[1]) * 1000 >= FEWEST
+    assert int(re.search(r"(\d+),000 would do", text)[1]) * 1000 >= fewest_images((32, 32, 3))
 
 
 def test_a_slow_machine_needs_longer(tmp_path, monkeypatch):

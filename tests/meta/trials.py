@@ -12,8 +12,8 @@ def task(name: str = "a") -> TaskRecord:
     return TaskRecord(f"hash-{name}", f"family/{name}", "family", (28, 28, 1), {"train": 9}, 0, {"log_n": 2.25})
 
 
-def trial(seed: int, name: str = "a", kid: float | None = 0.125, status: str = DONE) -> Trial:
-    points = tuple(Point(100 * k, 1e9 * k, 0.5 * k, {"kid": kid, "frechet": 3.0 / k}) for k in (1, 2, 3))
+def trial(seed: int, name: str = "a", energy: float | None = 0.125, status: str = DONE) -> Trial:
+    points = tuple(Point(100 * k, 1e9 * k, 0.5 * k, {"energy": energy, "frechet": 3.0 / k}) for k in (1, 2, 3))
     return Trial(
         task=f"hash-{name}",
         recipe_json=Recipe().to_json(),

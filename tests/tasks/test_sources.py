@@ -29,7 +29,7 @@ def pack(path, files):
             for name, content in files.items():
                 archive.writestr(name, content)
         return path
-    kind = {".tar": "w", ".gz": "w:gz", ".xz": "w:xz"}[path.suffix]
+    kind = {".tar": "w", ".gz": "w:gz", ".xz": "w:xz", ".txz": "w:xz", ".tbz2": "w:bz2"}[path.suffix]
     loose = path.parent / "loose"
     for name, content in files.items():
         (loose / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def test_the_task_does_not_depend_on_names_or_order(tmp_path):
     assert as_set(first.test.images) == as_set(second.test.images)
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.xz"])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.xz", ".tbz2", ".txz"])
 def test_archives_agree_with_folders(tmp_path, suffix):
     images = noise(20)
     names = [f"photos/{'cat' if number % 2 else 'dog'}/{number}.png" for number in range(20)]

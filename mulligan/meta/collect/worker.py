@@ -26,7 +26,7 @@ from mulligan.meta.collect.trial_batch import alike, population_size, run_trials
 from mulligan.meta.experience import LEASE_SECONDS, Experience
 from mulligan.meta.space.fidelity import reference_flops
 from mulligan.meta.store.record import Trial, assignment
-from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import SELECTS
 from mulligan.tasks.task import Task
 from mulligan.training.device import cache_programs
 
@@ -74,14 +74,15 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
             for chosen, name, trial in zip(claimed, names, tried, strict=True):
                 if not experience.finish(trial, name, worker):
                     continue
-                last = trial.curve[-1].figures["kid"] if trial.curve else None
+                last = SELECTS.of(trial.curve[-1].figures)[0] if trial.curve else None
                 ended = TrialEnded(
                     task=chosen.task.name,
                     recipe=chosen.recipe.hash(),
                     seed=chosen.seed,
                     status=trial.status,
                     reason=trial.reason,
-                    kid=last,
+                    figure=SELECTS.name,
+                    value=last,
                     **{name: trial.cost.get(name) for name in ("images", "flops", "seconds")},
                 )
                 emit(ended.to_json())
@@ -103,7 +104,7 @@ def _claimed(experience: Experience, config: WorkerConfig, most: float, worker: 
         budgets = {task.hash: reference_flops(task.shape, config.images) for task in config.tasks}
         known = _known(config.place)
         known |= {trial.id: trial for trial in experience.trials_besides(known)}
-        ended = [trial for _, trial in sorted(known.items()) if trial.embedding == EMBEDDING]
+        ended = [trial for _, trial in sorted(known.items()) if trial.comparable]
         possible = propose_trials(fewest, config.images, ended, budgets)
         chosen = next(each for each in possible if assignment_of(each) not in taken)
         if not experience.claim(assignment_of(chosen), fewest.hash, worker):

@@ -1,7 +1,7 @@
-"""Curves of many trials made comparable: the lowest KID so far, as a logarithm, at fixed fidelities
-(`meta.space.fidelity`).
+"""Curves of many trials made comparable: the lowest distance so far, as a logarithm, at fixed fidelities
+(`meta.space.fidelity`). A distance is the figure that selects.
 
-KIDs of different tasks never meet: what recipes have in common across tasks is how far they are from an anchor, a
+Distances of different tasks never meet: what recipes have in common across tasks is how far they are from an anchor, a
 recipe tried on nearly all tasks, after equal operations on the same task.
 """
 
@@ -19,9 +19,8 @@ from jaxtyping import Float
 
 from mulligan.meta.space.default import default_recipe, handmade_recipe, is_large
 from mulligan.meta.space.fidelity import fidelity_of, reference_flops
-from mulligan.meta.store.kid_curves import log_kid
+from mulligan.meta.store.figure_curves import log_figure
 from mulligan.meta.store.record import FAILED, HERE, SHIPPED, Point, TaskRecord, Trial
-from mulligan.metrics import EMBEDDING
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Recipe
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
@@ -32,15 +31,17 @@ HELD = 4  # fidelities past its end for which a difference is held: a short tria
 IMPORTED = 1 / 4  # what imports may weigh together, of what weighs all that was tried here or shipped
 PAST_END = 0.25  # fidelities by which a curve that ends between two fidelities still counts for the next
 
-Curve = Float[np.ndarray, " g"]  # log KID at FIDELITIES, NaN where not seen
+Curve = Float[np.ndarray, " g"]  # log distance at FIDELITIES, NaN where not seen
 
 
 def lowest_so_far(
     shape: ImageShape, points: Iterable[Point]
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Fidelities of the points that have a KID, and the logarithm of the lowest up to each."""
+    """Fidelities of the points that have a distance, and the logarithm of the lowest up to each."""
     seen = [
-        (fidelity_of(shape, point.flops), value) for point in points if math.isfinite(value := log_kid(point.figures))
+        (fidelity_of(shape, point.flops), value)
+        for point in points
+        if math.isfinite(value := log_figure(point.figures))
     ]
     where, values = np.array(seen, float).reshape(-1, 2).T
     return where, np.minimum.accumulate(values)
@@ -146,9 +147,9 @@ class ComparedTrials(NamedTuple):
       rows: every trial on these tasks that has a curve.
       anchor: column of the recipe that the others are compared with.
       reference: the anchor's curve on each task.
-      differences: log KID of each recipe minus the anchor's at equal operations on the same task; before what was seen
-        as at its first fidelity, up to HELD fidelities after it what is left of its last (`lead_decay`); NaN beyond,
-        and where it was not tried.
+      differences: log distance of each recipe minus the anchor's at equal operations on the same task; before what was
+        seen as at its first fidelity, up to HELD fidelities after it what is left of its last (`lead_decay`); NaN
+        beyond, and where it was not tried.
     """
 
     tasks: tuple[TaskRecord, ...]
@@ -192,7 +193,7 @@ class ComparedTrials(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTrials:
     """Puts the trials on these tasks side by side.
 
-    Trials that were judged in another embedding than runs now are do not compare, and are left out. A failed trial
+    Trials that were judged in another way than runs now are do not compare, and are left out. A failed trial
     counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its task. The anchor
     is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among those);
     tasks without it are left out.
@@ -201,7 +202,7 @@ def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTri
     names: dict[str, Recipe] = {}
     found: list[_Found] = []
     for trial in trials:
-        if trial.task in by_id and trial.embedding == EMBEDDING:
+        if trial.task in by_id and trial.comparable:
             task, source = by_id[trial.task], HERE if trial.source == SHIPPED else trial.source
             name = recipe_name(task, trial.recipe)
             names.setdefault(name, trial.recipe)

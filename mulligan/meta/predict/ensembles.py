@@ -19,15 +19,18 @@ from mulligan.meta.predict.task_similarity import TaskSimilarity
 from mulligan.meta.store.record import HERE, TaskRecord
 from mulligan.recipe import Recipe
 
-USUAL_START, USUAL_STEP = 1.6, -0.33  # log KID of the default at fidelity 0 and its change to the next, on 18 tasks
+USUAL_START, USUAL_STEP = (
+    1.6,
+    -0.33,
+)  # log distance of the default at fidelity 0 and its change to the next, on 18 tasks
 TREND_STEPS = 4  # at the end of what is known, whose slope goes on
 FARTHEST = 8  # fidelities that it goes on for: sixteen times the operations
-USUAL_SPREAD = 1.5  # standard deviation between recipes in log KID, where too few were tried to tell
+USUAL_SPREAD = 1.5  # standard deviation between recipes in log distance, where too few were tried to tell
 
 
 @runtime_checkable
 class CurveEnsemble(Protocol):
-    """Predictions of how far recipes will be from the anchor on a task, in log KID at equal operations."""
+    """Predictions of how far recipes will be from the anchor on a task, in log distance at equal operations."""
 
     def weights(self, task: TaskRecord, exclude_family: str | None = None) -> Float[np.ndarray, " w"]:
         """How much each predictor counts: their sum is 1, or 0 where there is none.

@@ -27,7 +27,7 @@ class RecipeRanking(NamedTuple):
       tasks: on which it was tried.
       wins: of these, those on which it ended lowest.
       rank: mean share of the other recipes tried there that ended lower; 0 is the best everywhere.
-      differences: by family, mean of log KID minus that of the anchor at the last fidelity that both saw.
+      differences: by family, mean of log distance minus that of the anchor at the last fidelity that both saw.
     """
 
     recipe: Recipe
@@ -41,7 +41,7 @@ class RecipeRanking(NamedTuple):
 class Importance(NamedTuple):
     """How much a choice matters: by how much less of the differences between recipes is predicted without it.
 
-    `share` is of the variance of log KID on families that no tree has seen; below 0 is noise.
+    `share` is of the variance of log distance on families that no tree has seen; below 0 is noise.
     """
 
     choice: str
@@ -62,8 +62,8 @@ class Findings(NamedTuple):
 def findings(known: Records) -> Findings:
     """Puts all trials side by side.
 
-    KIDs of different tasks never meet: what is compared is the difference from the anchor (`meta.predict.curves`) on
-    the same task after equal operations. Differences count up to 3 nats; a recipe's rank is smoothed by one task on
+    Distances of different tasks never meet: what is compared is the difference from the anchor (`meta.predict.curves`)
+    on the same task after equal operations. Differences count up to 3 nats; a recipe's rank is smoothed by one task on
     which it would have come out in the middle, so that one lucky task is no victory.
     """
     comparison = compare(list(known.tasks.values()), list(known.trials.values()))

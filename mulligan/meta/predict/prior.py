@@ -1,7 +1,7 @@
 """What the experience says about a task and a budget: which recipes to try, and how their curves will go.
 
 A prior is made from tasks and trials, and asked with a task and the operations there are to spend. What is best for two
-minutes is not best for two hours: recipes are compared after equal operations, and by the lowest KID until then.
+minutes is not best for two hours: recipes are compared after equal operations, and by the lowest distance until then.
 
 `default` proposes the default recipe and nothing else; `portfolio` the greedy portfolio over all tasks; `nearest` the
 same with weights for the tasks that look alike; `surrogate` the same over the predictions of many regression trees. All
@@ -66,7 +66,7 @@ class Query(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """The lowest KID reached after so many operations, as a logarithm: its median, and an interval that holds 80%."""
+    """The log of the lowest distance reached after so many operations: its median, and an interval that holds 80%."""
 
     flops: Float[np.ndarray, " k"]  # ascending; the last is the budget
     median: Float[np.ndarray, " k"]
@@ -120,7 +120,7 @@ class LearnedPrior:
     """A prior made of parts: what the anchor does on a task, how far from it recipes are, and what is left.
 
     Attributes:
-      spread: standard deviation between recipes in log KID, for those that were never tried.
+      spread: standard deviation between recipes in log distance, for those that were never tried.
       origin: name of the prior, for people.
       fallback: name of the recipe that is never refused; HANDMADE where families are held out: DEFAULT rests on all.
     """

@@ -1,10 +1,10 @@
 """How curves differ from what was expected of them, and how a curve that has begun goes on.
 
-What is left of a log KID when the expectation is taken away is a Gaussian process over fidelities: a level that differs
-between tasks and trials, a drift that is forgotten over some fidelities, and noise. Part of level and drift is common
-to all trials on a task. So a curve's beginning tells much of its end, and something of the others on its task. The
-three quantiles are then moved to where those of held-out families lay (conformal prediction, by families): what holds
-there holds for a new family.
+What is left of a log distance when the expectation is taken away is a Gaussian process over fidelities: a level that
+differs between tasks and trials, a drift that is forgotten over some fidelities, and noise. Part of level and drift is
+common to all trials on a task. So a curve's beginning tells much of its end, and something of the others on its task.
+The three quantiles are then moved to where those of held-out families lay (conformal prediction, by families): what
+holds there holds for a new family.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from mulligan.meta.predict.curves import FIDELITIES
 
 PRIOR_SPREAD = 0.7  # standard deviation of the logarithms of the four numbers of a kernel
-LEAST_DEVIATION = 0.02  # of each part of a kernel: what a KID's own error leaves uncertain in any case
+LEAST_DEVIATION = 0.02  # of each part of a kernel: what a distance's own error leaves uncertain in any case
 PRIOR_FAMILIES = 2.0  # that a normal distribution counts for, among those whose quantiles were seen
 LEVELS = (0.1, 0.5, 0.9)  # of an 80% interval and its median
 OBSERVED_SHARES = (0.25, 0.5, 0.75)  # of its points, after which a curve's end is predicted
@@ -39,7 +39,7 @@ NO_OBSERVATIONS = Observations(np.zeros(0, int), np.zeros(0), np.zeros(0), np.ze
 
 
 class Kernel(NamedTuple):
-    """Standard deviations of log KID, a length in fidelities, and the share of variance that trials on a task share."""
+    """Standard deviations of log distance, a length in fidelities, and the share of variance common to a task."""
 
     level: float = 0.8
     drift: float = 0.6

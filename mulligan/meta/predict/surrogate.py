@@ -27,14 +27,14 @@ SEED = 0
 FAMILY_SHARE, RECIPE_SHARE = 0.6, 0.8  # of those there are, that a tree is grown on
 LEAF = 3  # points that a leaf holds at least
 FEATURE_SHARE = 0.5  # of the features, that a split may choose from
-LEAST_SPREAD = 0.1  # in log KID, that a recipe which was never tried adds to what is uncertain
+LEAST_SPREAD = 0.1  # in log distance, that a recipe which was never tried adds to what is uncertain
 
 
 class TreeRows(NamedTuple):
     """What trees are grown on: a row for each fidelity of each trial's curve."""
 
     features: Float[np.ndarray, "n d"]
-    difference: Float[np.ndarray, " n"]  # from the anchor's log KID, no farther than MAX_DIFFERENCE
+    difference: Float[np.ndarray, " n"]  # from the anchor's log distance, no farther than MAX_DIFFERENCE
     family: Int[np.ndarray, " n"]
     recipe: Int[np.ndarray, " n"]
     weight: Float[np.ndarray, " n"]  # families count alike; sums to 1

@@ -19,7 +19,7 @@ BANDWIDTHS = (
     2.0,
     math.inf,
 )  # distances at which a task's weight falls to a tenth; inf leaves them even
-MAX_DIFFERENCE = 3.0  # difference in log KID beyond which a recipe is just as bad
+MAX_DIFFERENCE = 3.0  # difference in log distance beyond which a recipe is just as bad
 
 
 @dataclass(frozen=True)

@@ -7,29 +7,28 @@ between.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mulligan.meta.store.kid_curves import lowest_log_kid
+from mulligan.meta.store.figure_curves import lowest_log_figure
 from mulligan.meta.store.record import Point
-from mulligan.metrics.selection import KID, SELECTS, Figure
 
 MEMORY = 2.0  # nats of operations over which a deviation from the forecast falls to a third
 DOUBT = 0.5  # weight of there being no common deviation
-SLOPE = -0.5  # of log KID over log operations, where nothing better is known
+SLOPE = -0.5  # of the logarithm of the figure that selects over that of operations, where nothing better is known
 
 
 class ForecastCurve(NamedTuple):
-    """A forecast: natural logarithms of KID after so many operations, which ascend."""
+    """A forecast: natural logarithms of the figure that selects after so many operations, which ascend."""
 
     flops: tuple[float, ...]
-    log_kid: tuple[float, ...]
+    logs: tuple[float, ...]
 
     def at(self, flops: float) -> float:
         """Straight lines between the points over the logarithm of operations; level beyond the ends."""
-        return float(np.interp(math.log(max(flops, 1.0)), np.log(self.flops), self.log_kid))
+        return float(np.interp(math.log(max(flops, 1.0)), np.log(self.flops), self.logs))
 
 
 class ArmHistory(NamedTuple):
@@ -40,12 +39,7 @@ class ArmHistory(NamedTuple):
     flops: float
 
 
-def compared_by(forecasts: Iterable[ForecastCurve | None]) -> Figure:
-    """By which arms are compared: KID where one of them has a forecast, for that is of KID; else what selects."""
-    return KID if any(forecast is not None for forecast in forecasts) else SELECTS
-
-
-def predict_final(arms: Sequence[ArmHistory], which: Figure = KID) -> list[float | None]:
+def predict_final(arms: Sequence[ArmHistory]) -> list[float | None]:
     """The logarithm of the lowest value that each arm is expected to end with; None where there is nothing to go by.
 
     A curve that deviates from its forecast is expected to return to it, the more so the further it has to go: a
@@ -54,19 +48,16 @@ def predict_final(arms: Sequence[ArmHistory], which: Figure = KID) -> list[float
     judged by what the others have shown of the task, and not by what the forecast did not know. Without a forecast a
     curve is continued with the slope -1/2. What was reached stays reached.
 
-    Args:
-      which: figure the values are of; `compared_by` says.
-
     Example:
       >>> forecast = ForecastCurve((1e9, 1e12), (0.0, -4.0))
-      >>> ended = ArmHistory(forecast, [Point(1, 1e12, 0.0, {"kid": math.exp(-5.0)})], 1e12)
+      >>> ended = ArmHistory(forecast, [Point(1, 1e12, 0.0, {"energy": math.exp(-5.0)})], 1e12)
       >>> begun = ArmHistory(forecast, (), 1e12)
       >>> [round(end, 3) for end in predict_final([ended, begun])]
       [-5.0, -4.667]
     """
     deviations = []  # what an arm's deviation from its forecast counts at its end, 0 to 1, and the deviation
     for arm in arms:
-        reached = lowest_log_kid(arm.points, which)
+        reached = lowest_log_figure(arm.points)
         if reached is None or arm.forecast is None:
             deviations.append((0.0, 0.0))
         else:
@@ -77,7 +68,7 @@ def predict_final(arms: Sequence[ArmHistory], which: Figure = KID) -> list[float
 
     ends = []
     for arm, (weight, deviation) in zip(arms, deviations, strict=True):
-        reached = lowest_log_kid(arm.points, which)
+        reached = lowest_log_figure(arm.points)
         if arm.forecast is None:
             ends.append(None if reached is None else reached + SLOPE * _ahead(arm))
         else:

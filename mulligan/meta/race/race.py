@@ -24,11 +24,11 @@ from mulligan.files import make_folder, replace_file
 from mulligan.meta.race.allocation import ALLOCATIONS, ArmStatus
 from mulligan.meta.race.arm_run import TRIALS, ArmRun, ArmSpec, Slice
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.extrapolation import ArmHistory, compared_by, predict_final
+from mulligan.meta.race.extrapolation import ArmHistory, predict_final
 from mulligan.meta.race.on_cluster import ArmActors, lanes_on
 from mulligan.meta.race.side_by_side import ArmProcesses, lanes
 from mulligan.meta.space.cost import footprint
-from mulligan.meta.store.kid_curves import lowest_log_kid, points_of
+from mulligan.meta.store.figure_curves import lowest_log_figure, points_of
 from mulligan.meta.store.record import Point
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NO_COST, NOMINAL_FLOPS, Budget, Cost
@@ -134,7 +134,6 @@ class Race:
         self.document = spec.folder.document(DOCUMENT)
         self.clock = Stopwatch(spec.started, self.document["seconds"])
         self.arms = [Arm.from_json(entry) for entry in self.document["arms"]]
-        self.figure = compared_by(arm.forecast for arm in self.arms)
         self.standings = [ArmStanding(self, number, arm) for number, arm in enumerate(self.arms)]
         self.told = [standing.spent.images for standing in self.standings]  # images of each arm, as last heard
         self._runs: dict[int, ArmRun] = {}  # of those that train in this process
@@ -233,7 +232,7 @@ class Race:
         # An arm of which nothing is known is taken to be as good as the best.
         decisions = self.document["decisions"][: self.document["done"]]
         done = [number for decision in decisions for number in decision["arms"]]
-        expected = predict_final([standing.history() for standing in self.standings], self.figure)
+        expected = predict_final([standing.history() for standing in self.standings])
         best = min((end for end in expected if end is not None), default=0.0)
         statuses = [
             ArmStatus(done.count(number), *standing.status(best if end is None else end))
@@ -343,7 +342,7 @@ class ArmStanding:
         """What it may come to, and whether it can be trained on: one that has ended comes to what it reached."""
         if self.ended is None:
             return expected, True
-        reached = lowest_log_kid(self.points(), self.race.figure)
+        reached = lowest_log_figure(self.points())
         return (math.inf if reached is None else reached), False
 
     def points(self) -> tuple[Point, ...]:

@@ -13,7 +13,7 @@ from mulligan.meta.race import race
 from mulligan.meta.race.arm_run import TRIALS
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.space import VERSION
-from mulligan.meta.store.kid_curves import points_of
+from mulligan.meta.store.figure_curves import points_of
 from mulligan.meta.store.record import DONE, FAILED, TaskRecord, Trial
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task

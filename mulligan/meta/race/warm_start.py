@@ -19,6 +19,7 @@ from mulligan.meta.space.cost import Limits, footprint, refusal
 from mulligan.meta.space.default import WIDTHS, default_recipe, is_large, textbook_recipe
 from mulligan.meta.store.record import Records, TaskRecord
 from mulligan.metrics import EMBEDDING
+from mulligan.metrics.selection import SELECTS
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training.budget import NOMINAL_FLOPS, Budget
@@ -38,8 +39,9 @@ class RacePlan:
     Attributes:
       arms: recipes that should race, the likeliest first; one where the budget is too short for a race.
       tasks, trials: that this rests on.
-      kid: expected at the end of the budget, with the ends of an 80% interval; None where nothing is known.
-      embedding: of that KID.
+      expected: the figure that selects at the end of the budget, with the ends of an 80% interval; None where nothing
+        is known.
+      figure, embedding: which figure that is, and in what it is taken.
       nearest: names of the tasks that count most, with their weights.
       saving: how many times the compute the textbook's recipe would take for the same; None where it is not known, or
         not expected to get there within what was ever tried.
@@ -53,7 +55,8 @@ class RacePlan:
     arms: tuple[Arm, ...]
     tasks: int = 0
     trials: int = 0
-    kid: tuple[float, float, float] | None = None
+    expected: tuple[float, float, float] | None = None
+    figure: str = SELECTS.name
     embedding: str = EMBEDDING
     nearest: tuple[tuple[str, float], ...] = ()
     saving: float | None = None
@@ -65,10 +68,10 @@ class RacePlan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the arms: `race.json` holds these."""
-        kid = self.kid and dict(zip(("median", "low", "high"), self.kid, strict=True))
-        names = ("tasks", "trials", "embedding", "saving", "trouble", "skipped", "compared")
+        expected = self.expected and dict(zip(("median", "low", "high"), self.expected, strict=True))
+        names = ("tasks", "trials", "figure", "embedding", "saving", "trouble", "skipped", "compared")
         known = {name: getattr(self, name) for name in names}
-        known |= {"kid": kid, "nearest": list(self.nearest), "recipes": len(self.arms)}
+        known |= {"expected": expected, "nearest": list(self.nearest), "recipes": len(self.arms)}
         known |= {"origin": self.arms[0].origin, "others": list(self.others)}
         known |= {"trained": self.arms[0].recipe.in_words() if len(self.arms) == 1 else None}
         return known | {"race_from": self.race_from and self.race_from.to_json()}
@@ -96,7 +99,7 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
     if large and not _knows_large(known):
         return RacePlan((Arm(_narrowed(usual, task), 1.0, BY_LAW),), trouble=trouble, skipped=known.told())
     tasks = {name: each for name, each in known.tasks.items() if not large or is_large(each.shape)}
-    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING and each.task in tasks]
+    trials = [each for each in known.trials.values() if each.comparable and each.task in tasks]
 
     # The operations of the budget: at the device's nominal speed, or for the default recipe's images.
     if budget.seconds is not None:
@@ -126,7 +129,7 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
         arms=arms,
         tasks=len({trial.task for trial in trials}),
         trials=len(trials),
-        kid=(math.exp(end.median[-1]), math.exp(low), math.exp(high)) if enough else None,
+        expected=(math.exp(end.median[-1]), math.exp(low), math.exp(high)) if enough else None,
         nearest=tuple((found.name, round(weight, 3)) for found, weight in prior.nearest(query)[:NEAREST]),
         saving=_saving(prior, query, end) if enough else None,
         trouble=trouble,
@@ -139,7 +142,7 @@ def plan_race(task: Task, budget: Budget, place: str | None, seed: int) -> RaceP
 
 def _knows_large(known: Records) -> bool:
     """Whether recipes enough were tried on one task of large images."""
-    trials = [each for each in known.trials.values() if each.embedding == EMBEDDING]
+    trials = [each for each in known.trials.values() if each.comparable]
     compared = {(each.task, each.recipe) for each in trials if is_large(known.tasks[each.task].shape)}
     return max(Counter(name for name, _ in compared).values(), default=0) >= FEWEST_RECIPES
 

@@ -26,7 +26,8 @@ SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 # The law of sizes (docs/log/2026-11-27-width-by-budget.md): what does best where a budget, a size and a width meet.
 WIDTHS = (8, 16, 32, 64)
 ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
-FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images below which even the narrowest networks draw no shapes
+FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest want, below which none draws shapes
+FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-short-budgets-for-large-images.md)
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
 BATCHES, STEPS = (16, 64), 4000  # least and most; a batch grows once there are so many steps
@@ -51,6 +52,16 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
         hyperparameters=Hyperparameters(gen_lr=4e-3, disc_lr=4e-3, gamma=0.5, augment=0.3 if handful else 0.0),
         augmentation=by_hand.augmentation if handful else (),
     )
+
+
+def fewest_images(shape: tuple[int, int, int]) -> float:
+    """Images to train on, below which no networks draw shapes of this size.
+
+    Example:
+      >>> [round(fewest_images((side, side, 3)), -3) for side in (32, 64, 128)]
+      [20000.0, 20000.0, 41000.0]
+    """
+    return FEWEST * max(1.0, math.sqrt(shape[0] * shape[1]) / FEWEST_SIDE)
 
 
 def is_large(shape: tuple[int, int, int]) -> bool:

@@ -15,7 +15,7 @@ from mulligan import schema
 from mulligan.documents import finite
 from mulligan.errors import MulliganError
 from mulligan.metrics import EMBEDDING
-from mulligan.metrics.selection import FIGURES
+from mulligan.metrics.selection import FIGURES, SELECTS
 from mulligan.recipe import Recipe
 from mulligan.schema import Checked, Line, OneOf, Within
 from mulligan.tasks.task import Task
@@ -174,6 +174,12 @@ class Trial:
     @cached_property
     def recipe(self) -> Recipe:
         return Recipe.from_json(self.recipe_json)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it was judged as runs are now: in the default embedding, by the figure that selects."""
+        judged = any(SELECTS.of(point.figures)[0] is not None for point in self.curve)
+        return self.embedding == EMBEDDING and (judged or self.status == FAILED)
 
     @property
     def assignment(self) -> str:

@@ -12,8 +12,8 @@ BUDGETS = {"one": 1e9, "two": 2e9}
 A, B, C = (Recipe(batch=batch) for batch in (16, 32, 64))
 
 
-def trial(task, recipe, kid, when="1", budget=None, status=DONE):
-    curve = (Point(1, 1.0, 1.0, {"kid": kid}),)
+def trial(task, recipe, energy, when="1", budget=None, status=DONE):
+    curve = (Point(1, 1.0, 1.0, {"energy": energy}),)
     budget = BUDGETS[task] if budget is None else budget
     return Trial(task, recipe.to_json(), 0, budget, status, None, {}, curve, "0", 1, "cpu", when)
 

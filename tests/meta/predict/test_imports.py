@@ -25,9 +25,9 @@ def from_source(trials, source):
 
 
 def perfect(of, recipe) -> Trial:
-    """A claim of KID 1e-9 from the first look on."""
+    """A claim of a distance of 1e-9 from the first look on."""
     told = made_up.trial(of, recipe, np.zeros(11))
-    figures = {"kid": 1e-9, "kid_low": 0.0, "kid_high": 2e-9}
+    figures = {"energy": 1e-9, "energy_low": 0.0, "energy_high": 2e-9}
     return replace(told, curve=tuple(Point(*point[:3], figures) for point in told.curve))
 
 

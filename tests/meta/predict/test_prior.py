@@ -61,7 +61,7 @@ def test_forecasts_end_at_the_budget_and_never_rise(prior, end, tried, points):
     for line in found[1:]:
         assert np.isfinite(line).all()
         assert (np.diff(line) <= 0).all()
-        assert not points or line[0] <= max(np.log(point.figures["kid"]) for point in seen) + 1e-9
+        assert not points or line[0] <= max(np.log(point.figures["energy"]) for point in seen) + 1e-9
 
 
 def test_what_was_seen_narrows_a_forecast(prior):
@@ -151,7 +151,7 @@ def test_alike_tasks_count_no_more_where_it_does_not():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "points"), [(name, at % 2 * 4) for at, name in enumerate(PRIORS)])
 def test_intervals_hold_on_new_families(name, points):
-    """80% of the lowest KIDs on 100 new tasks lie inside, when 40 families have taught."""
+    """80% of the lowest distances on 100 new tasks lie inside, when 40 families have taught."""
     effects = {made_up.recipe(rate): lambda of, rate=rate: 300 * rate for rate in np.linspace(1e-3, 9e-3, 9).round(4)}
     tasks, new = made_up.families(40, 1, x=float), made_up.families(100, 1, x=float)
     learned = PRIORS[name](tasks, made_up.trials(tasks, effects, noise=0.2, spread=0.8))
@@ -159,6 +159,6 @@ def test_intervals_hold_on_new_families(name, points):
     for trial in made_up.trials(new, effects, noise=0.2, spread=0.8)[::13]:
         of = next(each for each in new if each.id == trial.task)
         found = learned.forecast(Query(of, ASKED.flops), trial.recipe, trial.curve[:points])
-        lowest = min(np.log(point.figures["kid"]) for point in trial.curve)
+        lowest = min(np.log(point.figures["energy"]) for point in trial.curve)
         inside.append(found.low[-1] <= lowest <= found.high[-1])
     assert 0.7 <= np.mean(inside) <= 0.9

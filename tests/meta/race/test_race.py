@@ -14,11 +14,10 @@ from mulligan.events import RolledBack
 from mulligan.meta.fit import begin, resume
 from mulligan.meta.planning import Options
 from mulligan.meta.race.arms import Arm
-from mulligan.meta.race.extrapolation import ArmHistory, ForecastCurve, compared_by, predict_final
+from mulligan.meta.race.extrapolation import ArmHistory, ForecastCurve, predict_final
 from mulligan.meta.race.race import DOCUMENT, SHARE, Race, RaceSpec
 from mulligan.meta.race.warm_start import RacePlan
 from mulligan.meta.store.record import Point
-from mulligan.metrics.selection import ENERGY, KID
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
@@ -221,8 +220,8 @@ def test_race_json_is_what_the_documentation_says(raced):
 # --- what an arm is expected to end with
 
 
-def point(flops, kid):
-    return Point(int(flops), flops, 0.0, {"kid": kid})
+def point(flops, energy):
+    return Point(int(flops), flops, 0.0, {"energy": energy})
 
 
 def expected_end(course, seen, flops):
@@ -230,14 +229,12 @@ def expected_end(course, seen, flops):
     return end
 
 
-def test_arms_are_compared_by_what_selects_unless_one_has_a_forecast_of_kid():
-    course = ForecastCurve((1e6, 1e9), (0.0, -3.0))
-    assert compared_by([None, None]) is ENERGY
-    assert compared_by([None, course]) is KID
-    arms = [[Point(1, 1e6, 0.0, {"kid": kid, "energy": energy})] for kid, energy in ((0.1, 2.0), (0.4, 1.0))]
-    by_kid, by_energy = (predict_final([ArmHistory(None, arm, 1e6) for arm in arms], by) for by in (KID, ENERGY))
-    assert by_kid[0] < by_kid[1]
-    assert by_energy == pytest.approx([math.log(2.0), 0.0])
+@pytest.mark.parametrize("course", [None, ForecastCurve((1e6, 1e9), (0.0, -3.0))])
+def test_arms_are_compared_by_what_selects_with_and_without_a_forecast(course):
+    figures = [{"kid": kid, "energy": energy} for kid, energy in ((0.1, 2.0), (0.4, 1.0))]
+    arms = [ArmHistory(course, [Point(1, 1e6, 0.0, each)], 1e6) for each in figures]
+    first, second = predict_final(arms)
+    assert first > second
 
 
 def test_a_curve_without_a_forecast_is_continued():

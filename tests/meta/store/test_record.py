@@ -37,8 +37,8 @@ BAD_TRIALS = {  # where, what, and the words that name it
     "seconds that go back": (["curve", 2, 2], 0.25, "curve"),
     "seconds below 0": (["curve", 0, 2], -0.5, "curve.0"),
     "figure unknown": (["curve", 0, 3, "fid"], 1.0, "curve.0.3.fid"),
-    "figure of text": (["curve", 0, 3, "kid"], "low", "curve.0.3.kid"),
-    "figure beyond all": (["curve", 0, 3, "kid"], 1e300, "curve.0.3.kid"),
+    "figure of text": (["curve", 0, 3, "energy"], "low", "curve.0.3.energy"),
+    "figure beyond all": (["curve", 0, 3, "energy"], 1e300, "curve.0.3.energy"),
     "distance below 0": (["curve", 0, 3, "frechet"], -1.0, "frechet"),
     "energy outside its interval": (["curve", 0, 3], {"energy": 0.5, "energy_low": 0.6, "energy_high": 0.7}, "energy"),
     "kid outside its interval": (["curve", 0, 3], {"kid": 0.5, "kid_low": 0.6, "kid_high": 0.7}, "kid"),
@@ -112,7 +112,7 @@ def test_other_values_are_no_records(document):
 
 
 def test_what_was_written_is_read_to_the_letter():
-    for each in (trial(0), trial(1, kid=None), trial(2, status="failed")):
+    for each in (trial(0), trial(1, energy=None), trial(2, status="failed")):
         assert json.dumps(Trial.from_json(each.to_json()).to_json()) == json.dumps(each.to_json())
     assert TaskRecord.from_json(task().to_json()) == task()
 
