@@ -23,6 +23,7 @@ from mulligan.game.step import (
     alternating,
     disc_gradient,
     gen_gradient,
+    gen_gradient_from,
     generate,
     move_disc,
     move_gen,
@@ -33,12 +34,18 @@ from mulligan.types import Dynamics, Pytree, StepInfo
 
 
 def both_gradients(game: Game, state: GanState, batch: Batch) -> tuple[Players, Float[Array, ""], Seen]:
-    """`F(w)`: both players' gradients, each against the other as it is."""
+    """`F(w)`: both players' gradients, each against the other as it is.
+
+    From one look at the fakes, where the penalty has taken the slopes there that the generator wants to know.
+    """
     labels = None if batch.labels is None else batch.labels[0]
     turn = Turn(batch.real[0], labels, batch.hyperparameters, batch.key, 0)
     fakes = generate(game, state.gen, turn)
-    gen, loss = gen_gradient(game, state, fakes, turn)
     disc, seen = disc_gradient(game, state, fakes.images, turn)
+    if seen.fake_slopes is None or game.opponents or game.matching:
+        gen, loss = gen_gradient(game, state, fakes, turn)
+    else:
+        gen, loss = gen_gradient_from(game, fakes, seen)
     return Players(gen, disc), loss, seen
 
 

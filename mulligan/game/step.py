@@ -187,6 +187,7 @@ class Seen(NamedTuple):
     fake_logits: Logits
     loss: Float[Array, ""]  # without the penalty
     penalty: Float[Array, ""]  # unweighted
+    fake_slopes: Pixels | None = None  # of the fakes' logits, at the fakes as they were generated; None if not taken
 
 
 def alternating(game: Game, state: GanState, batch: Batch) -> tuple[GanState, StepInfo]:
@@ -211,16 +212,19 @@ def generate(game: Game, gen: Pytree, turn: Turn) -> Fakes:
 def disc_gradient(game: Game, state: GanState, fake: Pixels, turn: Turn) -> tuple[Pytree, Seen]:
     """The discriminator's gradient, and what it saw of these fakes, which are constants here."""
     keys = jax.random.split(jax.random.fold_in(turn.key, 2), 3)
-    real, fake = augmented(game, turn.real, turn, keys[0]), augmented(game, fake, turn, keys[1])
+    real = augmented(game, turn.real, turn, keys[0])
+    fake, unaugment = jax.vjp(lambda images: augmented(game, images, turn, keys[1]), fake)
     steps = state.nimg // game.batch + turn.index
 
     def loss(disc: Pytree) -> tuple[Float[Array, ""], Seen]:
-        real_logits, fake_logits, penalty = game.penalty(disc, turn.labels, real, fake, keys[2], steps)
+        real_logits, fake_logits, penalty, slopes = game.penalty(disc, turn.labels, real, fake, keys[2], steps)
         value = jnp.mean(game.loss.disc(real_logits, fake_logits))
-        seen = Seen(real, fake, real_logits, fake_logits, value, penalty)
+        seen = Seen(real, fake, real_logits, fake_logits, value, penalty, slopes)
         return value + turn.hyperparameters.gamma / 2 * penalty, seen
 
     gradient, seen = jax.grad(loss, has_aux=True)(state.disc)
+    if seen.fake_slopes is not None:
+        seen = seen._replace(fake_slopes=unaugment(seen.fake_slopes)[0])  # each image was augmented by itself
     return _against_past_gens(game, state, turn, gradient) if game.opponents else gradient, seen
 
 
@@ -229,6 +233,17 @@ def gen_gradient(game: Game, state: GanState, fakes: Fakes, turn: Turn) -> tuple
     loss, gradient = gen_loss_and_gradient(game, state.disc, fakes.images, turn)
     gen = _against_past_discs(game, state, fakes, turn, gradient) if game.opponents else fakes.pullback(gradient)[0]
     return gen, loss
+
+
+def gen_gradient_from(game: Game, fakes: Fakes, seen: Seen) -> tuple[Pytree, Float[Array, ""]]:
+    """The generator's gradient, and its loss, against a discriminator that has just looked at these fakes.
+
+    What `gen_gradient` would take three passes of the discriminator for lies there: its logits, and their slopes, which
+    the penalty needed.
+    """
+    judged = lambda fake_logits: jnp.mean(game.loss.gen(seen.real_logits, fake_logits))  # noqa: E731
+    loss, wanted = jax.value_and_grad(judged)(seen.fake_logits)
+    return fakes.pullback(jax.vmap(jnp.multiply)(wanted, seen.fake_slopes))[0], loss
 
 
 def gen_loss_and_gradient(game: Game, disc: Pytree, fake: Pixels, turn: Turn) -> tuple[Float[Array, ""], Pixels]:

@@ -14,7 +14,7 @@ from benchmarks.common.toy_games import ETA, EVERY, OUTER, bilinear, dirac, path
 from mulligan.game.dynamics import DYNAMICS, consensus
 from mulligan.game.lookahead import lookahead
 from mulligan.game.losses import LOSSES
-from mulligan.game.penalties import lazy, r1r2_piecewise
+from mulligan.game.penalties import lazy, r1r2, r1r2_piecewise
 from mulligan.game.step import Data, adam, step
 from mulligan.networks.piecewise import lifted
 from mulligan.online.parameters import ftrl, optimistic_ftrl
@@ -213,6 +213,35 @@ def test_consensus_differentiates_the_cheap_penalty_as_the_plain_one():
     expected, _ = advance(of)(start(of))
     found, _ = advance(cheap)(start(of))
     assert_close((found.gen, found.disc), (expected.gen, expected.disc))
+
+
+def bent(images, strength, key):
+    """An augmentation that depends on nothing but the image, and is not linear in it."""
+    return images * (1 + jnp.mean(images, axis=(1, 2, 3), keepdims=True))
+
+
+@pytest.mark.parametrize("penalty", [r1r2, r1r2_piecewise(lifted)], ids=["plain", "cheap"])
+@pytest.mark.parametrize(("name", "loss"), [("simultaneous", "relativistic"), ("optimistic", "nonsaturating")])
+def test_one_look_at_the_fakes_tells_both_players_what_two_do(name, loss, penalty):
+    of = dataclasses.replace(game(loss=loss, dynamics=name), penalty=lazy(penalty, 1), augment=bent)
+    twice = dataclasses.replace(of, penalty=lambda *shown: of.penalty(*shown)._replace(fake_slopes=None))
+    state = start(of)
+    (once, info), (expected, of_both) = advance(of)(state), advance(twice)(state)
+    assert_close((once.gen, once.disc), (expected.gen, expected.disc))
+    assert float(info.gen_loss) == pytest.approx(float(of_both.gen_loss), rel=1e-6)
+    flops = [advance(each).lower(state).cost_analysis()["flops"] for each in (of, twice)]
+    assert flops[0] < 0.95 * flops[1]
+
+
+@pytest.mark.parametrize("change", [{"penalty": "r1"}, {"penalty": "none"}, {"every": 2}])
+def test_where_nobody_took_slopes_the_generator_looks_for_itself(change):
+    of = game(dynamics="simultaneous", **change)
+    state, _ = advance(of)(start(of))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.gen))
+    moved = [
+        float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (state.gen, start(of).gen)), strict=True)
+    ]
+    assert max(moved) > 0
 
 
 def test_the_discriminators_loss_is_told_without_the_penalty():

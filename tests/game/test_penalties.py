@@ -31,7 +31,7 @@ def mean_square(x):
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_logits_are_the_discriminators(name):
-    real, fake, _ = PENALTIES[name].penalty(quadratic, None, REAL, FAKE, KEY)
+    real, fake, *_ = PENALTIES[name].penalty(quadratic, None, REAL, FAKE, KEY)
     np.testing.assert_allclose(real, quadratic(REAL), rtol=1e-6)
     np.testing.assert_allclose(fake, quadratic(FAKE), rtol=1e-6)
 
@@ -127,7 +127,7 @@ def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes)
     labels = jnp.array([0, 2, 1, 2]) if classes else None
 
     def loss(disc, penalty):
-        real_logits, fake_logits, value = penalty(disc, labels, real, fake, KEY)
+        real_logits, fake_logits, value, _ = penalty(disc, labels, real, fake, KEY)
         return jnp.mean(jax.nn.softplus(fake_logits - real_logits)) + 0.3 * value
 
     differentiate = jax.jit(jax.value_and_grad(loss), static_argnums=1)

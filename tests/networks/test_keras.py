@@ -121,7 +121,7 @@ def test_dropout_drops_by_what_it_is_given_and_not_at_the_end(conv):
 
 def total(penalty, real, fake):
     def of(disc):
-        real_logits, fake_logits, value = penalty(disc, None, real, fake, jax.random.key(0))
+        real_logits, fake_logits, value, _ = penalty(disc, None, real, fake, jax.random.key(0))
         return jnp.sum(jnp.sin(real_logits)) + jnp.sum(fake_logits**2) + 3 * value
 
     return jax.jit(jax.value_and_grad(of))

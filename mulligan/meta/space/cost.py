@@ -81,11 +81,17 @@ def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
     disc_passes = plain + (penalised - plain) / recipe.penalty_every
     disc_step = opponents * (disc_passes * disc.flops + gen.flops)
     met = opponents * (2 + LOSSES[recipe.loss]().gen_sees_real + DISC_PASSES * bool(recipe.matching))
-    gen_step = 2 * gen.flops + met * disc.flops
+    gen_step = 2 * gen.flops + (0 if _looks_once(recipe) else met * disc.flops)
     flops = (disc_step + gen_step / recipe.disc_steps) * DYNAMICS[recipe.dynamics].gradients
     maps = recipe.batch * (2 * gen.values + JUDGED_COPIES * disc.values)
     parameters = gen.parameters + disc.parameters
     return Footprint(parameters, flops, FLOAT_BYTES * (STATE_COPIES * parameters + maps))
+
+
+def _looks_once(recipe: Recipe) -> bool:
+    """Whether the generator learns from the discriminator's own step where to go: `game.dynamics.both_gradients`."""
+    taken = PENALTIES[recipe.penalty].fake_slopes and recipe.penalty_every == 1
+    return DYNAMICS[recipe.dynamics].simultaneous and taken and not (recipe.opponents or recipe.matching)
 
 
 def refusal(recipe: Recipe, shape: ImageShape, classes: int, limits: Limits) -> str | None:
