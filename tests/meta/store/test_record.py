@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 from trials import task, trial
@@ -117,7 +118,17 @@ def test_what_was_written_is_read_to_the_letter():
     assert TaskRecord.from_json(task().to_json()) == task()
 
 
-def test_every_shipped_record_passes():
+def test_a_trial_compares_if_it_was_judged_as_runs_are():
+    judged = trial(0)
+    by_kid_alone = replace(judged, curve=tuple(point._replace(figures={"kid": 0.1}) for point in judged.curve))
+    assert judged.comparable
+    assert not by_kid_alone.comparable
+    assert not replace(judged, embedding="m9").comparable
+    assert replace(by_kid_alone, status="failed").comparable  # a failure is one by any figure
+
+
+def test_every_shipped_record_passes_and_compares():
     found = read_file(shipped_file())
     assert not found.skipped
-    assert len(found.trials) > 1000
+    assert len(found.trials) > 900
+    assert all(each.comparable for each in found.trials.values())
