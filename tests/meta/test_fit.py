@@ -157,8 +157,8 @@ def test_an_experience_is_followed_where_it_is_clear(tmp_path, task, monkeypatch
     plan = plan_race(task, Budget(32_000, None), place, seed=0)
     assert plan.arms[0].recipe == TINY
     assert plan.trials == len(read(place).trials)
-    assert plan.kid is not None
-    median, low, high = plan.kid
+    assert plan.expected is not None
+    median, low, high = plan.expected
     assert low <= median <= high
     assert plan.nearest
 
@@ -167,7 +167,7 @@ def test_with_nothing_to_go_by_the_default_is_trained_and_nothing_promised(task)
     plan = plan_race(task, Budget(32_000, None), NONE, seed=0)
     assert len(plan.arms) == 1
     assert plan.arms[0].origin == "the default"
-    assert (plan.kid, plan.saving, plan.nearest) == (None, None, ())
+    assert (plan.expected, plan.saving, plan.nearest) == (None, None, ())
 
 
 def test_long_budgets_race_with_a_mutation_and_a_recipe_from_the_whole_space(task):
