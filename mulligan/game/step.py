@@ -241,6 +241,7 @@ def gen_gradient_from(game: Game, fakes: Fakes, seen: Seen) -> tuple[Pytree, Flo
     What `gen_gradient` would take three passes of the discriminator for lies there: its logits, and their slopes, which
     the penalty needed.
     """
+    assert seen.fake_slopes is not None
     judged = lambda fake_logits: jnp.mean(game.loss.gen(seen.real_logits, fake_logits))  # noqa: E731
     loss, wanted = jax.value_and_grad(judged)(seen.fake_logits)
     return fakes.pullback(jax.vmap(jnp.multiply)(wanted, seen.fake_slopes))[0], loss
