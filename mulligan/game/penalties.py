@@ -1,8 +1,8 @@
 """Gradient penalties: squared slopes of the discriminator, with the logits that the loss needs anyway.
 
 A penalty is `(disc, labels, real, fake, key) -> Penalised`, unweighted; the game adds `gamma / 2` times it to the
-discriminator's loss. Real and fake images pass through the discriminator as two
-batches of one call, so that statistics over a batch never mix them, and one vector-Jacobian product serves both.
+discriminator's loss. Real and fake images pass through the discriminator as two batches of one call, so that statistics
+over a batch never mix them, and one vector-Jacobian product serves both.
 """
 
 from __future__ import annotations

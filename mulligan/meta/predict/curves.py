@@ -193,10 +193,10 @@ class ComparedTrials(NamedTuple):
 def compare(tasks: Sequence[TaskRecord], trials: Iterable[Trial]) -> ComparedTrials:
     """Puts the trials on these tasks side by side.
 
-    Trials that were judged in another way than runs now are do not compare, and are left out. A failed trial
-    counts, from the fidelity where it failed to the end of its budget, as the worst that ended on its task. The anchor
-    is the recipe that was tried on most tasks (the default, else the one made by hand, where they are among those);
-    tasks without it are left out.
+    Trials that were judged in another way than runs now are do not compare, and are left out. A failed trial counts,
+    from the fidelity where it failed to the end of its budget, as the worst that ended on its task. The anchor is the
+    recipe that was tried on most tasks (the default, else the one made by hand, where they are among those); tasks
+    without it are left out.
     """
     by_id = {task.id: task for task in tasks}
     names: dict[str, Recipe] = {}
