@@ -113,8 +113,7 @@ def work(place: str, sources: Sequence[str], until: float, core: int) -> None:
 
 def line(chosen: TrialSpec, trial: Trial) -> str:
     """How a trial went, for people."""
-    last = SELECTS.of(trial.curve[-1].figures)[0] if trial.curve else None
-    value = "none" if last is None else f"{last:.4f}"
+    value = "none" if trial.last is None else f"{trial.last:.4f}"
     cost = " ".join(f"{trial.cost[name]:.1f}" for name in ("training_cpu_seconds", "compile_seconds", "seconds"))
     tried = f"{chosen.task.name} {chosen.recipe.hash()} {chosen.images}"
     return f"{tried} {trial.status} {SELECTS.name} {value} seconds {cost}"

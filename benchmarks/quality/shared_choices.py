@@ -141,7 +141,6 @@ CONTENDERS: dict[str, Contender] = {
     "relu": Contender(architecture={"activation": "relu"}),
     "simultaneous": Contender(recipe={"dynamics": "simultaneous"}),
     "optimistic": Contender(recipe={"dynamics": "optimistic"}),
-    "batch 32": Contender(recipe={"batch": 32}),
     "batch 64": Contender(recipe={"batch": 64}),
     "width 32": Contender(architecture={"gen_width": 32, "disc_width": 32}),
     "width 32, batch 64": Contender(architecture={"gen_width": 32, "disc_width": 32}, recipe={"batch": 64}),

@@ -14,7 +14,6 @@ import numpy as np
 
 from mulligan.meta.space.space import Space
 from mulligan.meta.store.record import DONE, Trial
-from mulligan.metrics.selection import SELECTS
 from mulligan.recipe import Recipe
 
 YOUNG = 100  # recipes that may become parents: the last ones tried
@@ -71,8 +70,7 @@ def candidates(trials: Iterable[Trial], budgets: Mapping[str, float]) -> list[In
 
 def loss(trial: Trial) -> float:
     """The figure that selects at the end; infinite where the trial failed."""
-    value = SELECTS.of(trial.curve[-1].figures)[0] if trial.status == DONE and trial.curve else None
-    return float("inf") if value is None else value
+    return float("inf") if trial.status != DONE or trial.last is None else trial.last
 
 
 def promising(known: Sequence[Individual], task: str) -> list[Recipe]:

@@ -74,7 +74,6 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
             for chosen, name, trial in zip(claimed, names, tried, strict=True):
                 if not experience.finish(trial, name, worker):
                     continue
-                last = SELECTS.of(trial.curve[-1].figures)[0] if trial.curve else None
                 ended = TrialEnded(
                     task=chosen.task.name,
                     recipe=chosen.recipe.hash(),
@@ -82,7 +81,7 @@ def work(config: WorkerConfig, worker: str, emit: Listener) -> None:
                     status=trial.status,
                     reason=trial.reason,
                     figure=SELECTS.name,
-                    value=last,
+                    value=trial.last,
                     **{name: trial.cost.get(name) for name in ("images", "flops", "seconds")},
                 )
                 emit(ended.to_json())

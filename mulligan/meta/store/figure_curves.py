@@ -39,8 +39,7 @@ def lowest_log_figure(points: Sequence[Point]) -> float | None:
 
 def lowest_figure(points: Sequence[Point]) -> float | None:
     """The lowest figure of a curve as it was estimated; None where there is none yet."""
-    values = (SELECTS.of(point.figures)[0] for point in points)
-    return min((value for value in values if value is not None), default=None)
+    return min((point.value for point in points if point.value is not None), default=None)
 
 
 def points_of(evaluations: Iterable[Evaluated], flops_per_image: float, until: float = math.inf) -> Iterator[Point]:

@@ -124,6 +124,11 @@ class Point(NamedTuple):
     seconds: Amount
     figures: Annotated[dict[Metric, Figure | None], Checked(_figures)]
 
+    @property
+    def value(self) -> float | None:
+        """The figure that selects; None where it was not measured."""
+        return SELECTS.of(self.figures)[0]
+
     def to_json(self) -> list[Any]:
         figures = {name: None if value is None else float(value) for name, value in self.figures.items()}
         return [int(self.nimg), float(self.flops), float(self.seconds), figures]
@@ -178,8 +183,13 @@ class Trial:
     @property
     def comparable(self) -> bool:
         """Whether it was judged as runs are now: in the default embedding, by the figure that selects."""
-        judged = any(SELECTS.of(point.figures)[0] is not None for point in self.curve)
+        judged = any(point.value is not None for point in self.curve)
         return self.embedding == EMBEDDING and (judged or self.status == FAILED)
+
+    @property
+    def last(self) -> float | None:
+        """The figure that selects where its curve ends; None where there is none."""
+        return self.curve[-1].value if self.curve else None
 
     @property
     def assignment(self) -> str:
