@@ -41,7 +41,6 @@ from benchmarks.quality.fit_against_fresh import (
     INDEPENDENT,
     SHOWN,
     SPACES,
-    TWO_CORES,
     Judged,
     log_ratio,
 )
@@ -64,6 +63,7 @@ class Contender:
     Attributes:
       architecture: fields of it that differ.
       numbers: hyperparameters that differ.
+      rates: what both learning rates are multiplied by.
       recipe: other fields that differ.
       game: what is changed once the recipe has become a game.
       schedules: of further hyperparameters.
@@ -72,16 +72,19 @@ class Contender:
 
     architecture: dict[str, Any] = dataclasses.field(default_factory=dict)
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rates: float = 1.0
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     game: Callable[[Game], Game] = lambda game: game
     schedules: tuple[tuple[str, Form], ...] = ()
     clusters: int = 0
 
     def of(self, plain: Recipe) -> Recipe:
+        numbers = plain.hyperparameters
+        rates = {"gen_lr": numbers.gen_lr * self.rates, "disc_lr": numbers.disc_lr * self.rates}
         return replace(
             plain,
             architecture=replace(plain.architecture, **self.architecture),
-            hyperparameters=plain.hyperparameters._replace(**self.numbers),
+            hyperparameters=numbers._replace(**rates | self.numbers),
             schedules=plain.schedules + self.schedules,
             **self.recipe,
         )
@@ -141,14 +144,28 @@ CONTENDERS: dict[str, Contender] = {
     "relu": Contender(architecture={"activation": "relu"}),
     "simultaneous": Contender(recipe={"dynamics": "simultaneous"}),
     "optimistic": Contender(recipe={"dynamics": "optimistic"}),
+    "optimistic, batch 8": Contender(recipe={"dynamics": "optimistic", "batch": 8}),
+    "batch 2": Contender(recipe={"batch": 2}),
+    "batch 4": Contender(recipe={"batch": 4}),
+    "batch 4, half the rates": Contender(rates=0.5, recipe={"batch": 4}),
+    "batch 8": Contender(recipe={"batch": 8}),
+    "batch 8, lower rates": Contender(rates=0.7, recipe={"batch": 8}),
+    "batch 16": Contender(recipe={"batch": 16}),
     "batch 64": Contender(recipe={"batch": 64}),
+    "twice the rates": Contender(rates=2.0),
+    "width 8": Contender(architecture={"gen_width": 8, "disc_width": 8}),
+    "width 16": Contender(architecture={"gen_width": 16, "disc_width": 16}),
+    "width 16, batch 4": Contender(architecture={"gen_width": 16, "disc_width": 16}, recipe={"batch": 4}),
+    "width 32, batch 8": Contender(architecture={"gen_width": 32, "disc_width": 32}, recipe={"batch": 8}),
     "width 32": Contender(architecture={"gen_width": 32, "disc_width": 32}),
     "width 32, batch 64": Contender(architecture={"gen_width": 32, "disc_width": 32}, recipe={"batch": 64}),
 }
 # Seconds an image over the plain recipe's; 1 for those that do as much work. Others are to be measured before they run.
 COST = {"minibatch std": 1.17, "muon 0.2": 1.29, "muon 0.5": 1.29, "wide discriminator": 1.46, "deeper": 1.61}
 COST |= {"matching 0.3": 1.05, "wide generator": 1.1, "width 32": 2.3, "width 32, batch 64": 2.3}
-COST |= {"simultaneous": 0.82, "optimistic": 0.82}
+COST |= dict.fromkeys(("simultaneous", "optimistic", "optimistic, batch 8"), 0.82)
+COST |= {"batch 4": 1.08, "batch 4, half the rates": 1.08, "width 8": 0.5}
+COST |= {"width 16": 2.25, "width 16, batch 4": 2.3, "width 32, batch 8": 2.4}
 
 
 class Run:
@@ -156,7 +173,7 @@ class Run:
 
     def __init__(self, name: str, images: np.ndarray, nimg: int, seed: int):
         contender, shape = CONTENDERS[name], images.shape[1:]
-        plain = default_recipe(shape, len(images), Budget(seconds=60 / TWO_CORES, images=None))
+        plain = default_recipe(shape, len(images), Budget(seconds=None, images=nimg))
         self.recipe, self.classes = contender.of(plain), contender.clusters
         self.nimg = int(nimg / COST.get(name, 1.0))
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
@@ -220,7 +237,7 @@ def work(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> Non
 def speed(options: argparse.Namespace) -> None:
     """Processor seconds for as many images, over the plain recipe's, by turns."""
     images = np.random.default_rng(0).integers(0, 256, (1500, options.side, options.side, 3)).astype(np.uint8)
-    runs = {name: Run(name, images, 10**6, 0) for name in options.contenders}
+    runs = {name: Run(name, images, options.images, 0) for name in options.contenders}
     took: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(options.rounds):
         for name, run in runs.items():

@@ -23,14 +23,15 @@ BRIEF = (
 )  # of those, below which what was learned beats what was made by hand (docs/log/2026-11-25-table-brief-recipes.md)
 SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 
-# The law of sizes (docs/log/2026-11-27-width-by-budget.md): what does best where a budget, a size and a width meet.
+# The law of sizes (docs/log/2026-11-27-width-by-budget.md, docs/log/2026-11-28-small-batches.md): what does best where a
+# budget, a size and a width meet.
 WIDTHS = (8, 16, 32, 64)
 ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
 FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest want, below which none draws shapes
 FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-short-budgets-for-large-images.md)
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
-BATCHES, STEPS = (16, 64), 4000  # least and most; a batch grows once there are so many steps
+BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
@@ -70,7 +71,7 @@ def is_large(shape: tuple[int, int, int]) -> bool:
 
 
 def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
-    """The widest networks that see enough images in the budget, in small batches while steps are few.
+    """The widest networks that see enough images in the budget, in batches so small that the steps are enough.
 
     Rates rise over a tenth of the run, since Adam's first steps move every weight by the whole rate, then follow half a
     cosine; they fall with the side of the images.

@@ -63,10 +63,16 @@ def test_a_budget_in_images_says_how_wide_networks_can_be_whatever_they_cost():
 
 @FEW
 @given(st.integers(1, 10**8))
-def test_a_batch_grows_once_there_are_steps_enough(images):
+def test_a_batch_is_as_large_as_leaves_steps_enough(images):
     batch = default_recipe((32, 32, 3), 5_000, Budget(images, None)).batch
-    assert batch == 16 if images < 64_000 else 16 <= batch <= 64
-    assert batch == 64 or images / batch < 8_000
+    assert 8 <= batch <= 64
+    assert batch == 8 or images / batch > 2_800
+    assert batch == 64 or images / batch < 5_700
+
+
+def test_a_short_run_on_large_images_has_small_batches():
+    batches = [default_recipe((64, 64, 3), 5_000, Budget(images, None)).batch for images in (20_000, 43_000, 70_000)]
+    assert batches == [8, 8, 16]
 
 
 def test_few_images_are_augmented():

@@ -5,7 +5,7 @@ import pytest
 from mulligan.meta.space import prices
 from mulligan.meta.space.cost import footprint
 from mulligan.meta.space.default import default_recipe
-from mulligan.meta.space.prices import FILE, NOMINAL_FLOPS, measure, measurements, price
+from mulligan.meta.space.prices import FILE, GROWTH, NOMINAL_FLOPS, measure, measurements, price
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
 
@@ -54,14 +54,21 @@ def test_a_network_that_was_measured_on_a_busy_machine_is_tried_again():
     assert price(of_width(8), SHAPE) == (6.0, 3_000.0, True)
 
 
-def test_others_do_as_many_operations_a_second_as_the_nearest():
+def test_others_do_somewhat_more_operations_a_second_than_the_nearest_if_they_are_wider():
     measure(of_width(8), SHAPE, 0, nimg=10_000, training_seconds=10.0, compile_seconds=7.0)
     measure(of_width(64), SHAPE, 0, nimg=100, training_seconds=10.0, compile_seconds=9.0)
-    for width, speed in ((12, 1_000.0 * footprint(of_width(8), SHAPE).flops_per_image), (48, None)):
+    for width, nearest, images_per_second in ((12, 8, 1_000.0), (48, 64, 10.0)):
         found = price(of_width(width), SHAPE)
-        expected = speed or 10.0 * footprint(of_width(64), SHAPE).flops_per_image
-        assert found.images_per_second == pytest.approx(expected / footprint(of_width(width), SHAPE).flops_per_image)
+        wider = footprint(of_width(width), SHAPE).flops_per_image / footprint(of_width(nearest), SHAPE).flops_per_image
+        assert found.images_per_second == pytest.approx(images_per_second * wider ** (GROWTH - 1))
         assert not found.measured
+
+
+def test_a_narrow_run_does_not_make_the_next_one_narrow():
+    """On an idle core width 8 was measured at 2,879 images a second, where width 16 makes 1,200 and more."""
+    measure(of_width(8), SHAPE, 0, nimg=28_790, training_seconds=10.0, compile_seconds=9.0)
+    assert 1_000 < price(of_width(16), SHAPE).images_per_second < 1_400
+    assert default_recipe(SHAPE, 5_000, Budget(None, 46.0)).architecture.gen_width == 16
 
 
 def test_tiny_images_tell_nothing_of_large_ones():
