@@ -17,7 +17,7 @@ SHAPE = (32, 32, 3)
 @pytest.mark.parametrize("name", study.CONTENDERS)
 def test_a_contender_is_a_game_that_can_begin(name):
     contender = study.CONTENDERS[name]
-    plain = default_recipe(SHAPE, 1000, Budget(seconds=60, images=None))
+    plain = default_recipe(SHAPE, 1000, Budget(seconds=None, images=100_000))
     recipe = contender.of(plain)
     game = contender.game(make_game(recipe, SHAPE, contender.clusters, 1e4))
     state = jax.eval_shape(lambda: start_state(game, recipe, SHAPE, contender.clusters, 0))
