@@ -5,8 +5,8 @@
     python benchmarks/quality/shared_choices.py table --images 72000
 
 A contender is what `fit` does at this size and budget but for one choice. Each run trains on as many images as it sees
-while the plain recipe sees `--images` (`COST`, of the first command), and is judged by its average of width 0.05 and
-by images of the family that no run sees: the features of a classifier of that family alone, two random networks, pixels
+while the plain recipe sees `--images` (its `cost`, by the first command). Its average of width 0.05 is judged, by
+images of the family that no run sees: the features of a classifier of that family alone, two random networks, pixels
 at 8x8, and m1. What is done is not done again.
 """
 
@@ -68,6 +68,7 @@ class Contender:
       game: what is changed once the recipe has become a game.
       schedules: of further hyperparameters.
       clusters: classes that images without labels are given.
+      cost: seconds an image over the plain recipe's; 1 for those that do as much work. To be measured before it runs.
     """
 
     architecture: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -77,6 +78,7 @@ class Contender:
     game: Callable[[Game], Game] = lambda game: game
     schedules: tuple[tuple[str, Form], ...] = ()
     clusters: int = 0
+    cost: float = 1.0
 
     def of(self, plain: Recipe) -> Recipe:
         numbers = plain.hyperparameters
@@ -113,18 +115,18 @@ def _dimensions(leaf: Any) -> MuonDimensionNumbers | None:
     return MuonDimensionNumbers((0, 1, 2), 3) if leaf.ndim == 4 else None
 
 
-def of_width(width: int, **others: Any) -> Contender:
-    return Contender(architecture={"gen_width": width, "disc_width": width}, recipe=others)
+def of_width(width: int, cost: float, **others: Any) -> Contender:
+    return Contender(architecture={"gen_width": width, "disc_width": width}, recipe=others, cost=cost)
 
 
 BOTH = ("gen", "disc")
 CONTENDERS: dict[str, Contender] = {
     "plain": Contender(),
-    "minibatch std": Contender(architecture={"minibatch_std": True}),
+    "minibatch std": Contender(architecture={"minibatch_std": True}, cost=1.17),
     "8 clusters": Contender(clusters=8),
     "32 clusters": Contender(clusters=32),
-    "muon 0.2": Contender(game=with_muon(0.2, 0.9)),
-    "muon 0.5": Contender(game=with_muon(0.5, 0.9)),
+    "muon 0.2": Contender(game=with_muon(0.2, 0.9), cost=1.29),
+    "muon 0.5": Contender(game=with_muon(0.5, 0.9), cost=1.29),
     "beta1 0.5": Contender(numbers={f"{player}_beta1": 0.5 for player in BOTH}),
     "beta2 0.5": Contender(numbers={f"{player}_beta2": 0.5 for player in BOTH}),
     "beta2 0.9": Contender(numbers={f"{player}_beta2": 0.9 for player in BOTH}),
@@ -135,35 +137,30 @@ CONTENDERS: dict[str, Contender] = {
     "gamma falls": Contender(numbers={"gamma": 4.0}, schedules=(("gamma", Form("cosine", final=0.1)),)),
     "beta2 0.999": Contender(numbers={f"{player}_beta2": 0.999 for player in BOTH}),
     "residual": Contender(architecture={"family": "residual", "gen_depth": 1, "disc_depth": 1, "kernel": 3}),
-    "deeper": Contender(architecture={"gen_depth": 1, "disc_depth": 1, "gen_width": 12, "disc_width": 12}),
-    "wide generator": Contender(architecture={"gen_width": 24}),
-    "wide discriminator": Contender(architecture={"disc_width": 24}),
+    "deeper": Contender(architecture={"gen_depth": 1, "disc_depth": 1, "gen_width": 12, "disc_width": 12}, cost=1.61),
+    "wide generator": Contender(architecture={"gen_width": 24}, cost=1.1),
+    "wide discriminator": Contender(architecture={"disc_width": 24}, cost=1.46),
     "bilinear": Contender(architecture={"resampling": "bilinear", "kernel": 3}),
     "latent 16": Contender(architecture={"latent": 16}),
     "latent 256": Contender(architecture={"latent": 256}),
-    "matching 0.3": Contender(recipe={"matching": 0.3}),
+    "matching 0.3": Contender(recipe={"matching": 0.3}, cost=1.05),
     "unaugmented": Contender(numbers={"augment": 0.0}),
     "augmented twice as often": Contender(numbers={"augment": 0.6}),
     "two discriminator steps": Contender(recipe={"disc_steps": 2}),
     "relu": Contender(architecture={"activation": "relu"}),
-    "simultaneous": Contender(recipe={"dynamics": "simultaneous"}),
-    "optimistic": Contender(recipe={"dynamics": "optimistic"}),
-    "optimistic, batch 8": Contender(recipe={"dynamics": "optimistic", "batch": 8}),
-    "batch 4": Contender(recipe={"batch": 4}),
-    "batch 4, half the rates": Contender(rates=0.5, recipe={"batch": 4}),
+    "simultaneous": Contender(recipe={"dynamics": "simultaneous"}, cost=0.82),
+    "optimistic": Contender(recipe={"dynamics": "optimistic"}, cost=0.82),
+    "optimistic, batch 8": Contender(recipe={"dynamics": "optimistic", "batch": 8}, cost=0.82),
+    "batch 4": Contender(recipe={"batch": 4}, cost=1.08),
+    "batch 4, half the rates": Contender(rates=0.5, recipe={"batch": 4}, cost=1.08),
     "batch 8": Contender(recipe={"batch": 8}),
     "batch 16": Contender(recipe={"batch": 16}),
     "batch 64": Contender(recipe={"batch": 64}),
     "twice the rates": Contender(rates=2.0),
-    "width 32": of_width(32),
-    "width 32, batch 8": of_width(32, batch=8),
-    "width 32, batch 64": of_width(32, batch=64),
+    "width 32": of_width(32, 2.3),
+    "width 32, batch 8": of_width(32, 2.4, batch=8),
+    "width 32, batch 64": of_width(32, 2.3, batch=64),
 }
-# Seconds an image over the plain recipe's; 1 for those that do as much work. Others are to be measured before they run.
-COST = {"minibatch std": 1.17, "muon 0.2": 1.29, "muon 0.5": 1.29, "wide discriminator": 1.46, "deeper": 1.61}
-COST |= {"matching 0.3": 1.05, "wide generator": 1.1, "width 32": 2.3, "width 32, batch 64": 2.3}
-COST |= dict.fromkeys(("simultaneous", "optimistic", "optimistic, batch 8"), 0.82)
-COST |= {"batch 4": 1.08, "batch 4, half the rates": 1.08, "width 32, batch 8": 2.4}
 
 
 class Run:
@@ -173,7 +170,7 @@ class Run:
         contender, shape = CONTENDERS[name], images.shape[1:]
         plain = default_recipe(shape, len(images), Budget(seconds=None, images=nimg))
         self.recipe, self.classes = contender.of(plain), contender.clusters
-        self.nimg = int(nimg / COST.get(name, 1.0))
+        self.nimg = int(nimg / contender.cost)
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
         self.labels = _clusters(images, self.classes) if self.classes else None
         rows = np.arange(ROWS) % len(images)
