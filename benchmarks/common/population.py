@@ -22,7 +22,6 @@ from mulligan.types import Pytree
 
 FAKES = 400  # images that a run draws when it is judged
 DRAWN = 100  # of them at a time
-SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}  # images a second of one core, by width
 
 
 @dataclass(frozen=True)

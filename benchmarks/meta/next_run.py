@@ -26,20 +26,16 @@ import numpy as np
 from benchmarks.common.families import families, read_family
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
-from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
+from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.judges import Space, energy_distance, halve, in_one_scale, independent
 from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation.from_run import RunStart
-from mulligan.meta.space.default import default_recipe
-from mulligan.recipe import Recipe
-from mulligan.training.budget import Budget
 
 FEWEST = 120  # images of a class that is a task
 MOST = 4  # classes of a family, in pairs: each begins from the one before it
 HELD, FAKES = 300, 1000
-TWO_CORES = 1.3  # times one core's images a second
 LEAST = 0.02  # distances below this are not told apart by so few images
 
 
@@ -123,10 +119,10 @@ def measure_pair(
 
 def train(kind: Kind, budget: float, options: argparse.Namespace, out: Path, start: Path | None) -> Any:
     """A run of a kind for so many seconds of a core, with the recipe of the law of sizes."""
-    recipe: Recipe = default_recipe(kind.train.shape[1:], len(kind.train), Budget(None, budget / TWO_CORES))
+    recipe = by_law(kind.train.shape[1:], len(kind.train), budget)
     shutil.rmtree(out, ignore_errors=True)
     architecture = recipe.architecture if start is None else RunStart.of(start).recipe.architecture
-    images = int(budget * SPEED[options.side][architecture.gen_width])
+    images = images_in(budget, options.side, architecture.gen_width)
     return api.fit(
         kind.train, images=images, out=out, seed=options.seed, recipe=recipe, experience="none", from_run=start
     )

@@ -30,8 +30,8 @@ import numpy as np
 
 from benchmarks.common.families import ROLES, Labelled, families, read_family
 from benchmarks.common.places import RESULTS, ZOO
-from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
+from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
 from benchmarks.metrics.judges import (
     Space,
@@ -44,14 +44,13 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import DECAY, INIT, default_recipe, handmade_recipe, pretrained_recipe
+from mulligan.meta.space.default import DECAY, INIT, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import cards
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
-TWO_CORES = 1.3  # times one core's images a second
 SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
 INDEPENDENT = SPACES[:3]  # that no part of mulligan was chosen by
 LEAST = 0.01  # a distance below which nothing is told apart
@@ -60,8 +59,8 @@ SHOWN, COLUMNS = 40, 10  # images of a grid
 
 def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
     """The recipe of a contender for a task of so many images and so many seconds of one core."""
-    budget = Budget(seconds=seconds / TWO_CORES, images=None)
-    learned, default = pretrained_recipe(shape, images, budget), default_recipe(shape, images, budget)
+    budget = Budget(seconds=seconds, images=None)
+    learned, default = pretrained_recipe(shape, images, budget), by_law(shape, images, seconds)
     if contender == "fit":
         return learned or default
     if contender == "default":
@@ -147,7 +146,7 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
         recipe = recipe_of(of, shape, len(train), options.budget)
-        images = int(options.budget * SPEED[options.side][recipe.architecture.gen_width])
+        images = images_in(options.budget, options.side, recipe.architecture.gen_width)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         save_grid(picture, fakes[:SHOWN], columns=COLUMNS)

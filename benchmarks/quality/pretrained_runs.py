@@ -9,11 +9,11 @@
 A regime is SIDE:SECONDS, a contender WIDTH/BATCH/RATE/GAMMA/LEARNED, where LEARNED is the share of the learned weights
 that it begins with; contenders are left out for whose width none ship. A sixth part NAME says which of the `--weights`
 these are instead (`tools/pretrain.py` and `tools/reptile.py` make such files), NAME:gen or NAME:disc that only this
-player begins with them. Each trains on as many images as an idle core would in that time (`SPEED`), with a warm-up and
-half a cosine. Runs of one width and batch are one population (`common/population.py`). Every line of the file is one
-run at one moment; the judges are energy distances in a classifier trained on the very families, two random networks,
-pixels at 8x8, and m1. Validation families choose; test families are run once, with what was chosen. Meant for an
-accelerator.
+player begins with them. Each trains on as many images as an idle core would in that time (`common/speeds.py`), with a
+warm-up and half a cosine. Runs of one width and batch are one population (`common/population.py`). Every line of the
+file is one run at one moment; the judges are energy distances in a classifier trained on the very families, two random
+networks, pixels at 8x8, and m1. Validation families choose; test families are run once, with what was chosen. Meant for
+an accelerator.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from PIL import Image
 from benchmarks.common.families import families
 from benchmarks.common.family_judge import HELD, Classifier, Family, features
 from benchmarks.common.intervals import interval
-from benchmarks.common.population import FAKES, SPEED, Numbers, Population
+from benchmarks.common.population import FAKES, Numbers, Population
+from benchmarks.common.speeds import images_in
 from benchmarks.metrics.judges import network
 from mulligan.meta.space.default import DECAY, INIT
 from mulligan.metrics.embed import load_embedding
@@ -201,7 +202,7 @@ def plan(
         offered = [each for each in every if not each.learned or each.weights or each.width in known]
         wanted = sorted(offered, key=lambda each: each[:2])
         for (width, batch), some in itertools.groupby(wanted, key=lambda contender: contender[:2]):
-            of_one, nimg = list(some), SPEED[side][width] * seconds
+            of_one, nimg = list(some), images_in(seconds, side, width)
             most = 1 if jax.default_backend() == "cpu" else max(1, AT_ONCE // (batch * side**2) * 16 // width)
             of_files = {
                 file: [(name, each, seed) for each in of_one if each.file == file for name in names for seed in seeds]

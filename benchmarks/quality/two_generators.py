@@ -25,10 +25,10 @@ import numpy as np
 from benchmarks.common.families import families, read_family
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
-from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
+from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.judges import energy_distance, in_one_scale, independent, kid_distance
-from benchmarks.quality.fit_against_fresh import FAKES, HELD, Judged, recipe_of
+from benchmarks.quality.fit_against_fresh import FAKES, HELD, Judged
 from mulligan import api
 from mulligan.tasks.images import read_task
 
@@ -50,8 +50,8 @@ def measure(options: argparse.Namespace, bench: Bench, name: str) -> None:
     if all(bench.known(key) for key in keys.values()):
         return
     judged, spaces = Judged(read_family(options.zoo, name), options.side), independent()
-    recipe = recipe_of("default", judged.train.shape[1:], len(judged.train), options.budget)
-    whole = int(options.budget * SPEED[options.side][recipe.architecture.gen_width])
+    recipe = by_law(judged.train.shape[1:], len(judged.train), options.budget)
+    whole = images_in(options.budget, options.side, recipe.architecture.gen_width)
     validation = read_task(judged.train).judge("validation")[1].sample(HELD, 0)
     kept = {space: spaces[space](validation) for space in OWN}
 

@@ -26,16 +26,15 @@ import numpy as np
 from benchmarks.common.families import families, read_family
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
-from benchmarks.common.population import SPEED
 from benchmarks.common.results import Bench
-from benchmarks.quality.fit_against_fresh import FAKES, INDEPENDENT, SPACES, TWO_CORES, Judged, log_ratio
+from benchmarks.common.speeds import by_law, images_in
+from benchmarks.quality.fit_against_fresh import FAKES, INDEPENDENT, SPACES, Judged, log_ratio
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.memorisation import memorisation
 from mulligan.training import choice, finish
-from mulligan.training.budget import Allowance, Budget
+from mulligan.training.budget import Allowance
 from mulligan.training.loop import Loop
 
 SHOWN, COLUMNS = 40, 10
@@ -44,7 +43,7 @@ SHOWN, COLUMNS = 40, 10
 def chosen_twice(folder: Path, budget: float, train: np.ndarray, side: int, seed: int) -> dict[str, np.ndarray]:
     """What the generators of one run draw, chosen without and with weighted latents; uint8 `[FAKES, h, w, c]`."""
     shape, drawn = train.shape[1:], dict[str, np.ndarray]()
-    recipe = default_recipe(shape, len(train), Budget(seconds=budget / TWO_CORES, images=None))
+    recipe = by_law(shape, len(train), budget)
 
     def choose(loop: Loop, allowance: Allowance) -> choice.KeptGenerator:
         kept = choice.choose(loop, allowance)
@@ -53,7 +52,7 @@ def chosen_twice(folder: Path, budget: float, train: np.ndarray, side: int, seed
 
     before, finish.choose = finish.choose, choose
     try:
-        images = int(budget * SPEED[side][recipe.architecture.gen_width])
+        images = images_in(budget, side, recipe.architecture.gen_width)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none", init="none")
     finally:
         finish.choose = before

@@ -30,6 +30,7 @@ from mulligan.training.budget import Budget
 from mulligan.training.device import cache_programs
 
 CHANGES = ({}, {"batch": 32}, {"penalty": "r1"})  # of the default recipe: each compiles for itself
+TEN_MINUTES = 300_000  # images of a budget, for networks of width 32: both kinds of race get the same
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def _raced(folder: Path, size: int, seconds: float, kind: str) -> dict[str, obje
         race.lanes = lambda task, footprints: 1
     cache_programs()
     task, budget = read_task("glyphs", size=size), Budget(None, seconds / race.SHARE)
-    usual = default_recipe(task.shape, len(task.train), Budget(None, 600.0))
+    usual = default_recipe(task.shape, len(task.train), Budget(TEN_MINUTES, None))
     recipes = [dataclasses.replace(usual, **change) for change in CHANGES]
     plan = RacePlan(tuple(Arm(recipe, 1.0, "a change of the default") for recipe in recipes))
     run = begin("glyphs", task, plan, budget, Options(out=folder, size=size, allocation="uniform", experience="none"))

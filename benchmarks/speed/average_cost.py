@@ -35,8 +35,8 @@ RECIPES: dict[str, Recipe] = {
     "mlp 128": Recipe(
         architecture=Architecture(family="mlp", gen_width=128, disc_width=128, gen_depth=2, disc_depth=2)
     ),
-    "default, short": default_recipe(SHAPE, 60_000, Budget(None, 60.0)),
-    "default, long": default_recipe(SHAPE, 60_000, Budget(None, 3600.0)),
+    "default, short": default_recipe(SHAPE, 60_000, Budget(100_000, None)),
+    "default, long": default_recipe(SHAPE, 60_000, Budget(400_000, None)),
 }
 
 

@@ -35,6 +35,7 @@ BLOCK = 100_000  # images written at a time
 TRAINED_SECONDS = 6.0  # of a processor, a size
 TURNS, TURN_SECONDS = 4, 5.0
 WIDTH = 8  # of the networks whose operations are counted
+NARROW, MINUTE = 20_000, 72_000  # images of budgets: for networks of that width, and a core's at 32x32
 STREAMED = 10_240  # images of the comparison, of which 8,192 train: as many as a ring holds
 
 
@@ -77,7 +78,7 @@ def train(side: str) -> dict[str, Any]:
     cache_programs()
     shape = (int(side), int(side), 3)
     task = read_task(np.random.default_rng(0).integers(0, 256, (600, *shape), np.uint8))
-    recipe = default_recipe(shape, len(task.train), Budget(None, 60.0))
+    recipe = default_recipe(shape, len(task.train), Budget(NARROW, None))
     game = make_game(recipe, shape, 0, 1e6)
     state, sampler = start_state(game, recipe, shape, 0, seed=0), Sampler.make(recipe.architecture, 0)
     began = time.process_time()
@@ -134,7 +135,7 @@ def stream(folder: str) -> dict[str, Any]:
     (root / "files").mkdir()
     for number, image in enumerate(np.load(root / "a.npy", mmap_mode="r")):
         Image.fromarray(image).save(root / "files" / f"{number:05d}.png")
-    recipe = default_recipe(shape, STREAMED, Budget(None, 60.0))
+    recipe = default_recipe(shape, STREAMED, Budget(MINUTE, None))
     game = make_game(recipe, shape, 0, 1e6)
     ways: dict[str, Any] = {"memory": {}, "array": {"memory": 2**20}, "files": {"memory": 2**20}}
     read_before.DISK_SHARE = 0.0  # so that files are decoded whenever they are drawn

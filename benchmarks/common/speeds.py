@@ -1,0 +1,38 @@
+"""The images that studies give to a contender, and the recipe of the law of sizes for them: by one table of speeds.
+
+`mulligan fit` goes by what it measured on the machine. A study goes by the table, so that neither what ran before it
+nor what runs beside it changes a contender.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mulligan.meta.space.default import default_recipe
+from mulligan.networks.layers import ImageShape
+from mulligan.recipe import Recipe
+from mulligan.training.budget import Budget
+
+# Images a second of an idle core, by the side of the images and the width of the networks.
+SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}
+
+
+def images_in(seconds: float, side: int, width: int) -> int:
+    """Images that a core trains on in so many seconds."""
+    return int(seconds * SPEED[side][width])
+
+
+def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:
+    """What the law of sizes chooses for `count` images of this shape and so many seconds of a core, of the table's
+    widths.
+
+    Example:
+      >>> [by_law((64, 64, 3), 1000, seconds).architecture.gen_width for seconds in (60, 300)]
+      [8, 16]
+    """
+    for width in sorted(SPEED[shape[0]], reverse=True):
+        nimg = images_in(seconds, shape[0], width)
+        recipe = default_recipe(shape, count, Budget(images=nimg, seconds=None))
+        if recipe.architecture.gen_width >= width:
+            break
+    return replace(recipe, architecture=replace(recipe.architecture, gen_width=width, disc_width=width))
