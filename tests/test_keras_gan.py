@@ -11,6 +11,12 @@ import mulligan  # noqa: E402
 from mulligan.errors import UsageError  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def drawn_alike():
+    """Keras draws the models' weights from a generator of its own."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="module")
 def images():
     """Bright crosses on black, in many places: something that can be learned in seconds."""
@@ -25,6 +31,7 @@ def images():
 def trained(images, tmp_path_factory):
     """A GAN that was fitted with standard callbacks, how its models were before, and the folder of what was written."""
     folder = tmp_path_factory.mktemp("gan")
+    keras.utils.set_random_seed(0)  # it is made before what stands ready for each test
     gan = mulligan.keras.GAN(models.small_generator(), models.small_discriminator())
     before = gan.generator.get_weights()
     gan.compile(gen_lr=3e-3, disc_lr=3e-3, gamma=0.5)
