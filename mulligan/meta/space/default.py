@@ -80,19 +80,34 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
     recipe, nimg = otherwise, 0.0
     for width in WIDTHS:
         wider = replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
-        seen = float(budget.images or 0)
-        if budget.seconds is not None:
-            seen = budget.seconds * price(wider, shape).images_per_second
+        seen = _seen(wider, shape, budget)
         if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
-    batch = 2 ** round(math.log2(max(nimg, 1) / STEPS))
     rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
     return replace(
         recipe,
-        batch=min(max(batch, BATCHES[0]), BATCHES[1]),
+        batch=_batch(nimg),
         hyperparameters=recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=GAMMA),
         schedules=DECAY,
     )
+
+
+def _seen(recipe: Recipe, shape: tuple[int, int, int], budget: Budget) -> float:
+    """Images that the recipe trains on within the budget."""
+    if budget.seconds is None:
+        return float(budget.images or 0)
+    return budget.seconds * price(recipe, shape).images_per_second
+
+
+def _batch(nimg: float) -> int:
+    """So small that there are steps enough, a power of 2.
+
+    Example:
+      >>> [_batch(nimg) for nimg in (20_000, 72_000, 1e6)]
+      [8, 16, 64]
+    """
+    wanted = 2 ** round(math.log2(max(nimg, 1) / STEPS))
+    return min(max(wanted, BATCHES[0]), BATCHES[1])
 
 
 def _length(shape: tuple[int, int, int], budget: Budget) -> float:
@@ -115,7 +130,7 @@ def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) 
         return None
     large = min(shape[:2]) > 32
     wide = (budget.seconds or 0.0) >= WIDE_SECONDS
-    return Recipe(
+    recipe = Recipe(
         architecture=offered[-1] if wide else offered[0],
         init=INIT,
         hyperparameters=Hyperparameters(gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3),
@@ -123,6 +138,7 @@ def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) 
         augmentation=("translate",),
         averages=("ema", "power_05", "power_10"),
     )
+    return replace(recipe, batch=_batch(_seen(recipe, shape, budget)))
 
 
 def handmade_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
