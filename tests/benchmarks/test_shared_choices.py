@@ -4,10 +4,14 @@ import argparse
 import json
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks.quality import shared_choices as study
 from mulligan.meta.space.default import default_recipe
+from mulligan.networks.architecture import Networks
+from mulligan.networks.convolution import conv2d_transpose
 from mulligan.training.budget import Budget
 from mulligan.training.engine import make_game, start_state
 
@@ -21,9 +25,20 @@ def test_a_contender_is_a_game_that_can_begin(name):
     recipe = contender.of(plain)
     game = contender.game(make_game(recipe, SHAPE, contender.clusters, 1e4))
     state = jax.eval_shape(lambda: start_state(game, recipe, SHAPE, contender.clusters, 0))
-    changed = (recipe, game.optimiser, contender.clusters) != (plain, make_game(plain, SHAPE, 0, 1e4).optimiser, 0)
+    usual = (plain, make_game(plain, SHAPE, 0, 1e4).optimiser, 0, None)
+    changed = (recipe, game.optimiser, contender.clusters, contender.start) != usual
     assert changed == (name != "plain")
     assert jax.tree.leaves(state)
+
+
+def test_a_smooth_generator_begins_without_a_pattern_of_windows():
+    """Of one colour all over, a map becomes one of one colour but for its edges; the weights' size stays."""
+    kernel = jax.random.normal(jax.random.key(0), (4, 4, 3, 200))
+    smooth = study.smooth("gen")(Networks(kernel, None)).gen
+    assert float(jnp.square(smooth).mean()) == pytest.approx(float(jnp.square(kernel).mean()), rel=0.2)
+    drawn = conv2d_transpose(jnp.ones((1, 8, 8, 3)), smooth, 2, (16, 16))[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(drawn, jnp.broadcast_to(drawn[:, :1, :1], drawn.shape), atol=1e-4)
+    assert np.ptp(conv2d_transpose(jnp.ones((1, 8, 8, 3)), kernel, 2, (16, 16))[0, 2:-2, 2:-2, 0]) > 0.1
 
 
 def row(of, seed, energy, family="birds"):
