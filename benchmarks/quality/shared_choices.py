@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +50,8 @@ from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.networks.architecture import Networks
+from mulligan.networks.convolution import conv2d, conv2d_transpose
+from mulligan.networks.layers import Conv, ConvTranspose
 from mulligan.recipe import Form, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
@@ -138,6 +141,52 @@ def smooth(player: str, wider: tuple[float, ...] = (1, 2, 1)) -> Callable[[Netwo
     return start
 
 
+class Resized(ConvTranspose):
+    """A map doubled by nearest neighbours and a 3x3 convolution, as one transposed convolution of 4x4 (Odena et al.
+    2016, "Deconvolution and checkerboard artifacts"): no pixel is summed from other weights than its neighbours.
+    """
+
+    def __call__(self, x: Any) -> Any:
+        return conv2d_transpose(x, both_ways(self.kernel), 2, self.out_hw) + self.bias
+
+
+class Pooled(Conv):
+    """A 3x3 convolution and means of 2x2, as one convolution of 4x4 and stride 2."""
+
+    def __call__(self, x: Any) -> Any:
+        return conv2d(x, both_ways(self.kernel) / 4, 2) + self.bias
+
+
+def both_ways(kernel: Any) -> Any:
+    """`[3, 3, ci, co]`, added to itself one tap further along rows and columns: `[4, 4, ci, co]`."""
+    for axis in (0, 1):
+        before, after = [[(0, 0)] * kernel.ndim for _ in range(2)]
+        before[axis], after[axis] = (1, 0), (0, 1)
+        kernel = jnp.pad(kernel, before) + jnp.pad(kernel, after)
+    return kernel
+
+
+def resized(player: str) -> Callable[[Networks], Networks]:
+    """Layers of a player that change a map's size, as such."""
+
+    def layer(old: Any) -> Any:
+        resizes = isinstance(old, ConvTranspose) or (isinstance(old, Conv) and old.stride == 2)
+        if not resizes or old.kernel.shape[0] != 4:
+            return old
+        made = object.__new__(Resized if isinstance(old, ConvTranspose) else Pooled)
+        for name, value in vars(old).items():
+            object.__setattr__(made, name, value)
+        share = 4 / 9 if isinstance(old, ConvTranspose) else 16 / 9  # of the variance, by the taps that a pixel sees
+        object.__setattr__(made, "kernel", old.kernel[:3, :3] * np.sqrt(share).astype(np.float32))
+        return made
+
+    def start(players: Networks) -> Networks:
+        old: Any = getattr(players, player)
+        return players._replace(**{player: eqx.tree_at(lambda net: net.layers, old, tuple(map(layer, old.layers)))})
+
+    return start
+
+
 def of_width(width: int, cost: float, **others: Any) -> Contender:
     return Contender(architecture={"gen_width": width, "disc_width": width}, recipe=others, cost=cost)
 
@@ -166,6 +215,8 @@ CONTENDERS: dict[str, Contender] = {
     "bilinear": Contender(architecture={"resampling": "bilinear", "kernel": 3}),
     "smooth generator": Contender(start=smooth("gen")),
     "smooth players": Contender(start=lambda players: smooth("disc")(smooth("gen")(players))),
+    "resized generator": Contender(start=resized("gen")),
+    "resized players": Contender(start=lambda players: resized("disc")(resized("gen")(players))),
     "latent 16": Contender(architecture={"latent": 16}),
     "latent 256": Contender(architecture={"latent": 256}),
     "matching 0.3": Contender(recipe={"matching": 0.3}, cost=1.05),
