@@ -141,20 +141,29 @@ def smooth(player: str, wider: tuple[float, ...] = (1, 2, 1)) -> Callable[[Netwo
     return start
 
 
-class Resized(ConvTranspose):
+class Resized(eqx.Module):
     """A map doubled by nearest neighbours and a 3x3 convolution, as one transposed convolution of 4x4 (Odena et al.
     2016, "Deconvolution and checkerboard artifacts"): no pixel is summed from other weights than its neighbours.
+
+    A step of Adam moves what a map of one colour becomes as far as in the layer that it stands for.
     """
 
+    kernel: Any
+    bias: Any
+    out_hw: tuple[int, int] = eqx.field(static=True)
+
     def __call__(self, x: Any) -> Any:
-        return conv2d_transpose(x, both_ways(self.kernel), 2, self.out_hw) + self.bias
+        return conv2d_transpose(x, both_ways(self.kernel) * (4 / 9), 2, self.out_hw) + self.bias
 
 
 class Pooled(Conv):
     """A 3x3 convolution and means of 2x2, as one convolution of 4x4 and stride 2."""
 
+    def __init__(self, kernel: Any, bias: Any):
+        self.kernel, self.bias, self.stride, self.normalisation = kernel, bias, 2, "none"
+
     def __call__(self, x: Any) -> Any:
-        return conv2d(x, both_ways(self.kernel) / 4, 2) + self.bias
+        return conv2d(x, both_ways(self.kernel) * (16 / 9 / 4), 2) + self.bias
 
 
 def both_ways(kernel: Any) -> Any:
@@ -167,18 +176,14 @@ def both_ways(kernel: Any) -> Any:
 
 
 def resized(player: str) -> Callable[[Networks], Networks]:
-    """Layers of a player that change a map's size, as such."""
+    """Layers of a player that change a map's size, as such; each map begins with the variance that it had."""
 
     def layer(old: Any) -> Any:
-        resizes = isinstance(old, ConvTranspose) or (isinstance(old, Conv) and old.stride == 2)
-        if not resizes or old.kernel.shape[0] != 4:
-            return old
-        made = object.__new__(Resized if isinstance(old, ConvTranspose) else Pooled)
-        for name, value in vars(old).items():
-            object.__setattr__(made, name, value)
-        share = 4 / 9 if isinstance(old, ConvTranspose) else 16 / 9  # of the variance, by the taps that a pixel sees
-        object.__setattr__(made, "kernel", old.kernel[:3, :3] * np.sqrt(share).astype(np.float32))
-        return made
+        if isinstance(old, ConvTranspose):
+            return Resized(old.kernel[:3, :3] * 1.5, old.bias, old.out_hw)
+        if isinstance(old, Conv) and old.stride == 2:
+            return Pooled(old.kernel[:3, :3] * 0.75, old.bias)
+        return old
 
     def start(players: Networks) -> Networks:
         old: Any = getattr(players, player)
