@@ -23,7 +23,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,9 +48,6 @@ from mulligan.game.step import Data, Game
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
-from mulligan.networks.architecture import Networks
-from mulligan.networks.convolution import conv2d, conv2d_transpose
-from mulligan.networks.layers import Conv, ConvTranspose
 from mulligan.recipe import Form, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
@@ -71,7 +67,6 @@ class Contender:
       recipe: other fields that differ.
       game: what is changed once the recipe has become a game.
       schedules: of further hyperparameters.
-      start: what is changed in the fresh weights of both players.
       clusters: classes that images without labels are given.
       cost: seconds an image over the plain recipe's; 1 for those that do as much work. To be measured before it runs.
     """
@@ -82,7 +77,6 @@ class Contender:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     game: Callable[[Game], Game] = lambda game: game
     schedules: tuple[tuple[str, Form], ...] = ()
-    start: Callable[[Networks], Networks] | None = None
     clusters: int = 0
     cost: float = 1.0
 
@@ -121,77 +115,6 @@ def _dimensions(leaf: Any) -> MuonDimensionNumbers | None:
     return MuonDimensionNumbers((0, 1, 2), 3) if leaf.ndim == 4 else None
 
 
-def smooth(player: str, wider: tuple[float, ...] = (1, 2, 1)) -> Callable[[Networks], Networks]:
-    """Kernels of 4x4 that change a map's size become 2x2 ones after linear interpolation: as a generator begins, no
-    pixel differs from its neighbours by where it lies in a window, and a discriminator's slopes have no such pattern.
-    """
-    filtered = np.zeros((4, 2), np.float32)
-    for tap in range(2):
-        filtered[tap : tap + 3, tap] = np.array(wider)
-    filtered /= np.sqrt(np.square(filtered).sum() / 4)  # as many squares as four independent taps have
-
-    def kernel(leaf: Any) -> Any:
-        if leaf.ndim != 4 or leaf.shape[0] != 4:
-            return leaf
-        return jnp.einsum("ap,bq,pqio->abio", filtered, filtered, leaf[:2, :2])
-
-    def start(players: Networks) -> Networks:
-        return players._replace(**{player: jax.tree.map(kernel, getattr(players, player))})
-
-    return start
-
-
-class Resized(eqx.Module):
-    """A map doubled by nearest neighbours and a 3x3 convolution, as one transposed convolution of 4x4 (Odena et al.
-    2016, "Deconvolution and checkerboard artifacts"): no pixel is summed from other weights than its neighbours.
-
-    A step of Adam moves what a map of one colour becomes as far as in the layer that it stands for.
-    """
-
-    kernel: Any
-    bias: Any
-    out_hw: tuple[int, int] = eqx.field(static=True)
-
-    def __call__(self, x: Any) -> Any:
-        return conv2d_transpose(x, both_ways(self.kernel) * (4 / 9), 2, self.out_hw) + self.bias
-
-
-class Pooled(Conv):
-    """A 3x3 convolution and means of 2x2, as one convolution of 4x4 and stride 2."""
-
-    def __init__(self, kernel: Any, bias: Any):
-        self.kernel, self.bias, self.stride, self.normalisation = kernel, bias, 2, "none"
-
-    def __call__(self, x: Any) -> Any:
-        return conv2d(x, both_ways(self.kernel) * (16 / 9 / 4), 2) + self.bias
-
-
-def both_ways(kernel: Any) -> Any:
-    """`[3, 3, ci, co]`, added to itself one tap further along rows and columns: `[4, 4, ci, co]`."""
-    for axis in (0, 1):
-        before, after = [[(0, 0)] * kernel.ndim for _ in range(2)]
-        before[axis], after[axis] = (1, 0), (0, 1)
-        kernel = jnp.pad(kernel, before) + jnp.pad(kernel, after)
-    return kernel
-
-
-def resized(player: str) -> Callable[[Networks], Networks]:
-    """Layers of a player that change a map's size, as such; each map begins with the variance that it had."""
-
-    def layer(old: Any) -> Any:
-        if isinstance(old, ConvTranspose):
-            return Resized(old.kernel[:3, :3] * 1.5, old.bias, old.out_hw)
-        if isinstance(old, Conv) and old.stride == 2:
-            return Pooled(old.kernel[:3, :3] * 0.75, old.bias)
-        return old
-
-    def start(players: Networks) -> Networks:
-        old: Any = getattr(players, player)
-        return players._replace(**{player: eqx.tree_at(lambda net: net.layers, old, tuple(map(layer, old.layers)))})
-
-    return start
-
-
 def of_width(width: int, cost: float, **others: Any) -> Contender:
     return Contender(architecture={"gen_width": width, "disc_width": width}, recipe=others, cost=cost)
 
@@ -218,10 +141,7 @@ CONTENDERS: dict[str, Contender] = {
     "wide generator": Contender(architecture={"gen_width": 24}, cost=1.1),
     "wide discriminator": Contender(architecture={"disc_width": 24}, cost=1.46),
     "bilinear": Contender(architecture={"resampling": "bilinear", "kernel": 3}),
-    "smooth generator": Contender(start=smooth("gen")),
-    "smooth players": Contender(start=lambda players: smooth("disc")(smooth("gen")(players))),
-    "resized generator": Contender(start=resized("gen")),
-    "resized players": Contender(start=lambda players: resized("disc")(resized("gen")(players))),
+    "folded": Contender(architecture={"resampling": "folded", "kernel": 3}),
     "latent 16": Contender(architecture={"latent": 16}),
     "latent 256": Contender(architecture={"latent": 256}),
     "matching 0.3": Contender(recipe={"matching": 0.3}, cost=1.05),
@@ -259,9 +179,6 @@ class Run:
         labels = None if self.labels is None else jnp.asarray(self.labels[rows], jnp.int32)
         self.data = Data(jnp.asarray(images[rows]), labels, jnp.asarray(chances))
         self.state = start_state(self.game, self.recipe, shape, self.classes, seed)
-        if contender.start is not None:
-            begun = contender.start(Networks(self.state.gen, self.state.disc))
-            self.state = start_state(self.game, self.recipe, shape, self.classes, seed, begun)
         self.engine: Engine = compile_engine(self.game, self.state, self.data)
 
     def advance(self, steps: int) -> bool:

@@ -214,7 +214,7 @@ def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
         return
     _one_of("family", architecture.family, FAMILIES)
     _one_of("activation", architecture.activation, ACTIVATIONS)
-    _one_of("resampling", architecture.resampling, ("strided", *RESAMPLINGS))
+    _one_of("resampling", architecture.resampling, ("strided", "folded", *RESAMPLINGS))
     _one_of("gen_normalisation", architecture.gen_normalisation, [n for n in NORMALISATIONS if n != "spectral"])
     _one_of("disc_normalisation", architecture.disc_normalisation, NORMALISATIONS)
     least_depth = FAMILIES[architecture.family].least_depth

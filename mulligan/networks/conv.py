@@ -2,8 +2,8 @@
 
 The discriminator halves the image until its shorter side is 4 to 7, doubling the channels; the generator is
 its mirror. Each inner size has `depth` extra 3x3 convolutions. Resampling is the convolution's own stride
-(`strided`), or a filter: the generator resizes and then convolves, the discriminator convolves, activates and
-then resizes.
+(`strided`; `folded` for kernels that hold a filter themselves), or a filter beside it: the generator resizes and then
+convolves, the discriminator convolves, activates and then resizes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
             layers += [SelfAttention(channels[level])]
         kernel = (architecture.kernel, architecture.kernel, channels[level], channels[level - 1])
         style = inner if level > 1 else last
-        if architecture.resampling == "strided":
-            layers += [ConvTranspose(kernel, sizes[level - 1], style)]
+        if architecture.resampling in ("strided", "folded"):
+            layers += [ConvTranspose(kernel, sizes[level - 1], style, architecture.resampling == "folded")]
         else:
             layers += [Up(architecture.resampling, sizes[level - 1]), Conv(kernel, 1, style)]
         layers += [activate] if level > 1 else []
@@ -62,8 +62,8 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     for level in range(1, len(sizes)):
         kernel = (architecture.kernel, architecture.kernel, channels[level - 1], channels[level])
         style = inner if level > 1 else first
-        if architecture.resampling == "strided":
-            layers += [Conv(kernel, 2, style), activate]
+        if architecture.resampling in ("strided", "folded"):
+            layers += [Conv(kernel, 2, style, architecture.resampling == "folded"), activate]
         else:
             layers += [Conv(kernel, 1, style), activate, Down(architecture.resampling)]
         if architecture.attention and level == attended:

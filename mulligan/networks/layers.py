@@ -120,23 +120,32 @@ class Conv(eqx.Module):
     bias: Float[Array, " co"]
     stride: int = eqx.field(static=True)
     normalisation: str = eqx.field(static=True)
+    folded: bool = eqx.field(static=True)
 
-    def __init__(self, shape: Shape, stride: int = 1, style: Style = PLAIN) -> None:
+    def __init__(self, shape: Shape, stride: int = 1, style: Style = PLAIN, folded: bool = False) -> None:
         """A layer whose weights hold their standard deviations (`randomised`).
 
         Args:
           shape: of the kernel, `(k, k, ci, co)`.
           stride: the same for rows and columns.
           style: of the weights and the maps.
+          folded: with a stride of 2, a convolution of stride 1 and the means of 2x2 after it, as one (`fold`).
         """
-        self.kernel = deviation(shape, math.prod(shape[:3]), style.gain)
+        scale = 4 * fold_scale(shape[0]) if folded else 1.0
+        self.kernel = deviation(shape, math.prod(shape[:3]) * scale**2, style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.stride = stride
         self.normalisation = style.normalisation
+        self.folded = folded
+
+    @property
+    def taps(self) -> Float[Array, "t t ci co"]:
+        """The kernel that the maps meet."""
+        return fold(self.kernel) if self.folded else self.kernel
 
     def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
         normalisation = NORMALISATIONS[self.normalisation]
-        return normalisation.maps(conv2d(x, normalisation.weight(self.kernel), self.stride)) + self.bias
+        return normalisation.maps(conv2d(x, normalisation.weight(self.taps), self.stride)) + self.bias
 
 
 class ConvTranspose(eqx.Module):
@@ -146,24 +155,58 @@ class ConvTranspose(eqx.Module):
     bias: Float[Array, " co"]
     out_hw: tuple[int, int] = eqx.field(static=True)
     normalisation: str = eqx.field(static=True)
+    folded: bool = eqx.field(static=True)
 
-    def __init__(self, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN) -> None:
+    def __init__(self, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN, folded: bool = False) -> None:
         """A layer whose weights hold their standard deviations (`randomised`).
 
         Args:
           shape: of the kernel, `(k, k, ci, co)`; an output pixel sees a quarter of its taps.
           out_hw: rows and columns to reach, for 7 and 8 both come from 4.
           style: of the weights and the maps.
+          folded: every pixel repeated 2x2 and then a convolution, as one (`fold`).
         """
-        self.kernel = deviation(shape, math.prod(shape[:3]) / 4, style.gain)
+        fan_in = math.prod(shape[:3]) * fold_scale(shape[0]) ** 2 if folded else math.prod(shape[:3]) / 4
+        self.kernel = deviation(shape, fan_in, style.gain)
         self.bias = jnp.zeros(shape[3], jnp.float32)
         self.out_hw = out_hw
         self.normalisation = style.normalisation
+        self.folded = folded
+
+    @property
+    def taps(self) -> Float[Array, "t t ci co"]:
+        """The kernel that the maps meet."""
+        return fold(self.kernel) if self.folded else self.kernel
 
     def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
         normalisation = NORMALISATIONS[self.normalisation]
-        kernel = normalisation.weight(self.kernel)
+        kernel = normalisation.weight(self.taps)
         return normalisation.maps(conv2d_transpose(x, kernel, 2, self.out_hw)) + self.bias
+
+
+def fold(kernel: Float[Array, "k k ci co"]) -> Float[Array, "t t ci co"]:
+    """A kernel and the means of 2x2 as one kernel, a row and a column larger; the mirror image doubles a map.
+
+    A transposed convolution with it is nearest-neighbour resizing and a convolution (Odena et al. 2016,
+    "Deconvolution and checkerboard artifacts", doi 10.23915/distill.00003), one of stride 2 a convolution and average
+    pooling, both for the price of the larger kernel: no pixel meets other weights than its neighbours.
+    """
+    for axis in (0, 1):
+        before, after = [[(0, 0)] * 4 for _ in range(2)]
+        before[axis], after[axis] = (1, 0), (0, 1)
+        kernel = jnp.pad(kernel, before) + jnp.pad(kernel, after)
+    return kernel * fold_scale(kernel.shape[0] - 1)
+
+
+def fold_scale(side: int) -> float:
+    """By what the taps of a folded kernel are multiplied, so that a step of all its weights moves maps of one colour as
+    far as a step of a kernel a row and a column larger does.
+
+    Example:
+      >>> round(fold_scale(3), 3)
+      0.444
+    """
+    return ((side + 1) / (2 * side)) ** 2
 
 
 class Activate(eqx.Module):

@@ -98,7 +98,7 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
             if architecture.resampling == "strided":
                 layers += [ConvTranspose((2, 2, *change), size)]
             else:  # the 1x1 convolution first, while there are fewer pixels
-                layers += [Conv((1, 1, *change)), Up(architecture.resampling, size)]
+                layers += [Conv((1, 1, *change)), Up(filter_of(architecture), size)]
     return [*layers, Conv((1, 1, channels[0], shape[2]))]
 
 
@@ -115,7 +115,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
             if architecture.resampling == "strided":
                 layers += [Conv((2, 2, *change), 2, linear)]
             else:
-                layers += [Down(architecture.resampling), Conv((1, 1, *change), 1, linear)]
+                layers += [Down(filter_of(architecture)), Conv((1, 1, *change), 1, linear)]
         if architecture.attention and level == nearest_to_8(sizes):
             layers += [SelfAttention(channels[level])]
         square = (architecture.kernel, architecture.kernel, channels[level], channels[level])
@@ -124,6 +124,11 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     features = channels[-1] + architecture.minibatch_std
     layers += [MinibatchStd()] if architecture.minibatch_std else []
     return [*layers, Fold((*sizes[-1], features))], (features,)
+
+
+def filter_of(architecture: Architecture) -> str:
+    """Beside a 1x1 convolution a folded filter is one on its own, which is the cheaper way there."""
+    return "nearest" if architecture.resampling == "folded" else architecture.resampling
 
 
 def fixup(activation: str, normalisation: str, blocks: int) -> Style:

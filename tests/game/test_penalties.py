@@ -112,6 +112,7 @@ def test_lazy_penalty_is_as_strong_on_average():
         (Architecture(family="mlp", disc_width=6, disc_depth=2, gen_depth=1), 3),
         (Architecture(family="conv", disc_width=3, disc_depth=1, activation="relu"), 3),
         (Architecture(family="conv", disc_width=3, resampling="bilinear", kernel=3), 0),
+        (Architecture(family="conv", disc_width=3, resampling="folded", kernel=3), 0),
         (Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3, resampling="nearest"), 3),
         (Architecture(family="residual", disc_width=3, disc_depth=1, gen_depth=1, kernel=3), 0),
     ],

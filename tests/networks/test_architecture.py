@@ -45,6 +45,7 @@ CASES = {  # name: (architecture, image shape, classes)
         (8, 11, 4),
         0,
     ),
+    "conv, folded": (Architecture("conv", **SMALL, resampling="folded", kernel=3), (9, 14, 3), 0),
     "residual": (Architecture("residual", **SMALL, gen_depth=1, disc_depth=1, kernel=3), (10, 8, 1), 0),
     "residual, everything": (
         Architecture(
@@ -195,7 +196,7 @@ def test_labels_are_refused_without_classes():
 @given(
     st.sampled_from(list(FAMILIES)),
     st.tuples(st.integers(8, 256), st.integers(8, 256), st.sampled_from([1, 3, 4])),
-    st.sampled_from([("strided", 3), ("strided", 4), ("strided", 5), ("nearest", 4), ("bilinear", 3)]),
+    st.sampled_from([("strided", 3), ("strided", 4), ("strided", 5), ("folded", 3), ("nearest", 4), ("bilinear", 3)]),
     st.booleans(),
 )
 def test_any_size_of_image(family, shape, resampling, extras):
@@ -262,6 +263,7 @@ def skeleton(architecture):
         ({"kernel": 3}, True, True),
         ({"resampling": "nearest"}, True, True),
         ({"resampling": "bilinear"}, True, True),
+        ({"resampling": "folded"}, True, True),
         ({"activation": "silu"}, True, True),
         ({"latent": 7}, True, False),
         ({"gen_normalisation": "pixel"}, True, False),

@@ -12,6 +12,7 @@ from mulligan.networks.layers import (
     MinibatchStd,
     SelfAttention,
     Style,
+    fold_scale,
     randomised,
 )
 from mulligan.networks.normalisation import group, pixel, spectral
@@ -140,3 +141,45 @@ def test_blocks_start_as_the_identity_but_not_under_spectral_normalisation():
     )
     np.testing.assert_array_equal(plain(x), x)
     assert not np.allclose(divided(x), x)
+
+
+def valid(x, kernel):
+    """The plain convolution, without padding."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@pytest.mark.parametrize("side", [3, 4, 5])
+def test_a_folded_transposed_convolution_is_nearest_resizing_and_a_convolution(side):
+    layer = randomised(ConvTranspose((side, side, 3, 5), (16, 16), folded=True), jax.random.key(1))
+    x = normal(2, 8, 8, 3)
+    doubled = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+    expected = valid(doubled, layer.kernel[::-1, ::-1]) * fold_scale(side)
+    before = side - 1 - side // 2  # rows whose windows reach over the edge
+    inner = layer(x)[:, before : before + expected.shape[1], before : before + expected.shape[2]]
+    np.testing.assert_allclose(inner, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [3, 4, 5])
+def test_a_folded_convolution_is_a_convolution_and_the_means_of_2_by_2(side):
+    layer = randomised(Conv((side, side, 3, 5), 2, folded=True), jax.random.key(1))
+    x = normal(2, 16, 16, 3)
+    every = 4 * fold_scale(side) * valid(x, layer.kernel)
+    means = (every[:, :-1, :-1] + every[:, 1:, :-1] + every[:, :-1, 1:] + every[:, 1:, 1:]) / 4
+    before = side // 2  # rows by which the first whole window lies below the image's edge
+    expected = means[:, before % 2 :: 2, before % 2 :: 2]
+    first = (before + 1) // 2
+    inner = layer(x)[:, first : first + expected.shape[1], first : first + expected.shape[2]]
+    np.testing.assert_allclose(inner, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [Conv, ConvTranspose])
+def test_folded_layers_begin_with_the_size_of_what_they_fold(layer):
+    """A map of one colour becomes as large as in a layer that does not fold, by a step of all weights alike, too."""
+    size = {Conv: 2, ConvTranspose: (16, 16)}[layer]
+    x = jnp.ones((1, 8, 8, 64)) if layer is ConvTranspose else jnp.ones((1, 16, 16, 64))
+    folded = randomised(layer((3, 3, 64, 500), size, folded=True), jax.random.key(0))
+    plain = randomised(layer((4, 4, 64, 500), size), jax.random.key(0))
+    sizes = [float(jnp.std(each(x)[:, 3:5, 3:5])) for each in (folded, plain)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.15)
+    steps = [jax.tree.map(jnp.ones_like, each)(x)[0, 4, 4, 0] for each in (folded, plain)]
+    assert float(steps[0]) == pytest.approx(float(steps[1]), rel=1e-4)

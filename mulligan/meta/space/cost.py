@@ -155,7 +155,13 @@ def _dense(layer: Dense, size: Size, channels: int) -> Counted:
 
 def _conv(layer: Conv, size: Size, channels: int) -> Counted:
     result = (-(-size[0] // layer.stride), -(-size[1] // layer.stride))
-    return 2.0 * math.prod(layer.kernel.shape) * math.prod(result), result, layer.kernel.shape[3]
+    return 2.0 * _taps(layer) * math.prod(result), result, layer.kernel.shape[3]
+
+
+def _taps(layer: Conv | ConvTranspose) -> int:
+    """Of the kernel that maps meet, in all; layers may hold shapes in place of arrays."""
+    side = layer.kernel.shape[0] + layer.folded
+    return side * side * layer.kernel.shape[2] * layer.kernel.shape[3]
 
 
 def _block(layer: Block, size: Size, channels: int) -> Counted:
@@ -174,7 +180,7 @@ LAYERS: dict[type, Callable[[Any, Size, int], Counted]] = {
     Conv: _conv,
     # Every pixel that enters meets the whole kernel.
     ConvTranspose: lambda layer, size, channels: (
-        2.0 * math.prod(layer.kernel.shape) * math.prod(size),
+        2.0 * _taps(layer) * math.prod(size),
         layer.out_hw,
         layer.kernel.shape[3],
     ),

@@ -29,6 +29,7 @@ RESIDUAL = replace(WIDE, family="residual", gen_depth=1, disc_depth=1, kernel=3)
 RECIPES = {
     "piecewise": Recipe(WIDE),
     "four steps": Recipe(replace(WIDE, activation="silu"), disc_steps=4),
+    "folded": Recipe(replace(WIDE, resampling="folded", kernel=3)),
     "attention": Recipe(replace(WIDE, attention=True, minibatch_std=True, gen_depth=2, resampling="nearest", kernel=3)),
     "residual": Recipe(replace(RESIDUAL, activation="silu", resampling="bilinear")),
     "mlp": Recipe(replace(WIDE, family="mlp", gen_width=512, disc_width=512, gen_depth=2, disc_depth=2), penalty="r1"),
@@ -42,7 +43,17 @@ RECIPES |= {name: replace(SMOOTH, loss=name, penalty="none") for name in LOSSES}
 RECIPES |= {f"{name} penalty": replace(SMOOTH, penalty=name) for name in PENALTIES}
 
 
-QUICK = ("piecewise", "mlp", "matching", "textbook", "lookahead", "extragradient", "wasserstein", "gradient penalty")
+QUICK = (
+    "piecewise",
+    "folded",
+    "mlp",
+    "matching",
+    "textbook",
+    "lookahead",
+    "extragradient",
+    "wasserstein",
+    "gradient penalty",
+)
 
 
 @pytest.mark.parametrize("name", quick_of(RECIPES, *QUICK))

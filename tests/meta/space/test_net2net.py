@@ -19,6 +19,7 @@ SHAPE = (16, 12, 1)
 PARENTS = {
     "conv": Architecture(gen_width=4, disc_width=3, latent=6, activation="relu"),
     "conv, leaky": Architecture(gen_width=4, disc_width=3, latent=6),
+    "conv, folded": Architecture(gen_width=4, disc_width=3, latent=6, resampling="folded", kernel=3),
     "conv, nearest, pixel": Architecture(
         gen_width=4, disc_width=3, latent=6, resampling="nearest", gen_normalisation="pixel", kernel=3
     ),
