@@ -292,7 +292,7 @@ def test_maps_of_first_and_last_layers_are_not_normalised():
     [
         ({"family": "convs"}, (28, 28, 1), "did you mean 'conv'"),
         ({"activation": "swish"}, (28, 28, 1), "choose one of relu, leaky_relu"),
-        ({"resampling": "cubic"}, (28, 28, 1), "strided, nearest, bilinear"),
+        ({"resampling": "cubic"}, (28, 28, 1), "strided, folded, nearest, bilinear"),
         ({"gen_normalisation": "spectral"}, (28, 28, 1), "choose one of none, pixel, group"),
         ({"disc_normalisation": "batch"}, (28, 28, 1), "none, pixel, group, spectral"),
         ({"kernel": 7}, (28, 28, 1), "choose 3, 4 or 5"),

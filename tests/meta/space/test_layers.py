@@ -33,7 +33,7 @@ SMALL = Architecture(gen_width=8, disc_width=8, latent=8)
 CHOICES = [
     replace(SMALL, family=family, resampling=resampled, kernel=kernel, gen_depth=1, disc_depth=1, attention=attention)
     for family, (resampled, kernel), attention in itertools.product(
-        FAMILIES, [("strided", 4), *((name, 3) for name in RESAMPLINGS)], (False, True)
+        FAMILIES, [("strided", 4), ("folded", 3), *((name, 3) for name in RESAMPLINGS)], (False, True)
     )
 ]
 NORMALISED = [
@@ -89,7 +89,7 @@ def test_a_layer_of_unknown_cost_is_not_free(monkeypatch):
 @pytest.mark.parametrize("architecture", POSSIBLE, ids=lambda each: f"{each.family}-{each.resampling}-{each.attention}")
 def test_every_generator_can_be_written_down(architecture):
     gen = built(architecture).gen
-    arrays = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), gen)
+    arrays = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), gen)
     draw(Anything(), arrays, np.zeros((2, architecture.latent)), np.zeros(2, np.int32))
 
 
