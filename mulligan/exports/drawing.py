@@ -10,7 +10,7 @@ from jaxtyping import Float
 from mulligan.errors import MulliganError
 from mulligan.exports.target import Target, Tensor
 from mulligan.networks.architecture import GeneratorNetwork
-from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, Layer, SelfAttention
+from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, Layer, SelfAttention, taps_of
 from mulligan.networks.mixture import Mixture, shares
 from mulligan.networks.resampling import Up
 from mulligan.networks.residual import Block, Unfold
@@ -91,7 +91,7 @@ def _conv(target: Target, layer: Conv, x: Tensor) -> Tensor:
 
 def _conv_transpose(target: Target, layer: ConvTranspose, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The whole adjoint has `2 (size - 1) + k` rows; mulligan's starts at `(k - 1) // 2` (`networks.convolution`)."""
-    bias, kernel = np.asarray(layer.bias), np.asarray(layer.taps)
+    bias, kernel = np.asarray(layer.bias), np.asarray(taps_of(layer))
     before = (kernel.shape[0] - 1) // 2
     whole = [2 * (size - 1) + kernel.shape[0] for size in shape[:2]]
     crops = [(before, full - before - out) for full, out in zip(whole, layer.out_hw, strict=True)]

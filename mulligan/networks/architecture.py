@@ -28,7 +28,7 @@ from mulligan.networks.layers import (
     styles,
 )
 from mulligan.networks.normalisation import NORMALISATIONS
-from mulligan.networks.resampling import COARSEST, LEAST_COARSEST, RESAMPLINGS
+from mulligan.networks.resampling import COARSEST, LEAST_COARSEST, RESAMPLINGS, STRIDED
 from mulligan.recipe import Architecture
 from mulligan.types import Key, Logits, Pixels, Pytree
 
@@ -214,7 +214,7 @@ def check(architecture: Architecture, shape: ImageShape, classes: int) -> None:
         return
     _one_of("family", architecture.family, FAMILIES)
     _one_of("activation", architecture.activation, ACTIVATIONS)
-    _one_of("resampling", architecture.resampling, ("strided", "folded", *RESAMPLINGS))
+    _one_of("resampling", architecture.resampling, (*STRIDED, *RESAMPLINGS))
     _one_of("gen_normalisation", architecture.gen_normalisation, [n for n in NORMALISATIONS if n != "spectral"])
     _one_of("disc_normalisation", architecture.disc_normalisation, NORMALISATIONS)
     least_depth = FAMILIES[architecture.family].least_depth

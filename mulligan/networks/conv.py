@@ -21,7 +21,7 @@ from mulligan.networks.layers import (
     Style,
     styles,
 )
-from mulligan.networks.resampling import Down, Up, doublings, halvings, nearest_to_8
+from mulligan.networks.resampling import STRIDED, Down, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
 
 
@@ -43,7 +43,7 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
             layers += [SelfAttention(channels[level])]
         kernel = (architecture.kernel, architecture.kernel, channels[level], channels[level - 1])
         style = inner if level > 1 else last
-        if architecture.resampling in ("strided", "folded"):
+        if architecture.resampling in STRIDED:
             layers += [ConvTranspose(kernel, sizes[level - 1], style, architecture.resampling == "folded")]
         else:
             layers += [Up(architecture.resampling, sizes[level - 1]), Conv(kernel, 1, style)]
@@ -62,7 +62,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
     for level in range(1, len(sizes)):
         kernel = (architecture.kernel, architecture.kernel, channels[level - 1], channels[level])
         style = inner if level > 1 else first
-        if architecture.resampling in ("strided", "folded"):
+        if architecture.resampling in STRIDED:
             layers += [Conv(kernel, 2, style, architecture.resampling == "folded"), activate]
         else:
             layers += [Conv(kernel, 1, style), activate, Down(architecture.resampling)]

@@ -138,14 +138,9 @@ class Conv(eqx.Module):
         self.normalisation = style.normalisation
         self.folded = folded
 
-    @property
-    def taps(self) -> Float[Array, "t t ci co"]:
-        """The kernel that the maps meet."""
-        return fold(self.kernel) if self.folded else self.kernel
-
     def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
         normalisation = NORMALISATIONS[self.normalisation]
-        return normalisation.maps(conv2d(x, normalisation.weight(self.taps), self.stride)) + self.bias
+        return normalisation.maps(conv2d(x, normalisation.weight(taps_of(self)), self.stride)) + self.bias
 
 
 class ConvTranspose(eqx.Module):
@@ -173,15 +168,15 @@ class ConvTranspose(eqx.Module):
         self.normalisation = style.normalisation
         self.folded = folded
 
-    @property
-    def taps(self) -> Float[Array, "t t ci co"]:
-        """The kernel that the maps meet."""
-        return fold(self.kernel) if self.folded else self.kernel
-
     def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
         normalisation = NORMALISATIONS[self.normalisation]
-        kernel = normalisation.weight(self.taps)
+        kernel = normalisation.weight(taps_of(self))
         return normalisation.maps(conv2d_transpose(x, kernel, 2, self.out_hw)) + self.bias
+
+
+def taps_of(layer: Conv | ConvTranspose) -> Float[Array, "t t ci co"]:
+    """The kernel that the maps meet."""
+    return fold(layer.kernel) if layer.folded else layer.kernel
 
 
 def fold(kernel: Float[Array, "k k ci co"]) -> Float[Array, "t t ci co"]:

@@ -136,7 +136,7 @@ def test_the_cheap_form_has_the_same_values_and_gradients(architecture, classes)
     value, fast = differentiate(disc, r1r2_piecewise(lifted))
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
     for left, right in zip(jax.tree.leaves(fast), jax.tree.leaves(slow), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
     assert any(float(jnp.abs(leaf).max()) > 1e-2 for leaf in jax.tree.leaves(slow))
 
 
