@@ -10,16 +10,18 @@ from dataclasses import replace
 
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.layers import ImageShape
-from mulligan.recipe import Recipe
+from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
 
-# Images a second of an idle core, by the side of the images and the width of the networks.
+# Images a second of an idle core, by the side of the images and the width of networks that are resized by strides.
 SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}
+FOLDED = 1.04  # seconds of networks that are resized within the kernels, over those of strided ones
 
 
-def images_in(seconds: float, side: int, width: int) -> int:
-    """Images that a core trains on in so many seconds."""
-    return int(seconds * SPEED[side][width])
+def images_in(seconds: float, side: int, architecture: Architecture) -> int:
+    """Images that a core trains such networks on in so many seconds."""
+    cost = FOLDED if architecture.resampling == "folded" else 1.0
+    return int(seconds * SPEED[side][architecture.gen_width] / cost)
 
 
 def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:
@@ -31,7 +33,7 @@ def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:
       [8, 16]
     """
     for width in sorted(SPEED[shape[0]], reverse=True):
-        nimg = images_in(seconds, shape[0], width)
+        nimg = images_in(seconds, shape[0], Architecture(gen_width=width))
         recipe = default_recipe(shape, count, Budget(images=nimg, seconds=None))
         if recipe.architecture.gen_width >= width:
             break

@@ -122,7 +122,7 @@ def train(kind: Kind, budget: float, options: argparse.Namespace, out: Path, sta
     recipe = by_law(kind.train.shape[1:], len(kind.train), budget)
     shutil.rmtree(out, ignore_errors=True)
     architecture = recipe.architecture if start is None else RunStart.of(start).recipe.architecture
-    images = images_in(budget, options.side, architecture.gen_width)
+    images = images_in(budget, options.side, architecture)
     return api.fit(
         kind.train, images=images, out=out, seed=options.seed, recipe=recipe, experience="none", from_run=start
     )

@@ -18,6 +18,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ UNIONS = (
     ("m1", "gradients", "pixels"),
     ("m1", "gradients", "random 1", "pixels"),
 )
-Space = Callable[[np.ndarray], np.ndarray]  # uint8 [n, h, w, c] to [n, d]
+EDGES = (1, 2)  # pixels of the finest details, and of the next, of which patches are compared
+PATCH, PATCHES = 7, 4  # side of a patch; from each image
+Space = Callable[[np.ndarray], np.ndarray]  # uint8 [n, h, w, c] to [n, d], or to several rows an image
 
 
 def in_batches(apply: Callable[[jax.Array], jax.Array]) -> Space:
@@ -88,8 +91,9 @@ def network_space(weights: dict[str, np.ndarray]) -> Space:
 
 
 def independent() -> dict[str, Space]:
-    """Spaces that know nothing of the family that they judge: pixels at 8x8, m1, and two random networks."""
+    """Spaces that know nothing of the family that they judge: pixels at 8x8, edges, m1, and two random networks."""
     known: dict[str, Space] = {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
+    known |= {f"edges {side}": partial(edge_space, side) for side in EDGES}
     random = {f"random {seed}": network_space(random_weights(weight_shapes(M2), seed)) for seed in RANDOM_SEEDS}
     return known | random
 
@@ -116,6 +120,24 @@ def pixel_space(images: np.ndarray) -> np.ndarray:
     images = np.broadcast_to(images, (*images.shape[:3], 3))
     small = images.reshape(len(images), 8, side // 8, 8, side // 8, 3).mean((2, 4))
     return (small / 127.5 - 1).reshape(len(images), -1).astype(np.float32)
+
+
+def edge_space(pixel: int, images: np.ndarray) -> np.ndarray:
+    """Patches of what images lose when they are halved, at random places: several rows an image, without its colours.
+
+    A level of a Laplacian pyramid, as in the sliced Wasserstein distance of Karras et al. 2018 (arXiv 1710.10196).
+
+    Args:
+      pixel: side of a detail, a power of 2: of the images themselves, or halved first.
+    """
+    n, height, width = (images.shape[0], *(side // pixel for side in images.shape[1:3]))
+    fine = np.broadcast_to(images, (*images.shape[:3], 3)).reshape(n, height, pixel, width, pixel, 3).mean((2, 4))
+    coarse = fine.reshape(n, height // 2, 2, width // 2, 2, 3).mean((2, 4))
+    details = (fine - coarse.repeat(2, axis=1).repeat(2, axis=2)) / 127.5
+    patches = np.lib.stride_tricks.sliding_window_view(details, (PATCH, PATCH), axis=(1, 2))
+    rng, rows = np.random.default_rng(0), np.arange(n).repeat(PATCHES)
+    top, left = (rng.integers(count, size=len(rows)) for count in patches.shape[1:3])
+    return patches[rows, top, left].reshape(len(rows), -1).astype(np.float32)
 
 
 def read_candidates(path: Path) -> dict[str, dict[str, np.ndarray]]:

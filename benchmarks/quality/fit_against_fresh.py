@@ -6,11 +6,12 @@
     python benchmarks/quality/fit_against_fresh.py table
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
-`default`, what it chooses with `--init none`; `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with
-warm-up and half a cosine, where INIT names learned weights or is left empty for fresh ones. A quarter of a family, at
-most 300 images, judges and is never shown to a run. The judges: the features of a classifier of that family alone, two
-random networks, pixels at 8x8, and m1. Rates are tried on families for learning that no learned weights saw (`--role
-learning`). Test families are run once, with what was chosen before. What is done is not done again.
+`default`, what it chooses with `--init none`; `strided` and `folded`, the same with networks that resize so;
+`handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine, where INIT names learned
+weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and is never shown to a run.
+The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, and patches of
+edges. Rates are tried on families for learning that no learned weights saw (`--role learning`). Test families are run
+once, with what was chosen before. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ from mulligan.training.budget import Budget
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
-SPACES = ("own", "random 1", "random 2", "pixels", "m1")  # in the order of the table
+SPACES = ("own", "random 1", "random 2", "pixels", "m1", "edges 1", "edges 2")  # in the order of the table
 INDEPENDENT = SPACES[:3]  # that no part of mulligan was chosen by
 LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10  # images of a grid
+KERNELS = {"strided": 4, "folded": 3}  # of networks that resize so
 
 
 def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
@@ -67,6 +69,9 @@ def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds:
         return default
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
+    if contender in KERNELS:
+        resized = replace(default.architecture, resampling=contender, kernel=KERNELS[contender])
+        return replace(default, architecture=resized)
     width, batch, rate, gamma, init = contender.split("/")
     return replace(
         default,
@@ -146,7 +151,7 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
         recipe = recipe_of(of, shape, len(train), options.budget)
-        images = images_in(options.budget, options.side, recipe.architecture.gen_width)
+        images = images_in(options.budget, options.side, recipe.architecture)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         save_grid(picture, fakes[:SHOWN], columns=COLUMNS)

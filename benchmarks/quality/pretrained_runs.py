@@ -202,7 +202,8 @@ def plan(
         offered = [each for each in every if not each.learned or each.weights or each.width in known]
         wanted = sorted(offered, key=lambda each: each[:2])
         for (width, batch), some in itertools.groupby(wanted, key=lambda contender: contender[:2]):
-            of_one, nimg = list(some), images_in(seconds, side, width)
+            architecture = Architecture(gen_width=width, disc_width=width, coarsest=4)
+            of_one, nimg = list(some), images_in(seconds, side, architecture)
             most = 1 if jax.default_backend() == "cpu" else max(1, AT_ONCE // (batch * side**2) * 16 // width)
             of_files = {
                 file: [(name, each, seed) for each in of_one if each.file == file for name in names for seed in seeds]
@@ -210,7 +211,7 @@ def plan(
             }
             members = at_once([len(runs) for runs in of_files.values()], most)
             recipe = Recipe(
-                Architecture(gen_width=width, disc_width=width, coarsest=4),
+                architecture,
                 batch=batch,
                 init=INIT if any(contender.learned and not contender.weights for contender in of_one) else "",
                 hyperparameters=Hyperparameters(augment=0.3),

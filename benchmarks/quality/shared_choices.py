@@ -7,7 +7,7 @@
 A contender is what `fit` does at this size and budget but for one choice. Each run trains on as many images as it sees
 while the plain recipe sees `--images` (its `cost`, by the first command). Its average of width 0.05 is judged, by
 images of the family that no run sees: the features of a classifier of that family alone, two random networks, pixels
-at 8x8, and m1. What is done is not done again.
+at 8x8, m1, and patches of edges. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ CONTENDERS: dict[str, Contender] = {
     "wide discriminator": Contender(architecture={"disc_width": 24}, cost=1.46),
     "bilinear": Contender(architecture={"resampling": "bilinear", "kernel": 3}),
     "folded": Contender(architecture={"resampling": "folded", "kernel": 3}),
+    "strided": Contender(architecture={"resampling": "strided", "kernel": 4}),
     "latent 16": Contender(architecture={"latent": 16}),
     "latent 256": Contender(architecture={"latent": 256}),
     "matching 0.3": Contender(recipe={"matching": 0.3}, cost=1.05),

@@ -51,7 +51,7 @@ def measure(options: argparse.Namespace, bench: Bench, name: str) -> None:
         return
     judged, spaces = Judged(read_family(options.zoo, name), options.side), independent()
     recipe = by_law(judged.train.shape[1:], len(judged.train), options.budget)
-    whole = images_in(options.budget, options.side, recipe.architecture.gen_width)
+    whole = images_in(options.budget, options.side, recipe.architecture)
     validation = read_task(judged.train).judge("validation")[1].sample(HELD, 0)
     kept = {space: spaces[space](validation) for space in OWN}
 

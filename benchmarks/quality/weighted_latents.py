@@ -52,7 +52,7 @@ def chosen_twice(folder: Path, budget: float, train: np.ndarray, side: int, seed
 
     before, finish.choose = finish.choose, choose
     try:
-        images = images_in(budget, side, recipe.architecture.gen_width)
+        images = images_in(budget, side, recipe.architecture)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none", init="none")
     finally:
         finish.choose = before

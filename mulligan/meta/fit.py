@@ -56,6 +56,7 @@ from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.strategist import Strategist
 
+TRAINED = 0.4  # of a budget, below which it is told that training had so little
 HANDED = 400  # images that a discriminator's moving statistics are taken of
 UNLIMITED = 2**62  # bytes of images that were in memory when the run began
 
@@ -331,6 +332,9 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
         seen = progress.spent_nimg, progress.training_seconds, compiling
         measure(loop.recipe, task.shape, loop.spec.classes, *seen)
+        note = _compiled_note(loop, _budget(folder))
+        if note is not None:
+            listener(Noted(text=note).to_json())
     generator = finish(loop)
     if loop.recipe.architecture.family == FAMILY:  # models of the caller's own are no experience of mulligan's space
         # What was trained goes back into them, with moving statistics to match.
@@ -348,6 +352,19 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         except MulliganError as error:  # one that cannot be written costs nobody their generator
             listener(NotRecorded(reason=str(error)).to_json())
     return generator
+
+
+def _compiled_note(loop: Loop, budget: Budget) -> str | None:
+    """What is to be said where a run had most of its seconds for something else than training."""
+    progress = loop.now.progress
+    trained = progress.training_seconds + progress.loading_seconds
+    if budget.seconds is None or trained >= TRAINED * budget.seconds:
+        return None
+    again = command("resume", loop.spec.folder.path, "--time", f"+{budget.seconds:g}s")
+    return (
+        f"training had only {progress.training_seconds:.0f} of {budget.seconds:g} seconds: most went into compiling "
+        f"programs, which are kept now, so that this trains at once: {again}"
+    )
 
 
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> RunSpec:

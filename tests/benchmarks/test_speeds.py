@@ -24,4 +24,4 @@ def test_a_slow_machine_changes_nothing(monkeypatch):
     found = by_law((32, 32, 3), 1000, 160)
     monkeypatch.setattr("mulligan.meta.space.default.price", lambda *of: prices.Price(0.0, 1.0, True))
     assert by_law((32, 32, 3), 1000, 160) == found
-    assert images_in(160, 32, found.architecture.gen_width) == 192_000
+    assert images_in(160, 32, found.architecture) == 192_000

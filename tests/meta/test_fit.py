@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sqlite3
 
 import numpy as np
@@ -352,3 +353,16 @@ def test_few_images_of_common_sizes_begin_with_learned_weights_unless_asked_not_
     assert read_json(tmp_path / "run" / "recipe.json").get("init", "") == named
     said = [event["text"] for event in told if event["kind"] == "note"]
     assert any("13 families" in text for text in said) == bool(named)
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "told"), [(Budget(None, 0.5), 1e3, 1), (Budget(None, 0.5), 0.0, 0), (Budget(320, None), 1e3, 0)]
+)
+def test_a_run_whose_seconds_went_into_compiling_tells_how_to_train_more(tmp_path, monkeypatch, budget, share, told):
+    monkeypatch.setattr("mulligan.meta.fit.TRAINED", share)  # however fast the machine
+    _, events = told_by("digits", budget, out=tmp_path / "run", recipe=TINY, experience=NONE)
+    notes = [event["text"] for event in events if event["kind"] == "note"]
+    assert len(notes) == told
+    for note in notes:
+        assert re.match(r"training had only \d+ of 0.5 seconds: ", note)
+        assert note.endswith(f"mulligan resume {tmp_path / 'run'} --time +0.5s")

@@ -31,6 +31,9 @@ FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest 
 FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-short-budgets-for-large-images.md)
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
+DOTLESS_SIDE = (
+    32  # up to which dots of the resizing vanish within the steps there are (docs/log/2026-11-28-folded-resizing.md)
+)
 BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
 
 
@@ -79,7 +82,7 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
 
     recipe, nimg = otherwise, 0.0
     for width in WIDTHS:
-        wider = replace(otherwise, architecture=Architecture(gen_width=width, disc_width=width))
+        wider = replace(otherwise, architecture=replace(_resizing(shape), gen_width=width, disc_width=width))
         seen = _seen(wider, shape, budget)
         if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
@@ -90,6 +93,13 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
         hyperparameters=recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=GAMMA),
         schedules=DECAY,
     )
+
+
+def _resizing(shape: tuple[int, int, int]) -> Architecture:
+    """Large images are resized within the kernels: by strides they keep dots for as long as brief runs last."""
+    if math.sqrt(shape[0] * shape[1]) > DOTLESS_SIDE:
+        return Architecture(resampling="folded", kernel=3)
+    return Architecture()
 
 
 def _seen(recipe: Recipe, shape: tuple[int, int, int], budget: Budget) -> float:

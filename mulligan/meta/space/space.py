@@ -22,7 +22,7 @@ from mulligan.meta.space.domains import Domain, Names, Range, Steps
 from mulligan.networks.architecture import FAMILIES
 from mulligan.networks.layers import ACTIVATIONS
 from mulligan.networks.normalisation import NORMALISATIONS
-from mulligan.networks.resampling import RESAMPLINGS
+from mulligan.networks.resampling import RESAMPLINGS, STRIDED
 from mulligan.recipe import Recipe
 from mulligan.schedules.learned import SHIPPED
 
@@ -94,7 +94,7 @@ CHOICES = (
     Choice("disc_layers", "architecture.disc_depth", Steps((1, 2, 3, 4)), 2, is_("family", "mlp")),
     Choice("kernel", "architecture.kernel", Steps((3, 4, 5)), 4, is_("family", "conv")),
     Choice("block_kernel", "architecture.kernel", Steps((3, 5)), 3, is_("family", "residual")),
-    Choice("resampling", "architecture.resampling", Names(("strided", *RESAMPLINGS)), "strided", CONVOLUTIONAL),
+    Choice("resampling", "architecture.resampling", Names((*STRIDED, *RESAMPLINGS)), "strided", CONVOLUTIONAL),
     Choice("activation", "architecture.activation", Names(tuple(ACTIVATIONS)), "leaky_relu"),
     Choice("latent", "architecture.latent", Steps((16, 32, 64, 128, 256)), 64),
     Choice("gen_normalisation", "architecture.gen_normalisation", Names(("none", "pixel", "group")), "none"),

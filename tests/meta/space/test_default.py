@@ -75,6 +75,15 @@ def test_a_short_run_on_large_images_has_small_batches():
     assert batches == [8, 8, 16]
 
 
+@pytest.mark.parametrize(
+    ("shape", "resampling"), [((32, 32, 3), "strided"), ((64, 64, 3), "folded"), ((20, 64, 1), "folded")]
+)
+def test_large_images_are_resized_without_dots(shape, resampling):
+    architecture = default_recipe(shape, 5_000, MINUTE).architecture
+    assert architecture.resampling == resampling
+    check(architecture, shape, 0)
+
+
 def test_few_images_are_augmented():
     assert default_recipe((32, 32, 3), 500, MINUTE).augmentation
     assert not default_recipe((32, 32, 3), 50_000, MINUTE).augmentation
