@@ -175,10 +175,7 @@ class Run:
         self.nimg = int(nimg / contender.cost)
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
         self.labels = _clusters(images, self.classes) if self.classes else None
-        rows = np.arange(ROWS) % len(images)
-        chances = np.cumsum(np.arange(ROWS) < len(images), dtype=np.float32)
-        labels = None if self.labels is None else jnp.asarray(self.labels[rows], jnp.int32)
-        self.data = Data(jnp.asarray(images[rows]), labels, jnp.asarray(chances))
+        self.data = data_of(images, self.labels)
         self.state = start_state(self.game, self.recipe, shape, self.classes, seed)
         self.engine: Engine = compile_engine(self.game, self.state, self.data)
 
@@ -198,6 +195,14 @@ class Run:
             labels = self.labels[np.random.default_rng(1).integers(len(self.labels), size=FAKES)]
         gen = self.game.averager.value(self.state.averages)[AVERAGE]
         return sampler(gen, sampler.latents(FAKES, 1), labels)
+
+
+def data_of(images: np.ndarray, labels: np.ndarray | None = None) -> Data:
+    """Images of a family, each with the same chance, in an array as long as any family's."""
+    rows = np.arange(ROWS) % len(images)
+    chances = np.cumsum(np.arange(ROWS) < len(images), dtype=np.float32)
+    given = None if labels is None else jnp.asarray(labels[rows], jnp.int32)
+    return Data(jnp.asarray(images[rows]), given, jnp.asarray(chances))
 
 
 def _clusters(images: np.ndarray, count: int) -> np.ndarray:

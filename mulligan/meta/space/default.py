@@ -31,9 +31,7 @@ FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest 
 FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-short-budgets-for-large-images.md)
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
-DOTLESS_SIDE = (
-    32  # up to which dots of the resizing vanish within the steps there are (docs/log/2026-11-28-folded-resizing.md)
-)
+DOTLESS_SIDE = 32  # up to which strides leave no dots in brief runs (docs/log/2026-11-28-folded-resizing.md)
 BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
 
 
