@@ -91,11 +91,15 @@ def network_space(weights: dict[str, np.ndarray]) -> Space:
 
 
 def independent() -> dict[str, Space]:
-    """Spaces that know nothing of the family that they judge: pixels at 8x8, edges, m1, and two random networks."""
+    """Spaces that know nothing of the family that they judge: pixels at 8x8, m1, and two random networks."""
     known: dict[str, Space] = {"pixels": pixel_space, "m1": in_batches(load_embedding("m1").features)}
-    known |= {f"edges {side}": partial(edge_space, side) for side in EDGES}
     random = {f"random {seed}": network_space(random_weights(weight_shapes(M2), seed)) for seed in RANDOM_SEEDS}
     return known | random
+
+
+def edges() -> dict[str, Space]:
+    """Spaces that see the finest details and no colours, by the details' side in pixels."""
+    return {f"edges {side}": partial(edge_space, side) for side in EDGES}
 
 
 def in_one_scale(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,7 @@ from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
 from benchmarks.metrics.judges import (
     Space,
+    edges,
     energy_distance,
     halve,
     in_batches,
@@ -104,7 +105,7 @@ class Judged:
         order = np.random.default_rng(0).permutation(len(images))
         held, train = np.split(order, [min(HELD, len(images) // 4)])
         self.train, self.accuracy = images[train], 0.0
-        self.spaces: dict[str, Space] = independent()
+        self.spaces: dict[str, Space] = independent() | edges()
         if family.labels.max() > 0:
             weights = train_classifier(self.train, family.labels[train], CLASSIFIER_STEPS, lambda text: None)
             self.spaces["own"] = in_batches(

@@ -27,7 +27,7 @@ from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import by_law, images_in
-from benchmarks.metrics.judges import energy_distance, in_one_scale, independent, kid_distance
+from benchmarks.metrics.judges import edges, energy_distance, in_one_scale, independent, kid_distance
 from benchmarks.quality.fit_against_fresh import FAKES, HELD, Judged
 from mulligan import api
 from mulligan.tasks.images import read_task
@@ -101,7 +101,7 @@ def table(options: argparse.Namespace) -> None:
             for figure in ("kid", "energy"):
                 best = min(both, key=lambda key: own[key]["chosen by"][figure])
                 contenders.setdefault(f"better of 2 short, by {figure}", []).append(best)
-        judges = [judge for judge in own["whole", (0,)]["judged"] if judge != "m1"]
+        judges = [judge for judge in own["whole", (0,)]["judged"] if judge not in ("m1", *edges())]
         for judge in [*judges, "mean", "m1"]:
             of_judge = judges if judge == "mean" else [judge]
             logs = {key: float(np.mean([distance(row, each) for each in of_judge])) for key, row in own.items()}
