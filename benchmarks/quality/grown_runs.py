@@ -15,7 +15,6 @@ import argparse
 import math
 import time
 from dataclasses import replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.common.families import families, read_family
+from benchmarks.common.families import families
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import images_in
 from benchmarks.metrics.judges import halve
 from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, SHOWN, Judged
-from benchmarks.quality.shared_choices import AVERAGE, data_of, table
+from benchmarks.quality.shared_choices import AVERAGE, data_of, table, work
 from mulligan.game.step import GanState
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
@@ -59,11 +58,12 @@ def run(of: str, judged: Judged, seed: int, nimg: int, picture: Path) -> dict[st
     began, players, counts = time.process_time(), None, [nimg]
     if of != "plain":
         seconds, fresh = map(float, of.split("/"))
-        small = replace(by_law(halve(images), nimg), architecture=smaller(recipe.architecture, images.shape[3]))
+        halves = halve(images)
+        small = replace(by_law(halves, nimg), architecture=smaller(recipe.architecture, images.shape[3]))
         # Of a whole second each: how many small images a large one costs.
         speeds = [images_in(1, side, each.architecture) for side, each in ((SIDE // 2, small), (SIDE, recipe))]
         counts = [int(seconds * nimg * speeds[0] / speeds[1]), int((1 - seconds) * nimg)]
-        learned = train(small, halve(images), counts[0], seed)
+        learned = train(small, halves, counts[0], seed)
         large = build(recipe.architecture, images.shape[1:], 0, jax.random.key(seed))
         players = grow(Networks(learned.gen, learned.disc), large, fresh)
     state = train(recipe, images, counts[-1], seed, players)
@@ -90,14 +90,7 @@ def main() -> None:
         return
     bench = Bench(options.output)
     for seed, name in product(options.seeds, options.families):
-        family = read_family(options.zoo, name)
-        if family.images.shape[1] < SIDE:
-            continue
-        judged = Judged(family, SIDE)
-        for of in options.contenders:
-            key = {"family": name, "side": SIDE, "images": options.images, "of": of, "seed": seed}
-            picture = options.output / ("-".join(str(value).replace("/", "_") for value in key.values()) + ".png")
-            bench.once(key, partial(run, of, judged, seed, options.images, picture))
+        work(options, bench, name, seed, run)
 
 
 if __name__ == "__main__":

@@ -222,18 +222,25 @@ def measured(name: str, judged: Judged, seed: int, nimg: int, picture: Path) -> 
     return {"trained": run.nimg, "took": round(took, 1), "finite": finite, "judged": judged.judge(fakes)}
 
 
-def work(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> None:
-    """Every contender on one family."""
+Measure = Callable[[str, Judged, int, int, Path], dict[str, Any]]  # of a contender, judges, a seed, images, a picture
+
+
+def work(options: argparse.Namespace, bench: Bench, name: str, seed: int, measure: Measure = measured) -> None:
+    """Every contender on one family, if its images are as large as that."""
     keys = [
         {"family": name, "side": options.side, "images": options.images, "of": of, "seed": seed}
         for of in options.contenders
     ]
     if all(bench.known(key) for key in keys):
         return
-    judged = Judged(read_family(options.zoo, name), options.side)
+    family = read_family(options.zoo, name)
+    if family.images.shape[1] < options.side:
+        return
+    judged = Judged(family, options.side)
     for key in keys:
-        picture = options.output / ("-".join(str(value).replace(" ", "_") for value in key.values()) + ".png")
-        bench.once(key, partial(measured, key["of"], judged, seed, options.images, picture))
+        words = "-".join(str(value).replace(" ", "_").replace("/", "_") for value in key.values())
+        picture = options.output / f"{words}.png"
+        bench.once(key, partial(measure, key["of"], judged, seed, options.images, picture))
 
 
 def speed(options: argparse.Namespace) -> None:

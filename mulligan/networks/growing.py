@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks
+from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import SLOPE, fold_scale
+from mulligan.networks.refit import own_players
 from mulligan.recipe import Architecture
 
 SIDE = 3  # of the kernels that a doubling and means of 2x2 fit into
@@ -64,9 +65,9 @@ def grow(learned: Networks, fresh: Networks, share: float) -> Networks:
         it is squashed; but large weights are all that new layers then begin with, and they learn details slowly.
 
     Raises:
-      MulliganError: the networks do not share all layers but the finest.
+      MulliganError: the networks do not share all layers but the finest, or are Keras models.
     """
-    (old_gen, old_disc), (new_gen, new_disc) = _own(learned), _own(fresh)
+    (old_gen, old_disc), (new_gen, new_disc) = own_players(learned), own_players(fresh)
     *coarse, last = old_gen.layers
     first, *deep = old_disc.layers
     *begun, up, rectifier, draw = new_gen.layers
@@ -86,13 +87,6 @@ def grow(learned: Networks, fresh: Networks, share: float) -> Networks:
         replace(new_gen, classes=old_gen.classes, layers=(*coarse, up, rectifier, draw)),
         replace(new_disc, layers=(look, rectifier, down, *deep), head=old_disc.head),
     )
-
-
-def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
-    gen, disc = networks
-    if not (isinstance(gen, GeneratorNetwork) and isinstance(disc, DiscriminatorNetwork)):
-        raise MulliganError("Keras models cannot be grown: train them on large images from the start.")
-    return gen, disc
 
 
 def _handing(layer: Any, kernel: Float[Array, "k k i o"], bias: Float[Array, " o"], share: float) -> Any:

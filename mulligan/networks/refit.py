@@ -39,8 +39,8 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
     Raises:
       MulliganError: the networks do not have the same layers.
     """
-    old_gen, old_disc = _own(learned)
-    new_gen, new_disc = _own(fresh)
+    old_gen, old_disc = own_players(learned)
+    new_gen, new_disc = own_players(fresh)
     gen, disc = _layers(old_gen.layers, new_gen.layers), _layers(old_disc.layers, new_disc.layers)
     # The discriminator's last layer, from a map to a logit, is a sum over pixels, whose number may have changed.
     dense, pixels = old_disc.head.dense, math.prod(before)
@@ -53,8 +53,12 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
     )
 
 
-def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
-    """Both players, which must be mulligan's own."""
+def own_players(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
+    """Both players, which must be mulligan's own.
+
+    Raises:
+      MulliganError: they are Keras models.
+    """
     gen, disc = networks
     if not (isinstance(gen, GeneratorNetwork) and isinstance(disc, DiscriminatorNetwork)):
         raise MulliganError("weights of Keras models cannot be fitted to images of another shape: train afresh.")

@@ -74,7 +74,6 @@ def test_networks_that_cannot_be_grown_are_refused(case):
 
 
 def test_networks_of_other_layers_are_refused():
-    small, fresh = pair(WANTED, 3, 0)
+    _, fresh = pair(WANTED, 3, 0)
     with pytest.raises(MulliganError, match="smaller"):
         grow(fresh, fresh, 0.0)
-    del small
