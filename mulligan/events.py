@@ -87,8 +87,9 @@ class Event:
         """The event in a JSON object, whatever else it holds: a value that is missing or of another type is empty.
 
         Example:
-          >>> Stopped.read({"kind": "stop", "nimg": 64, "reason": 7, "code": None})
-          Stopped(nimg=64, seconds=0.0, run=None, arm=None, share=None, abandoned=False, reason='7', code='')
+          >>> event = Stopped.read({"kind": "stop", "nimg": 64, "reason": 7, "code": None})
+          >>> event.nimg, event.reason, event.code
+          (64, '7', '')
         """
         return cls(**{name: _as(hint, document.get(name)) for name, hint in _hints(cls).items()})
 
@@ -102,6 +103,7 @@ class RunEvent(Event):
       seconds: spent in this run so far, over all its sessions.
       run: the run's folder; only told to listeners.
       arm: number of the recipe in a race that it happened to, from 0; only told to listeners.
+      small: whether it happened on the small images that a run which grows begins on; only told to listeners.
       share: of the budget that is spent, from 0 to 1; only told to listeners.
       abandoned: whether the run later went back to before this event; found by readers of the whole file.
     """
@@ -110,6 +112,7 @@ class RunEvent(Event):
     seconds: float = 0.0
     run: str | None = None
     arm: int | None = None
+    small: bool = False
     share: float | None = None
     abandoned: bool = False
 

@@ -73,10 +73,13 @@ class Standing:
     evaluation: Evaluated | None = None
     best: Evaluated | None = None
     spent: float | None = None  # share of the budget, where several recipes have a part in it
+    small: bool = False  # whether it trains on the small images that it begins on
 
     def observe(self, event: RunEvent) -> None:
         """Takes in one event; the first names the folder of a new run."""
         self.nimg, self.seconds = event.nimg, event.seconds
+        if self.small != event.small:  # what was measured on images of another size says nothing here
+            self.small, self.evaluation, self.best, self.images_per_second = event.small, None, None, None
         self.spent = self.spent if event.share is None else event.share
         self.run = self.run if event.run is None else Path(event.run)
         if self.run is not None and not self.budget:
@@ -108,7 +111,7 @@ class Standing:
         left, rate = self.seconds_left(), self.images_per_second
         parts = [
             f"{self.share():.0%}",
-            f"{short(self.nimg)} images",
+            f"{short(self.nimg)} {'small ' if self.small else ''}images",
             f"{number(rate)} images/s" if rate else "",
             metric(self.evaluation) if self.evaluation else "",
             f"{duration(left)} left" if left is not None else "",

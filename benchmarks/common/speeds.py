@@ -14,7 +14,7 @@ from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
 
 # Images a second of an idle core, by the side of the images and the width of networks that are resized by strides.
-SPEED = {32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}
+SPEED = {16: {32: 3200, 64: 800}, 32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}
 FOLDED = 1.04  # seconds of networks that are resized within the kernels, over those of strided ones
 
 

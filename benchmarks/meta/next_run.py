@@ -28,10 +28,11 @@ from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import by_law, images_in
-from benchmarks.metrics.judges import Space, energy_distance, halve, in_one_scale, independent
+from benchmarks.metrics.judges import Space, energy_distance, in_one_scale, independent
 from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.tasks.halves import halve
 
 FEWEST = 120  # images of a class that is a task
 MOST = 4  # classes of a family, in pairs: each begins from the one before it

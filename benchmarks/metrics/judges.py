@@ -43,6 +43,7 @@ from benchmarks.metrics.half_trained import (
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import features as features_of
 from mulligan.metrics.embedding_network import random_weights, weight_shapes
+from mulligan.tasks.halves import halve
 from tools.embedding_training import log_to
 from tools.m2_training import M2, ships
 
@@ -154,12 +155,6 @@ def read_candidates(path: Path) -> dict[str, dict[str, np.ndarray]]:
     for seed in RANDOM_SEEDS:
         found[f"random {seed}"] = random_weights(weight_shapes(M2), seed)
     return found
-
-
-def halve(images: np.ndarray) -> np.ndarray:
-    """Means over 2x2 pixels."""
-    n, h, w, c = images.shape
-    return np.round(images.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))).astype(np.uint8)
 
 
 def constants(spaces: dict[str, Space], zoo: Path, work: Path) -> dict[str, np.ndarray]:

@@ -38,7 +38,6 @@ from benchmarks.metrics.judges import (
     Space,
     edges,
     energy_distance,
-    halve,
     in_batches,
     in_one_scale,
     independent,
@@ -49,6 +48,7 @@ from mulligan.grid import save_grid
 from mulligan.meta.space.default import DECAY, INIT, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import cards
 from mulligan.recipe import Architecture, Recipe
+from mulligan.tasks.halves import halve
 from mulligan.training.budget import Budget
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated

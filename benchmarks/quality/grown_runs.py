@@ -1,12 +1,13 @@
-"""Does a run end nearer that begins with images of half the size and lets its networks grow, in as many seconds?
+"""Does a run end nearer that begins with smaller images and lets its networks grow, in as many seconds?
 
     python benchmarks/quality/grown_runs.py run --seeds 0 1
     python benchmarks/quality/grown_runs.py table
 
-Contenders: `plain`, what `fit` does with images of 64x64 of which it sees `--images`; and any SECONDS/FRESH, the share
-of those seconds (by the table of speeds) that go to images of half the size, and the share of fresh weights that new
-layers begin with (`networks.growing`). Both parts are runs of their own: each warms up and follows half a cosine. The
-average of width 0.05 is judged as in `shared_choices.py`. What is done is not done again.
+Contenders: `plain`, what `fit` does with images of 64x64 of which it sees `--images`; and any SECONDS/FRESH: SECONDS,
+the share of those seconds (by the table of speeds) that go to images of half the size (or `0.15+0.25`, to images of a
+quarter and of half), and FRESH, the share of fresh weights that new layers begin with (`networks.growing`). All parts
+are runs of their own: each warms up and follows half a cosine. The average of width 0.05 is judged as in
+`shared_choices.py`. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,15 +26,15 @@ from benchmarks.common.families import families
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import images_in
-from benchmarks.metrics.judges import halve
 from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, SHOWN, Judged
 from benchmarks.quality.shared_choices import AVERAGE, data_of, table, work
 from mulligan.game.step import GanState
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.default import default_recipe, half_sized
 from mulligan.networks.architecture import Networks, build
-from mulligan.networks.growing import grow, smaller
+from mulligan.networks.growing import grow
 from mulligan.recipe import Recipe
+from mulligan.tasks.halves import halve
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 
@@ -45,7 +45,7 @@ def by_law(images: np.ndarray, nimg: int) -> Recipe:
     return default_recipe(images.shape[1:], len(images), Budget(seconds=None, images=nimg))
 
 
-def train(recipe: Recipe, images: np.ndarray, nimg: int, seed: int, players: Networks | None = None) -> GanState:
+def train(images: np.ndarray, recipe: Recipe, nimg: int, seed: int, players: Networks | None = None) -> GanState:
     """The state after `nimg` images."""
     game = make_game(recipe, images.shape[1:], 0, nimg)
     state, data = start_state(game, recipe, images.shape[1:], 0, seed, players), data_of(images)
@@ -53,25 +53,48 @@ def train(recipe: Recipe, images: np.ndarray, nimg: int, seed: int, players: Net
     return compile_engine(game, state, data).chunk(state, data, steps)[0]
 
 
+class Part(NamedTuple):
+    """Images of one size, the recipe by which networks train on them, and how many they see."""
+
+    images: np.ndarray
+    recipe: Recipe
+    nimg: int
+
+
+def parts(of: str, images: np.ndarray, nimg: int) -> tuple[list[Part], float]:
+    """What a contender trains, one after the other, and the share of fresh weights between."""
+    recipe = by_law(images, nimg)
+    if of == "plain":
+        return [Part(images, recipe, nimg)], 0.0
+    seconds, fresh = of.split("/")
+    shares = [float(share) for share in seconds.split("+")]
+    each = [(images, recipe, 1 - sum(shares))]
+    for share in reversed(shares):
+        images, recipe = halve(images), half_sized(recipe, images.shape[3])
+        each.insert(0, (images, recipe, share))
+    # Of a whole second each: how many small images a large one costs.
+    speeds = [images_in(1, images.shape[1], recipe.architecture) for images, recipe, _ in each]
+    found = [
+        Part(images, recipe, int(share * nimg * speed / speeds[-1]))
+        for (images, recipe, share), speed in zip(each, speeds, strict=True)
+    ]
+    return found, float(fresh)
+
+
 def run(of: str, judged: Judged, seed: int, nimg: int, picture: Path) -> dict[str, Any]:
-    images, recipe = judged.train, by_law(judged.train, nimg)
-    began, players, counts = time.process_time(), None, [nimg]
-    if of != "plain":
-        seconds, fresh = map(float, of.split("/"))
-        halves = halve(images)
-        small = replace(by_law(halves, nimg), architecture=smaller(recipe.architecture, images.shape[3]))
-        # Of a whole second each: how many small images a large one costs.
-        speeds = [images_in(1, side, each.architecture) for side, each in ((SIDE // 2, small), (SIDE, recipe))]
-        counts = [int(seconds * nimg * speeds[0] / speeds[1]), int((1 - seconds) * nimg)]
-        learned = train(small, halves, counts[0], seed)
-        large = build(recipe.architecture, images.shape[1:], 0, jax.random.key(seed))
-        players = grow(Networks(learned.gen, learned.disc), large, fresh)
-    state = train(recipe, images, counts[-1], seed, players)
-    averages = make_game(recipe, images.shape[1:], 0, counts[-1]).averager.value(state.averages)
-    sampler = Sampler.make(recipe.architecture, 0)
+    (first, *others), fresh = parts(of, judged.train, nimg)
+    began = time.process_time()
+    state = train(*first, seed)
+    for part in others:
+        large = build(part.recipe.architecture, part.images.shape[1:], 0, jax.random.key(seed))
+        state = train(*part, seed, grow(Networks(state.gen, state.disc), large, fresh))
+    last = others[-1] if others else first
+    averages = make_game(last.recipe, last.images.shape[1:], 0, last.nimg).averager.value(state.averages)
+    sampler = Sampler.make(last.recipe.architecture, 0)
     fakes = sampler(averages[AVERAGE], sampler.latents(FAKES, 1), None)
     save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
-    return {"trained": counts, "took": round(time.process_time() - began, 1), "judged": judged.judge(fakes)}
+    trained = [part.nimg for part in (first, *others)]
+    return {"trained": trained, "took": round(time.process_time() - began, 1), "judged": judged.judge(fakes)}
 
 
 def main() -> None:

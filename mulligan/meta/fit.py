@@ -21,6 +21,7 @@ from mulligan.events import Listener, Noted, NotRecorded, Planned, TrainingStart
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
 from mulligan.meta.experience import HOMELESS, NONE
+from mulligan.meta.initialisation import growth
 from mulligan.meta.initialisation.few_images import (
     InitChoice,
     choose_init,
@@ -29,6 +30,7 @@ from mulligan.meta.initialisation.few_images import (
     write_players,
 )
 from mulligan.meta.initialisation.from_run import MOST_UNASKED, NEAREST, NONE_NEAR, RunStart, nearest_run
+from mulligan.meta.initialisation.growth import Growth
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
@@ -46,7 +48,7 @@ from mulligan.tasks.images import read_task
 from mulligan.tasks.kept import GROUPS, KEPT, keep
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
-from mulligan.training.budget import Allowance, Budget
+from mulligan.training.budget import Allowance, Budget, Cost
 from mulligan.training.device import cache_programs, machine
 from mulligan.training.finish import finish
 from mulligan.training.generator import MODEL, Generator, load
@@ -56,6 +58,7 @@ from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.run_spec import RunSpec
 from mulligan.training.strategist import Strategist
 
+Beginning = RunStart | InitChoice | Growth  # of a run, where that is not fresh weights or what the recipe names
 TRAINED = 0.4  # of a budget, below which it is told that training had so little
 HANDED = 400  # images that a discriminator's moving statistics are taken of
 UNLIMITED = 2**62  # bytes of images that were in memory when the run began
@@ -99,9 +102,7 @@ def _wants_nearest(options: Options) -> bool:
     return str(options.from_run) == NEAREST
 
 
-def _planned(
-    task: Task, budget: Budget, options: Options, start: RunStart | None
-) -> tuple[RunStart | InitChoice | None, RacePlan]:
+def _planned(task: Task, budget: Budget, options: Options, start: RunStart | None) -> tuple[Beginning | None, RacePlan]:
     """What the run begins from, and what it trains: what was asked for, and else what suits.
 
     Args:
@@ -114,11 +115,13 @@ def _planned(
     if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
-    unasked = options.init is None and options.from_run is None and len(task.train) <= MOST_UNASKED
-    if unasked and plan.arms[0].origin == BY_LAW and not plan.trouble:
+    if options.init is not None or options.from_run is not None or plan.arms[0].origin != BY_LAW:
+        return beginning, plan
+    if len(task.train) <= MOST_UNASKED and not plan.trouble:
         beginning = nearest_run(task, plan.arms[0].recipe, place)
-        plan = plan if beginning is None else plan_run(task, budget, options, beginning)
-    return beginning, plan
+        if beginning is not None:
+            return beginning, plan_run(task, budget, options, beginning)
+    return Growth.of(plan.arms[0].recipe, task, budget), plan
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def _saved(folder: RunFolder) -> Iterator[None]:
 
 
 def begin(
-    data: Any, task: Task, plan: RacePlan, budget: Budget, options: Options, start: InitChoice | RunStart | None = None
+    data: Any, task: Task, plan: RacePlan, budget: Budget, options: Options, start: Beginning | None = None
 ) -> RunFolder:
     """The run folder, with all that `resume` needs: images that came as an array are kept in it.
 
@@ -176,6 +179,8 @@ def begin(
         folder.write(race.DOCUMENT, race.document(plan.arms, options.allocation, task, options.workers))
     if isinstance(start, RunStart):
         start.write_players(folder)
+    elif isinstance(start, Growth):
+        start.write(folder)
     elif start is not None:
         write_players(folder, start.start, task, options.seed)
     # Last: a folder with a `run.json` is a run that can be gone on with.
@@ -233,17 +238,18 @@ def _extend(folder: RunFolder, more: Budget) -> None:
     """Adds to the budget of a run: to what it was, or, once it has ended, to what was spent.
 
     Raises:
-      MulliganError: its recipes still race for the budget that they have.
+      MulliganError: its recipes still race for the budget that they have, or it still trains on small images.
     """
-    if race.is_on(folder):
+    if race.is_on(folder) or growth.is_on(folder):
+        doing = "the recipes of {} still race for" if race.is_on(folder) else "{} still trains on small images within"
         raise MulliganError(
-            f"the recipes of {folder.path} still race for the budget that there is; more can be added afterwards: "
+            f"{doing.format(folder.path)} the budget that there is; more can be added afterwards: "
             + command("resume", folder.path)
         )
     document, before = folder.document("run"), _budget(folder)
     saved, _ = checkpoint.newest(folder.path / "checkpoints")
     progress = Progress() if saved is None else Progress.from_json(saved.progress)
-    others = race.spent_by_others(folder)
+    others = _spent_elsewhere(folder)
     ended = progress.finished is not None
     if more.images is not None:
         base = before.images if before.images and not ended else progress.spent_nimg + others.images
@@ -315,7 +321,7 @@ def _task(folder: RunFolder, moved: Path | str | None = None) -> Task:
 
 
 def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, place: str | None = None) -> Generator:
-    """Races, if there is a race, trains, and remembers how it went.
+    """Races, if there is a race, or trains on small images, if it begins so; trains, and remembers how it went.
 
     Args:
       place: of the experience, with the password that the run's document leaves out; None for what stands there.
@@ -325,6 +331,9 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
     if raced:
         race.Race(race.RaceSpec(folder, task, folder.document("run")["seed"], _budget(folder), listener, started)).run()
         started = clock.monotonic()
+    elif growth.is_on(folder):
+        growth.train_on_small_images(_assignment(folder, task, listener, started))
+        started = clock.monotonic()
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
     compiled, progress = folder.events(TrainingStarted), loop.now.progress
@@ -332,7 +341,7 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
         seen = progress.spent_nimg, progress.training_seconds, compiling
         measure(loop.recipe, task.shape, loop.spec.classes, *seen)
-        note = _compiled_note(loop, _budget(folder))
+        note = _compiled_note(loop, loop.spec.budget)
         if note is not None:
             listener(Noted(text=note).to_json())
     generator = finish(loop)
@@ -370,13 +379,18 @@ def _compiled_note(loop: Loop, budget: Budget) -> str | None:
 def _assignment(folder: RunFolder, task: Task, listener: Listener, started: float) -> RunSpec:
     """What the run in this folder, after a race if there was one, has to do."""
     recipe, seed = Recipe.from_json(folder.document("recipe")), folder.document("run")["seed"]
-    elsewhere = race.spent_by_others(folder)
+    elsewhere = _spent_elsewhere(folder)
     budget = _budget(folder)
     emit = race.with_total_cost(listener, budget, elsewhere)
     players = read_players(folder, recipe, task)
     extensions = len(folder.document("run").get("extended", []))
     left = budget.without(elsewhere)
     return RunSpec(folder, task, recipe, seed, left, emit, started, elsewhere, extensions, players)
+
+
+def _spent_elsewhere(folder: RunFolder) -> Cost:
+    """What others took of a run's budget: recipes that lost its race, or its first part, on small images."""
+    return race.spent_by_others(folder).plus(growth.spent_on_small_images(folder))
 
 
 def _budget(folder: RunFolder) -> Budget:

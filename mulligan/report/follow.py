@@ -54,7 +54,8 @@ def write_curves(run: Path, program: str, place: str) -> None:
 class Following:
     """A listener that writes a run's curves while it trains, beginning with what its folder holds already.
 
-    Of recipes that race, nothing is written until one has won. What cannot be written any more, such as for a server
+    Of recipes that race, nothing is written until one has won, nor of a run that grows until it trains on large images.
+    What cannot be written any more, such as for a server
     that went away, ends the log and not the run.
     """
 
@@ -68,7 +69,7 @@ class Following:
 
     def __call__(self, event: dict[str, Any]) -> None:
         self.run = Path(event["run"]) if "run" in event else self.run
-        if self.run is None or self.broken or event["kind"] in BEFORE or "arm" in event:
+        if self.run is None or self.broken or event["kind"] in BEFORE or "arm" in event or "small" in event:
             return
         try:
             if self.log is None or self.record is None or event["kind"] == "resume":

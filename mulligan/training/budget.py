@@ -37,6 +37,9 @@ class Cost(NamedTuple):
     seconds: float = 0.0
     flops: float = 0.0
 
+    def plus(self, other: Cost) -> Cost:
+        return Cost(self.images + other.images, self.seconds + other.seconds, self.flops + other.flops)
+
 
 NO_COST = Cost()
 
@@ -54,6 +57,11 @@ class Budget(NamedTuple):
         """What is left of it."""
         images = None if self.images is None else max(self.images - spent.images, 0)
         return Budget(images, None if self.seconds is None else max(self.seconds - spent.seconds, 0.0))
+
+    def part(self, share: float) -> Budget:
+        """A share of it."""
+        images = None if self.images is None else int(share * self.images)
+        return Budget(images, None if self.seconds is None else share * self.seconds)
 
     def share(self, spent: Cost) -> float:
         """How much of it is used up, 0 to 1."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from mulligan.meta.space.prices import price
+from mulligan.networks.growing import smaller
 from mulligan.networks.pretrained import architectures
 from mulligan.recipe import Architecture, Form, Hyperparameters, Recipe
 from mulligan.training.budget import Budget
@@ -90,6 +91,21 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
         batch=_batch(nimg),
         hyperparameters=recipe.hyperparameters._replace(gen_lr=rate, disc_lr=rate, gamma=GAMMA),
         schedules=DECAY,
+    )
+
+
+def half_sized(recipe: Recipe, channels: int) -> Recipe:
+    """By what the networks for images of half the size train that those of a recipe can grow from: its rates are higher
+    as the law of sizes has it.
+
+    Raises:
+      MulliganError: its networks cannot be grown.
+    """
+    numbers, faster = recipe.hyperparameters, 2**RATE_POWER
+    return replace(
+        recipe,
+        architecture=smaller(recipe.architecture, channels),
+        hyperparameters=numbers._replace(gen_lr=faster * numbers.gen_lr, disc_lr=faster * numbers.disc_lr),
     )
 
 
