@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from mulligan.commands import command
 from mulligan.errors import Interrupted, MulliganError, UsageError
-from mulligan.events import Listener, Noted, NotRecorded, Planned, TrainingStarted
+from mulligan.events import Listener, Noted, NotRecorded, Planned
 from mulligan.files import make_folder
 from mulligan.game.step import pixels
 from mulligan.meta.experience import HOMELESS, NONE
@@ -36,7 +36,7 @@ from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import BY_LAW, RacePlan
 from mulligan.meta.space.default import default_recipe
-from mulligan.meta.space.prices import measure
+from mulligan.meta.space.prices import measure_run
 from mulligan.meta.store.connections import without_password
 from mulligan.networks import keras
 from mulligan.networks.architecture import check
@@ -336,11 +336,8 @@ def _go_on(folder: RunFolder, task: Task, listener: Listener, started: float, pl
         started = clock.monotonic()
     loop = Loop(_assignment(folder, task, listener, started))
     loop.train()
-    compiled, progress = folder.events(TrainingStarted), loop.now.progress
     if not raced:  # where recipes race they may train on some of the cores
-        compiling = (compiled[-1].compile_seconds or 0.0) if compiled else 0.0
-        seen = progress.spent_nimg, progress.training_seconds, compiling
-        measure(loop.recipe, task.shape, loop.spec.classes, *seen)
+        measure_run(loop)
         note = _compiled_note(loop, loop.spec.budget)
         if note is not None:
             listener(Noted(text=note).to_json())
@@ -369,9 +366,10 @@ def _compiled_note(loop: Loop, budget: Budget) -> str | None:
     trained = progress.training_seconds + progress.loading_seconds
     if budget.seconds is None or trained >= TRAINED * budget.seconds:
         return None
-    again = command("resume", loop.spec.folder.path, "--time", f"+{budget.seconds:g}s")
+    seconds = f"{round(budget.seconds, 1):g}"
+    again = command("resume", loop.spec.folder.path, "--time", f"+{seconds}s")
     return (
-        f"training had only {progress.training_seconds:.0f} of {budget.seconds:g} seconds: most went into compiling "
+        f"training had only {progress.training_seconds:.0f} of {seconds} seconds: most went into compiling "
         f"programs, which are kept now, so that this trains at once: {again}"
     )
 

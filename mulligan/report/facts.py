@@ -83,6 +83,7 @@ def cost(record: RunRecord) -> Html | None:
     asked = [
         Fact("budget", ", ".join(limits) or UNKNOWN),
         Fact("seed", _words(run.get("seed"))),
+        *([Fact("beginning", _words(run["init"]))] if run.get("init") else []),
         Fact("started", _words(run.get("created")).replace("T", " ")),
         Fact("mulligan", _words(run.get("version"))),
     ]

@@ -19,6 +19,7 @@ from mulligan.events import Listener
 from mulligan.game.step import Players
 from mulligan.meta.initialisation.few_images import PLAYERS
 from mulligan.meta.space.default import half_sized, is_large
+from mulligan.meta.space.prices import measure_run, price
 from mulligan.networks.architecture import Networks, build
 from mulligan.networks.growing import grow
 from mulligan.recipe import Recipe
@@ -29,11 +30,13 @@ from mulligan.training.budget import NO_COST, Budget, Cost
 from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.run_spec import RunSpec
+from mulligan.types import Key
 
 DOCUMENT = "growth"  # in a run's folder; and there the folder of the first part
 SHARE = 0.35  # of the budget, for small images
 FRESH = 0.5  # share of the fresh weights that new layers begin with, beside what hands on what was learned
-SHORTEST = 120.0  # seconds of a budget, from which on a second program to compile is worth its time
+SHORTEST = 180.0  # seconds of a budget, from which on a second program to compile is worth its time
+MOST_COMPILING = 1 / 4  # of the first part's seconds
 LARGEST = 64  # side of the images up to which this was measured
 MOST_BYTES = 2**30  # of images that are halved
 
@@ -57,12 +60,15 @@ class Growth(NamedTuple):
         (h, w, c), whole = task.shape, task.collection.images
         small = (h // 2, w // 2, c)
         suits = not (h % 2 or w % 2) and is_large(small) and h * w <= LARGEST**2
+        seconds = budget.seconds or 0.0
         held = isinstance(whole, np.ndarray) and whole.nbytes <= MOST_BYTES
-        if not (suits and held and (budget.seconds or 0.0) >= SHORTEST and recipe.strategy == "none"):
+        if not (suits and held and seconds >= SHORTEST and recipe.strategy == "none"):
             return None
         try:
             first = half_sized(recipe, c)
         except MulliganError:  # networks that cannot be grown
+            return None
+        if price(first, small, len(task.classes or ())).compile_seconds > MOST_COMPILING * SHARE * seconds:
             return None
         text = (
             f"the first {SHARE:.0%} of the time trains on images of {w // 2}x{h // 2}; then the networks grow to "
@@ -126,13 +132,22 @@ def train_on_small_images(run: RunSpec) -> None:
         raise Interrupted(run.folder.path, stop) from stop
     progress = loop.now.progress
     if progress.code != "guard":
-        fresh = build(run.recipe.architecture, run.task.shape, run.classes, jax.random.key(run.seed))
-        players = Players(*grow(Networks(loop.now.gan.gen, loop.now.gan.disc), fresh, FRESH))
+        players = _grown(Networks(loop.now.gan.gen, loop.now.gan.disc), run)
         checkpoint.write(run.folder.path / PLAYERS, checkpoint.arrays_of(players, "players"), {})
+    measure_run(loop)
     images = progress.spent_nimg
     spent = Cost(images, loop.seconds(), images * progress.flops_per_image)
     # Last: what it took is known once its players are there.
     run.folder.write(DOCUMENT, document | {"spent": spent._asdict()})
+
+
+def _grown(learned: Networks, run: RunSpec) -> Players:
+    """The players that a run on large images goes on with, as one program."""
+
+    def make(learned: Networks, key: Key) -> Players:
+        return Players(*grow(learned, build(run.recipe.architecture, run.task.shape, run.classes, key), FRESH))
+
+    return jax.jit(make)(learned, jax.random.key(run.seed))
 
 
 def _told(run: RunSpec) -> Listener:

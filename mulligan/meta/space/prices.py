@@ -19,6 +19,7 @@ import jax
 
 from mulligan import schema
 from mulligan.errors import MulliganError
+from mulligan.events import TrainingStarted
 from mulligan.files import replace_file
 from mulligan.meta.space.cost import footprint
 from mulligan.networks.keras_models import FAMILY
@@ -27,6 +28,7 @@ from mulligan.places import cache_folder
 from mulligan.recipe import Recipe
 from mulligan.training.budget import NOMINAL_FLOPS
 from mulligan.training.device import device_name
+from mulligan.training.loop import Loop
 
 FILE = "speeds.json"
 KEPT = 200  # measurements, the newest
@@ -128,6 +130,14 @@ def measure(
         replace_file(path, json.dumps([each.__dict__ for each in [*measurements(), row][-KEPT:]], indent=1).encode())
     except (OSError, MulliganError):  # training does not depend on the cache
         return
+
+
+def measure_run(loop: Loop) -> None:
+    """Keeps how fast a run trained that has ended, as `measure` does."""
+    started, progress = loop.folder.events(TrainingStarted), loop.now.progress
+    compiling = (started[-1].compile_seconds or 0.0) if started else 0.0
+    seen = progress.spent_nimg, progress.training_seconds, compiling
+    measure(loop.recipe, loop.task.shape, loop.spec.classes, *seen)
 
 
 def _path() -> Path | None:

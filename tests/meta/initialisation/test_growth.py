@@ -68,7 +68,7 @@ def test_the_small_networks_follow_the_law_of_sizes():
 
 
 ELSEWHERE = {
-    "short": ((64, 64, 3), Budget(None, 60.0), {}),
+    "short": ((64, 64, 3), Budget(None, 150.0), {}),
     "counted in images": ((64, 64, 3), Budget(100_000, None), {}),
     "small": ((32, 32, 3), LONG, {}),
     "larger than was measured": ((128, 128, 3), LONG, {}),
@@ -131,7 +131,7 @@ def test_what_small_images_taught_begins_the_run(whole):
     )
     players = checkpoint.read(run / "players.safetensors").arrays
     for name, array in checkpoint.arrays_of(grown, "players").items():
-        np.testing.assert_array_equal(players[name], array)
+        np.testing.assert_allclose(players[name], array, rtol=1e-5, atol=1e-6)
 
 
 def test_what_it_took_is_counted_once(whole):
