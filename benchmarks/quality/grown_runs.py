@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ import numpy as np
 from benchmarks.common.families import families
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
-from benchmarks.common.speeds import images_in
+from benchmarks.common.speeds import by_law, images_in
 from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, SHOWN, Judged
 from benchmarks.quality.shared_choices import AVERAGE, data_of, table, work
 from mulligan.game.step import GanState
@@ -39,10 +40,6 @@ from mulligan.training.budget import Budget
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 
 SIDE = 64
-
-
-def by_law(images: np.ndarray, nimg: int) -> Recipe:
-    return default_recipe(images.shape[1:], len(images), Budget(seconds=None, images=nimg))
 
 
 def train(images: np.ndarray, recipe: Recipe, nimg: int, seed: int, players: Networks | None = None) -> GanState:
@@ -61,9 +58,19 @@ class Part(NamedTuple):
     nimg: int
 
 
-def parts(of: str, images: np.ndarray, nimg: int) -> tuple[list[Part], float]:
-    """What a contender trains, one after the other, and the share of fresh weights between."""
-    recipe = by_law(images, nimg)
+def parts(of: str, images: np.ndarray, nimg: int, seconds_in_all: float | None = None) -> tuple[list[Part], float]:
+    """What a contender trains, one after the other, and the share of fresh weights between.
+
+    Args:
+      nimg: that the plain recipe sees.
+      seconds_in_all: of a core, where they are what the law of sizes goes by.
+    """
+    shape = images.shape[1:]
+    if seconds_in_all is None:
+        recipe = default_recipe(shape, len(images), Budget(seconds=None, images=nimg))
+    else:
+        recipe = by_law(shape, len(images), seconds_in_all)
+        nimg = images_in(seconds_in_all, SIDE, recipe.architecture)
     if of == "plain":
         return [Part(images, recipe, nimg)], 0.0
     seconds, fresh = of.split("/")
@@ -81,8 +88,10 @@ def parts(of: str, images: np.ndarray, nimg: int) -> tuple[list[Part], float]:
     return found, float(fresh)
 
 
-def run(of: str, judged: Judged, seed: int, nimg: int, picture: Path) -> dict[str, Any]:
-    (first, *others), fresh = parts(of, judged.train, nimg)
+def run(
+    of: str, judged: Judged, seed: int, nimg: int, picture: Path, seconds_in_all: float | None = None
+) -> dict[str, Any]:
+    (first, *others), fresh = parts(of, judged.train, nimg, seconds_in_all)
     began = time.process_time()
     state = train(*first, seed)
     for part in others:
@@ -102,18 +111,20 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--images", type=int, default=20_000, help="that the plain recipe sees")
+    parser.add_argument("--seconds", type=int, help="of a core, in place of images: what is done is kept by them")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contenders", nargs="+", default=["plain", "0.35/0.5"])
     parser.add_argument("--families", nargs="+", default=list(families("validation")))
     parser.add_argument("--output", type=Path, default=RESULTS / "grown-runs")
     options = parser.parse_args()
     options.side = SIDE
+    options.images = options.images if options.seconds is None else f"{options.seconds} s"
     if options.what == "table":
         table(options)
         return
     bench = Bench(options.output)
     for seed, name in product(options.seeds, options.families):
-        work(options, bench, name, seed, run)
+        work(options, bench, name, seed, partial(run, seconds_in_all=options.seconds))
 
 
 if __name__ == "__main__":

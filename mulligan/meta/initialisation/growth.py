@@ -155,7 +155,6 @@ def _told(run: RunSpec) -> Listener:
 
     def tell(event: dict[str, Any]) -> None:
         told = {**event, "small": True, "run": str(run.folder.path)}
-        told["share"] = run.budget.share(Cost(event["nimg"], event["seconds"]))
         if "path" in event:
             told["path"] = str(Path(DOCUMENT) / event["path"])
         run.emit(told)
