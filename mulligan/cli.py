@@ -108,7 +108,7 @@ def fit(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="FILE|none", help="Pretrained initial weights, or fresh ones; default: what suits."),
+        typer.Option(metavar="FILE|none|small", help="Pretrained initial weights, fresh ones, or small images first."),
     ] = None,
     from_run: Annotated[
         Path | None,

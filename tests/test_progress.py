@@ -80,6 +80,21 @@ def test_plain_lines_get_rarer_but_do_not_stop(seconds):
     assert seconds / (301 + seconds / 999) <= len(lines) <= seconds / 5 + 1
 
 
+def test_what_was_measured_on_small_images_says_nothing_of_large_ones(start):
+    standing = Standing()
+    evaluation = {"kind": "evaluation", "average": "ema", "kid": 0.1, "best": True}
+    standing.observe(read_event(start | {"small": True}))
+    standing.observe(read_event({"kind": "chunk", "nimg": 640, "images_per_second": 50.0, "small": True}))
+    standing.observe(read_event(evaluation | {"nimg": 640, "small": True}))
+    assert standing.best
+    assert "640 small images" in standing.figures()
+    standing.observe(read_event(start))
+    assert (standing.best, standing.evaluation, standing.images_per_second) == (None, None, None)
+    standing.observe(read_event(evaluation | {"nimg": 64}))
+    assert standing.best.nimg == 64
+    assert "64 images" in standing.figures()
+
+
 def test_announcements_are_never_held_back():
     lines = []
     show = Lines(Standing(), lines.append, quiet=True)

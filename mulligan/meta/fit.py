@@ -30,7 +30,7 @@ from mulligan.meta.initialisation.few_images import (
     write_players,
 )
 from mulligan.meta.initialisation.from_run import MOST_UNASKED, NEAREST, NONE_NEAR, RunStart, nearest_run
-from mulligan.meta.initialisation.growth import Growth
+from mulligan.meta.initialisation.growth import SMALL, Growth
 from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
@@ -108,6 +108,9 @@ def _planned(task: Task, budget: Budget, options: Options, start: RunStart | Non
     Args:
       start: the run that somebody named.
     """
+    if options.init == SMALL:
+        plan = plan_run(task, budget, options, None)
+        return Growth.of(plan.arms[0].recipe, task), plan
     place, beginning = options.place or NONE, start
     given = options.recipe is not None or options.models is not None
     if _wants_nearest(options):
@@ -115,13 +118,11 @@ def _planned(task: Task, budget: Budget, options: Options, start: RunStart | Non
     if beginning is None and not (given and options.init is None):
         beginning = choose_init(task, options.init)
     plan = plan_run(task, budget, options, beginning)
-    if options.init is not None or options.from_run is not None or plan.arms[0].origin != BY_LAW:
-        return beginning, plan
-    if len(task.train) <= MOST_UNASKED and not plan.trouble:
+    unasked = options.init is None and options.from_run is None and len(task.train) <= MOST_UNASKED
+    if unasked and plan.arms[0].origin == BY_LAW and not plan.trouble:
         beginning = nearest_run(task, plan.arms[0].recipe, place)
-        if beginning is not None:
-            return beginning, plan_run(task, budget, options, beginning)
-    return Growth.of(plan.arms[0].recipe, task, budget), plan
+        plan = plan if beginning is None else plan_run(task, budget, options, beginning)
+    return beginning, plan
 
 
 @contextmanager

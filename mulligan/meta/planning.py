@@ -13,6 +13,7 @@ from mulligan.events import Listener
 from mulligan.meta.experience import own_place
 from mulligan.meta.initialisation.few_images import InitChoice
 from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.meta.initialisation.growth import SMALL
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
@@ -51,7 +52,7 @@ class Options:
         law of sizes chooses the recipe and at most `from_run.MOST_UNASKED` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
-        ones.
+        ones; `small` for those that the run itself learns from images of half the size (`meta.initialisation.growth`).
       allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
       workers: the Ray cluster on which recipes race, as `meta.cluster.join` takes it; None for this machine.
       listener: receives every event as it happens.
@@ -116,6 +117,8 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
         plan = RacePlan((Arm(recipe, 1.0, "models of your own"),))
     elif wanted is not None:
         plan = RacePlan((Arm(wanted, 1.0, "as asked for"),))
+    elif options.init == SMALL:
+        plan = RacePlan((Arm(usual, 1.0, "begins on small images"),))
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
         plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
     else:

@@ -104,6 +104,17 @@ class Networks(NamedTuple):
     gen: GeneratorNetwork | keras.KerasGenerator
     disc: DiscriminatorNetwork | keras.KerasDiscriminator
 
+    def own(self) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
+        """Both players, where their layers are mulligan's.
+
+        Raises:
+          MulliganError: they are Keras models.
+        """
+        gen, disc = self
+        if not (isinstance(gen, GeneratorNetwork) and isinstance(disc, DiscriminatorNetwork)):
+            raise MulliganError("weights of Keras models fit no other networks: train from fresh weights instead.")
+        return gen, disc
+
 
 def in_precision(precision: str, arrays: Pytree) -> Pytree:
     """The arrays as numbers of this precision; their gradients come back in the arrays' own.

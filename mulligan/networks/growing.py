@@ -19,12 +19,10 @@ from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import Networks
-from mulligan.networks.layers import SLOPE, fold_scale
-from mulligan.networks.refit import own_players
+from mulligan.networks.layers import SLOPES, fold_scale
 from mulligan.recipe import Architecture
 
 SIDE = 3  # of the kernels that a doubling and means of 2x2 fit into
-SLOPES = {"relu": 0.0, "leaky_relu": SLOPE}
 DOUBLING = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]) / fold_scale(SIDE)  # bilinear, once folded
 MEAN = np.pad([[0.25]], 1) / fold_scale(SIDE)
 
@@ -46,7 +44,9 @@ def smaller(architecture: Architecture, channels: int) -> Architecture:
     plain = architecture.family == "conv" and not (architecture.gen_depth or architecture.disc_depth)
     unnormalised = architecture.gen_normalisation == architecture.disc_normalisation == "none"
     if not (plain and unnormalised and architecture.activation in SLOPES):
-        raise MulliganError("only plain convolutional networks with rectifiers, without normalisation, can be grown.")
+        raise MulliganError(
+            "only plain convolutional networks with rectifiers, without normalisation, can be grown: choose others."
+        )
     if (architecture.resampling, architecture.kernel) != ("folded", SIDE):
         raise MulliganError(f"networks can be grown with the resampling 'folded' and a kernel of {SIDE} only.")
     if min(architecture.gen_width, architecture.disc_width) < 2 * channels:
@@ -67,7 +67,7 @@ def grow(learned: Networks, fresh: Networks, share: float) -> Networks:
     Raises:
       MulliganError: the networks do not share all layers but the finest, or are Keras models.
     """
-    (old_gen, old_disc), (new_gen, new_disc) = own_players(learned), own_players(fresh)
+    (old_gen, old_disc), (new_gen, new_disc) = learned.own(), fresh.own()
     *coarse, last = old_gen.layers
     first, *deep = old_disc.layers
     *begun, up, rectifier, draw = new_gen.layers

@@ -35,6 +35,7 @@ class Activation(NamedTuple):
 
 
 SLOPE = 0.2  # of leaky_relu, below zero
+SLOPES = {"relu": 0.0, "leaky_relu": SLOPE}  # of rectifiers, below zero
 
 
 def leaky_relu(x: Array) -> Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks
+from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import Conv, ConvTranspose, Dense
 from mulligan.networks.resampling import Size
 
@@ -39,8 +39,8 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
     Raises:
       MulliganError: the networks do not have the same layers.
     """
-    old_gen, old_disc = own_players(learned)
-    new_gen, new_disc = own_players(fresh)
+    old_gen, old_disc = learned.own()
+    new_gen, new_disc = fresh.own()
     gen, disc = _layers(old_gen.layers, new_gen.layers), _layers(old_disc.layers, new_disc.layers)
     # The discriminator's last layer, from a map to a logit, is a sum over pixels, whose number may have changed.
     dense, pixels = old_disc.head.dense, math.prod(before)
@@ -51,18 +51,6 @@ def refit(learned: Networks, before: Size, fresh: Networks, after: Size) -> Netw
         eqx.tree_at(lambda network: network.layers, new_gen, gen),
         eqx.tree_at(lambda network: (network.layers, network.head), new_disc, (disc, head)),
     )
-
-
-def own_players(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
-    """Both players, which must be mulligan's own.
-
-    Raises:
-      MulliganError: they are Keras models.
-    """
-    gen, disc = networks
-    if not (isinstance(gen, GeneratorNetwork) and isinstance(disc, DiscriminatorNetwork)):
-        raise MulliganError("weights of Keras models cannot be fitted to images of another shape: train afresh.")
-    return gen, disc
 
 
 def resampled(maps: Float[Array, "n h w c"], size: Size) -> Float[Array, "n oh ow c"]:

@@ -78,7 +78,12 @@ def test_a_run_that_is_known_already_is_written_from_its_beginning(light, logs, 
 
 def test_recipes_that_race_and_what_comes_before_are_not_followed(light, logs, opening):
     follow = Following("kept", opening)
-    for event in ({"kind": "plan", "run": str(light)}, {"kind": "chunk", "arm": 1}, {"kind": "note", "text": "x"}):
+    for event in (
+        {"kind": "plan", "run": str(light)},
+        {"kind": "chunk", "arm": 1},
+        {"kind": "chunk", "small": True},
+        {"kind": "note", "text": "x"},
+    ):
         follow({"nimg": 0, "seconds": 0.0, **event})
     assert not logs
 

@@ -18,15 +18,15 @@ from mulligan.errors import Interrupted, MulliganError
 from mulligan.events import Listener
 from mulligan.game.step import Players
 from mulligan.meta.initialisation.few_images import PLAYERS
-from mulligan.meta.space.default import half_sized, is_large
-from mulligan.meta.space.prices import measure_run, price
+from mulligan.meta.space.default import SMALL_SIDE, half_sized, is_large
+from mulligan.meta.space.prices import measure_run
 from mulligan.networks.architecture import Networks, build
 from mulligan.networks.growing import grow
 from mulligan.recipe import Recipe
 from mulligan.tasks.halves import halved
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
-from mulligan.training.budget import NO_COST, Budget, Cost
+from mulligan.training.budget import NO_COST, Cost
 from mulligan.training.loop import Loop
 from mulligan.training.run import FORMAT, RunFolder
 from mulligan.training.run_spec import RunSpec
@@ -35,10 +35,8 @@ from mulligan.types import Key
 DOCUMENT = "growth"  # in a run's folder; and there the folder of the first part
 SHARE = 0.35  # of the budget, for small images
 FRESH = 0.5  # share of the fresh weights that new layers begin with, beside what hands on what was learned
-SHORTEST = 180.0  # seconds of a budget, from which on a second program to compile is worth its time
-MOST_COMPILING = 1 / 4  # of the first part's seconds
-LARGEST = 64  # side of the images up to which this was measured
 MOST_BYTES = 2**30  # of images that are halved
+SMALL = "small"  # in place of a file of learned weights
 
 
 class Growth(NamedTuple):
@@ -55,26 +53,32 @@ class Growth(NamedTuple):
     text: str
 
     @staticmethod
-    def of(recipe: Recipe, task: Task, budget: Budget) -> Growth | None:
-        """How a run with this recipe begins on small images; None where it should not, or cannot."""
+    def of(recipe: Recipe, task: Task) -> Growth:
+        """How a run with this recipe begins on small images.
+
+        Raises:
+          MulliganError: it cannot, since such images cannot be made or the networks cannot be grown.
+        """
         (h, w, c), whole = task.shape, task.collection.images
-        small = (h // 2, w // 2, c)
-        suits = not (h % 2 or w % 2) and is_large(small) and h * w <= LARGEST**2
-        seconds = budget.seconds or 0.0
-        held = isinstance(whole, np.ndarray) and whole.nbytes <= MOST_BYTES
-        if not (suits and held and seconds >= SHORTEST and recipe.strategy == "none"):
-            return None
-        try:
-            first = half_sized(recipe, c)
-        except MulliganError:  # networks that cannot be grown
-            return None
-        if price(first, small, len(task.classes or ())).compile_seconds > MOST_COMPILING * SHARE * seconds:
-            return None
+        if h % 2 or w % 2 or not is_large((h // 2, w // 2, c)):
+            raise MulliganError(
+                f"runs begin on images of half the size where both sides are even and at least {2 * (SMALL_SIDE + 1)}, "
+                f"and these are {w}x{h}: leave out `init`, or give another `size`."
+            )
+        if not isinstance(whole, np.ndarray) or whole.nbytes > MOST_BYTES:
+            raise MulliganError(
+                "runs begin on images of half the size where all images are in memory and take less than "
+                f"{MOST_BYTES / 2**30:g} GiB: leave out `init`, or give a smaller `size`."
+            )
+        if recipe.strategy != "none":
+            raise MulliganError(
+                "runs with a strategy do not begin on images of half the size: leave out `strategy` or `init`."
+            )
         text = (
-            f"the first {SHARE:.0%} of the time trains on images of {w // 2}x{h // 2}; then the networks grow to "
-            f"{w}x{h} (`mulligan fit --init none` begins there)"
+            f"the first {SHARE:.0%} of the budget trains on images of {w // 2}x{h // 2}; then the networks grow to "
+            f"{w}x{h}"
         )
-        return Growth(first, SHARE, text)
+        return Growth(half_sized(recipe, c), SHARE, text)
 
     def write(self, folder: RunFolder) -> None:
         """Notes in the folder of a run that it begins so."""

@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mulligan.errors import MulliganError
-from mulligan.networks.architecture import DiscriminatorNetwork, GeneratorNetwork, Networks, build
-from mulligan.networks.layers import SLOPE, Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
+from mulligan.networks.architecture import Networks, build
+from mulligan.networks.layers import SLOPES, Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd
 from mulligan.networks.resampling import Down, Up
 from mulligan.networks.residual import Block, Fold, Unfold
 from mulligan.recipe import Architecture
@@ -103,11 +103,11 @@ def _grown(
         raise MulliganError(f"the parent's weights cannot be inherited: {reason}; start from fresh ones.")
     keys = jax.random.split(key, 4)
     taller = after.__class__(**{**vars(after), "gen_width": before.gen_width, "disc_width": before.disc_width})
-    gen_fresh, disc_fresh = _own(build(taller, shape, 0, keys[0]))
-    gen_wide, disc_wide = _own(build(after, shape, 0, keys[1]))
-    gen_parent, disc_parent = _own(parent)
+    gen_fresh, disc_fresh = build(taller, shape, 0, keys[0]).own()
+    gen_wide, disc_wide = build(after, shape, 0, keys[1]).own()
+    gen_parent, disc_parent = parent.own()
     latent, pixels = seen(_same(before.latent)), seen(_same(shape[2]))
-    slope = SLOPE if after.activation == "leaky_relu" else 0.0
+    slope = SLOPES.get(after.activation, 0.0)
 
     def grown(parent: Any, fresh: Any, wide: Any, entering: Widening, key: Key) -> tuple[tuple[Any, ...], Widening]:
         """The wide layers with the parent's weights, and how what leaves them was widened."""
@@ -135,14 +135,6 @@ def _grown(
     )
 
 
-def _own(networks: Networks) -> tuple[GeneratorNetwork, DiscriminatorNetwork]:
-    """Both players, which are none of the caller's own models: `obstacle` has seen to that."""
-    gen, disc = networks
-    assert isinstance(gen, GeneratorNetwork)
-    assert isinstance(disc, DiscriminatorNetwork)
-    return gen, disc
-
-
 def obstacle(before: Architecture, after: Architecture) -> str | None:
     """Why nothing can be inherited, or None."""
     return next(_obstacles(before, after), None)
@@ -152,7 +144,7 @@ def _obstacles(before: Architecture, after: Architecture) -> Iterator[str]:
     yield from (f"the two differ in {name}" for name in SAME if getattr(before, name) != getattr(after, name))
     if before.models or before.attention or "spectral" in (before.disc_normalisation, before.gen_normalisation):
         yield "models of the caller's own, attention and spectral normalisation have no wider form"
-    rectified, leaky = before.activation in ("relu", "leaky_relu"), before.activation == "leaky_relu"
+    rectified, leaky = before.activation in SLOPES, before.activation == "leaky_relu"
     for side in ("gen", "disc"):
         width, depth, normalisation = (f"{side}_{part}" for part in ("width", "depth", "normalisation"))
         wider, deeper = (getattr(after, name) - getattr(before, name) for name in (width, depth))

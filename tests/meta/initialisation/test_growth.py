@@ -15,7 +15,7 @@ from mulligan.meta.experience import NONE, Experience
 from mulligan.meta.fit import fit, resume
 from mulligan.meta.initialisation import growth
 from mulligan.meta.initialisation.growth import Growth
-from mulligan.meta.planning import Options
+from mulligan.meta.planning import Options, plan_run
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import BY_LAW, RacePlan
 from mulligan.meta.space.default import default_recipe, half_sized
@@ -50,9 +50,9 @@ def recipe_of(shape):
     return default_recipe(shape, 1000, LONG)
 
 
-@pytest.mark.parametrize("shape", [(64, 64, 3), (48, 48, 3), (64, 40, 1), (36, 36, 3)])
-def test_brief_runs_on_large_images_begin_on_small_ones(shape):
-    found = of(recipe_of(shape), task_of(shape), LONG)
+@pytest.mark.parametrize("shape", [(64, 64, 3), (48, 48, 3), (64, 40, 1), (36, 36, 3), (128, 128, 3)])
+def test_runs_on_large_images_can_begin_on_small_ones(shape):
+    found = of(recipe_of(shape), task_of(shape))
     assert found.recipe == half_sized(recipe_of(shape), shape[2])
     assert f"{shape[1] // 2}x{shape[0] // 2}" in found.text
     # Networks of exactly those layers: these can be grown.
@@ -67,36 +67,46 @@ def test_the_small_networks_follow_the_law_of_sizes():
     assert small.schedules == law.schedules
 
 
-ELSEWHERE = {
-    "short": ((64, 64, 3), Budget(None, 150.0), {}),
-    "counted in images": ((64, 64, 3), Budget(100_000, None), {}),
-    "small": ((32, 32, 3), LONG, {}),
-    "larger than was measured": ((128, 128, 3), LONG, {}),
-    "odd": ((63, 64, 3), LONG, {}),
-    "of a strategy": ((64, 64, 3), LONG, {"strategy": "fork"}),
-    "of other networks": ((64, 64, 3), LONG, {"architecture": Architecture()}),
+CANNOT = {
+    "small": ((32, 32, 3), {}, "both sides are even and at least 34, and these are 32x32"),
+    "odd": ((63, 64, 3), {}, "both sides are even and at least 34, and these are 64x63"),
+    "of a strategy": ((64, 64, 3), {"strategy": "fork"}, "leave out `strategy`"),
+    "of other networks": ((64, 64, 3), {"architecture": Architecture()}, "the resampling 'folded'"),
 }
 
 
-@pytest.mark.parametrize("case", ELSEWHERE)
-def test_other_runs_do_not(case):
-    shape, budget, changed = ELSEWHERE[case]
+@pytest.mark.parametrize("case", CANNOT)
+def test_other_runs_cannot_and_say_why(case):
+    shape, changed, why = CANNOT[case]
     recipe = dataclasses.replace(recipe_of(shape), **changed)
-    assert of(recipe, task_of(shape), budget) is None
+    with pytest.raises(MulliganError, match=why):
+        of(recipe, task_of(shape))
 
 
-def test_images_that_stream_or_are_too_many_do_not(monkeypatch):
+def test_images_that_stream_or_are_too_many_cannot_be_halved(monkeypatch):
     recipe, task = recipe_of((64, 64, 3)), task_of((64, 64, 3))
     elsewhere = StreamedImages((64, 64, 3), lambda index: np.zeros((64, 64, 3), np.uint8), np.arange(12))
     streamed = dataclasses.replace(task, collection=dataclasses.replace(task.collection, images=elsewhere))
-    assert of(recipe, streamed, LONG) is None
+    with pytest.raises(MulliganError, match="all images are in memory"):
+        of(recipe, streamed)
     monkeypatch.setattr(growth, "MOST_BYTES", 10 * 64 * 64 * 3)
-    assert of(recipe, task, LONG) is None
+    with pytest.raises(MulliganError, match="give a smaller `size`"):
+        of(recipe, task)
+
+
+@pytest.mark.parametrize("images", [100, 1000])
+def test_who_asks_for_small_images_gets_the_default_recipe(images):
+    task = make_task(
+        "noise", Collection(np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3)).astype(np.uint8))
+    )
+    plan = plan_run(task, LONG, Options(init="small", experience=NONE), None)
+    assert [arm.recipe for arm in plan.arms] == [default_recipe(task.shape, len(task.train), LONG)]
+    assert of(plan.arms[0].recipe, task)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def by_law():
-    """Runs train a tiny recipe as if the law had chosen it, and begin on small images whatever their own size."""
+    """Runs train a tiny recipe as if the law had chosen it, and can begin on small images whatever their own size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "plan_run", lambda *_: RacePlan((Arm(TINY, 1.0, BY_LAW),)))
         patch.setattr(Growth, "of", staticmethod(lambda *_: Growth(half_sized(TINY, 1), 0.35, "small first")))
@@ -114,7 +124,7 @@ def images(tmp_path_factory):
 def whole(images, tmp_path_factory):
     """A run that nothing interrupted, what it told, and where it is remembered."""
     told, place = [], tmp_path_factory.mktemp("runs")
-    options = Options(out=place / "run", listener=told.append, experience=str(place / "mine.db"))
+    options = Options(out=place / "run", init="small", listener=told.append, experience=str(place / "mine.db"))
     fit(str(images), BUDGET, options)
     return place / "run", told, place / "mine.db"
 
@@ -173,7 +183,7 @@ def test_a_run_that_was_interrupted_in_either_part_ends_the_same(whole, images, 
 
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(str(images), BUDGET, Options(out=run, listener=stop, experience=NONE))
+        fit(str(images), BUDGET, Options(out=run, init="small", listener=stop, experience=NONE))
     if small:
         with pytest.raises(MulliganError, match=f"{run} still trains on small images within the budget"):
             resume(run, more=Budget(320, None))
@@ -205,11 +215,11 @@ def test_where_the_guard_gave_up_the_run_begins_afresh(images, tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(growth, "Loop", type("Given", (growth.Loop,), {"train": train}))
-        fit(str(images), BUDGET, Options(out=tmp_path / "run", experience=NONE))
+        fit(str(images), BUDGET, Options(out=tmp_path / "run", init="small", experience=NONE))
     assert not (tmp_path / "run" / "players.safetensors").exists()
     assert RunFolder.open(tmp_path / "run").document("growth")["spent"]["images"] == 224
 
 
-def test_who_asks_for_fresh_weights_gets_none_of_it(images, tmp_path):
-    fit(str(images), Budget(64, None), Options(out=tmp_path / "run", init="none", experience=NONE))
+def test_who_asks_for_nothing_gets_none_of_it(images, tmp_path):
+    fit(str(images), Budget(64, None), Options(out=tmp_path / "run", experience=NONE))
     assert not growth.began_small(RunFolder.open(tmp_path / "run"))
