@@ -26,6 +26,7 @@ SAID_BY = {
     "mulligan.meta.collect": {"learn"},
     "mulligan.meta.initialisation.episodes": {"learn"},
     "mulligan.meta.initialisation.few_images": {"fit"},
+    "mulligan.meta.initialisation.growth": {"fit"},
     "mulligan.meta.initialisation.init_file": {"fit"},
     "mulligan.meta.planning": {"fit"},
     "mulligan.meta.race.on_cluster": {"fit"},
