@@ -77,7 +77,7 @@ def parts(of: str, images: np.ndarray, nimg: int, seconds_in_all: float | None =
     shares = [float(share) for share in seconds.split("+")]
     each = [(images, recipe, 1 - sum(shares))]
     for share in reversed(shares):
-        images, recipe = halve(images), half_sized(recipe, images.shape[3])
+        images, recipe = halve(images), half_sized(recipe, images.shape[1:])
         each.insert(0, (images, recipe, share))
     # Of a whole second each: how many small images a large one costs.
     speeds = [images_in(1, images.shape[1], recipe.architecture) for images, recipe, _ in each]

@@ -19,7 +19,8 @@ from jaxtyping import Array, Float
 
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import Networks
-from mulligan.networks.layers import SLOPES, fold_scale
+from mulligan.networks.layers import SLOPES, ImageShape, fold_scale
+from mulligan.networks.resampling import doublings, halvings
 from mulligan.recipe import Architecture
 
 SIDE = 3  # of the kernels that a doubling and means of 2x2 fit into
@@ -27,18 +28,18 @@ DOUBLING = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]) / fold_scale(SIDE)  # 
 MEAN = np.pad([[0.25]], 1) / fold_scale(SIDE)
 
 
-def smaller(architecture: Architecture, channels: int) -> Architecture:
+def smaller(architecture: Architecture, shape: ImageShape) -> Architecture:
     """The networks for images of half the size that `grow` makes these of.
 
     Args:
       architecture: of the networks that are wanted.
-      channels: of the images.
+      shape: of the large images.
 
     Raises:
       MulliganError: they cannot be grown.
 
     Example:
-      >>> smaller(Architecture(gen_width=8, disc_width=8, resampling="folded", kernel=3), 3).gen_width
+      >>> smaller(Architecture(gen_width=8, disc_width=8, resampling="folded", kernel=3), (64, 64, 3)).gen_width
       16
     """
     plain = architecture.family == "conv" and not (architecture.gen_depth or architecture.disc_depth)
@@ -49,8 +50,15 @@ def smaller(architecture: Architecture, channels: int) -> Architecture:
         )
     if (architecture.resampling, architecture.kernel) != ("folded", SIDE):
         raise MulliganError(f"networks can be grown with the resampling 'folded' and a kernel of {SIDE} only.")
-    if min(architecture.gen_width, architecture.disc_width) < 2 * channels:
-        raise MulliganError(f"to grow, networks must be {2 * channels} wide: twice the channels of the images.")
+    width, signs = min(architecture.gen_width, architecture.disc_width), 2 * shape[2]
+    if width < signs:
+        raise MulliganError(f"to grow, networks must be {signs} wide: twice the channels of the images.")
+    levels = len(halvings(shape[:2], architecture.coarsest)) - 1
+    if doublings(2 * width, levels - 1) != doublings(width, levels)[1:]:
+        raise MulliganError(
+            f"networks cannot be grown to images of {shape[1]}x{shape[0]}, which are halved more than four times: "
+            "choose smaller images."
+        )
     return replace(architecture, gen_width=2 * architecture.gen_width, disc_width=2 * architecture.disc_width)
 
 

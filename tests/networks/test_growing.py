@@ -23,7 +23,7 @@ CASES = {
 
 def pair(architecture, channels, classes):
     """Players for images of 16x20, and fresh ones for images of 32x40."""
-    small = build(smaller(architecture, channels), (16, 20, channels), classes, jax.random.key(0))
+    small = build(smaller(architecture, (32, 40, channels)), (16, 20, channels), classes, jax.random.key(0))
     return small, build(architecture, (32, 40, channels), classes, jax.random.key(1))
 
 
@@ -63,6 +63,7 @@ REFUSED = {
     "deep": ({"gen_depth": 1}, "plain"),
     "normalised": ({"disc_normalisation": "group"}, "without normalisation"),
     "smooth": ({"activation": "gelu"}, "rectifiers"),
+    "halved too often": ({"coarsest": 1}, "more than four times"),
 }
 
 
@@ -70,7 +71,7 @@ REFUSED = {
 def test_networks_that_cannot_be_grown_are_refused(case):
     changed, words = REFUSED[case]
     with pytest.raises(MulliganError, match=words):
-        smaller(replace(WANTED, **changed), 3)
+        smaller(replace(WANTED, **changed), (32, 40, 3))
 
 
 def test_networks_of_other_layers_are_refused():

@@ -78,7 +78,7 @@ class Growth(NamedTuple):
             f"the first {SHARE:.0%} of the budget trains on images of {w // 2}x{h // 2}; then the networks grow to "
             f"{w}x{h}"
         )
-        return Growth(half_sized(recipe, c), SHARE, text)
+        return Growth(half_sized(recipe, task.shape), SHARE, text)
 
     def write(self, folder: RunFolder) -> None:
         """Notes in the folder of a run that it begins so."""

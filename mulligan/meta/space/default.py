@@ -94,9 +94,12 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
     )
 
 
-def half_sized(recipe: Recipe, channels: int) -> Recipe:
+def half_sized(recipe: Recipe, shape: tuple[int, int, int]) -> Recipe:
     """By what the networks for images of half the size train that those of a recipe can grow from: its rates are higher
     as the law of sizes has it.
+
+    Args:
+      shape: of the large images.
 
     Raises:
       MulliganError: its networks cannot be grown.
@@ -104,7 +107,7 @@ def half_sized(recipe: Recipe, channels: int) -> Recipe:
     numbers, faster = recipe.hyperparameters, 2**RATE_POWER
     return replace(
         recipe,
-        architecture=smaller(recipe.architecture, channels),
+        architecture=smaller(recipe.architecture, shape),
         hyperparameters=numbers._replace(gen_lr=faster * numbers.gen_lr, disc_lr=faster * numbers.disc_lr),
     )
 

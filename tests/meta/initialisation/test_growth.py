@@ -50,10 +50,10 @@ def recipe_of(shape):
     return default_recipe(shape, 1000, LONG)
 
 
-@pytest.mark.parametrize("shape", [(64, 64, 3), (48, 48, 3), (64, 40, 1), (36, 36, 3), (128, 128, 3)])
+@pytest.mark.parametrize("shape", [(64, 64, 3), (48, 48, 3), (64, 40, 1), (36, 36, 3), (96, 96, 3)])
 def test_runs_on_large_images_can_begin_on_small_ones(shape):
     found = of(recipe_of(shape), task_of(shape))
-    assert found.recipe == half_sized(recipe_of(shape), shape[2])
+    assert found.recipe == half_sized(recipe_of(shape), shape)
     assert f"{shape[1] // 2}x{shape[0] // 2}" in found.text
     # Networks of exactly those layers: these can be grown.
     small = build(found.recipe.architecture, (shape[0] // 2, shape[1] // 2, shape[2]), 0, jax.random.key(0))
@@ -61,13 +61,14 @@ def test_runs_on_large_images_can_begin_on_small_ones(shape):
 
 
 def test_the_small_networks_follow_the_law_of_sizes():
-    small, law = half_sized(recipe_of((64, 64, 3)), 3), recipe_of((32, 32, 3))
+    small, law = half_sized(recipe_of((64, 64, 3)), (64, 64, 3)), recipe_of((32, 32, 3))
     for name in ("gen_lr", "disc_lr", "gamma", "augment"):
         assert getattr(small.hyperparameters, name) == pytest.approx(getattr(law.hyperparameters, name))
     assert small.schedules == law.schedules
 
 
 CANNOT = {
+    "halved five times": ((128, 128, 3), {}, "128x128, which are halved more than four times"),
     "small": ((32, 32, 3), {}, "both sides are even and at least 34, and these are 32x32"),
     "odd": ((63, 64, 3), {}, "both sides are even and at least 34, and these are 64x63"),
     "of a strategy": ((64, 64, 3), {"strategy": "fork"}, "leave out `strategy`"),
@@ -109,7 +110,7 @@ def by_law():
     """Runs train a tiny recipe as if the law had chosen it, and can begin on small images whatever their own size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "plan_run", lambda *_: RacePlan((Arm(TINY, 1.0, BY_LAW),)))
-        patch.setattr(Growth, "of", staticmethod(lambda *_: Growth(half_sized(TINY, 1), 0.35, "small first")))
+        patch.setattr(Growth, "of", staticmethod(lambda *_: Growth(half_sized(TINY, (16, 16, 1)), 0.35, "small first")))
         yield
 
 
@@ -132,7 +133,7 @@ def whole(images, tmp_path_factory):
 def test_what_small_images_taught_begins_the_run(whole):
     run, _, _ = whole
     saved, _ = checkpoint.newest(run / "growth" / "checkpoints")
-    fresh_small = build(half_sized(TINY, 1).architecture, (8, 8, 1), 0, jax.random.key(0))
+    fresh_small = build(half_sized(TINY, (16, 16, 1)).architecture, (8, 8, 1), 0, jax.random.key(0))
     gen, disc = (
         checkpoint.restored(each, saved.arrays, f"state.{name}") for name, each in fresh_small._asdict().items()
     )
