@@ -37,6 +37,7 @@ from mulligan.networks.parameters import named_parameters
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
 
+KERNELS = {"strided": 4, "folded": 3}  # of networks that resize so
 EACH = 1500  # images of each family: fewer are repeated, more are left out
 STEPS = 50  # a compiled chunk
 FINAL, RISE = 0.02, 0.05  # of the rate: the factor at the end, and the share of the time in which it rises
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", type=int, choices=(32, 64), required=True)
     parser.add_argument("--width", type=int, required=True)
+    parser.add_argument("--resampling", choices=KERNELS, default="strided")
     parser.add_argument("--images", type=parse_images, required=True, help="to train on, such as 1M")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -148,7 +150,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="without a suffix")
     options = parser.parse_args()
     found = sources(options.data, options.size)
-    architecture = Architecture(gen_width=options.width, disc_width=options.width, coarsest=4)
+    architecture = Architecture(
+        gen_width=options.width,
+        disc_width=options.width,
+        coarsest=4,
+        resampling=options.resampling,
+        kernel=KERNELS[options.resampling],
+    )
     recipe = Recipe(
         architecture,
         batch=options.batch,
