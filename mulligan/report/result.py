@@ -42,6 +42,9 @@ def summary(record: RunRecord) -> Html | None:
     stop = record.last(Stopped)
     reason = stop.reason.strip().rstrip(".") if stop and kind != "open" else ""
     lead = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
+    final = record.last(FinalScored)
+    if final and final.cost and final.cost["images"] > record.nimg:  # by recipes that lost, on small images, in vain
+        lead.append(f"In all {count(final.cost['images'])} in {duration(final.cost['seconds'])}. ")
     if reason:
         lead.append(f"Stopped: {reason}. ")
     if kind == "open":
@@ -49,7 +52,7 @@ def summary(record: RunRecord) -> Html | None:
     if kind == "open" or words == "Interrupted":
         lead += [element("code", f"mulligan resume {record.folder.resolve().name}"), " goes on."]
     # What the figures were measured on.
-    event, protocol = record.last(FinalScored) or best_evaluation(record), None
+    event, protocol = final or best_evaluation(record), None
     if event is not None:
         best_nimg = event.best_nimg if isinstance(event, FinalScored) else None
         nimg = event.nimg if best_nimg is None else best_nimg

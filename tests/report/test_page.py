@@ -76,6 +76,13 @@ def test_a_finished_run_shows_everything(run):
     assert len(text) < 6e6
 
 
+def test_images_of_recipes_that_lost_and_small_ones_are_told_beside_its_own(light, told):
+    *others, final = told
+    assert "In all" not in page(read_run(light))
+    write_events(light, [*others, final | {"cost": final["cost"] | {"images": 900_000, "seconds": 400.0}}])
+    assert "768,000 images seen in 4 min 57 s. In all 900,000 in 6 min 40 s." in page(read_run(light))
+
+
 def test_every_kind_of_event_leaves_its_trace(light, told):
     write_events(light, [*told, {"kind": "race", "nimg": 9, "seconds": 9, "arms": "seven"}])
     text = page(read_run(light))
