@@ -43,7 +43,8 @@ def summary(record: RunRecord) -> Html | None:
     reason = stop.reason.strip().rstrip(".") if stop and kind != "open" else ""
     lead = [f"{count(record.nimg)} images seen in {duration(record.seconds)}{' so far' * (kind == 'open')}. "]
     final = record.last(FinalScored)
-    if final and final.cost and final.cost["images"] > record.nimg:  # by recipes that lost, on small images, in vain
+    # More than its own were seen by recipes that lost, of half the size, or before a rollback.
+    if final and final.cost and (final.cost["images"] or 0) > record.nimg:
         lead.append(f"In all {count(final.cost['images'])} in {duration(final.cost['seconds'])}. ")
     if reason:
         lead.append(f"Stopped: {reason}. ")
