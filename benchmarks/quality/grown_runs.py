@@ -26,17 +26,16 @@ import numpy as np
 from benchmarks.common.families import families
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
-from benchmarks.common.speeds import by_law, images_in
+from benchmarks.common.speeds import images_in
 from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, SHOWN, Judged
-from benchmarks.quality.shared_choices import AVERAGE, data_of, table, work
+from benchmarks.quality.shared_choices import AVERAGE, data_of, plain_recipe, table, work
 from mulligan.game.step import GanState
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import default_recipe, half_sized
+from mulligan.meta.space.default import half_sized
 from mulligan.networks.architecture import Networks, build
 from mulligan.networks.growing import grow
 from mulligan.recipe import Recipe
 from mulligan.tasks.halves import halve
-from mulligan.training.budget import Budget
 from mulligan.training.engine import Sampler, compile_engine, make_game, start_state
 
 SIDE = 64
@@ -65,12 +64,7 @@ def parts(of: str, images: np.ndarray, nimg: int, seconds_in_all: float | None =
       nimg: that the plain recipe sees.
       seconds_in_all: of a core, where they are what the law of sizes goes by.
     """
-    shape = images.shape[1:]
-    if seconds_in_all is None:
-        recipe = default_recipe(shape, len(images), Budget(seconds=None, images=nimg))
-    else:
-        recipe = by_law(shape, len(images), seconds_in_all)
-        nimg = images_in(seconds_in_all, SIDE, recipe.architecture)
+    recipe, nimg = plain_recipe(images.shape[1:], len(images), nimg, seconds_in_all)
     if of == "plain":
         return [Part(images, recipe, nimg)], 0.0
     seconds, fresh = of.split("/")

@@ -3,11 +3,13 @@
     python benchmarks/quality/shared_choices.py speed                 # images a second of each, by turns
     python benchmarks/quality/shared_choices.py run --images 72000 --seeds 0 1
     python benchmarks/quality/shared_choices.py table --images 72000
+    python benchmarks/quality/shared_choices.py run --side 64 --seconds 180 --contenders plain 'batch 16'
 
 A contender is what `fit` does at this size and budget but for one choice. Each run trains on as many images as it sees
-while the plain recipe sees `--images` (its `cost`, by the first command). Its average of width 0.05 is judged, by
-images of the family that no run sees: the features of a classifier of that family alone, two random networks, pixels
-at 8x8, m1, and patches of edges. What is done is not done again.
+while the plain recipe sees `--images` (its `cost`, by the first command), or what that sees in `--seconds` of a core by
+the table of speeds. Its average of width 0.05 is judged, by images of the family that no run sees: the features of a
+classifier of that family alone, two random networks, pixels at 8x8, m1, and patches of edges. What is done is not done
+again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from benchmarks.common.families import families, read_family
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
+from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.judges import in_batches, pixel_space
 from benchmarks.quality.fit_against_fresh import (
     COLUMNS,
@@ -48,6 +52,7 @@ from mulligan.game.step import Data, Game
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
+from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Form, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
@@ -165,12 +170,20 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
+def plain_recipe(shape: ImageShape, count: int, nimg: int, seconds: float | None) -> tuple[Recipe, int]:
+    """What `fit` trains on `count` images, and how many it sees: so many, or what a core does in so many seconds."""
+    if seconds is None:
+        return default_recipe(shape, count, Budget(seconds=None, images=nimg)), nimg
+    recipe = by_law(shape, count, seconds)
+    return recipe, images_in(seconds, shape[0], recipe.architecture)
+
+
 class Run:
     """A contender on training images of one family, ready to train."""
 
-    def __init__(self, name: str, images: np.ndarray, nimg: int, seed: int):
+    def __init__(self, name: str, images: np.ndarray, nimg: int, seed: int, seconds: float | None = None):
         contender, shape = CONTENDERS[name], images.shape[1:]
-        plain = default_recipe(shape, len(images), Budget(seconds=None, images=nimg))
+        plain, nimg = plain_recipe(shape, len(images), nimg, seconds)
         self.recipe, self.classes = contender.of(plain), contender.clusters
         self.nimg = int(nimg / contender.cost)
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
@@ -212,8 +225,10 @@ def _clusters(images: np.ndarray, count: int) -> np.ndarray:
     return KMeans(count, random_state=0).fit_predict(beside).astype(np.int64)
 
 
-def measured(name: str, judged: Judged, seed: int, nimg: int, picture: Path) -> dict[str, Any]:
-    run = Run(name, judged.train, nimg, seed)
+def measured(
+    name: str, judged: Judged, seed: int, nimg: int, picture: Path, seconds_in_all: float | None = None
+) -> dict[str, Any]:
+    run = Run(name, judged.train, nimg, seed, seconds_in_all)
     began = time.process_time()
     finite = run.advance(run.steps)
     took = time.process_time() - began
@@ -287,6 +302,7 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--side", type=int, choices=(32, 64), default=32)
     parser.add_argument("--images", type=int, default=72_000, help="that the plain recipe sees")
+    parser.add_argument("--seconds", type=int, help="of a core, in place of images: what is done is kept by them")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
@@ -295,13 +311,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "speed":
         speed(options)
-    elif options.what == "table":
+        return
+    options.images = options.images if options.seconds is None else f"{options.seconds} s"
+    if options.what == "table":
         table(options)
-    else:
-        bench = Bench(options.output)
-        for seed in options.seeds:
-            for name in options.families:
-                work(options, bench, name, seed)
+        return
+    bench, measure = Bench(options.output), partial(measured, seconds_in_all=options.seconds)
+    for seed, name in product(options.seeds, options.families):
+        work(options, bench, name, seed, measure)
 
 
 if __name__ == "__main__":

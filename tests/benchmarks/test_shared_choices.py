@@ -31,6 +31,12 @@ def row(of, seed, energy, family="birds"):
     return {"family": family, "side": 32, "images": 10, "of": of, "seed": seed, "judged": judged}
 
 
+def test_seconds_of_a_core_are_those_of_the_table_of_speeds():
+    recipe, nimg = study.plain_recipe((64, 64, 3), 1000, 0, 180.0)
+    assert (recipe.architecture.gen_width, nimg) == (8, 95_192)
+    assert study.plain_recipe((64, 64, 3), 1000, nimg, None)[1] == nimg
+
+
 def test_the_table_compares_runs_of_one_family_and_seed(tmp_path, capsys):
     rows = [row("plain", 0, 0.4), row("plain", 1, 0.1), row("relu", 0, 0.1), row("relu", 1, 0.1), row("relu", 2, 0.9)]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
