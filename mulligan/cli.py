@@ -108,7 +108,10 @@ def fit(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="FILE|none|small", help="Pretrained initial weights, fresh ones, or small images first."),
+        typer.Option(
+            metavar="FILE|none|small",
+            help="Learned weights, fresh ones, or small images first; default: what suits.",
+        ),
     ] = None,
     from_run: Annotated[
         Path | None,

@@ -34,10 +34,10 @@ from mulligan.game.step import Data, GanState, to_bytes
 from mulligan.grid import save_grid
 from mulligan.networks.architecture import Networks
 from mulligan.networks.parameters import named_parameters
+from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
 
-KERNELS = {"strided": 4, "folded": 3}  # of networks that resize so
 EACH = 1500  # images of each family: fewer are repeated, more are left out
 STEPS = 50  # a compiled chunk
 FINAL, RISE = 0.02, 0.05  # of the rate: the factor at the end, and the share of the time in which it rises
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", type=int, choices=(32, 64), required=True)
     parser.add_argument("--width", type=int, required=True)
-    parser.add_argument("--resampling", choices=KERNELS, default="strided")
+    parser.add_argument("--resampling", choices=STRIDED, default="strided")
     parser.add_argument("--images", type=parse_images, required=True, help="to train on, such as 1M")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -155,7 +155,7 @@ def main() -> None:
         disc_width=options.width,
         coarsest=4,
         resampling=options.resampling,
-        kernel=KERNELS[options.resampling],
+        kernel=STRIDED[options.resampling],
     )
     recipe = Recipe(
         architecture,

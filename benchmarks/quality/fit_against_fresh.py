@@ -47,6 +47,7 @@ from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import DECAY, INIT, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import cards
+from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.halves import halve
 from mulligan.training.budget import Budget
@@ -57,7 +58,6 @@ SPACES = ("own", "random 1", "random 2", "pixels", "m1", "edges 1", "edges 2")  
 INDEPENDENT = SPACES[:3]  # that no part of mulligan was chosen by
 LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10  # images of a grid
-KERNELS = {"strided": 4, "folded": 3}  # of networks that resize so
 
 
 def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
@@ -70,8 +70,8 @@ def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds:
         return default
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
-    if contender in KERNELS:
-        resized = replace(default.architecture, resampling=contender, kernel=KERNELS[contender])
+    if contender in STRIDED:
+        resized = replace(default.architecture, resampling=contender, kernel=STRIDED[contender])
         return replace(default, architecture=resized)
     width, batch, rate, gamma, init = contender.split("/")
     return replace(

@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +23,9 @@ import numpy as np
 
 from benchmarks.common.families import families
 from benchmarks.common.places import RESULTS, ZOO
-from benchmarks.common.results import Bench
 from benchmarks.common.speeds import images_in
 from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, SHOWN, Judged
-from benchmarks.quality.shared_choices import AVERAGE, data_of, plain_recipe, table, work
+from benchmarks.quality.shared_choices import AVERAGE, data_of, plain_recipe, run_or_show
 from mulligan.game.step import GanState
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import half_sized
@@ -112,13 +109,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "grown-runs")
     options = parser.parse_args()
     options.side = SIDE
-    options.images = options.images if options.seconds is None else f"{options.seconds} s"
-    if options.what == "table":
-        table(options)
-        return
-    bench = Bench(options.output)
-    for seed, name in product(options.seeds, options.families):
-        work(options, bench, name, seed, partial(run, seconds_in_all=options.seconds))
+    run_or_show(options, run)
 
 
 if __name__ == "__main__":

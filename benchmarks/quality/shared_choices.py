@@ -240,7 +240,7 @@ def measured(
 Measure = Callable[[str, Judged, int, int, Path], dict[str, Any]]  # of a contender, judges, a seed, images, a picture
 
 
-def work(options: argparse.Namespace, bench: Bench, name: str, seed: int, measure: Measure = measured) -> None:
+def work(options: argparse.Namespace, bench: Bench, name: str, seed: int, measure: Measure) -> None:
     """Every contender on one family, if its images are as large as that."""
     keys = [
         {"family": name, "side": options.side, "images": options.images, "of": of, "seed": seed}
@@ -256,6 +256,21 @@ def work(options: argparse.Namespace, bench: Bench, name: str, seed: int, measur
         words = "-".join(str(value).replace(" ", "_").replace("/", "_") for value in key.values())
         picture = options.output / f"{words}.png"
         bench.once(key, partial(measure, key["of"], judged, seed, options.images, picture))
+
+
+def run_or_show(options: argparse.Namespace, measure: Callable[..., dict[str, Any]]) -> None:
+    """Every contender on every family, or the table of what is done; runs by seconds are kept by these.
+
+    Args:
+      measure: as `measured`.
+    """
+    options.images = options.images if options.seconds is None else f"{options.seconds} s"
+    if options.what == "table":
+        table(options)
+        return
+    bench, of_length = Bench(options.output), partial(measure, seconds_in_all=options.seconds)
+    for seed, name in product(options.seeds, options.families):
+        work(options, bench, name, seed, of_length)
 
 
 def speed(options: argparse.Namespace) -> None:
@@ -311,14 +326,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "speed":
         speed(options)
-        return
-    options.images = options.images if options.seconds is None else f"{options.seconds} s"
-    if options.what == "table":
-        table(options)
-        return
-    bench, measure = Bench(options.output), partial(measured, seconds_in_all=options.seconds)
-    for seed, name in product(options.seeds, options.families):
-        work(options, bench, name, seed, measure)
+    else:
+        run_or_show(options, measured)
 
 
 if __name__ == "__main__":

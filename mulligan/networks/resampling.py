@@ -54,7 +54,7 @@ def bilinear(x: Maps, axis: int) -> Resized:
     return _interleave(0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after, axis)
 
 
-STRIDED = ("strided", "folded")  # ways without a filter beside the convolution
+STRIDED = {"strided": 4, "folded": 3}  # ways without a filter beside the convolution; kernels that cost as much
 RESAMPLINGS = {"nearest": Resampling(mean_of_two, repeated), "bilinear": Resampling(triangle, bilinear)}
 
 
