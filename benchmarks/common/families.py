@@ -26,6 +26,7 @@ EACH, EACH_SHIPPING = 10, 2
 ROLES = ("learning", "validation", "test")
 MAY_TEST = (  # programs that may ask for the families under "test"
     "benchmarks/quality/fit_against_fresh.py",
+    "benchmarks/quality/fit_of_versions.py",
     "benchmarks/quality/pretrained_runs.py",
     "benchmarks/quality/weighted_latents.py",
 )
