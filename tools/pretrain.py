@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, choices=(32, 64), required=True)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--resampling", choices=STRIDED, default="strided")
+    parser.add_argument("--families", nargs="+", help="only these of them")
     parser.add_argument("--images", type=parse_images, required=True, help="to train on, such as 1M")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -150,6 +151,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="without a suffix")
     options = parser.parse_args()
     found = sources(options.data, options.size)
+    if options.families:
+        found = {name: found[name] for name in options.families}
     architecture = Architecture(
         gen_width=options.width,
         disc_width=options.width,

@@ -4,18 +4,21 @@
     python benchmarks/quality/shared_choices.py run --images 72000 --seeds 0 1
     python benchmarks/quality/shared_choices.py table --images 72000
     python benchmarks/quality/shared_choices.py run --side 64 --seconds 180 --contenders plain 'batch 16'
+    python benchmarks/quality/shared_choices.py run --side 64 --images 20000 --weights FILE --contenders plain learned
 
 A contender is what `fit` does at this size and budget but for one choice. Each run trains on as many images as it sees
 while the plain recipe sees `--images` (its `cost`, by the first command), or what that sees in `--seconds` of a core by
-the table of speeds. Its average of width 0.05 is judged, by images of the family that no run sees: the features of a
-classifier of that family alone, two random networks, pixels at 8x8, m1, and patches of edges. What is done is not done
-again.
+the table of speeds. `learned` and `half learned` begin with weights of the plain recipe's networks (`tools/pretrain.py`
+makes such files), or with half of them and half of fresh ones. The average of width 0.05 is judged, by images of the
+family that no run sees: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, and
+patches of edges. What is done is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import math
 import statistics
 import time
@@ -52,10 +55,15 @@ from mulligan.game.step import Data, Game
 from mulligan.grid import save_grid
 from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
+from mulligan.networks.architecture import Networks, build
 from mulligan.networks.layers import ImageShape
-from mulligan.recipe import Form, Recipe
+from mulligan.networks.parameters import with_parameters
+from mulligan.networks.refit import refit
+from mulligan.networks.resampling import halvings
+from mulligan.recipe import Architecture, Form, Recipe
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Engine, Sampler, compile_engine, make_game, start_state
+from tools.pretrain import read_weights
 
 ROWS = 2500  # of the training images' array: families of one shape share a program
 AVERAGE = "power_05"
@@ -73,6 +81,7 @@ class Contender:
       game: what is changed once the recipe has become a game.
       schedules: of further hyperparameters.
       clusters: classes that images without labels are given.
+      learned: the share of `--weights` that both players begin with; the rest is of fresh ones.
       cost: seconds an image over the plain recipe's; 1 for those that do as much work. To be measured before it runs.
     """
 
@@ -83,6 +92,7 @@ class Contender:
     game: Callable[[Game], Game] = lambda game: game
     schedules: tuple[tuple[str, Form], ...] = ()
     clusters: int = 0
+    learned: float = 0.0
     cost: float = 1.0
 
     def of(self, plain: Recipe) -> Recipe:
@@ -164,6 +174,8 @@ CONTENDERS: dict[str, Contender] = {
     "batch 16": Contender(recipe={"batch": 16}),
     "batch 64": Contender(recipe={"batch": 64}),
     "twice the rates": Contender(rates=2.0),
+    "learned": Contender(learned=1.0),
+    "half learned": Contender(learned=0.5),
     "width 32": of_width(32, 2.3),
     "width 32, batch 8": of_width(32, 2.4, batch=8),
     "width 32, batch 64": of_width(32, 2.3, batch=64),
@@ -181,7 +193,15 @@ def plain_recipe(shape: ImageShape, count: int, nimg: int, seconds: float | None
 class Run:
     """A contender on training images of one family, ready to train."""
 
-    def __init__(self, name: str, images: np.ndarray, nimg: int, seed: int, seconds: float | None = None):
+    def __init__(
+        self,
+        name: str,
+        images: np.ndarray,
+        nimg: int,
+        seed: int,
+        seconds: float | None = None,
+        weights: Path | None = None,
+    ):
         contender, shape = CONTENDERS[name], images.shape[1:]
         plain, nimg = plain_recipe(shape, len(images), nimg, seconds)
         self.recipe, self.classes = contender.of(plain), contender.clusters
@@ -189,7 +209,8 @@ class Run:
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
         self.labels = _clusters(images, self.classes) if self.classes else None
         self.data = data_of(images, self.labels)
-        self.state = start_state(self.game, self.recipe, shape, self.classes, seed)
+        players = players_from(weights, self.recipe.architecture, shape, contender.learned, seed)
+        self.state = start_state(self.game, self.recipe, shape, self.classes, seed, players)
         self.engine: Engine = compile_engine(self.game, self.state, self.data)
 
     def advance(self, steps: int) -> bool:
@@ -210,6 +231,23 @@ class Run:
         return sampler(gen, sampler.latents(FAKES, 1), labels)
 
 
+def players_from(
+    weights: Path | None, architecture: Architecture, shape: ImageShape, share: float, seed: int
+) -> Networks | None:
+    """Players with this share of the weights of a file that `tools/pretrain.py` made; None where the share is 0."""
+    if not share:
+        return None
+    assert weights, "name the --weights that contenders begin with"
+    card = json.loads(weights.with_suffix(".json").read_text())
+    before, (h, w, c) = Architecture(**card["architecture"]), card["shape"]
+    blank = build(before, (h, w, c), 0, jax.random.key(0))
+    arrays = {name: jnp.asarray(array) for name, array in read_weights(weights).items()}
+    learned, fresh = with_parameters(blank, arrays), build(architecture, shape, 0, jax.random.key(seed))
+    ends = halvings((h, w), before.coarsest)[-1], halvings(shape[:2], architecture.coarsest)[-1]
+    fitted = refit(learned, ends[0], fresh, ends[1])
+    return jax.tree.map(lambda old, new: share * old + (1 - share) * new, fitted, fresh)
+
+
 def data_of(images: np.ndarray, labels: np.ndarray | None = None) -> Data:
     """Images of a family, each with the same chance, in an array as long as any family's."""
     rows = np.arange(ROWS) % len(images)
@@ -226,9 +264,15 @@ def _clusters(images: np.ndarray, count: int) -> np.ndarray:
 
 
 def measured(
-    name: str, judged: Judged, seed: int, nimg: int, picture: Path, seconds_in_all: float | None = None
+    name: str,
+    judged: Judged,
+    seed: int,
+    nimg: int,
+    picture: Path,
+    seconds_in_all: float | None = None,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
-    run = Run(name, judged.train, nimg, seed, seconds_in_all)
+    run = Run(name, judged.train, nimg, seed, seconds_in_all, weights)
     began = time.process_time()
     finite = run.advance(run.steps)
     took = time.process_time() - began
@@ -322,12 +366,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--families", nargs="+", default=list(families("validation")))
+    parser.add_argument("--weights", type=Path, help="that learned contenders begin with")
     parser.add_argument("--output", type=Path, default=RESULTS / "shared-choices")
     options = parser.parse_args()
     if options.what == "speed":
         speed(options)
     else:
-        run_or_show(options, measured)
+        run_or_show(options, partial(measured, weights=options.weights))
 
 
 if __name__ == "__main__":

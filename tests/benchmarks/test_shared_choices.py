@@ -1,15 +1,20 @@
 """What the study of shared choices compares: games that differ in one thing, and runs of one family and seed."""
 
 import argparse
+import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from benchmarks.quality import shared_choices as study
 from mulligan.meta.space.default import default_recipe
+from mulligan.networks.architecture import build
+from mulligan.recipe import Architecture
 from mulligan.training.budget import Budget
 from mulligan.training.engine import make_game, start_state
+from tools.pretrain import write_weights
 
 SHAPES = {"strided": (64, 64, 3)}  # smaller images are resized so, whoever contends
 
@@ -21,9 +26,23 @@ def test_a_contender_is_a_game_that_can_begin(name):
     recipe = contender.of(plain)
     game = contender.game(make_game(recipe, shape, contender.clusters, 1e4))
     state = jax.eval_shape(lambda: start_state(game, recipe, shape, contender.clusters, 0))
-    changed = (recipe, game.optimiser, contender.clusters) != (plain, make_game(plain, shape, 0, 1e4).optimiser, 0)
+    usual = (plain, make_game(plain, shape, 0, 1e4).optimiser, 0, 0.0)
+    changed = (recipe, game.optimiser, contender.clusters, contender.learned) != usual
     assert changed == (name != "plain")
     assert jax.tree.leaves(state)
+
+
+def test_a_learned_contender_begins_with_a_share_of_a_file(tmp_path):
+    architecture = Architecture(gen_width=8, disc_width=8, resampling="folded", kernel=3)
+    learned = build(architecture, (32, 32, 3), 0, jax.random.key(7))
+    card = {"architecture": dataclasses.asdict(architecture), "shape": [32, 32, 3]}
+    write_weights(tmp_path / "w8", learned, card)
+    fresh = build(architecture, (32, 32, 3), 0, jax.random.key(0))
+    half = study.players_from(tmp_path / "w8.safetensors", architecture, (32, 32, 3), 0.5, 0)
+    leaves = zip(*(jax.tree.leaves(players) for players in (learned, fresh, half)), strict=True)
+    for old, new, mixed in leaves:
+        assert jnp.allclose((old + new) / 2, mixed, atol=2e-3)
+    assert study.players_from(None, architecture, (32, 32, 3), 0.0, 0) is None
 
 
 def row(of, seed, energy, family="birds"):
