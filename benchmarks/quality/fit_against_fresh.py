@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -139,28 +139,42 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed} | given
         for of in options.contenders
     ]
-    if all(bench.known(key) for key in keys):
-        return
-    family = read_family(options.zoo, name)
-    if family.images.shape[1] < options.side:
-        return
-    judged = Judged(family, options.side)
-    train = judged.train[: options.images]  # their order is random, and the judges have seen them all
-    shape = train.shape[1:]
 
-    def run(of: str, picture: Path) -> dict[str, Any]:
+    def run(of: str, judged: Judged, picture: Path) -> dict[str, Any]:
+        train = judged.train[: options.images]  # their order is random, and the judges have seen them all
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        recipe = recipe_of(of, shape, len(train), options.budget)
+        recipe = recipe_of(of, train.shape[1:], len(train), options.budget)
         images = images_in(options.budget, options.side, recipe.architecture)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
         return {"trained": images, "accuracy": judged.accuracy, "judged": judged.judge(fakes), "result": gan.result}
 
+    of_family(options, bench, keys, run)
+
+
+def of_family(
+    options: argparse.Namespace,
+    bench: Bench,
+    keys: Sequence[dict[str, Any]],
+    measure: Callable[[str, Judged, Path], dict[str, Any]],
+) -> None:
+    """The results of several contenders on one family, if its images are as large as `--side`.
+
+    Args:
+      keys: of the results: those that are known are not worked out again.
+      measure: of a contender, the judges of its family, and where its picture goes.
+    """
+    if all(bench.known(key) for key in keys):
+        return
+    family = read_family(options.zoo, keys[0]["family"])
+    if family.images.shape[1] < options.side:
+        return
+    judged = Judged(family, options.side)
     for key in keys:
-        picture = "-".join(str(value).replace("/", "_") for value in key.values()) + ".png"
-        bench.once(key, partial(run, key["of"], options.output / picture))
+        words = "-".join(str(value).replace(" ", "_").replace("/", "_") for value in key.values())
+        bench.once(key, partial(measure, key["of"], judged, options.output / f"{words}.png"))
 
 
 def table(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
     git worktree add ../then COMMIT
     python benchmarks/quality/fit_of_versions.py run --versions now=. then=../then --time 120 --side 64
-    python benchmarks/quality/fit_of_versions.py table
+    python benchmarks/quality/fit_of_versions.py table --versions now=. then=../then
 
 As a user would: each version trains by its own command line, on the same images, for as many seconds of this machine by
 the clock, in a home of its own where nothing was compiled and no run is remembered, one after the other; so nothing
@@ -27,11 +27,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.common.families import ROLES, families, read_family
+from benchmarks.common.families import ROLES, families
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
-from benchmarks.quality.fit_against_fresh import COLUMNS, FAKES, INDEPENDENT, SHOWN, SPACES, Judged, log_ratio
+from benchmarks.quality.fit_against_fresh import (
+    COLUMNS,
+    FAKES,
+    INDEPENDENT,
+    SHOWN,
+    SPACES,
+    Judged,
+    log_ratio,
+    of_family,
+)
 from mulligan.grid import save_grid
 
 
@@ -77,21 +86,14 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
     keys = [
         {"family": name, "side": options.side, "time": options.time, "of": of, "seed": seed} for of in options.versions
     ]
-    if all(bench.known(key) for key in keys):
-        return
-    family = read_family(options.zoo, name)
-    if family.images.shape[1] < options.side:
-        return
-    judged = Judged(family, options.side)
-    for key in keys:
-        version = Version(options.versions[key["of"]], options.output / "home")
 
-        def run(key: dict[str, Any] = key, version: Version = version) -> dict[str, Any]:
-            fakes, result = version.draws(judged.train, options.time, seed)
-            save_grid(options.output / f"{'-'.join(map(str, key.values()))}.png", fakes[:SHOWN], columns=COLUMNS)
-            return {"judged": judged.judge(fakes), "result": result}
+    def run(of: str, judged: Judged, picture: Path) -> dict[str, Any]:
+        version = Version(options.versions[of], options.output / "home")
+        fakes, result = version.draws(judged.train, options.time, seed)
+        save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
+        return {"judged": judged.judge(fakes), "result": result}
 
-        bench.once(key, run)
+    of_family(options, bench, keys, run)
 
 
 def table(options: argparse.Namespace) -> None:
@@ -111,9 +113,8 @@ def table(options: argparse.Namespace) -> None:
         print(f"\n{side}x{side}, {seconds} s: {now} over {then}\n")
         print(f"| family | three judges | {' | '.join(SPACES)} |\n" + "|---" * (2 + len(SPACES)) + "|")
         for name, ours, theirs in pairs:
-            cells = [math.exp(log_ratio(ours, theirs, [space])) if space in ours else math.nan for space in SPACES]
-            whole = math.exp(log_ratio(ours, theirs, INDEPENDENT))
-            print(f"| {name} | {whole:.2f} | " + " | ".join("-" if math.isnan(x) else f"{x:.2f}" for x in cells) + " |")
+            each = [f"{math.exp(log_ratio(ours, theirs, [space])):.2f}" if space in ours else "-" for space in SPACES]
+            print(f"| {name} | {math.exp(log_ratio(ours, theirs, INDEPENDENT)):.2f} | {' | '.join(each)} |")
         if pairs:
             logs = [(name, log_ratio(ours, theirs, INDEPENDENT)) for name, ours, theirs in pairs]
             middle = math.exp(statistics.median(value for _, value in logs))

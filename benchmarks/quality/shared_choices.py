@@ -36,7 +36,7 @@ import optax
 from optax.contrib import MuonDimensionNumbers, muon
 from sklearn.cluster import KMeans
 
-from benchmarks.common.families import families, read_family
+from benchmarks.common.families import families
 from benchmarks.common.intervals import interval
 from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
@@ -50,6 +50,7 @@ from benchmarks.quality.fit_against_fresh import (
     SPACES,
     Judged,
     log_ratio,
+    of_family,
 )
 from mulligan.game.step import Data, Game
 from mulligan.grid import save_grid
@@ -290,16 +291,7 @@ def work(options: argparse.Namespace, bench: Bench, name: str, seed: int, measur
         {"family": name, "side": options.side, "images": options.images, "of": of, "seed": seed}
         for of in options.contenders
     ]
-    if all(bench.known(key) for key in keys):
-        return
-    family = read_family(options.zoo, name)
-    if family.images.shape[1] < options.side:
-        return
-    judged = Judged(family, options.side)
-    for key in keys:
-        words = "-".join(str(value).replace(" ", "_").replace("/", "_") for value in key.values())
-        picture = options.output / f"{words}.png"
-        bench.once(key, partial(measure, key["of"], judged, seed, options.images, picture))
+    of_family(options, bench, keys, lambda of, judged, picture: measure(of, judged, seed, options.images, picture))
 
 
 def run_or_show(options: argparse.Namespace, measure: Callable[..., dict[str, Any]]) -> None:
