@@ -116,7 +116,8 @@ def fit(
         folder (docs/cluster.md); None for this machine.
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones, `"small"` to begin on
         images of half the size (docs/growing.md); None for those that are shipped, where there are fewer than 200
-        images of 17 to 64 pixels, and for what `from_run` says elsewhere.
+        images of 17 to 64 pixels or these are near what the weights draw (docs/pretrained.md), and for what `from_run`
+        says elsewhere.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given; `"nearest"` for half of the networks of the run of yours that
         drew the nearest images, if one did in networks like these (docs/pretrained.md); None for that too, above 16x16

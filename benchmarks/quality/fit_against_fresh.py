@@ -45,11 +45,13 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.space.default import DECAY, INIT, handmade_recipe, pretrained_recipe
-from mulligan.networks.pretrained import cards
+from mulligan.meta.initialisation.kindred import kindred_recipe
+from mulligan.meta.space.default import DECAY, handmade_recipe, pretrained_recipe
+from mulligan.networks.pretrained import FILES, cards
 from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Recipe
 from mulligan.tasks.halves import halve
+from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
@@ -60,12 +62,12 @@ LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10  # images of a grid
 
 
-def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds: float) -> Recipe:
-    """The recipe of a contender for a task of so many images and so many seconds of one core."""
-    budget = Budget(seconds=seconds, images=None)
-    learned, default = pretrained_recipe(shape, images, budget), by_law(shape, images, seconds)
+def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
+    """The recipe of a contender for these training images and so many seconds of one core."""
+    budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
+    default = by_law(shape, images, seconds)
     if contender == "fit":
-        return learned or default
+        return pretrained_recipe(shape, images, budget) or kindred_recipe(read_task(train), default) or default
     if contender == "default":
         return default
     if contender == "handmade":
@@ -86,7 +88,7 @@ def recipe_of(contender: str, shape: tuple[int, int, int], images: int, seconds:
 
 def untaught(zoo: Path) -> list[str]:
     """Families for learning that none of the learned weights saw."""
-    seen = {name for card in cards(INIT) for name in card["trained_on"]}
+    seen = {name for init in FILES for card in cards(init) for name in card["trained_on"]}
     return [name for name in families("learning") if name not in seen and (zoo / f"{name}.zip").exists()]
 
 
@@ -139,17 +141,22 @@ def compare(options: argparse.Namespace, bench: Bench, name: str, seed: int) -> 
         {"family": name, "side": options.side, "budget": options.budget, "of": of, "seed": seed} | given
         for of in options.contenders
     ]
+    trained: dict[Recipe, dict[str, Any]] = {}  # contenders of the same recipe are the same run
 
     def run(of: str, judged: Judged, picture: Path) -> dict[str, Any]:
         train = judged.train[: options.images]  # their order is random, and the judges have seen them all
         folder = options.output / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        recipe = recipe_of(of, train.shape[1:], len(train), options.budget)
+        recipe = recipe_of(of, train, options.budget)
+        if recipe in trained:
+            return trained[recipe]
         images = images_in(options.budget, options.side, recipe.architecture)
         gan = api.fit(train, images=images, out=folder, seed=seed, recipe=recipe, experience="none")
         fakes = gan.sample(FAKES, seed=1)
         save_grid(picture, fakes[:SHOWN], columns=COLUMNS)
-        return {"trained": images, "accuracy": judged.accuracy, "judged": judged.judge(fakes), "result": gan.result}
+        found = {"trained": images, "accuracy": judged.accuracy, "init": recipe.init}
+        trained[recipe] = found | {"judged": judged.judge(fakes), "result": gan.result}
+        return trained[recipe]
 
     of_family(options, bench, keys, run)
 

@@ -12,8 +12,9 @@ from mulligan.errors import MulliganError, UsageError
 from mulligan.events import Listener
 from mulligan.meta.experience import own_place
 from mulligan.meta.initialisation.few_images import InitChoice
-from mulligan.meta.initialisation.from_run import RunStart
+from mulligan.meta.initialisation.from_run import AFRESH, RunStart
 from mulligan.meta.initialisation.growth import SMALL
+from mulligan.meta.initialisation.kindred import kindred_recipe
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
@@ -32,6 +33,7 @@ from mulligan.training.engine import make_game
 SMALLER = (128, 96, 64, 48, 32, 24, 16)  # sides that are proposed where a budget is too short
 TRAINING_SHARE = 0.7  # of a short budget that trains, or compiles before it
 PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
+KINDRED = "it begins with weights that drew images like these"  # added to the origin of one that does
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Options:
         of the networks of the run of one's own that drew the nearest images, which is what None means too where the
         law of sizes chooses the recipe and at most `from_run.MOST_UNASKED` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
-      init: a file of learned initial weights; None for those that are shipped, where they should help; `none` for fresh
-        ones; `small` for those that the run itself learns from images of half the size (`meta.initialisation.growth`).
+      init: a file of learned initial weights; None for those that are shipped, where they should help (few images, or
+        images near what weights of one kind draw: `meta.initialisation.kindred`); `none` for fresh ones; `small` for
+        those that the run itself learns from images of half the size (`meta.initialisation.growth`).
       allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
       workers: the Ray cluster on which recipes race, as `meta.cluster.join` takes it; None for this machine.
       listener: receives every event as it happens.
@@ -127,6 +130,16 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     return dataclasses.replace(plan, arms=tuple(arms))
 
 
+def with_kindred_weights(plan: RacePlan, task: Task) -> RacePlan:
+    """The plan of a run that would begin afresh, with the weights of its images' kind, where there are any."""
+    (arm,) = plan.arms
+    recipe = kindred_recipe(task, arm.recipe)
+    if recipe is None:
+        return plan
+    arm = Arm(recipe, arm.weight, f"{arm.origin}; {KINDRED}")
+    return dataclasses.replace(plan, arms=(arm,))
+
+
 def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
     """The recipe with the strategy asked for; forks come with the learned schedule, unless the recipe has one.
 
@@ -199,4 +212,5 @@ def pretrained_note(plan: RacePlan) -> str | None:
     if not recipe.init:
         return None
     sources = {name: None for card in cards(recipe.init) for name in card["trained_on"]}
-    return f"starting from weights learned on {len(sources)} families of images: {', '.join(sources)}"
+    text = f"starting from weights learned on {len(sources)} families of images: {', '.join(sources)}"
+    return f"{text}; they drew images near yours {AFRESH}" if KINDRED in plan.arms[0].origin else text

@@ -26,7 +26,10 @@ from mulligan.networks.resampling import halvings
 from mulligan.recipe import Architecture, Recipe
 from mulligan.types import Key
 
-FILES = {"families-1": ("families-1-32px-w32", "families-1-64px-w16", "families-1-64px-w32")}  # of each `init`
+FILES = {  # of each `init`
+    "families-1": ("families-1-32px-w32", "families-1-64px-w16", "families-1-64px-w32"),
+    "drawings-1": ("drawings-1-64px-w8",),
+}
 
 
 class Pretrained(NamedTuple):

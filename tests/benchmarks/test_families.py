@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import families as drawn
+from mulligan.networks.pretrained import FILES, cards
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT.parent / "shared" / "data" / "zoo"
@@ -47,7 +48,6 @@ def test_no_program_names_a_test_family():
 
 
 def test_what_ships_was_learned_on_learning_families_alone():
-    cards = [json.loads(path.read_text()) for path in (ROOT / "mulligan" / "data").glob("families-*.json")]
-    assert cards
-    learned = {name for card in cards for name in card["trained_on"]}
+    learned = {name for init in FILES for card in cards(init) for name in card["trained_on"]}
+    assert learned
     assert learned <= set(drawn.families("learning"))

@@ -23,6 +23,7 @@ from mulligan.training.generator import MODEL, load
 from mulligan.training.run import RunFolder
 
 NEAREST = "nearest"  # in place of a run: the one of one's own that drew the nearest images
+AFRESH = "(`mulligan fit --init none` begins afresh)"
 NONE_NEAR = "none of your runs drew images of this shape in such networks, so this one begins without"
 MOST_UNASKED = 500  # training images up to which a run begins so unasked: with more, nothing was gained
 LATEST = 8  # runs that are looked at
@@ -153,5 +154,5 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
         return None
     _, nearest = min(found, key=lambda each: each[0])
     text = f"beginning with the networks of {nearest.run}, which drew the nearest images, half and half with fresh ones"
-    text += " (`mulligan fit --init none` begins afresh)"
+    text += f" {AFRESH}"
     return nearest._replace(text=text)

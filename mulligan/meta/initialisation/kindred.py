@@ -1,0 +1,70 @@
+"""Pretrained weights of one kind of images: a run begins with them where what they draw is near its own images.
+
+Weights that many kinds taught together help no run of hundreds of images; those that one kind taught help images of
+that kind (docs/log/2026-11-29-starts-of-one-kind.md). So there is a choice to make, and it is made by distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from mulligan.metrics.embed import load_embedding
+from mulligan.metrics.energy import energy_distance
+from mulligan.metrics.pixels import beside_pixels
+from mulligan.networks.architecture import Networks
+from mulligan.networks.pretrained import architectures, initial_networks, load_initial
+from mulligan.recipe import Recipe
+from mulligan.tasks.task import Task
+from mulligan.training.engine import Sampler
+from mulligan.types import Key, Pytree
+
+KINDS = ("drawings-1",)  # names of networks.pretrained.FILES: ink on a light ground
+COMPARED = 200  # images that each draws, and training images
+NEAR = 1 / 3  # of the distance of what fresh weights draw, below which weights are near
+
+
+def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
+    """The recipe with weights of one kind that draw images near those of a task.
+
+    Near is what has less than `NEAR` of the distance from the training images that fresh weights have. It is the energy
+    distance by which runs select.
+
+    Args:
+      recipe: that would begin afresh. Weights are for networks like its own, but that they may begin with other maps.
+
+    Returns:
+      None where there are no weights for such networks, or none are near.
+    """
+    offered = [
+        replace(recipe, init=init, architecture=architecture)
+        for init in KINDS
+        for architecture in architectures(init, task.shape)
+        if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
+    ]
+    if not offered:
+        return None
+    space = beside_pixels(load_embedding())
+    real = space(task.train.sample(COMPARED, seed=0))
+    fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
+    nearest = int(np.argmin(distances))
+    return offered[nearest] if distances[nearest] < NEAR * fresh else None
+
+
+def _drawn(task: Task, recipes: Sequence[Recipe]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+    """Images of the generators that recipes begin with."""
+    classes = len(task.classes or ())
+
+    @jax.jit  # one program for all
+    def generators(key: Key, learned: Sequence[Networks | None]) -> list[Pytree]:
+        begun = zip(recipes, learned, strict=True)
+        return [initial_networks(each, task.shape, classes, key, weights).gen for each, weights in begun]
+
+    learned = [load_initial(each, task.shape) for each in recipes]
+    for recipe, gen in zip(recipes, generators(jax.random.key(0), learned), strict=True):
+        sampler = Sampler.make(recipe.architecture, classes)
+        yield sampler(gen, sampler.latents(COMPARED, seed=0))

@@ -1,0 +1,82 @@
+"""Weights of one kind of images: which tasks begin with them, which do not, and what is said and remembered of it."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from mulligan.meta.experience import Experience
+from mulligan.meta.fit import fit
+from mulligan.meta.initialisation import kindred
+from mulligan.meta.initialisation.kindred import KINDS, kindred_recipe
+from mulligan.meta.planning import KINDRED, Options
+from mulligan.meta.space.default import default_recipe
+from mulligan.networks.pretrained import architectures
+from mulligan.tasks.images import read_task
+from mulligan.training.budget import Budget
+from mulligan.training.run import RunFolder
+
+SHORT = Budget(64, None)
+DRAWINGS = KINDS[0]
+
+
+@cache
+def drawings(size: int = 64, channels: int = 1) -> np.ndarray:
+    """Thick strokes and rings of ink on white."""
+    rng, images = np.random.default_rng(0), []
+    for _ in range(330):
+        image = Image.new("L", (64, 64), 255)
+        pen = ImageDraw.Draw(image)
+        for _ in range(2):
+            points = rng.integers(8, 56, (3, 2))
+            pen.line([tuple(map(int, point)) for point in points], fill=0, width=int(rng.integers(3, 8)), joint="curve")
+        left, top = map(int, rng.integers(8, 30, 2))
+        pen.ellipse([left, top, left + 22, top + 22], outline=0, width=4)
+        images.append(np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)))
+    return np.repeat(np.stack(images)[..., None], channels, axis=-1)
+
+
+def stripes() -> np.ndarray:
+    """Soft grey waves, as no drawing has them."""
+    rng, across = np.random.default_rng(0), np.arange(64) / 64
+    waves = np.sin(2 * np.pi * (rng.uniform(1, 4, (330, 1)) * across + rng.uniform(0, 1, (330, 1))))
+    return np.broadcast_to((127 + 60 * waves)[:, None, :, None], (330, 64, 64, 1)).astype(np.uint8)
+
+
+def proposed(images: np.ndarray, budget: Budget = SHORT):
+    task = read_task(images)
+    return kindred_recipe(task, default_recipe(task.shape, len(task.train), budget))
+
+
+@pytest.mark.parametrize(("size", "channels"), [(64, 1), (40, 3)])
+def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(size, channels):
+    images = drawings(size, channels)
+    recipe, usual = proposed(images), default_recipe(images.shape[1:], 231, SHORT)
+    assert recipe.init == DRAWINGS
+    assert recipe.architecture in architectures(DRAWINGS, images.shape[1:])
+    assert recipe == usual.__class__(**{**vars(usual), "init": DRAWINGS, "architecture": recipe.architecture})
+
+
+def test_other_images_begin_afresh():
+    assert proposed(stripes()) is None
+    assert proposed(255 - drawings()) is None  # light on dark
+
+
+def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypatch):
+    monkeypatch.setattr(kindred, "load_embedding", None)
+    assert proposed(drawings(size=32)) is None
+    assert proposed(drawings(), Budget(10_000_000, None)) is None  # for so many the networks would be wider
+
+
+@pytest.mark.parametrize("init", [None, "none"])
+def test_a_run_says_that_it_begins_so_and_is_no_trial_and_can_be_asked_not_to(tmp_path, init):
+    place, notes = str(tmp_path / "experience.db"), []
+    hear = lambda event: notes.append(event.get("text"))  # noqa: E731
+    fit(drawings(), SHORT, Options(out=tmp_path / "run", experience=place, init=init, listener=hear))
+    folder, begun = RunFolder.open(tmp_path / "run"), init is None
+    assert (folder.document("recipe").get("init") == DRAWINGS) is begun
+    assert any(text and "they drew images near yours" in text for text in notes) is begun
+    assert (KINDRED in json.dumps(folder.document("plan"))) is begun
+    assert bool(list(Experience(place).trials())) is not begun
