@@ -71,8 +71,9 @@ def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypat
 
 
 @pytest.mark.parametrize("init", [None, "none"])
-def test_a_run_says_that_it_begins_so_and_is_no_trial_and_can_be_asked_not_to(tmp_path, init):
+def test_a_run_says_that_it_begins_so_and_is_no_trial_and_can_be_asked_not_to(tmp_path, monkeypatch, init):
     place, notes = str(tmp_path / "experience.db"), []
+    monkeypatch.setattr("mulligan.meta.fit.nearest_run", None)  # no run of one's own is looked for
     hear = lambda event: notes.append(event.get("text"))  # noqa: E731
     fit(drawings(), SHORT, Options(out=tmp_path / "run", experience=place, init=init, listener=hear))
     folder, begun = RunFolder.open(tmp_path / "run"), init is None
