@@ -25,7 +25,7 @@ from mulligan.types import Key, Pytree
 
 KINDS = ("drawings-1",)  # names of networks.pretrained.FILES: ink on a light ground
 COMPARED = 200  # images that each draws, and training images
-NEAR = 1 / 3  # of the distance of what fresh weights draw, below which weights are near
+NEAR = 1 / 3  # of the distance of what fresh weights draw: those that helped had 0.22 at most, those that harmed 0.43
 
 
 def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
