@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from mulligan.meta.initialisation.from_run import COMPARED
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.energy import energy_distance
 from mulligan.metrics.pixels import beside_pixels
@@ -24,7 +25,6 @@ from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
 KINDS = ("drawings-1",)  # names of networks.pretrained.FILES: ink on a light ground
-COMPARED = 200  # images that each draws, and training images
 NEAR = 1 / 3  # of the distance of what fresh weights draw: those that helped had 0.22 at most, those that harmed 0.43
 
 

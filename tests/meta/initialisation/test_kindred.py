@@ -1,6 +1,7 @@
 """Weights of one kind of images: which tasks begin with them, which do not, and what is said and remembered of it."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(
     recipe, usual = proposed(images), default_recipe(images.shape[1:], 231, SHORT)
     assert recipe.init == DRAWINGS
     assert recipe.architecture in architectures(DRAWINGS, images.shape[1:])
-    assert recipe == usual.__class__(**{**vars(usual), "init": DRAWINGS, "architecture": recipe.architecture})
+    assert recipe == replace(usual, init=DRAWINGS, architecture=recipe.architecture)
 
 
 def test_other_images_begin_afresh():
