@@ -20,15 +20,19 @@ from mulligan.errors import MulliganError
 from mulligan.files import with_card
 from mulligan.networks.architecture import Networks, build
 from mulligan.networks.layers import ImageShape
+from mulligan.networks.negative import negative
 from mulligan.networks.parameters import with_parameters
 from mulligan.networks.refit import refit
 from mulligan.networks.resampling import halvings
 from mulligan.recipe import Architecture, Recipe
 from mulligan.types import Key
 
+NEGATIVE = "-negative"  # ends the name of an `init` that is another in negative
+_DRAWINGS = ("drawings-1-64px-w8",)
 FILES = {  # of each `init`
     "families-1": ("families-1-32px-w32", "families-1-64px-w16", "families-1-64px-w32"),
-    "drawings-1": ("drawings-1-64px-w8",),
+    "drawings-1": _DRAWINGS,
+    "drawings-1" + NEGATIVE: _DRAWINGS,
 }
 
 
@@ -104,7 +108,7 @@ def load_pretrained(init: str, architecture: Architecture, shape: ImageShape) ->
     arrays = {key: array.astype(np.float32) for key, array in load_safetensors(stored).items()}
     h, w, c = card["shape"]
     networks = with_parameters(build(architecture, (h, w, c), 0, jax.random.key(0)), arrays)
-    return Pretrained(networks, architecture, (h, w, c), card)
+    return Pretrained(negative(networks) if init.endswith(NEGATIVE) else networks, architecture, (h, w, c), card)
 
 
 def load_initial(recipe: Recipe, shape: ImageShape) -> Networks | None:

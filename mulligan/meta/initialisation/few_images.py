@@ -23,11 +23,11 @@ from mulligan.meta.initialisation.init_file import (
     PretrainedInit,
     fit_to_shape,
     inner_game,
-    negative,
     read_pretrained,
     shipped_pretrained,
 )
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import Networks, build
+from mulligan.networks.negative import negative
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
 from mulligan.training import checkpoint
@@ -77,7 +77,8 @@ def _init_choice(start: PretrainedInit, task: Task) -> InitChoice:
         raise MulliganError(f"no layer of these initial weights fits images of {task.shape}: leave out `init`.")
     # One of the two has a light ground, the other a dark one.
     if (start.provenance["descriptor"]["mean"] - 0.5) * (task.descriptor["mean"] - 0.5) < 0:
-        start = dataclasses.replace(start, learned=negative(start.learned))
+        mirrored = Players(*negative(Networks(*start.learned.centre)))
+        start = dataclasses.replace(start, learned=start.learned._replace(centre=mirrored))
     saw = start.provenance
     text = (
         f"starting from weights learned on {saw['tasks']:,} tasks ({', '.join(saw['sources'])}), "

@@ -22,7 +22,6 @@ from mulligan.meta.space.cost import Limits, refusal
 from mulligan.meta.space.net2net import inherit, inherit_scale
 from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import ImageShape
-from mulligan.networks.parameters import named_parameters, with_parameters
 from mulligan.networks.residual import Unfold
 from mulligan.recipe import Architecture, Recipe
 from mulligan.schema import Line, Within
@@ -202,21 +201,6 @@ def scale_latents(learned: Initialisation, times: float) -> Initialisation:
 
 def _latent_weights(layer: Any) -> Any:
     return (layer.amplitudes if isinstance(layer, Unfold) else layer).weight
-
-
-def negative(learned: Initialisation) -> Initialisation:
-    """The same game in negative: where the one draws black, the other draws white.
-
-    Exact, since `tanh` is odd and padding is zero: the generator's last layer and the kernel of the discriminator's
-    first change their sign.
-    """
-    gen, disc = learned.centre
-    last = {name: -leaf for name, leaf in named_parameters(gen.layers[-1]).items()}
-    gen_layers = (*gen.layers[:-1], with_parameters(gen.layers[-1], last))
-    first = named_parameters(disc.layers[0])
-    kernel = next(iter(first))
-    disc_layers = (with_parameters(disc.layers[0], first | {kernel: -first[kernel]}), *disc.layers[1:])
-    return learned._replace(centre=Players(_with_layers(gen, gen_layers), _with_layers(disc, disc_layers)))
 
 
 def _with_layers(network: Pytree, layers: tuple[Any, ...]) -> Pytree:

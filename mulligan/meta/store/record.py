@@ -23,6 +23,7 @@ from mulligan.tasks.task import Task
 DONE, FAILED = "done", "failed"
 HERE, SHIPPED = "here", "shipped"  # sources of what was tried on this experience's machines, and of the package's own
 UNNAMED = "m1"  # the embedding of trials that name none: there was no other
+DIGITS = 5  # of a figure
 METRICS = (*(key for figure in FIGURES for key in figure.keys), "frechet", "diversity")  # of a point of a curve
 COSTS = (
     "images",
@@ -130,7 +131,8 @@ class Point(NamedTuple):
         return SELECTS.of(self.figures)[0]
 
     def to_json(self) -> list[Any]:
-        figures = {name: None if value is None else float(value) for name, value in self.figures.items()}
+        """Plain JSON values; figures, whose second digit is noise, to `DIGITS` digits."""
+        figures = {name: None if value is None else float(f"{value:.{DIGITS}g}") for name, value in self.figures.items()}
         return [int(self.nimg), float(self.flops), float(self.seconds), figures]
 
 

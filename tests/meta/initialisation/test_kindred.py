@@ -14,7 +14,7 @@ from mulligan.meta.initialisation import kindred
 from mulligan.meta.initialisation.kindred import KINDS, kindred_recipe
 from mulligan.meta.planning import KINDRED, Options
 from mulligan.meta.space.default import default_recipe
-from mulligan.networks.pretrained import architectures
+from mulligan.networks.pretrained import NEGATIVE, architectures
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 from mulligan.training.run import RunFolder
@@ -52,17 +52,18 @@ def proposed(images: np.ndarray, budget: Budget = SHORT):
 
 
 @pytest.mark.parametrize(("size", "channels"), [(64, 1), (40, 3)])
-def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(size, channels):
+@pytest.mark.parametrize("init", KINDS)
+def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(size, channels, init):
     images = drawings(size, channels)
-    recipe, usual = proposed(images), default_recipe(images.shape[1:], 231, SHORT)
-    assert recipe.init == DRAWINGS
-    assert recipe.architecture in architectures(DRAWINGS, images.shape[1:])
-    assert recipe == replace(usual, init=DRAWINGS, architecture=recipe.architecture)
+    recipe = proposed(255 - images if init.endswith(NEGATIVE) else images)
+    usual = default_recipe(images.shape[1:], 231, SHORT)
+    assert recipe.init == init
+    assert recipe.architecture in architectures(init, images.shape[1:])
+    assert recipe == replace(usual, init=init, architecture=recipe.architecture)
 
 
 def test_other_images_begin_afresh():
     assert proposed(stripes()) is None
-    assert proposed(255 - drawings()) is None  # light on dark
 
 
 def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mulligan.errors import MulliganError
-from mulligan.game.step import Data
+from mulligan.game.step import Data, Players
 from mulligan.meta.initialisation import learn_initialisation as module
 from mulligan.meta.initialisation.adaptation import adapt, fresh_initialisation
 from mulligan.meta.initialisation.init_file import (
@@ -18,14 +18,14 @@ from mulligan.meta.initialisation.init_file import (
     fit_to_shape,
     grow,
     inner_game,
-    negative,
     read_pretrained,
     scale_latents,
     shipped_pretrained,
     write_pretrained,
 )
 from mulligan.meta.initialisation.learn_initialisation import INNER, MetaConfig, MetaRun, learn_initialisation
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import Networks, build
+from mulligan.networks.negative import negative
 from mulligan.networks.parameters import named_parameters
 from mulligan.recipe import Architecture
 from mulligan.training import checkpoint
@@ -268,5 +268,6 @@ def test_the_same_game_in_negative(start):
     inner = inner_game(dataclasses.replace(CONV, dynamics="simultaneous"), (16, 16, 1), 2)
     z = jax.random.normal(KEY, (3, 4))
     plain = adapted(inner, start.learned, Data(images), KEY).gen
-    mirrored = adapted(inner, negative(start.learned), Data(255 - images), KEY).gen
+    centre = Players(*negative(Networks(*start.learned.centre)))
+    mirrored = adapted(inner, start.learned._replace(centre=centre), Data(255 - images), KEY).gen
     np.testing.assert_allclose(drawn(mirrored, z), -drawn(plain, z), atol=1e-5)
