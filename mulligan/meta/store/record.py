@@ -132,8 +132,12 @@ class Point(NamedTuple):
 
     def to_json(self) -> list[Any]:
         """Plain JSON values; figures, whose second digit is noise, to `DIGITS` digits."""
-        figures = {name: None if value is None else float(f"{value:.{DIGITS}g}") for name, value in self.figures.items()}
+        figures = {name: value if value is None else _in_digits(value) for name, value in self.figures.items()}
         return [int(self.nimg), float(self.flops), float(self.seconds), figures]
+
+
+def _in_digits(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 @dataclass(frozen=True)
