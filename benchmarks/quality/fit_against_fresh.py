@@ -225,6 +225,8 @@ def main() -> None:
     offered = families("test") if options.role == "test" else families("validation")
     if options.role == "learning":
         offered = untaught(options.zoo)
+    if strangers := set(options.families or ()) - set(offered):
+        parser.error(f"not among the families of this role: {', '.join(sorted(strangers))}; name another --role.")
     names = [name for name in offered if name in (options.families or offered)]
     for seed, name in product(options.seeds, names):
         compare(options, bench, name, seed)
