@@ -9,7 +9,7 @@ from trials import task, trial
 
 from mulligan.errors import MulliganError
 from mulligan.meta.store.exchange import read_file, shipped_file
-from mulligan.meta.store.record import TaskRecord, Trial
+from mulligan.meta.store.record import Point, TaskRecord, Trial
 
 BAD_TRIALS = {  # where, what, and the words that name it
     "seed of text": (["seed"], "7", "seed"),
@@ -116,6 +116,14 @@ def test_what_was_written_is_read_to_the_letter():
     for each in (trial(0), trial(1, energy=None), trial(2, status="failed")):
         assert json.dumps(Trial.from_json(each.to_json()).to_json()) == json.dumps(each.to_json())
     assert TaskRecord.from_json(task().to_json()) == task()
+
+
+def test_figures_are_kept_to_five_digits_and_the_name_is_that_of_what_is_kept():
+    measured = Point(64, 1e9, 0.5, {"kid": 0.123456789, "kid_low": 0.1234561, "kid_high": None})
+    made = replace(trial(0), curve=(measured,))
+    kept = Trial.from_json(made.to_json())
+    assert kept.curve[0].figures == {"kid": 0.12346, "kid_low": 0.12346, "kid_high": None}
+    assert kept.id == made.id
 
 
 def test_a_trial_compares_if_it_was_judged_as_runs_are():
