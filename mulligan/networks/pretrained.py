@@ -33,6 +33,7 @@ FILES = {  # of each `init`
     "families-1": ("families-1-32px-w32", "families-1-64px-w16", "families-1-64px-w32"),
     "drawings-1": _DRAWINGS,
     "drawings-1" + NEGATIVE: _DRAWINGS,
+    "photographs-1": ("photographs-1-64px-w8",),
 }
 
 

@@ -24,7 +24,7 @@ from mulligan.tasks.task import Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
-KINDS = ("drawings-1", "drawings-1-negative")  # of networks.pretrained.FILES: ink on white, chalk on black
+KINDS = ("drawings-1", "drawings-1-negative", "photographs-1")  # of networks.pretrained.FILES: ink, chalk, colour
 NEAR = 1 / 3  # of the distance of what fresh weights draw: those that helped had 0.22 at most, those that harmed 0.43
 
 

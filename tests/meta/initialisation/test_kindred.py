@@ -14,9 +14,10 @@ from mulligan.meta.initialisation import kindred
 from mulligan.meta.initialisation.kindred import KINDS, kindred_recipe
 from mulligan.meta.planning import KINDRED, Options
 from mulligan.meta.space.default import default_recipe
-from mulligan.networks.pretrained import NEGATIVE, architectures
+from mulligan.networks.pretrained import NEGATIVE, architectures, load_pretrained
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
+from mulligan.training.engine import Sampler
 from mulligan.training.run import RunFolder
 
 SHORT = Budget(64, None)
@@ -46,13 +47,21 @@ def stripes() -> np.ndarray:
     return np.broadcast_to((127 + 60 * waves)[:, None, :, None], (330, 64, 64, 1)).astype(np.uint8)
 
 
+def drawn_by(init: str) -> np.ndarray:
+    """Images of the generator that ships, at the size that it was learned at."""
+    (architecture,) = architectures(init, (64, 64, 3))
+    gen = load_pretrained(init, architecture, (64, 64, 3)).networks.gen
+    sampler = Sampler.make(architecture, 0)
+    return sampler(gen, sampler.latents(330, seed=1))
+
+
 def proposed(images: np.ndarray, budget: Budget = SHORT):
     task = read_task(images)
     return kindred_recipe(task, default_recipe(task.shape, len(task.train), budget))
 
 
 @pytest.mark.parametrize(("size", "channels"), [(64, 1), (40, 3)])
-@pytest.mark.parametrize("init", KINDS)
+@pytest.mark.parametrize("init", [DRAWINGS, DRAWINGS + NEGATIVE])
 def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(size, channels, init):
     images = drawings(size, channels)
     recipe = proposed(255 - images if init.endswith(NEGATIVE) else images)
@@ -60,6 +69,11 @@ def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(
     assert recipe.init == init
     assert recipe.architecture in architectures(init, images.shape[1:])
     assert recipe == replace(usual, init=init, architecture=recipe.architecture)
+
+
+@pytest.mark.parametrize("init", KINDS)
+def test_images_that_weights_drew_are_of_their_kind(init):
+    assert proposed(drawn_by(init)).init == init
 
 
 def test_other_images_begin_afresh():
