@@ -1,10 +1,12 @@
-"""Trains the weights that ship as `init` "families-1" and "drawings-1": one GAN on many families of images at once.
+"""Trains the weights that ship as `init` "families-1" and of one kind: one GAN on many families of images at once.
 
     python tools/pretrain.py --data ../shared/data --size 64 --width 16 --images 1.3M --out families-1-64px-w16
     python tools/pretrain.py --data ../shared/data --size 32 --width 8 --batch 16 --images 1M --out families-1-32px-w8
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 500k --families world_scripts symbols line_icons hieroglyphs cuneiform \\
         --out drawings-1-64px-w8
+    python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
+        --gamma 2 --images 400k --families groceries trash --out photographs-1-64px-w8
 
 Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares. Writes
 `OUT.safetensors` (float16: the generator's moving average, the discriminator's last iterate), its card `OUT.json`, and
