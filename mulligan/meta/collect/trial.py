@@ -146,7 +146,8 @@ class TrialRunner:
         """Evaluates a generator of where the trial stands: the next point of its curve."""
         scores, self.progress = evaluate(session, gen, self.progress)
         figures, nimg = {name: scores[name] for name in METRICS}, self.progress.nimg
-        point = Point(nimg, nimg * self.spec.flops_per_image, round(self.progress.training_seconds, 3), figures)
+        seconds = round(self.progress.training_seconds, 3)
+        point = Point.measured(nimg, nimg * self.spec.flops_per_image, seconds, figures)
         self.curve.append(point)
         return point
 

@@ -54,4 +54,4 @@ def points_of(evaluations: Iterable[Evaluated], flops_per_image: float, until: f
         if seen < nimg <= until:
             seen = nimg
             figures = {name: getattr(event, name) for name in METRICS}
-            yield Point(nimg, nimg * flops_per_image, event.seconds, figures)
+            yield Point.measured(nimg, nimg * flops_per_image, event.seconds, figures)

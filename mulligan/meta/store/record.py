@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +24,7 @@ from mulligan.tasks.task import Task
 DONE, FAILED = "done", "failed"
 HERE, SHIPPED = "here", "shipped"  # sources of what was tried on this experience's machines, and of the package's own
 UNNAMED = "m1"  # the embedding of trials that name none: there was no other
-DIGITS = 5  # of a figure
+DIGITS = 5  # of a figure that was measured
 METRICS = (*(key for figure in FIGURES for key in figure.keys), "frechet", "diversity")  # of a point of a curve
 COSTS = (
     "images",
@@ -125,19 +126,20 @@ class Point(NamedTuple):
     seconds: Amount
     figures: Annotated[dict[Metric, Figure | None], Checked(_figures)]
 
+    @staticmethod
+    def measured(nimg: int, flops: float, seconds: float, figures: Mapping[str, float | None]) -> Point:
+        """Of an evaluation: of its figures, whose second digit is noise, the first `DIGITS` digits are kept."""
+        kept = {name: None if value is None else float(f"{value:.{DIGITS}g}") for name, value in figures.items()}
+        return Point(nimg, flops, seconds, kept)
+
     @property
     def value(self) -> float | None:
         """The figure that selects; None where it was not measured."""
         return SELECTS.of(self.figures)[0]
 
     def to_json(self) -> list[Any]:
-        """Plain JSON values; figures, whose second digit is noise, to `DIGITS` digits."""
-        figures = {name: value if value is None else _in_digits(value) for name, value in self.figures.items()}
+        figures = {name: None if value is None else float(value) for name, value in self.figures.items()}
         return [int(self.nimg), float(self.flops), float(self.seconds), figures]
-
-
-def _in_digits(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
 
 
 @dataclass(frozen=True)

@@ -118,12 +118,9 @@ def test_what_was_written_is_read_to_the_letter():
     assert TaskRecord.from_json(task().to_json()) == task()
 
 
-def test_figures_are_kept_to_five_digits_and_the_name_is_that_of_what_is_kept():
-    measured = Point(64, 1e9, 0.5, {"kid": 0.123456789, "kid_low": 0.1234561, "kid_high": None})
-    made = replace(trial(0), curve=(measured,))
-    kept = Trial.from_json(made.to_json())
-    assert kept.curve[0].figures == {"kid": 0.12346, "kid_low": 0.12346, "kid_high": None}
-    assert kept.id == made.id
+def test_of_measured_figures_five_digits_are_kept():
+    point = Point.measured(64, 1e9, 0.5, {"kid": 0.123456789, "energy": -12.3456789, "energy_high": None})
+    assert point == Point(64, 1e9, 0.5, {"kid": 0.12346, "energy": -12.346, "energy_high": None})
 
 
 def test_a_trial_compares_if_it_was_judged_as_runs_are():
