@@ -176,6 +176,7 @@ CONTENDERS: dict[str, Contender] = {
     "batch 64": Contender(recipe={"batch": 64}),
     "twice the rates": Contender(rates=2.0),
     "learned": Contender(learned=1.0),
+    "learned, batch 16": Contender(learned=1.0, recipe={"batch": 16}),
     "half learned": Contender(learned=0.5),
     "width 32": of_width(32, 2.3),
     "width 32, batch 8": of_width(32, 2.4, batch=8),
