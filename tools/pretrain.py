@@ -7,6 +7,8 @@
         --out drawings-1-64px-w8
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 400k --families groceries trash --out photographs-1-64px-w8
+    python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
+        --gamma 2 --images 400k --openclipart unpacked --families clipart --each 4500 --out clipart-1-64px-w8
 
 Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares. Writes
 `OUT.safetensors` (float16: the generator's moving average, the discriminator's last iterate), its card `OUT.json`, and
@@ -42,8 +44,9 @@ from mulligan.networks.parameters import named_parameters
 from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
+from tools.openclipart import clipart
 
-EACH = 1500  # images of each family: fewer are repeated, more are left out
+EACH = 1500  # images of each family, by default: fewer are repeated, more are left out
 STEPS = 50  # a compiled chunk
 FINAL, RISE = 0.02, 0.05  # of the rate: the factor at the end, and the share of the time in which it rises
 OLDER = {
@@ -93,9 +96,9 @@ def emoji(archive: Path, size: int) -> np.ndarray:
     return np.stack(drawn)
 
 
-def balanced(images: np.ndarray) -> np.ndarray:
-    """`EACH` images, in random order, repeated where there are fewer."""
-    return images[np.random.default_rng(0).permutation(len(images))[np.arange(EACH) % len(images)]]
+def balanced(images: np.ndarray, each: int) -> np.ndarray:
+    """So many images, in random order, repeated where there are fewer."""
+    return images[np.random.default_rng(0).permutation(len(images))[np.arange(each) % len(images)]]
 
 
 def trained(recipe: Recipe, images: np.ndarray, nimg: int) -> tuple[Networks, int]:
@@ -149,6 +152,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--resampling", choices=STRIDED, default="strided")
     parser.add_argument("--families", nargs="+", help="only these of them")
+    parser.add_argument("--openclipart", type=Path, help="the unpacked package that `clipart` is in")
+    parser.add_argument("--each", type=int, default=EACH, help="images of each family")
     parser.add_argument("--images", type=parse_images, required=True, help="to train on, such as 1M")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -156,6 +161,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="without a suffix")
     options = parser.parse_args()
     found = sources(options.data, options.size)
+    if options.openclipart:
+        found["clipart"] = (clipart(options.openclipart, options.size), "public domain")
     if options.families:
         found = {name: found[name] for name in options.families}
     architecture = Architecture(
@@ -172,7 +179,8 @@ def main() -> None:
         hyperparameters=Hyperparameters(options.rate, options.rate, gamma=options.gamma, augment=0.3),
     )
     begun = time.monotonic()
-    networks, seen = trained(recipe, np.concatenate([balanced(images) for images, _ in found.values()]), options.images)
+    taught = np.concatenate([balanced(images, options.each) for images, _ in found.values()])
+    networks, seen = trained(recipe, taught, options.images)
     card = {
         "architecture": dataclasses.asdict(architecture),
         "shape": [options.size, options.size, 3],
