@@ -13,3 +13,9 @@ def peers_python() -> Path:
     """The interpreter that has the peers installed."""
     named = os.environ.get("MULLIGAN_PEERS_PYTHON")
     return Path(named) if named else ROOT / "benchmarks/peers/.venv/bin/python"
+
+
+def imagenet_weights() -> Path | None:
+    """What `benchmarks/metrics/imagenet.py` wrote; None where it is not there."""
+    path = Path(os.environ.get("MULLIGAN_IMAGENET", ROOT / "benchmarks/metrics/lite0.safetensors"))
+    return path if path.exists() else None

@@ -4,10 +4,10 @@
     python benchmarks/metrics/judges.py table --role validation     # Kendall's tau, with intervals over families
 
 Contenders are the networks of `--candidates` (weights by variant, as `m2_training.py` writes them), the same network
-with random weights, m1, histograms of oriented gradients, pixels at 8x8, and unions of these. Each measures how far
-sets of known badness (`degradations.py`, `half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two
-things judge the ranking: a classifier trained on that family alone, where it has classes, and the order within each
-kind, which anyone would give.
+with random weights, m1, a network trained on ImageNet (`imagenet.py`) where its weights are, histograms of oriented
+gradients, pixels at 8x8, and unions of these. Each measures how far sets of known badness (`degradations.py`,
+`half_trained.py`) are from held-out real images, at 64 and at 32 pixels. Two things judge the ranking: a classifier
+trained on that family alone, where it has classes, and the order within each kind, which anyone would give.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scipy.stats import kendalltau, rankdata
 
 from benchmarks.common.families import families, read_family
 from benchmarks.common.intervals import interval
-from benchmarks.common.places import ZOO
+from benchmarks.common.places import ZOO, imagenet_weights
 from benchmarks.metrics.degradations import TRAINED, UNORDERED, Material, clusters, degraded
 from benchmarks.metrics.half_trained import (
     CLASSIFIER_SIDE,
@@ -40,6 +40,7 @@ from benchmarks.metrics.half_trained import (
     half_trained,
     train_classifier,
 )
+from benchmarks.metrics.imagenet import imagenet_features
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.embedding_network import features as features_of
 from mulligan.metrics.embedding_network import random_weights, weight_shapes
@@ -147,8 +148,9 @@ def edge_space(pixel: int, images: np.ndarray) -> np.ndarray:
 
 def read_candidates(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Weights by variant, then random ones of the same network."""
-    stored, found = np.load(path), {}
-    for key in stored.files:
+    found: dict[str, dict[str, np.ndarray]] = {}
+    stored = np.load(path) if path.exists() else {}
+    for key in stored:
         variant, name = key.split("/")
         if not name.startswith("head"):
             found.setdefault(variant, {})[name] = stored[key]
@@ -258,7 +260,7 @@ def contenders(
     if name == "m1":  # as it ships
         yield name, raw
         return
-    if name == "own":  # in one scale: single units may rest on all real images
+    if name in ("own", "imagenet"):  # in one scale: single units may rest on all real images
         yield name, (raw - real.mean(0)) / np.sqrt(real.var(0).mean())
         return
     fixed = (raw - known[f"{name}/mean"]) / known[f"{name}/deviation"]
@@ -306,6 +308,8 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
         else np.broadcast_to(stranger, (*stranger.shape[:3], channels))
     )
     spaces = {**spaces, "m1": in_batches(load_embedding("m1").features)}
+    if trained := imagenet_weights():
+        spaces["imagenet"] = in_batches(jax.jit(imagenet_features(trained)))
     found: dict[str, Any] = {"classes": classes, "values": {}}
     if classes > 1:
         weights = own_classifier(name, family, options)

@@ -10,9 +10,10 @@ Contenders, each through `mulligan.fit`, each for as many seconds of one core: `
 whatever their number; `strided` and `folded`, the same with networks that resize so;
 `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine, where INIT names learned
 weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and is never shown to a run.
-The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, and patches of
-edges. Rates are tried on families for learning that no learned weights saw (`--role learning`). Test families are run
-once, with what was chosen before. What is done is not done again.
+The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, patches of edges,
+and a network trained on ImageNet, where its weights are (`benchmarks/metrics/imagenet.py`). Rates are tried on families
+for learning that no learned weights saw (`--role learning`). Test families are run once, with what was chosen before.
+What is done is not done again.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ import jax
 import numpy as np
 
 from benchmarks.common.families import ROLES, Labelled, families, read_family
-from benchmarks.common.places import RESULTS, ZOO
+from benchmarks.common.places import RESULTS, ZOO, imagenet_weights
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
+from benchmarks.metrics.imagenet import imagenet_features
 from benchmarks.metrics.judges import (
     Space,
     edges,
@@ -57,7 +59,7 @@ from mulligan.training.budget import Budget
 
 HELD, FAKES = 300, 1000  # at most so many images judge; so many are generated
 CLASSIFIER_STEPS = 400
-SPACES = ("own", "random 1", "random 2", "pixels", "m1", "edges 1", "edges 2")  # in the order of the table
+SPACES = ("own", "random 1", "random 2", "pixels", "m1", "edges 1", "edges 2", "imagenet")  # in the order of the table
 INDEPENDENT = SPACES[:3]  # that no part of mulligan was chosen by
 LEAST = 0.01  # a distance below which nothing is told apart
 SHOWN, COLUMNS = 40, 10  # images of a grid
@@ -111,6 +113,8 @@ class Judged:
         held, train = np.split(order, [min(HELD, len(images) // 4)])
         self.train, self.accuracy = images[train], 0.0
         self.spaces: dict[str, Space] = independent() | edges()
+        if weights := imagenet_weights():
+            self.spaces["imagenet"] = in_batches(jax.jit(imagenet_features(weights)))
         if family.labels.max() > 0:
             weights = train_classifier(self.train, family.labels[train], CLASSIFIER_STEPS, lambda text: None)
             self.spaces["own"] = in_batches(
