@@ -1,8 +1,8 @@
 """Pretrained weights of one kind of images: a run begins with them where what they draw is near its own images.
 
 Weights that many kinds taught together help no run of hundreds of images; those that one kind taught help images of
-that kind (docs/log/2026-11-29-starts-of-one-kind.md, docs/log/2026-11-29-kinds-at-32px-and-photographs.md). So there is
-a choice to make, and it is made by distance.
+that kind (docs/log/2026-11-29-starts-of-one-kind.md, docs/log/2026-11-29-kinds-at-32px-and-photographs.md,
+docs/log/2026-11-29-clip-art.md). So there is a choice to make, and it is made by distance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from mulligan.tasks.task import Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
-KINDS = ("drawings-1", "drawings-1-negative", "photographs-1")  # of networks.pretrained.FILES: ink, chalk, colour
+# Of networks.pretrained.FILES: ink and chalk, coloured drawings on white and what is bright on black, photographs.
+KINDS = ("drawings-1", "drawings-1-negative", "clipart-1", "clipart-1-negative", "photographs-1")
 NEAR = 1 / 3  # of the distance of what fresh weights draw: those that helped had 0.28 at most, those that harmed 0.43
 
 
