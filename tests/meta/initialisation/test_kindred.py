@@ -21,7 +21,7 @@ from mulligan.training.engine import Sampler
 from mulligan.training.run import RunFolder
 
 SHORT = Budget(64, None)
-DRAWINGS = KINDS[0]
+DRAWINGS, CLIPART = KINDS[0], KINDS[2]
 
 
 @cache
@@ -38,6 +38,21 @@ def drawings(size: int = 64, channels: int = 1) -> np.ndarray:
         pen.ellipse([left, top, left + 22, top + 22], outline=0, width=4)
         images.append(np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)))
     return np.repeat(np.stack(images)[..., None], channels, axis=-1)
+
+
+@cache
+def stickers() -> np.ndarray:
+    """Filled shapes of one colour each, outlined, on white."""
+    rng, images = np.random.default_rng(0), []
+    for _ in range(330):
+        image = Image.new("RGB", (64, 64), "white")
+        pen, colour = ImageDraw.Draw(image), tuple(map(int, rng.integers(0, 256, 3)))
+        left, top, right, bottom = (int(edge) for edge in (*rng.integers(4, 28, 2), *rng.integers(40, 60, 2)))
+        shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
+        shape([left, top, right, bottom], fill=colour, outline="black", width=int(rng.integers(1, 4)))
+        pen.ellipse([26, 26, 38, 38], fill="white")
+        images.append(np.asarray(image))
+    return np.stack(images)
 
 
 def stripes() -> np.ndarray:
@@ -69,6 +84,13 @@ def test_drawings_begin_with_weights_of_their_kind_by_an_otherwise_equal_recipe(
     assert recipe.init == init
     assert recipe.architecture in architectures(init, images.shape[1:])
     assert recipe == replace(usual, init=init, architecture=recipe.architecture)
+
+
+@pytest.mark.parametrize("init", [CLIPART, CLIPART + NEGATIVE])
+def test_coloured_drawings_begin_with_weights_of_clip_art(init):
+    recipe = proposed(255 - stickers() if init.endswith(NEGATIVE) else stickers())
+    assert recipe is not None
+    assert recipe.init == init
 
 
 @pytest.mark.parametrize("init", KINDS)
