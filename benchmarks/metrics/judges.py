@@ -377,11 +377,13 @@ def group(which: str) -> str:
 
 
 def with_truth(values: dict[str, dict[str, float]], groups: tuple[str, ...]) -> dict[str, float]:
-    """Kendall's tau with the mean rank of KID and Frechet distance in the family's own classifier."""
-    if "own: kid" not in values:
+    """Kendall's tau with the mean rank of KID and Frechet distance, as far as they were measured, in the family's own
+    classifier."""
+    true = [values[name] for name in ("own: kid", "own: frechet") if name in values]
+    if not true:
         return {}
-    sets = [which for which in values["own: kid"] if group(which) in (*groups, "clean")]
-    truth = sum(rankdata([values[f"own: {d}"][which] for which in sets]) for d in ("kid", "frechet"))
+    sets = [which for which in true[0] if group(which) in (*groups, "clean")]
+    truth = sum(rankdata([each[which] for which in sets]) for each in true)
     return {name: tau([each[which] for which in sets], truth) for name, each in values.items()}
 
 
