@@ -212,5 +212,6 @@ def pretrained_note(plan: RacePlan) -> str | None:
     if not recipe.init:
         return None
     sources = {name: None for card in cards(recipe.init) for name in card["trained_on"]}
-    text = f"starting from weights learned on {len(sources)} families of images: {', '.join(sources)}"
+    families = f"{len(sources)} families of images" if len(sources) > 1 else "one family of images"
+    text = f"starting from weights learned on {families}: {', '.join(sources)}"
     return f"{text}; they drew images near yours {AFRESH}" if KINDRED in plan.arms[0].origin else text
