@@ -46,10 +46,8 @@ def _pictures(folder: Path) -> Iterator[Image.Image]:
 
 
 def letterboxed(picture: Image.Image, size: int) -> UInt8[np.ndarray, "{size} {size} 3"] | None:
-    """The ink of a picture that may be transparent, in the middle of a white square; None where there is none."""
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture)
-    flat = ground.convert("RGB")
+    """The ink of an RGBA picture, in the middle of a white square; None where there is none."""
+    flat = on_white(picture)
     box = Image.fromarray(np.asarray(flat).min(-1) < INK).getbbox()
     if box is None:
         return None
@@ -59,3 +57,10 @@ def letterboxed(picture: Image.Image, size: int) -> UInt8[np.ndarray, "{size} {s
     square = Image.new("RGB", (size, size), "white")
     square.paste(cut.resize((width, height), Image.Resampling.LANCZOS), ((size - width) // 2, (size - height) // 2))
     return np.asarray(square)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """An RGBA picture without its transparency."""
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture)
+    return ground.convert("RGB")

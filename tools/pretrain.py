@@ -44,7 +44,7 @@ from mulligan.networks.parameters import named_parameters
 from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
-from tools.openclipart import clipart
+from tools.openclipart import clipart, on_white
 
 EACH = 1500  # images of each family, by default: fewer are repeated, more are left out
 STEPS = 50  # a compiled chunk
@@ -89,10 +89,8 @@ def emoji(archive: Path, size: int) -> np.ndarray:
     drawn = []
     with zipfile.ZipFile(archive) as files:
         for name in sorted(entry for entry in files.namelist() if entry.endswith(".png")):
-            picture = Image.open(io.BytesIO(files.read(name))).convert("RGBA")
-            ground = Image.new("RGBA", picture.size, "white")
-            ground.alpha_composite(picture)
-            drawn.append(np.asarray(ground.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)))
+            picture = on_white(Image.open(io.BytesIO(files.read(name))).convert("RGBA"))
+            drawn.append(np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)))
     return np.stack(drawn)
 
 

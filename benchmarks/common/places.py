@@ -16,6 +16,6 @@ def peers_python() -> Path:
 
 
 def imagenet_weights() -> Path | None:
-    """What `benchmarks/metrics/imagenet.py` wrote; None where it is not there."""
+    """What `benchmarks/peers/imagenet_weights.py` wrote; None where it is not there."""
     path = Path(os.environ.get("MULLIGAN_IMAGENET", ROOT / "benchmarks/metrics/lite0.safetensors"))
     return path if path.exists() else None

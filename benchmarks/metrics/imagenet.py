@@ -61,9 +61,8 @@ def _folded(stored: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.nda
 
 
 def _features(layers: dict[str, tuple[np.ndarray, np.ndarray]], images: Shaped[Array, "n h w c"]) -> Array:
-    n, _, _, channels = images.shape
-    colour = jnp.broadcast_to(images, (*images.shape[:3], 3)) if channels == 1 else images[..., :3]
-    x = jax.image.resize(colour.astype(jnp.float32) / 127.5 - 1, (n, SIDE, SIDE, 3), "bilinear")
+    colour = jnp.broadcast_to(images, (*images.shape[:3], 3))
+    x = jax.image.resize(colour.astype(jnp.float32) / 127.5 - 1, (len(images), SIDE, SIDE, 3), "bilinear")
     x = _bounded(_convolved(x, layers["_conv_stem"], 2))
     number = 0
     for stage in STAGES:

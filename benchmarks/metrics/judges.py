@@ -18,7 +18,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,13 @@ def independent() -> dict[str, Space]:
 def edges() -> dict[str, Space]:
     """Spaces that see the finest details and no colours, by the details' side in pixels."""
     return {f"edges {side}": partial(edge_space, side) for side in EDGES}
+
+
+@cache
+def imagenet() -> dict[str, Space]:
+    """The space of a network trained on ImageNet, where its weights are."""
+    weights = imagenet_weights()
+    return {"imagenet": in_batches(jax.jit(imagenet_features(weights)))} if weights else {}
 
 
 def in_one_scale(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -307,9 +314,7 @@ def measure_family(name: str, side: int, options: argparse.Namespace, spaces: di
         if channels < stranger.shape[-1]
         else np.broadcast_to(stranger, (*stranger.shape[:3], channels))
     )
-    spaces = {**spaces, "m1": in_batches(load_embedding("m1").features)}
-    if trained := imagenet_weights():
-        spaces["imagenet"] = in_batches(jax.jit(imagenet_features(trained)))
+    spaces = {**spaces, "m1": in_batches(load_embedding("m1").features), **imagenet()}
     found: dict[str, Any] = {"classes": classes, "values": {}}
     if classes > 1:
         weights = own_classifier(name, family, options)

