@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
 from mulligan.game.augment import Policy
+from mulligan.game.critics import Critics, CriticsState, Shown, critics_gradient, fakes_gradient
 from mulligan.game.matching import Matching
 from mulligan.game.step_stats import step_stats
 from mulligan.recipe import Hyperparameters
@@ -40,6 +41,7 @@ class GanState(NamedTuple):
     disc_opt: Pytree
     dynamics: Pytree  # what the dynamics remember
     opponents: Pytree  # past players; () where there are none
+    critics: Pytree  # `game.critics.CriticsState`; () where there are none
     averages: Pytree
     schedule: Pytree
     strategy: Strategy
@@ -82,6 +84,7 @@ class Game:
     disc_steps: int
     latent: int
     opponents: Opponents | None = None  # None: the present players face each other alone
+    critics: Critics | None = None  # None: the discriminator judges alone
     optimiser: Callable[[Any, Any, Any], optax.GradientTransformation] = adam  # of rate, beta1 and beta2
     matching: Matching | None = None  # what the generator minimises besides
     mesh: Mesh | None = None  # devices that share each batch; None for one that trains alone
@@ -107,11 +110,17 @@ def initial_state(game: Game, gen: Pytree, disc: Pytree, hyperparameters: Hyperp
         disc_opt=game.optimiser(start.disc_lr, start.disc_beta1, start.disc_beta2).init(disc),
         dynamics=game.dynamics.init(gen, disc),
         opponents=game.opponents.init(gen, disc) if game.opponents else (),
+        critics=_fresh_critics(game, game.critics, start, key) if game.critics else (),
         averages=game.averager.init(gen),
         schedule=game.schedule.init(hyperparameters),
         strategy=Strategy(*(jnp.ones((), jnp.float32) for _ in Strategy._fields)),
         key=key,
     )
+
+
+def _fresh_critics(game: Game, critics: Critics, start: Hyperparameters, key: Key) -> CriticsState:
+    made = critics.make(jax.random.fold_in(key, 0))
+    return CriticsState(made, game.optimiser(start.disc_lr, start.disc_beta1, start.disc_beta2).init(made))
 
 
 # --- one step
@@ -199,7 +208,9 @@ def alternating(game: Game, state: GanState, batch: Batch) -> tuple[GanState, St
         fakes = generate(game, state.gen, turn)
         disc, seen = disc_gradient(game, state, fakes.images, turn)
         state = move_disc(game, state, disc, batch.hyperparameters)
-    gen, loss = gen_gradient(game, state, fakes, turn)  # of the last fakes: their forward pass is paid for once
+    # Of the last fakes: their forward pass is paid for once.
+    state, besides = consulted(game, game.critics, state, fakes, turn) if game.critics else (state, None)
+    gen, loss = gen_gradient(game, state, fakes, turn, besides)
     return move_gen(game, state, gen, batch.hyperparameters), step_info(game, before, Players(gen, disc), loss, seen)
 
 
@@ -228,9 +239,16 @@ def disc_gradient(game: Game, state: GanState, fake: Pixels, turn: Turn) -> tupl
     return _against_past_gens(game, state, turn, gradient) if game.opponents else gradient, seen
 
 
-def gen_gradient(game: Game, state: GanState, fakes: Fakes, turn: Turn) -> tuple[Pytree, Float[Array, ""]]:
-    """The generator's gradient, and its loss against the present discriminator."""
+def gen_gradient(
+    game: Game, state: GanState, fakes: Fakes, turn: Turn, besides: Pixels | None = None
+) -> tuple[Pytree, Float[Array, ""]]:
+    """The generator's gradient, and its loss against the present discriminator.
+
+    Args:
+      besides: what critics add to the loss's gradient with respect to the fakes.
+    """
     loss, gradient = gen_loss_and_gradient(game, state.disc, fakes.images, turn)
+    gradient = gradient if besides is None else gradient + besides
     gen = _against_past_discs(game, state, fakes, turn, gradient) if game.opponents else fakes.pullback(gradient)[0]
     return gen, loss
 
@@ -259,6 +277,34 @@ def gen_loss_and_gradient(game: Game, disc: Pytree, fake: Pixels, turn: Turn) ->
         return value if game.matching is None else value + game.matching(disc, turn.labels, real, fake)
 
     return jax.value_and_grad(loss)(fake)
+
+
+def consulted(game: Game, critics: Critics, state: GanState, fakes: Fakes, turn: Turn) -> tuple[GanState, Pixels]:
+    """In one step of `every` the critics look at real images and fakes, move, and then judge the fakes.
+
+    Returns:
+      The state with the critics as they are then, and the gradient of what they judge with respect to the fakes: zeros
+      in the other steps.
+    """
+
+    def asked(before: CriticsState) -> tuple[CriticsState, Pixels]:
+        keys, numbers = jax.random.split(jax.random.fold_in(turn.key, 3), 3), turn.hyperparameters
+        real = critics.features(augmented(game, turn.real, turn, keys[0]))
+        fake, pullback = jax.vjp(lambda images: critics.features(augmented(game, images, turn, keys[1])), fakes.images)
+        shown = Shown(real, fake, turn.labels)
+        gradient = critics_gradient(critics, game.loss, before.critics, shown, numbers.gamma, keys[2])
+        optimiser = game.optimiser(numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
+        move, memory = optimiser.update(gradient, before.optimiser, before.critics)
+        moved = optax.apply_updates(before.critics, move)
+        (besides,) = pullback(fakes_gradient(critics, game.loss, moved, shown))
+        return CriticsState(moved, memory), besides
+
+    if critics.every == 1:
+        now, besides = asked(state.critics)
+    else:
+        due = state.nimg // (game.batch * game.disc_steps) % critics.every == 0
+        now, besides = jax.lax.cond(due, asked, lambda before: (before, jnp.zeros_like(fakes.images)), state.critics)
+    return state._replace(critics=now), besides
 
 
 def augmented(game: Game, images: Pixels, turn: Turn, key: Key) -> Pixels:

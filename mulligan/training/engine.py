@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, UInt8
 from mulligan.averaging.weights import several
 from mulligan.errors import MulliganError
 from mulligan.game.augment import POLICIES, augment
+from mulligan.game.critics import Critics
 from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.matching import energy
@@ -24,6 +25,7 @@ from mulligan.game.penalties import PENALTIES, lazy, r1r2_piecewise
 from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
 from mulligan.networks.architecture import FAMILIES, Networks, build, computing_in
 from mulligan.networks.convolution import default_lowering, lowered
+from mulligan.networks.features import critics_of, load_features
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
 from mulligan.networks.pretrained import initial_networks, load_initial
 from mulligan.online.opponents import queue
@@ -78,6 +80,10 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
         raise MulliganError("matching looks into mulligan's own discriminators: set it to 0 for models of your own.")
     if recipe.precision != "float32" and recipe.architecture.family not in FAMILIES:
         raise MulliganError("precision is for mulligan's own networks: set it to float32 for models of your own.")
+    if recipe.features and recipe.dynamics != "alternating":
+        raise MulliganError(
+            "critics are asked between the players' turns: set dynamics to alternating, or features to ''."
+        )
     policies = [name for name in recipe.augmentation if _choose(POLICIES, name, "augmentation")]
     loss = _choose(LOSSES, recipe.loss, "loss")()
 
@@ -104,8 +110,16 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
         disc_steps=recipe.disc_steps,
         latent=recipe.architecture.latent,
         opponents=queue(recipe.opponents) if recipe.opponents else None,
+        critics=_critics(recipe, shape, classes) if recipe.features else None,
         matching=energy(seen, recipe.matching) if recipe.matching else None,
     )
+
+
+def _critics(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Critics:
+    """The critics of a recipe, whose penalty is R1 and R2 whatever the discriminator's: that is what was measured."""
+    features = load_features(recipe.features)
+    make = critics_of(features.shapes(shape), classes)
+    return Critics(features, make, r1r2_piecewise(lifted), recipe.features_weight, recipe.features_every)
 
 
 def _choose(family: dict[str, Any], name: str, kind: str) -> Any:
