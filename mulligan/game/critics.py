@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from mulligan.game.penalties import Penalty
 from mulligan.types import Key, Loss, Pixels, Pytree
 
-Maps = tuple[Float[Array, "n h w c"], ...]  # features of a batch
+Maps = tuple[Float[Array, "n _ _ _"], ...]  # features of a batch
 
 
 @dataclass(frozen=True)

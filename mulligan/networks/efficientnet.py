@@ -7,6 +7,8 @@ as the maps themselves, so convolutions by channel are sums of shifted maps whos
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -19,8 +21,9 @@ from mulligan.networks.convolution import conv2d
 from mulligan.types import Pixels
 
 Maps = Float[Array, "n h w c"]
+Out = Float[Array, "n oh ow co"]
 Layers = Mapping[str, Array | np.ndarray]  # kernels and biases by name: `stem.kernel`, `3.depthwise.bias`
-BLOCK_STRIDE = 16  # by which both sides must be divisible, for the maps of all blocks up to `LAST`
+BLOCK_STRIDE = 16  # by which both sides must be divisible, for the maps of all blocks but the last five
 
 
 class Stage(NamedTuple):
@@ -50,7 +53,7 @@ def blocks() -> Iterator[Block]:
             number += 1
 
 
-def block_maps(layers: Layers, images: Pixels, wanted: tuple[int, ...]) -> tuple[Maps, ...]:
+def block_maps(layers: Layers, images: Pixels, wanted: tuple[int, ...]) -> tuple[Array, ...]:
     """The maps that blocks give for colour images, whose sides every stride up to there halves.
 
     Args:
@@ -79,6 +82,25 @@ def block_maps(layers: Layers, images: Pixels, wanted: tuple[int, ...]) -> tuple
     return tuple(found)
 
 
+def block_flops(layers: Layers, size: tuple[int, int], last: int) -> float:
+    """Operations on one image of this size, up to the maps of block `last`: a multiplication with its addition is two.
+
+    Example:
+      >>> shapes = {"stem.kernel": (3, 3, 3, 8), "0.depthwise.kernel": (3, 3, 8), "0.project.kernel": (8, 4)}
+      >>> block_flops({name: np.zeros(shape) for name, shape in shapes.items()}, (16, 16), 0) / 64
+      640.0
+    """
+    pixels = math.prod(size) / 4
+    flops = 2.0 * layers["stem.kernel"].size * pixels
+    for number, stride, _ in itertools.islice(blocks(), last + 1):
+        if f"{number}.expand.kernel" in layers:
+            flops += 2.0 * layers[f"{number}.expand.kernel"].size * pixels
+        pixels /= stride**2
+        parts = (layers[f"{number}.{part}.kernel"].size for part in ("depthwise", "project"))
+        flops += 2.0 * sum(parts) * pixels
+    return flops
+
+
 def _bounded(x: Maps) -> Maps:
     return jnp.clip(x, 0, 6)
 
@@ -100,7 +122,7 @@ _by_channel.defvjp(lambda x, kernel: (_by_channel(x, kernel), kernel), _by_chann
 
 
 @jax.custom_vjp
-def _by_channel_halved(x: Maps, kernel: Float[Array, "k k c"]) -> Maps:
+def _by_channel_halved(x: Maps, kernel: Float[Array, "k k c"]) -> Out:
     """With a stride of 2, the padding shared out evenly and what is left over at the end."""
     n, h, w, c = x.shape
     split = x.reshape(n, h // 2, 2, w // 2, 2, c)
@@ -112,7 +134,7 @@ def _by_channel_halved(x: Maps, kernel: Float[Array, "k k c"]) -> Maps:
     return sum(parts[1:], parts[0])
 
 
-def _by_channel_halved_backward(kernel: Array, gradient: Maps) -> tuple[Maps, None]:
+def _by_channel_halved_backward(kernel: Array, gradient: Maps) -> tuple[Out, None]:
     n, h, w, c = gradient.shape
     phases = _phases(len(kernel))
     rows = [
@@ -149,11 +171,11 @@ def _phases(side: int) -> tuple[_Phase, _Phase]:
     return found[0], found[1]
 
 
-def _padded(x: Maps, rows: tuple[int, int], columns: tuple[int, int]) -> Maps:
+def _padded(x: Maps, rows: tuple[int, int], columns: tuple[int, int]) -> Out:
     return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
 
 
-def _shifted(x: Maps, kernel: Float[Array, "r s c"]) -> Maps:
+def _shifted(x: Maps, kernel: Float[Array, "r s c"]) -> Out:
     """Each channel's convolution with its own kernel, without padding, as a sum of shifted maps."""
     rows, columns = kernel.shape[:2]
     h, w = x.shape[1] - rows + 1, x.shape[2] - columns + 1

@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_safetensors
 
 from mulligan.files import with_card
 from mulligan.networks.architecture import DiscriminatorNetwork
-from mulligan.networks.efficientnet import BLOCK_STRIDE, Layers, block_maps
+from mulligan.networks.efficientnet import BLOCK_STRIDE, Layers, block_flops, block_maps
 from mulligan.networks.layers import Activate, Conv, Head, ImageShape, Layer, Shape, randomised, styles
 from mulligan.types import Key, Pixels
 
@@ -41,11 +41,11 @@ class Features:
     """
 
     layers: Layers
-    means: tuple[Array, ...]
-    scales: tuple[Array, ...]
+    means: tuple[np.ndarray, ...]
+    scales: tuple[np.ndarray, ...]
     card: dict[str, Any]
 
-    def __call__(self, images: Pixels) -> tuple[Float[Array, "n h w c"], ...]:
+    def __call__(self, images: Pixels) -> tuple[Float[Array, "n _ _ _"], ...]:
         """Maps, each channel of standard deviation `SPREAD` over images of many families."""
         n, *shape = images.shape
         rows, columns = looked_at((shape[0], shape[1], shape[2]))
@@ -56,6 +56,10 @@ class Features:
         return tuple(
             (SPREAD / scale) * (each - mean) for each, mean, scale in zip(maps, self.means, self.scales, strict=True)
         )
+
+    def flops(self, shape: ImageShape) -> float:
+        """Operations on one image of this shape."""
+        return block_flops(self.layers, looked_at(shape), BLOCKS[-1])
 
     def shapes(self, shape: ImageShape) -> list[Shape]:
         """Rows, columns and channels of each map, of images of this shape.

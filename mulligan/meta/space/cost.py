@@ -20,6 +20,7 @@ from mulligan.game.losses import LOSSES
 from mulligan.game.matching import DISC_PASSES
 from mulligan.game.penalties import PENALTIES, PIECEWISE_DISC_PASSES
 from mulligan.networks.architecture import build
+from mulligan.networks.features import critics_of, load_features
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
 from mulligan.networks.piecewise import is_piecewise_linear
 from mulligan.networks.pretrained import architectures
@@ -29,6 +30,7 @@ from mulligan.recipe import Architecture, Recipe
 
 FLOAT_BYTES = 4
 STATE_COPIES = 5  # of the parameters: weights, gradient, two moments, an average
+LOOKS = 3  # at a pair's features, in passes: real, fake, and back to the fake
 JUDGED_COPIES = 6  # of the discriminator's maps: real and fake, each with its slopes and what these leave behind
 
 
@@ -82,10 +84,29 @@ def footprint(recipe: Recipe, shape: ImageShape, classes: int = 0) -> Footprint:
     disc_step = opponents * (disc_passes * disc.flops + gen.flops)
     met = opponents * (2 + LOSSES[recipe.loss]().gen_sees_real + DISC_PASSES * bool(recipe.matching))
     gen_step = 2 * gen.flops + (0 if _looks_once(recipe) else met * disc.flops)
+    parameters, values = gen.parameters + disc.parameters, disc.values
+    if recipe.features:
+        critics, seen = _critics(recipe.features, shape, classes)
+        judged = PIECEWISE_DISC_PASSES + 2 + LOSSES[recipe.loss]().gen_sees_real
+        gen_step += (LOOKS * seen + judged * critics.flops) / recipe.features_every
+        parameters, values = parameters + critics.parameters, values + critics.values
     flops = (disc_step + gen_step / recipe.disc_steps) * DYNAMICS[recipe.dynamics].gradients
-    maps = recipe.batch * (2 * gen.values + JUDGED_COPIES * disc.values)
-    parameters = gen.parameters + disc.parameters
+    maps = recipe.batch * (2 * gen.values + JUDGED_COPIES * values)
     return Footprint(parameters, flops, FLOAT_BYTES * (STATE_COPIES * parameters + maps))
+
+
+@lru_cache(maxsize=256)
+def _critics(features: str, shape: ImageShape, classes: int) -> tuple[Pass, float]:
+    """One forward pass of all critics, and the operations that make an image's features."""
+    loaded = load_features(features)
+    shapes = loaded.shapes(shape)
+    critics = jax.eval_shape(critics_of(shapes, classes), jax.random.key(0))
+    each = [
+        _forward(critic, [*critic.layers, critic.head.dense], (rows, columns))
+        for critic, (rows, columns, _) in zip(critics, shapes, strict=True)
+    ]
+    parameters, flops, values = (sum(column) for column in zip(*each, strict=True))
+    return Pass(int(parameters), flops, int(values)), loaded.flops(shape)
 
 
 def _looks_once(recipe: Recipe) -> bool:
