@@ -170,7 +170,8 @@ class Recipe:
         width = " and ".join(dict.fromkeys(f"{width}" for width in (widths.gen_width, widths.disc_width)))
         rates = " and ".join(dict.fromkeys(f"{rate:.3g}" for rate in (numbers.gen_lr, numbers.disc_lr)))
         networks = "models of your own" if widths.models else f"{widths.family} networks of width {width}"
-        begun = " with learned weights" if self.init else ""
+        besides = ["learned weights"] * bool(self.init) + ["critics of learned features"] * bool(self.features)
+        begun = f" with {' and '.join(besides)}" if besides else ""
         return f"{networks}{begun}, batches of {self.batch}, rates of {rates}"
 
     def hash(self) -> str:

@@ -1,5 +1,7 @@
 """Features of a network trained on ImageNet, against convolutions written out, and the critics that look at them."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +134,6 @@ def test_a_damaged_file_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("mulligan.files.resources.files", lambda package: tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "imagenet-1.safetensors").write_bytes(b"nothing")
-    (tmp_path / "data" / "imagenet-1.json").write_text('{"sha256": "%s"}' % card["sha256"])
+    (tmp_path / "data" / "imagenet-1.json").write_text(json.dumps({"sha256": card["sha256"]}))
     with pytest.raises(MulliganError, match="install mulligan again"):
         load_features.__wrapped__(FEATURES[0])

@@ -33,6 +33,8 @@ FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-s
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
 DOTLESS_SIDE = 32  # up to which strides leave no dots in brief runs (docs/log/2026-11-28-folded-resizing.md)
+CRITICS = "imagenet-1"  # features that critics look at (docs/log/2026-11-30-critics-of-imagenet-features.md)
+CRITICS_IMAGES = 90_000  # that a run without them would see, from which on they pay what they cost
 BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
 
 
@@ -45,7 +47,7 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     """
     by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
     if is_large(shape):
-        return _by_law(shape, budget, by_hand)
+        return _by_law(shape, images, budget, by_hand)
     if _length(shape, budget) >= BRIEF:
         return by_hand
     return replace(
@@ -72,8 +74,9 @@ def is_large(shape: tuple[int, int, int]) -> bool:
     return min(shape[:2]) > SMALL_SIDE
 
 
-def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
-    """The widest networks that see enough images in the budget, in batches so small that the steps are enough.
+def _by_law(shape: tuple[int, int, int], images: int, budget: Budget, otherwise: Recipe) -> Recipe:
+    """The widest networks that see enough images in the budget, in batches so small that the steps are enough; with
+    critics where these pay.
 
     Rates rise over a tenth of the run, since Adam's first steps move every weight by the whole rate, then follow half a
     cosine; they fall with the side of the images.
@@ -85,6 +88,10 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
         seen = _seen(wider, shape, budget)
         if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
+    large = math.sqrt(shape[0] * shape[1]) > DOTLESS_SIDE
+    if large and images >= HANDFUL and nimg >= CRITICS_IMAGES:
+        recipe = replace(recipe, features=CRITICS)
+        nimg = _seen(recipe, shape, budget)
     rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
     return replace(
         recipe,

@@ -36,6 +36,7 @@ RECIPES = {
     "textbook": textbook_recipe(),
     "two opponents": Recipe(replace(WIDE, activation="silu"), opponents=2),
     "matching": Recipe(replace(WIDE, activation="silu"), matching=1.0),
+    "critics": Recipe(WIDE, features="imagenet-1", features_every=1),
 }
 SMOOTH = replace(RECIPES["mlp"], architecture=replace(RECIPES["mlp"].architecture, activation="silu"), penalty="r1r2")
 RECIPES |= {name: replace(SMOOTH, dynamics=name) for name in DYNAMICS}
