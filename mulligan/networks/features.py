@@ -27,7 +27,6 @@ BLOCKS = (4, 7)  # whose maps are looked at: an eighth and a sixteenth of the si
 SIDE = 64  # pixels of the shorter side at which images are looked at, whatever theirs
 WIDTH, COARSEST = 32, 4  # channels of a critic, and rows or columns of its last map
 ACTIVATION = "leaky_relu"  # linear in pieces, so that the penalty is cheap
-SPREAD = 0.58  # standard deviation of the features: the smaller, the dearer their slopes to a gradient penalty
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +45,14 @@ class Features:
     card: dict[str, Any]
 
     def __call__(self, images: Pixels) -> tuple[Float[Array, "n _ _ _"], ...]:
-        """Maps, each channel of standard deviation `SPREAD` over images of many families."""
+        """Maps, each channel of mean 0 and standard deviation 1 over images of many families."""
         n, *shape = images.shape
         rows, columns = looked_at((shape[0], shape[1], shape[2]))
         x = jnp.broadcast_to(images, (*images.shape[:3], 3)) if shape[2] == 1 else images[..., :3]
         if (rows, columns) != tuple(shape[:2]):
             x = jax.image.resize(x, (n, rows, columns, 3), "linear")
         maps = block_maps(self.layers, x, BLOCKS)
-        return tuple(
-            (SPREAD / scale) * (each - mean) for each, mean, scale in zip(maps, self.means, self.scales, strict=True)
-        )
+        return tuple((each - mean) / scale for each, mean, scale in zip(maps, self.means, self.scales, strict=True))
 
     def flops(self, shape: ImageShape) -> float:
         """Operations on one image of this shape."""

@@ -38,6 +38,7 @@ from mulligan.training.mesh import replicated
 from mulligan.types import Key, Pytree, StepInfo
 
 SAMPLE_BATCH = 100
+DEARNESS = 3.0  # of the penalty on critics' slopes, over the discriminator's
 
 
 class ChunkInfo(NamedTuple):
@@ -119,7 +120,9 @@ def _critics(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Criti
     """The critics of a recipe, whose penalty is R1 and R2 whatever the discriminator's: that is what was measured."""
     features = load_features(recipe.features)
     make = critics_of(features.shapes(shape), classes)
-    return Critics(features, make, r1r2_piecewise(lifted), recipe.features_weight, recipe.features_every)
+    return Critics(
+        features, make, r1r2_piecewise(lifted), DEARNESS, weight=recipe.features_weight, every=recipe.features_every
+    )
 
 
 def _choose(family: dict[str, Any], name: str, kind: str) -> Any:

@@ -18,7 +18,7 @@ from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.engine import compile_engine, make_game, start_state
 
-WEIGHT = 0.3
+WEIGHT, DEARNESS = 0.3, 2.0
 
 
 @jax.tree_util.register_pytree_node_class
@@ -45,7 +45,9 @@ def halved(images):
 
 def with_critics(every=1, weight=WEIGHT):
     make = lambda key: (Linear(jax.random.normal(key, (4, 4, 1))),)  # noqa: E731
-    return replace(game(loss="nonsaturating"), optimiser=descent, critics=Critics(halved, make, r1r2, weight, every))
+    return replace(
+        game(loss="nonsaturating"), optimiser=descent, critics=Critics(halved, make, r1r2, DEARNESS, weight, every)
+    )
 
 
 def start(of):
@@ -72,7 +74,7 @@ def test_the_generator_hears_the_critics_by_their_weight_and_they_move_before():
         fake = halved(state.gen(z))[0]
         slopes = [jax.vmap(jax.grad(lambda x: critic(x[None])[0]))(maps) for maps in (real, fake)]
         penalty = sum(jnp.sum(each**2) for each in slopes) / BATCH
-        return jnp.mean(of.loss.disc(critic(real), critic(fake))) + NUMBERS.gamma / 2 * penalty
+        return jnp.mean(of.loss.disc(critic(real), critic(fake))) + DEARNESS * NUMBERS.gamma / 2 * penalty
 
     moved = jax.tree.map(lambda w, g: w - NUMBERS.disc_lr * g, before, jax.grad(lost)(before))
     np.testing.assert_allclose(after_critic.weights, moved.weights, rtol=1e-4, atol=1e-6)
@@ -98,6 +100,14 @@ def test_in_the_steps_between_they_are_not_asked():
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
     third = advanced(of, second)
     assert not np.array_equal(third.critics.critics[0].weights, second.critics.critics[0].weights)
+
+
+def test_a_move_that_stands_for_four_goes_twice_as_far():
+    often, seldom = with_critics(every=1), with_critics(every=4)
+    state = start(often)
+    before = state.critics.critics[0].weights
+    far, further = (advanced(of, state).critics.critics[0].weights - before for of in (often, seldom))
+    np.testing.assert_allclose(further, 2 * far, rtol=1e-4, atol=1e-7)
 
 
 def test_critics_without_weight_change_no_generator():
