@@ -109,8 +109,8 @@ class Recipe:
     # Of what the networks compute; weights, optimisers, logits and penalties are float32. Never proposed: unmeasured.
     precision: Annotated[str, Named("networks.architecture.PRECISIONS")] = "float32"
     matching: Weight = 0.0  # of the energy distance in pixels and the discriminator's features: game.matching
-    # Features that critics look at beside the discriminator, the weight of what these tell the generator, and generator
-    # steps between those in which they are asked: game.critics.
+    # Research: features that critics look at beside the discriminator, the weight of what these tell the generator, and
+    # generator steps between those in which they are asked (game.critics). Measured to help some families, not others.
     features: Annotated[str, Named("networks.features.FEATURES", also=("",))] = ""
     features_weight: Weight = 0.3
     features_every: Annotated[int, Within(1, 1000)] = 4

@@ -177,6 +177,7 @@ CONTENDERS: dict[str, Contender] = {
     "twice the rates": Contender(rates=2.0),
     "critics": Contender(recipe={"features": "imagenet-1"}, cost=1.35),
     "critics, batch 16": Contender(recipe={"features": "imagenet-1", "batch": 16}, cost=1.35),
+    "critics, width 16": Contender(recipe={"features": "imagenet-1"}, cost=1.12),
     "learned": Contender(learned=1.0),
     "learned, batch 16": Contender(learned=1.0, recipe={"batch": 16}),
     "half learned": Contender(learned=0.5),

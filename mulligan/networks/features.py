@@ -1,6 +1,6 @@
 """Features that critics look at (`game.critics`): maps of a network that was trained on ImageNet, and stays as it is.
 
-docs/features.md says what they bring.
+docs/networks.md says how to ask for them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from mulligan.types import Key
 NEGATIVE = "-negative"  # ends the name of an `init` that is another in negative
 _DRAWINGS, _CLIPART = ("drawings-1-64px-w8",), ("clipart-1-64px-w8",)
 FILES = {  # of each `init`
-    "families-1": ("families-1-32px-w32", "families-1-64px-w16", "families-1-64px-w32"),
+    "families-1": ("families-1-32px-w32", "families-1-64px-w16"),
     "drawings-1": _DRAWINGS,
     "drawings-1" + NEGATIVE: _DRAWINGS,
     "clipart-1": _CLIPART,

@@ -43,7 +43,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
       None where there are no weights for such networks, or none are near.
     """
     offered = [
-        replace(recipe, init=init, architecture=architecture, features="")  # never tried beside critics
+        replace(recipe, init=init, architecture=architecture)
         for init in KINDS
         for architecture in architectures(init, task.shape)
         if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture

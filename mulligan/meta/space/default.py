@@ -16,7 +16,6 @@ SHORT_SECONDS, SHORT_IMAGES = 180.0, 300_000  # at 28x28: budgets below which a 
 HANDFUL = 200  # images below which brief runs augment, and runs begin with learned weights: these copy less
 INIT = "families-1"  # of networks.pretrained.FILES
 MOST_OBLONG = 2  # times as long as wide, up to which images begin with weights that were learned on square ones
-WIDE_SECONDS = 1800.0  # from which on the widest of the pretrained networks has time to train
 # Both rates rise over a tenth of the run, and fall to a fiftieth at its end.
 DECAY = tuple((name, Form(kind="cosine", final=0.02, warmup=0.1)) for name in ("disc_lr", "gen_lr"))
 BRIEF = (
@@ -33,8 +32,6 @@ FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-s
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
 DOTLESS_SIDE = 32  # up to which strides leave no dots in brief runs (docs/log/2026-11-28-folded-resizing.md)
-CRITICS = "imagenet-1"  # features that critics look at (docs/log/2026-11-30-critics-of-imagenet-features.md)
-CRITICS_IMAGES = 90_000  # that a run without them would see, from which on they pay what they cost
 BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
 
 
@@ -47,7 +44,7 @@ def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> 
     """
     by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
     if is_large(shape):
-        return _by_law(shape, images, budget, by_hand)
+        return _by_law(shape, budget, by_hand)
     if _length(shape, budget) >= BRIEF:
         return by_hand
     return replace(
@@ -74,9 +71,8 @@ def is_large(shape: tuple[int, int, int]) -> bool:
     return min(shape[:2]) > SMALL_SIDE
 
 
-def _by_law(shape: tuple[int, int, int], images: int, budget: Budget, otherwise: Recipe) -> Recipe:
-    """The widest networks that see enough images in the budget, in batches so small that the steps are enough; with
-    critics where these pay.
+def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
+    """The widest networks that see enough images in the budget, in batches so small that the steps are enough.
 
     Rates rise over a tenth of the run, since Adam's first steps move every weight by the whole rate, then follow half a
     cosine; they fall with the side of the images.
@@ -88,10 +84,6 @@ def _by_law(shape: tuple[int, int, int], images: int, budget: Budget, otherwise:
         seen = _seen(wider, shape, budget)
         if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
-    large = math.sqrt(shape[0] * shape[1]) > DOTLESS_SIDE
-    if large and images >= HANDFUL and nimg >= CRITICS_IMAGES:
-        recipe = replace(recipe, features=CRITICS)
-        nimg = _seen(recipe, shape, budget)
     rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
     return replace(
         recipe,
@@ -163,9 +155,8 @@ def pretrained_recipe(shape: tuple[int, int, int], images: int, budget: Budget) 
     if images >= HANDFUL or not offered or max(shape[:2]) > MOST_OBLONG * min(shape[:2]):
         return None
     large = min(shape[:2]) > 32
-    wide = (budget.seconds or 0.0) >= WIDE_SECONDS
     recipe = Recipe(
-        architecture=offered[-1] if wide else offered[0],
+        architecture=offered[0],
         init=INIT,
         hyperparameters=Hyperparameters(gen_lr=1e-3, disc_lr=1e-3, gamma=0.5 if large else 2.0, augment=0.3),
         schedules=DECAY,
