@@ -8,8 +8,10 @@ from safetensors.numpy import save_file
 
 from benchmarks.common.places import imagenet_weights
 from benchmarks.metrics import imagenet
-from benchmarks.metrics.imagenet import EPSILON, STAGES, imagenet_features
+from benchmarks.metrics.imagenet import EPSILON, imagenet_features
+from mulligan.networks.efficientnet import STAGES
 
+KERNELS = (3, 3, 5, 3, 5, 5, 3)  # sides of the stages' convolutions by channel
 OUTPUTS = (16, 24, 40, 80, 112, 192, 320)  # channels of the stages
 
 
@@ -17,12 +19,12 @@ def layers():
     """Name, normalisation, kernel, channels in and out, stride and groups of every convolution, in their order."""
     yield "_conv_stem", "_bn0", 3, 3, 32, 2, 1
     number, before = 0, 32
-    for stage, after in zip(STAGES, OUTPUTS, strict=True):
+    for stage, kernel, after in zip(STAGES, KERNELS, OUTPUTS, strict=True):
         for first in (True, *(False,) * (stage.blocks - 1)):
             of, wide = f"_blocks.{number}", before * (6 if number else 1)
             if number:
                 yield f"{of}._expand_conv", f"{of}._bn0", 1, before, wide, 1, 1
-            yield f"{of}._depthwise_conv", f"{of}._bn1", stage.kernel, wide, wide, stage.stride if first else 1, wide
+            yield f"{of}._depthwise_conv", f"{of}._bn1", kernel, wide, wide, stage.stride if first else 1, wide
             yield f"{of}._project_conv", f"{of}._bn2", 1, wide, after, 1, 1
             number, before = number + 1, after
     yield "_conv_head", "_bn1", 1, 320, 1280, 1, 1
@@ -67,9 +69,9 @@ def by_the_compiler(stored, images):
 
 
 def test_features_are_those_of_the_layers(stored, monkeypatch):
-    monkeypatch.setattr(imagenet, "SIDE", 40)
+    monkeypatch.setattr(imagenet, "SIDE", 64)
     path, weights = stored
-    images = np.random.default_rng(1).integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     found = imagenet_features(path)(jnp.asarray(images))
     assert found.shape == (3, 1280)
     assert np.std(found) > 0.1
