@@ -102,13 +102,14 @@ LOOKS_BACK = {
     "nested_lookahead": {"dynamics": "nested_lookahead"},
     "gap_aware": {"gap_aware": True},
     "learned": {"learned_schedule": "s1"},
+    "critics": {"features": "imagenet-1"},
     "fork": {"strategy": "fork", "strategy_prior": (("rates / 3", 0.0), ("rates / 10", 0.0), ("gamma / 5", 0.0))},
     "switch": {"strategy": "switch"},
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", quick_of(LOOKS_BACK, "learned"))
+@pytest.mark.parametrize("name", quick_of(LOOKS_BACK, "learned", "critics"))
 def test_what_looks_back_resumes_exactly(name, tmp_path):
     recipe, images = dataclasses.replace(RECIPE, **LOOKS_BACK[name]), Budget(images=4_000, seconds=None)
     fit("digits", images, Options(out=tmp_path / "whole", recipe=recipe))
