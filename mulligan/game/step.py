@@ -295,7 +295,7 @@ def consulted(game: Game, critics: Critics, state: GanState, fakes: Fakes, turn:
         gradient = critics_gradient(critics, game.loss, before.critics, shown, numbers.gamma, keys[2])
         optimiser = game.optimiser(critics.haste * numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
         move, memory = optimiser.update(gradient, before.optimiser, before.critics)
-        moved = optax.apply_updates(before.critics, move)
+        moved: Any = optax.apply_updates(before.critics, move)
         (besides,) = pullback(fakes_gradient(critics, game.loss, moved, shown))
         return CriticsState(moved, memory), besides
 

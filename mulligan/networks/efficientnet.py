@@ -139,9 +139,7 @@ def _by_channel_halved_backward(kernel: Array, gradient: Maps) -> tuple[Out, Non
     phases = _phases(len(kernel))
     rows = [
         [
-            _shifted(
-                _padded(gradient, down.beside[::-1], right.beside[::-1]), kernel[down.taps, right.taps][::-1, ::-1]
-            )
+            _shifted(_padded(gradient, down.turned, right.turned), kernel[down.taps, right.taps][::-1, ::-1])
             for right in phases
         ]
         for down in phases
@@ -158,6 +156,11 @@ class _Phase(NamedTuple):
 
     taps: slice
     beside: tuple[int, int]  # rows that they reach before and after
+
+    @property
+    def turned(self) -> tuple[int, int]:
+        """What they reach from an output's side, after and before."""
+        return self.beside[1], self.beside[0]
 
 
 def _phases(side: int) -> tuple[_Phase, _Phase]:
