@@ -32,7 +32,8 @@ FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-s
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
 GAMMA = 2.0
 DOTLESS_SIDE = 32  # up to which strides leave no dots in brief runs (docs/log/2026-11-28-folded-resizing.md)
-BATCHES, STEPS = (8, 64), 4000  # least and most, and the steps that a run wants
+# Batches, and the images up to which a run wants them; longer runs take the largest. That is 2,800 to 8,500 steps.
+BATCHES, LARGEST = {8: 45_000, 16: 136_000, 32: 181_000}, 64
 
 
 def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
@@ -126,14 +127,13 @@ def _seen(recipe: Recipe, shape: tuple[int, int, int], budget: Budget) -> float:
 
 
 def _batch(nimg: float) -> int:
-    """So small that there are steps enough, a power of 2.
+    """So small that there are steps enough (docs/log/2026-11-29-more-steps.md).
 
     Example:
-      >>> [_batch(nimg) for nimg in (20_000, 72_000, 1e6)]
-      [8, 16, 64]
+      >>> [_batch(nimg) for nimg in (20_000, 72_000, 120_000, 1e6)]
+      [8, 16, 16, 64]
     """
-    wanted = 2 ** round(math.log2(max(nimg, 1) / STEPS))
-    return min(max(wanted, BATCHES[0]), BATCHES[1])
+    return next((batch for batch, most in BATCHES.items() if nimg <= most), LARGEST)
 
 
 def _length(shape: tuple[int, int, int], budget: Budget) -> float:

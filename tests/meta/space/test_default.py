@@ -67,7 +67,7 @@ def test_a_batch_is_as_large_as_leaves_steps_enough(images):
     batch = default_recipe((32, 32, 3), 5_000, Budget(images, None)).batch
     assert 8 <= batch <= 64
     assert batch == 8 or images / batch > 2_800
-    assert batch == 64 or images / batch < 5_700
+    assert batch == 64 or images / batch <= 8_500
 
 
 def test_a_short_run_on_large_images_has_small_batches():
@@ -106,4 +106,4 @@ def test_smaller_larger_and_oblong_images_begin_afresh(shape):
 
 def test_runs_from_learned_weights_have_steps_enough():
     recipes = [pretrained_recipe((64, 64, 3), 50, Budget(images, None)) for images in (20_000, 100_000, 10**6)]
-    assert [recipe.batch for recipe in recipes if recipe] == [8, 32, 64]
+    assert [recipe.batch for recipe in recipes if recipe] == [8, 16, 64]
