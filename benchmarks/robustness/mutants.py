@@ -200,7 +200,7 @@ CHANGES = {
         ),
         ("gen_gradient(game, state, fakes, turn, besides)", "gen_gradient(game, before, fakes, turn, besides)"),
         ("gradient if besides is None else gradient + besides", "gradient"),
-        ("critics.haste * numbers.disc_lr", "numbers.disc_lr"),
+        ("critics.rate_factor * numbers.disc_lr", "numbers.disc_lr"),
         ("% critics.every == 0", "% critics.every == 1"),
         (
             "fakes_gradient(critics, game.loss, moved, shown)",
@@ -208,7 +208,7 @@ CHANGES = {
         ),
     ],
     "game/critics.py": [
-        ("game.dearness * gamma / 2", "gamma / 2"),
+        ("game.penalty_factor * gamma / 2", "gamma / 2"),
         ("game.weight * sum", "sum"),
         ("loss.disc(found.real_logits, found.fake_logits)", "loss.disc(found.fake_logits, found.real_logits)"),
         ("math.sqrt(self.every)", "float(self.every)"),

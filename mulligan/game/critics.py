@@ -31,7 +31,7 @@ class Critics:
       features: of images.
       make: fresh critics, one for each map of the features, each as a discriminator is: from maps and labels to logits.
       penalty: of the slopes of each at its map.
-      dearness: of that penalty, times the discriminator's weight.
+      penalty_factor: of its weight, over the discriminator's gamma.
       weight: of what they say to the generator, beside the discriminator's 1.
       every: generator steps between those in which they are asked, >= 1.
     """
@@ -39,12 +39,12 @@ class Critics:
     features: Callable[[Pixels], Maps]
     make: Callable[[Key], tuple[Any, ...]]
     penalty: Penalty
-    dearness: float
+    penalty_factor: float
     weight: float
     every: int
 
     @property
-    def haste(self) -> float:
+    def rate_factor(self) -> float:
         """Times the discriminator's rate, since one move stands for several: as far as so many at random would come."""
         return math.sqrt(self.every)
 
@@ -74,7 +74,7 @@ def critics_gradient(
         for critic, real, fake in zip(critics, shown.real, shown.fake, strict=True):
             found = game.penalty(critic, shown.labels, real, fake, key)
             value = jnp.mean(loss.disc(found.real_logits, found.fake_logits))
-            losses.append(value + game.dearness * gamma / 2 * found.penalty)
+            losses.append(value + game.penalty_factor * gamma / 2 * found.penalty)
         return sum(losses, start=jnp.zeros(()))
 
     return jax.grad(lost)(critics)

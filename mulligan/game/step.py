@@ -293,7 +293,7 @@ def consulted(game: Game, critics: Critics, state: GanState, fakes: Fakes, turn:
         fake, pullback = jax.vjp(lambda images: critics.features(augmented(game, images, turn, keys[1])), fakes.images)
         shown = Shown(real, fake, turn.labels)
         gradient = critics_gradient(critics, game.loss, before.critics, shown, numbers.gamma, keys[2])
-        optimiser = game.optimiser(critics.haste * numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
+        optimiser = game.optimiser(critics.rate_factor * numbers.disc_lr, numbers.disc_beta1, numbers.disc_beta2)
         move, memory = optimiser.update(gradient, before.optimiser, before.critics)
         moved: Any = optax.apply_updates(before.critics, move)
         (besides,) = pullback(fakes_gradient(critics, game.loss, moved, shown))

@@ -38,7 +38,7 @@ from mulligan.training.mesh import replicated
 from mulligan.types import Key, Pytree, StepInfo
 
 SAMPLE_BATCH = 100
-DEARNESS = 3.0  # of the penalty on critics' slopes, over the discriminator's
+PENALTY_FACTOR = 3.0  # of the penalty on critics' slopes, over the discriminator's
 
 
 class ChunkInfo(NamedTuple):
@@ -121,7 +121,12 @@ def _critics(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> Criti
     features = load_features(recipe.features)
     make = critics_of(features.shapes(shape), classes)
     return Critics(
-        features, make, r1r2_piecewise(lifted), DEARNESS, weight=recipe.features_weight, every=recipe.features_every
+        features,
+        make,
+        r1r2_piecewise(lifted),
+        PENALTY_FACTOR,
+        weight=recipe.features_weight,
+        every=recipe.features_every,
     )
 
 

@@ -18,7 +18,7 @@ from mulligan.networks.architecture import build
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.engine import compile_engine, make_game, start_state
 
-WEIGHT, DEARNESS = 0.3, 2.0
+WEIGHT, PENALTY_FACTOR = 0.3, 2.0
 
 
 @jax.tree_util.register_pytree_node_class
@@ -46,7 +46,9 @@ def halved(images):
 def with_critics(every=1, weight=WEIGHT):
     make = lambda key: (Linear(jax.random.normal(key, (4, 4, 1))),)  # noqa: E731
     return replace(
-        game(loss="nonsaturating"), optimiser=descent, critics=Critics(halved, make, r1r2, DEARNESS, weight, every)
+        game(loss="nonsaturating"),
+        optimiser=descent,
+        critics=Critics(halved, make, r1r2, PENALTY_FACTOR, weight, every),
     )
 
 
@@ -74,7 +76,7 @@ def test_the_generator_hears_the_critics_by_their_weight_and_they_move_before():
         fake = halved(state.gen(z))[0]
         slopes = [jax.vmap(jax.grad(lambda x: critic(x[None])[0]))(maps) for maps in (real, fake)]
         penalty = sum(jnp.sum(each**2) for each in slopes) / BATCH
-        return jnp.mean(of.loss.disc(critic(real), critic(fake))) + DEARNESS * NUMBERS.gamma / 2 * penalty
+        return jnp.mean(of.loss.disc(critic(real), critic(fake))) + PENALTY_FACTOR * NUMBERS.gamma / 2 * penalty
 
     moved = jax.tree.map(lambda w, g: w - NUMBERS.disc_lr * g, before, jax.grad(lost)(before))
     np.testing.assert_allclose(after_critic.weights, moved.weights, rtol=1e-4, atol=1e-6)
