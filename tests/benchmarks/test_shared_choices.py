@@ -17,6 +17,7 @@ from mulligan.training.engine import make_game, start_state
 from tools.pretrain import write_weights
 
 SHAPES = {"strided": (64, 64, 3)}  # smaller images are resized so, whoever contends
+IMAGES = {"batch 16": 150_000}  # shorter runs have such batches, whoever contends
 
 
 @pytest.mark.parametrize("name", study.CONTENDERS)
