@@ -23,9 +23,7 @@ IMAGES = {"batch 16": 150_000}  # shorter runs have such batches, whoever conten
 @pytest.mark.parametrize("name", study.CONTENDERS)
 def test_a_contender_is_a_game_that_can_begin(name):
     contender, shape = study.CONTENDERS[name], SHAPES.get(name, (32, 32, 3))
-    plain = default_recipe(
-        shape, 1000, Budget(seconds=None, images=150_000)
-    )  # in batches of 32, which no contender has
+    plain = default_recipe(shape, 1000, Budget(seconds=None, images=IMAGES.get(name, 100_000)))
     recipe = contender.of(plain)
     game = contender.game(make_game(recipe, shape, contender.clusters, 1e4))
     state = jax.eval_shape(lambda: start_state(game, recipe, shape, contender.clusters, 0))
