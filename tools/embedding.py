@@ -14,7 +14,6 @@ trained again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kendalltau
 
@@ -32,6 +30,7 @@ from mulligan.metrics.embed import preprocess
 from mulligan.metrics.embedding_network import random_weights, weight_shapes
 from mulligan.metrics.frechet import frechet_distance
 from mulligan.metrics.kid import kid
+from tools.cards import write_with_card
 from tools.embedding_training import (
     GAN_STEPS,
     M1,
@@ -190,11 +189,7 @@ def ship(options: argparse.Namespace) -> None:
     weights = train_candidate(sets, UNSEEN, options.steps, options.work)
     for constant in ("mean", "deviation"):
         weights[constant] = weights[constant][-M1.units :]
-    path = ROOT / "mulligan" / "metrics" / "m1.safetensors"
-    save_file({name: value.astype(np.float16) for name, value in weights.items()}, path)
     card = {
-        "name": "m1",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "dimension": M1.units,
         "input": [SIDE, SIDE, 3],
         "licence": "Apache-2.0",
@@ -205,8 +200,8 @@ def ship(options: argparse.Namespace) -> None:
         "optimiser": f"AdamW, cosine from 2e-3, {options.steps} steps of 64 images of each set, seed 0",
         "made_by": "python tools/embedding.py ship",
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-    print(f"{path.name}: {path.stat().st_size} bytes, SHA-256 {card['sha256']}")
+    halves = {name: value.astype(np.float16) for name, value in weights.items()}
+    write_with_card(ROOT / "mulligan" / "metrics" / "m1", halves, card)
 
 
 def main() -> None:

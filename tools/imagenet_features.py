@@ -9,22 +9,20 @@ and deviations over images of the learning families whose licence lets weights s
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from benchmarks.common.families import families, may_ship, read_family
 from benchmarks.common.places import ZOO
 from benchmarks.metrics.imagenet import folded
-from mulligan.files import replace_file
 from mulligan.game.step import pixels
 from mulligan.networks.efficientnet import block_maps
-from mulligan.networks.features import BLOCKS, SIDE
+from mulligan.networks.features import BLOCKS, as_looked_at
+from tools.cards import write_with_card
 
 EACH = 100  # images of a family
 SOURCE = {
@@ -41,7 +39,7 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=ZOO)
     options = parser.parse_args()
     needed = {name: layer for name, layer in folded(load_file(options.weights)).items() if _needed(name)}
-    arrays = {name: np.ascontiguousarray(layer, np.float16) for name, layer in needed.items()}
+    arrays = {name: layer.astype(np.float16) for name, layer in needed.items()}
     names = [name for name in may_ship(options.zoo) if name in families("learning")]
     maps = jax.jit(lambda images: block_maps(needed, images, BLOCKS))
     found = [maps(_images(options.zoo, name)) for name in names]
@@ -49,11 +47,7 @@ def main() -> None:
         together = np.concatenate(each)
         arrays[f"{block}.mean"] = together.mean((0, 1, 2), dtype=np.float64).astype(np.float16)
         arrays[f"{block}.scale"] = together.std((0, 1, 2), dtype=np.float64).astype(np.float16)
-    stored = save(arrays)
-    digest = hashlib.sha256(stored).hexdigest()
-    card = {"name": options.out.name, "sha256": digest, **SOURCE, "standardised_on": names, "images_of_each": EACH}
-    replace_file(options.out.with_suffix(".safetensors"), stored)
-    replace_file(options.out.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+    write_with_card(options.out, arrays, {**SOURCE, "standardised_on": names, "images_of_each": EACH})
 
 
 def _needed(name: str) -> bool:
@@ -64,8 +58,7 @@ def _needed(name: str) -> bool:
 def _images(zoo: Path, name: str) -> jax.Array:
     images = read_family(zoo, name).images
     images = images[np.random.default_rng(0).permutation(len(images))[:EACH]]
-    colour = jnp.broadcast_to(pixels(jnp.asarray(images)), (*images.shape[:3], 3))
-    return jax.image.resize(colour, (len(images), SIDE, SIDE, 3), "linear")
+    return as_looked_at(pixels(jnp.asarray(images)))
 
 
 if __name__ == "__main__":

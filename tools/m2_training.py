@@ -12,8 +12,6 @@ Batches of 64 and of 32 pixels a side take turns, for the network is for both. A
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from PIL import Image
-from safetensors.numpy import save_file
 
 from benchmarks.common.families import families, may_ship, read_family
 from benchmarks.common.places import DATA, ROOT
@@ -312,11 +309,7 @@ def ship(options: argparse.Namespace) -> None:
     stored = np.load(options.candidates)
     weights = {name: stored[f"{options.variant}/{name}"] for name in weight_shapes(M2)}
     shipped = with_constants(weights, options.data)
-    path = ROOT / "mulligan" / "metrics" / "m2.safetensors"
-    save_file({name: value.astype(np.float16) for name, value in shipped.items()}, path)
     card = {
-        "name": "m2",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "dimension": M2.dimension,
         "input": {"pixels a side": [side for side, _ in M2.sides], "larger one above": M2.sides[0][1]},
         "licence": "Apache-2.0",
@@ -325,8 +318,8 @@ def ship(options: argparse.Namespace) -> None:
         "optimiser": options.made,
         "made_by": "python tools/m2_training.py ship",
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-    print(f"{path.name}: {path.stat().st_size} bytes, SHA-256 {card['sha256']}")
+    halves = {name: value.astype(np.float16) for name, value in shipped.items()}
+    write_with_card(ROOT / "mulligan" / "metrics" / "m2", halves, card)
 
 
 def main() -> None:

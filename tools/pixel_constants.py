@@ -10,17 +10,15 @@ for more than others elsewhere.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
 
 from benchmarks.common.families import read_family
 from benchmarks.common.places import ROOT, ZOO
 from mulligan.metrics.pixels import PIXELS, pixels_at_8x8
+from tools.cards import write_with_card
 from tools.m2_training import licences_of, resized, ships
 
 EACH = 100  # images of a family
@@ -41,19 +39,15 @@ def constants(zoo: Path) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, default=ZOO)
-    parser.add_argument("--out", type=Path, default=ROOT / "mulligan" / "metrics" / "pixels.safetensors")
+    parser.add_argument("--out", type=Path, default=ROOT / "mulligan" / "metrics" / "pixels")
     options = parser.parse_args()
-    save_file(constants(options.zoo), options.out)
     card = {
-        "name": "pixels",
-        "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
         "dimension": PIXELS,
         "licence": "Apache-2.0",
         "measured_on": licences_of(options.zoo),
         "made_by": "python -m tools.pixel_constants",
     }
-    options.out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-    print(f"{options.out.name}: {options.out.stat().st_size} bytes, SHA-256 {card['sha256']}")
+    write_with_card(options.out, constants(options.zoo), card)
 
 
 if __name__ == "__main__":

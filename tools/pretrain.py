@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import io
-import json
 import math
 import time
 import zipfile
@@ -33,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from benchmarks.common.families import families, may_ship, read_family
 from mulligan.budget import parse_images
@@ -44,6 +42,7 @@ from mulligan.networks.parameters import named_parameters
 from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
+from tools.cards import write_with_card
 from tools.openclipart import clipart, on_white
 
 EACH = 1500  # images of each family, by default: fewer are repeated, more are left out
@@ -127,15 +126,12 @@ def with_rate(state: GanState, rate: float) -> GanState:
     return state._replace(schedule=state.schedule._replace(initial=initial))
 
 
-def write_weights(out: Path, networks: Networks, card: dict[str, Any]) -> int:
-    """Writes the players in float16, their card, and a grid of samples, beside `out`; bytes of the weights."""
-    content = save({name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()})
-    card = {"name": out.name, "sha256": hashlib.sha256(content).hexdigest(), **card}
-    out.with_suffix(".safetensors").write_bytes(content)
-    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+def write_weights(out: Path, networks: Networks, card: dict[str, Any]) -> None:
+    """Writes the players in float16, their card, and a grid of samples, beside `out`."""
+    halves = {name: np.asarray(leaf, np.float16) for name, leaf in named_parameters(networks).items()}
+    write_with_card(out, halves, card)
     latents = jax.random.normal(jax.random.key(1), (64, card["architecture"]["latent"]))
     save_grid(out.with_suffix(".png"), np.asarray(to_bytes(networks.gen(latents))), 8)
-    return len(content)
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -190,7 +186,8 @@ def main() -> None:
         "licence": "Apache-2.0 for the file; the sources keep their licences",
         "made_by": "python tools/pretrain.py",
     }
-    print(f"{options.out}: {seen:,} images seen, {write_weights(options.out, networks, card):,} bytes")
+    write_weights(options.out, networks, card)
+    print(f"{options.out}: {seen:,} images seen")
 
 
 if __name__ == "__main__":

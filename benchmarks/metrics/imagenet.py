@@ -43,9 +43,7 @@ def folded(stored: dict[str, np.ndarray]) -> Layers:
         scale = stored[f"{norm}.weight"] / np.sqrt(stored[f"{norm}.running_var"] + EPSILON)
         kernel = stored[f"{convolution}.weight"].transpose(2, 3, 1, 0) * scale  # [h, w, in, out]
         bias = stored[f"{norm}.bias"] - stored[f"{norm}.running_mean"] * scale
-        kind = name.rpartition(".")[2]
-        kernel = kernel if kind == "stem" else kernel[:, :, 0] if kind == "depthwise" else kernel[0, 0]
-        layers.update({f"{name}.kernel": kernel, f"{name}.bias": bias})
+        layers.update({f"{name}.kernel": kernel.squeeze(), f"{name}.bias": bias})
 
     fold("stem", "_conv_stem", "_bn0")
     fold("head", "_conv_head", "_bn1")

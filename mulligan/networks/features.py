@@ -46,12 +46,7 @@ class Features:
 
     def __call__(self, images: Pixels) -> tuple[Float[Array, "n _ _ _"], ...]:
         """Maps, each channel of mean 0 and standard deviation 1 over images of many families."""
-        n, *shape = images.shape
-        rows, columns = looked_at((shape[0], shape[1], shape[2]))
-        x = jnp.broadcast_to(images, (*images.shape[:3], 3)) if shape[2] == 1 else images[..., :3]
-        if (rows, columns) != tuple(shape[:2]):
-            x = jax.image.resize(x, (n, rows, columns, 3), "linear")
-        maps = block_maps(self.layers, x, BLOCKS)
+        maps = block_maps(self.layers, as_looked_at(images), BLOCKS)
         return tuple((each - mean) / scale for each, mean, scale in zip(maps, self.means, self.scales, strict=True))
 
     def flops(self, shape: ImageShape) -> float:
@@ -80,6 +75,14 @@ def looked_at(shape: ImageShape) -> tuple[int, int]:
     scale = SIDE / min(h, w)
     rows, columns = (max(SIDE, round(side * scale / BLOCK_STRIDE) * BLOCK_STRIDE) for side in (h, w))
     return rows, columns
+
+
+def as_looked_at(images: Pixels) -> Float[Array, "n _ _ 3"]:
+    """The images in colour, without transparency, at the size at which they are looked at."""
+    n, h, w, channels = images.shape
+    colour = jnp.broadcast_to(images, (n, h, w, 3)) if channels == 1 else images[..., :3]
+    size = looked_at((h, w, channels))
+    return colour if size == (h, w) else jax.image.resize(colour, (n, *size, 3), "linear")
 
 
 def critics_of(shapes: list[Shape], classes: int) -> Callable[[Key], tuple[DiscriminatorNetwork, ...]]:

@@ -24,7 +24,7 @@ BRIEF = (
 SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 
 # The law of sizes: what does best where a budget, a size and a width meet (docs/log/2026-11-27-width-by-budget.md; of
-# batches docs/log/2026-11-28-small-batches.md).
+# batches docs/log/2026-11-28-small-batches.md and docs/log/2026-11-29-more-steps.md).
 WIDTHS = (8, 16, 32, 64)
 ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
 FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest want, below which none draws shapes

@@ -36,8 +36,18 @@ FEWEST_SECONDS = 5.0  # of training, from which its speed is one
 NEAR = 4.0  # times as many operations an image, or as few, up to which one network's speed tells another's
 GROWTH = 0.3  # power by which wider networks do more operations a second: 0.19 on idle cores, up to 0.46 on busy ones
 COMPILE_SECONDS = 10.0  # until it was measured
-GAME = ("loss", "penalty", "penalty_every", "dynamics", "opponents", "disc_steps", "matching")
-STEP = ("architecture", *GAME, "features", "features_every")
+STEP = (
+    "architecture",
+    "loss",
+    "penalty",
+    "penalty_every",
+    "dynamics",
+    "opponents",
+    "disc_steps",
+    "matching",
+    "features",
+    "features_every",
+)
 
 
 @dataclass(frozen=True)
