@@ -35,7 +35,7 @@ FILES = {  # of each `init`
     "drawings-1" + NEGATIVE: _DRAWINGS,
     "clipart-1": _CLIPART,
     "clipart-1" + NEGATIVE: _CLIPART,
-    "photographs-1": ("photographs-1-64px-w8",),
+    "photographs-1": ("photographs-1-32px-w16", "photographs-1-64px-w8"),
 }
 
 

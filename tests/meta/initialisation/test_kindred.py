@@ -11,17 +11,17 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import KINDS, kindred_recipe
+from mulligan.meta.initialisation.kindred import KINDS, NEAR, kindred_recipe
 from mulligan.meta.planning import KINDRED, Options
 from mulligan.meta.space.default import default_recipe
-from mulligan.networks.pretrained import NEGATIVE, architectures, load_pretrained
+from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
 from mulligan.training.engine import Sampler
 from mulligan.training.run import RunFolder
 
-SHORT = Budget(64, None)
-DRAWINGS, CLIPART = KINDS[0], KINDS[2]
+SHORT, MINUTE = Budget(64, None), Budget(72_000, None)  # at 32x32 a minute of a core, by networks of width 16
+DRAWINGS, CLIPART, PHOTOGRAPHS = KINDS[0], KINDS[2], KINDS[3]
 
 
 @cache
@@ -62,10 +62,10 @@ def stripes() -> np.ndarray:
     return np.broadcast_to((127 + 60 * waves)[:, None, :, None], (330, 64, 64, 1)).astype(np.uint8)
 
 
-def drawn_by(init: str) -> np.ndarray:
+def drawn_by(init: str, side: int = 64) -> np.ndarray:
     """Images of the generator that ships, at the size that it was learned at."""
-    (architecture,) = architectures(init, (64, 64, 3))
-    gen = load_pretrained(init, architecture, (64, 64, 3)).networks.gen
+    (architecture,) = architectures(init, (side, side, 3))
+    gen = load_pretrained(init, architecture, (side, side, 3)).networks.gen
     sampler = Sampler.make(architecture, 0)
     return sampler(gen, sampler.latents(330, seed=1))
 
@@ -95,6 +95,19 @@ def test_what_is_bright_on_black_begins_with_clip_art_in_negative():
 @pytest.mark.parametrize("init", KINDS)
 def test_images_that_weights_drew_are_of_their_kind(init):
     assert proposed(drawn_by(init)).init == init
+
+
+def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_do_not():
+    images = drawn_by(PHOTOGRAPHS, 32)
+    recipe = proposed(images, MINUTE)
+    assert recipe == replace(
+        default_recipe(images.shape[1:], 231, MINUTE), init=PHOTOGRAPHS, architecture=recipe.architecture
+    )
+    assert proposed(drawings(size=32, channels=3), MINUTE) is None
+
+
+def test_how_near_is_near_is_known_of_every_width():
+    assert {card["architecture"]["gen_width"] for init in KINDS for card in cards(init)} == set(NEAR)
 
 
 def test_other_images_begin_afresh():
