@@ -27,8 +27,8 @@ from mulligan.types import Key, Pytree
 
 # Of networks.pretrained.FILES: ink, chalk, what is bright on black, and photographs.
 KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", "photographs-1")
-# Of the distance of what fresh weights draw, by the width of the networks. Where 8 channels helped they had 0.28 at most,
-# where they harmed 0.43; what 16 draw is nearer to everything: photographs have 0.09, other kinds of families 0.16.
+# Of the distance of what fresh weights draw, by the width of the networks. Where 8 channels helped they had 0.28 at
+# most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.09 at most, other families 0.16.
 NEAR = {8: 1 / 3, 16: 1 / 8}
 
 
