@@ -38,7 +38,9 @@ class Architecture:
     gen_depth: Depth = 0  # mlp: hidden layers; conv: extra convolutions a resolution; residual: blocks a resolution
     disc_depth: Depth = 0
     kernel: Annotated[int, Within(3, 5)] = 4  # conv: side of the resampling convolutions; residual: of the block's
-    resampling: Annotated[str, Named("networks.resampling.RESAMPLINGS", also=("strided", "folded"))] = "strided"
+    resampling: Annotated[str, Named("networks.resampling.RESAMPLINGS", also=("strided", "folded", "filtered"))] = (
+        "strided"
+    )
     activation: Annotated[str, Named("networks.layers.ACTIVATIONS")] = "leaky_relu"
     latent: Width = 64
     gen_normalisation: Annotated[str, Named("networks.normalisation.NORMALISATIONS", but=("spectral",))] = "none"

@@ -15,13 +15,12 @@ from mulligan.training.budget import Budget
 
 # Images a second of an idle core, by the side of the images and the width of networks that are resized by strides.
 SPEED = {16: {32: 3200, 64: 800}, 32: {8: 2900, 16: 1200, 32: 400}, 64: {8: 550, 16: 190, 32: 65}}
-FOLDED = 1.04  # seconds of networks that are resized within the kernels, over those of strided ones
+COSTS = {"folded": 1.04, "filtered": 1.06}  # seconds of networks that are resized so, over those of strided ones
 
 
 def images_in(seconds: float, side: int, architecture: Architecture) -> int:
     """Images that a core trains such networks on in so many seconds."""
-    cost = FOLDED if architecture.resampling == "folded" else 1.0
-    return int(seconds * SPEED[side][architecture.gen_width] / cost)
+    return int(seconds * SPEED[side][architecture.gen_width] / COSTS.get(architecture.resampling, 1.0))
 
 
 def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:

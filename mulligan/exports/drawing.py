@@ -12,7 +12,7 @@ from mulligan.exports.target import Target, Tensor
 from mulligan.networks.architecture import GeneratorNetwork
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, Layer, SelfAttention, taps_of
 from mulligan.networks.mixture import Mixture, shares
-from mulligan.networks.resampling import Up
+from mulligan.networks.resampling import Up, low_pass_matrix
 from mulligan.networks.residual import Block, Unfold
 from mulligan.types import Pytree
 
@@ -97,6 +97,8 @@ def _conv_transpose(target: Target, layer: ConvTranspose, x: Tensor, shape: tupl
     crops = [(before, full - before - out) for full, out in zip(whole, layer.out_hw, strict=True)]
     plain = layer.normalisation == "none"
     x = target.conv_transpose(x, kernel, bias if plain else None, crops)
+    if layer.filtered:  # which leaves a bias as it is
+        x = target.filter(x, *map(low_pass_matrix, layer.out_hw))
     return x if plain else _normalised(target, layer.normalisation, x, bias)
 
 

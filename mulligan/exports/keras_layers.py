@@ -67,6 +67,13 @@ class KerasLayers:
         x = self.keras.layers.UpSampling2D(2, interpolation=name)(x)
         return self._cropped(x, [(0, behind) for behind in crop])
 
+    def filter(self, x: Tensor, rows: Float[np.ndarray, "h h"], columns: Float[np.ndarray, "w w"]) -> Tensor:
+        # Of a dense layer's weights the inputs come first.
+        for equation, matrix in (("nabc,ad->ndbc", rows), ("nabc,bd->nadc", columns)):
+            layer = self.keras.layers.EinsumDense(equation, x.shape[1:], trainable=False)
+            x = _with_weights(layer, x, matrix.T, None)
+        return x
+
     def reshape(self, x: Tensor, shape: Shape) -> Tensor:
         return self.keras.layers.Reshape(shape)(x)
 

@@ -117,6 +117,12 @@ class OnnxGraph:
         ends = [self._integers(numbers) for numbers in ([0, 0], kept, [1, 2])]
         return self._node("Slice", [y, *ends], (*kept, channels))
 
+    def filter(self, x: Value, rows: Float[np.ndarray, "h h"], columns: Float[np.ndarray, "w w"]) -> Value:
+        y = self._transposed(x, CHANNELS_FIRST)
+        y = self._node("MatMul", [self._constant(rows), y], y.shape)
+        y = self._node("MatMul", [y, self._constant(columns.T)], y.shape)
+        return self._transposed(y, CHANNELS_LAST)
+
     def reshape(self, x: Value, shape: Shape) -> Value:
         return self._node("Reshape", [x, self._integers([-1, *shape])], shape)
 

@@ -55,6 +55,10 @@ class Target(Protocol):
         """
         ...
 
+    def filter(self, x: Tensor, rows: Float[np.ndarray, "h h"], columns: Float[np.ndarray, "w w"]) -> Tensor:
+        """`rows @ x @ columns^T` of the pixels of each channel."""
+        ...
+
     def reshape(self, x: Tensor, shape: Shape) -> Tensor:
         """The numbers of each example in another shape."""
         ...

@@ -2,8 +2,9 @@
 
 The discriminator halves the image until its shorter side is 4 to 7, doubling the channels; the generator is
 its mirror. Each inner size has `depth` extra 3x3 convolutions. Resampling is the convolution's own stride
-(`strided`; `folded` for kernels that hold a filter themselves), or a filter beside it: the generator resizes and then
-convolves, the discriminator convolves, activates and then resizes.
+(`strided`; `folded` for kernels that hold a filter themselves; `filtered` for these and a low pass after the
+generator's), or a filter beside it: the generator resizes and then convolves, the discriminator convolves, activates
+and then resizes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mulligan.networks.layers import (
     Style,
     styles,
 )
-from mulligan.networks.resampling import STRIDED, Down, Up, doublings, halvings, nearest_to_8
+from mulligan.networks.resampling import FOLDED, STRIDED, Down, Up, doublings, halvings, nearest_to_8
 from mulligan.recipe import Architecture
 
 
@@ -44,7 +45,8 @@ def generator(architecture: Architecture, inputs: int, shape: ImageShape) -> lis
         kernel = (architecture.kernel, architecture.kernel, channels[level], channels[level - 1])
         style = inner if level > 1 else last
         if architecture.resampling in STRIDED:
-            layers += [ConvTranspose(kernel, sizes[level - 1], style, architecture.resampling == "folded")]
+            resizing = architecture.resampling in FOLDED, architecture.resampling == "filtered"
+            layers += [ConvTranspose(kernel, sizes[level - 1], style, *resizing)]
         else:
             layers += [Up(architecture.resampling, sizes[level - 1]), Conv(kernel, 1, style)]
         layers += [activate] if level > 1 else []
@@ -63,7 +65,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
         kernel = (architecture.kernel, architecture.kernel, channels[level - 1], channels[level])
         style = inner if level > 1 else first
         if architecture.resampling in STRIDED:
-            layers += [Conv(kernel, 2, style, architecture.resampling == "folded"), activate]
+            layers += [Conv(kernel, 2, style, architecture.resampling in FOLDED), activate]
         else:
             layers += [Conv(kernel, 1, style), activate, Down(architecture.resampling)]
         if architecture.attention and level == attended:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from mulligan.errors import MulliganError
 from mulligan.networks.architecture import Networks
 from mulligan.networks.layers import SLOPES, ImageShape, fold_scale
-from mulligan.networks.resampling import doublings, halvings
+from mulligan.networks.resampling import FOLDED, doublings, halvings
 from mulligan.recipe import Architecture
 
 SIDE = 3  # of the kernels that a doubling and means of 2x2 fit into
@@ -48,8 +48,10 @@ def smaller(architecture: Architecture, shape: ImageShape) -> Architecture:
         raise MulliganError(
             "only plain convolutional networks with rectifiers, without normalisation, can be grown: choose others."
         )
-    if (architecture.resampling, architecture.kernel) != ("folded", SIDE):
-        raise MulliganError(f"networks can be grown with the resampling 'folded' and a kernel of {SIDE} only.")
+    if architecture.resampling not in FOLDED or architecture.kernel != SIDE:
+        raise MulliganError(
+            f"networks can be grown with the resampling {' or '.join(map(repr, FOLDED))} and a kernel of {SIDE} only."
+        )
     width, signs = min(architecture.gen_width, architecture.disc_width), 2 * shape[2]
     if width < signs:
         raise MulliganError(f"to grow, networks must be {signs} wide: twice the channels of the images.")

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from mulligan.errors import MulliganError
 from mulligan.networks.convolution import conv2d, conv2d_transpose
 from mulligan.networks.normalisation import NORMALISATIONS, at_edge
+from mulligan.networks.resampling import low_pass
 from mulligan.types import Key, Pytree
 
 Shape = tuple[int, ...]
@@ -152,8 +153,16 @@ class ConvTranspose(eqx.Module):
     out_hw: tuple[int, int] = eqx.field(static=True)
     normalisation: str = eqx.field(static=True)
     folded: bool = eqx.field(static=True)
+    filtered: bool = eqx.field(static=True)
 
-    def __init__(self, shape: Shape, out_hw: tuple[int, int], style: Style = PLAIN, folded: bool = False) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        out_hw: tuple[int, int],
+        style: Style = PLAIN,
+        folded: bool = False,
+        filtered: bool = False,
+    ) -> None:
         """A layer whose weights hold their standard deviations (`randomised`).
 
         Args:
@@ -161,6 +170,7 @@ class ConvTranspose(eqx.Module):
           out_hw: rows and columns to reach, for 7 and 8 both come from 4.
           style: of the weights and the maps.
           folded: every pixel repeated 2x2 and then a convolution, as one (`fold`).
+          filtered: a low pass takes out what the doubling leaves of its grid (`resampling.low_pass`).
         """
         fan_in = math.prod(shape[:3]) * fold_scale(shape[0]) ** 2 if folded else math.prod(shape[:3]) / 4
         self.kernel = deviation(shape, fan_in, style.gain)
@@ -168,11 +178,12 @@ class ConvTranspose(eqx.Module):
         self.out_hw = out_hw
         self.normalisation = style.normalisation
         self.folded = folded
+        self.filtered = filtered
 
     def __call__(self, x: Float[Array, "n h w ci"]) -> Float[Array, "n oh ow co"]:
         normalisation = NORMALISATIONS[self.normalisation]
-        kernel = normalisation.weight(taps_of(self))
-        return normalisation.maps(conv2d_transpose(x, kernel, 2, self.out_hw)) + self.bias
+        maps = conv2d_transpose(x, normalisation.weight(taps_of(self)), 2, self.out_hw)
+        return normalisation.maps(low_pass(maps) if self.filtered else maps) + self.bias
 
 
 def taps_of(layer: Conv | ConvTranspose) -> Float[Array, "t t ci co"]:

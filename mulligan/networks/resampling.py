@@ -7,16 +7,19 @@ from 4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Float32
 
 Maps = Float[Array, "n h w c"]
 Resized = Float[Array, "n oh ow c"]
 Size = tuple[int, int]
 
+LOW_PASS = (-1 / 16, 4 / 16, 10 / 16, 4 / 16, -1 / 16)
 COARSEST = 7  # halving goes on while the shorter side is above this: networks start from 4 to 7 rows or columns;
 LEAST_COARSEST = 4  # with this they start from 3 or 4, so that 28 pixels are halved as often as 32
 
@@ -54,8 +57,36 @@ def bilinear(x: Maps, axis: int) -> Resized:
     return _interleave(0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after, axis)
 
 
-STRIDED = {"strided": 4, "folded": 3}  # ways without a filter beside the convolution; kernels that cost as much
+# Ways whose kernels resize; sides of kernels that cost as much as each other. "filtered" has the weights of "folded".
+STRIDED = {"strided": 4, "folded": 3, "filtered": 3}
+FOLDED = ("folded", "filtered")
 RESAMPLINGS = {"nearest": Resampling(mean_of_two, repeated), "bilinear": Resampling(triangle, bilinear)}
+
+
+def low_pass(x: Maps) -> Maps:
+    """Takes out what alternates from pixel to pixel and leaves what is even.
+
+    A doubled map holds its own spectrum a second time, mirrored, and what was slow there now nearly alternates
+    (Karras et al. 2021, "Alias-free generative adversarial networks", arXiv 2106.12423). This is the filter of five
+    taps that has no slope at either end, -1, 4, 10, 4, -1 of 16, along both axes; the border is repeated.
+
+    Example:
+      >>> alternating = jnp.ones((1, 8, 1, 1)).at[:, ::2].set(-1.0)
+      >>> low_pass(alternating)[0, 2:6, 0, 0].tolist(), low_pass(jnp.ones((1, 8, 1, 1)))[0, :3, 0, 0].tolist()
+      ([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
+    """
+    rows, columns = (jnp.asarray(low_pass_matrix(size), x.dtype) for size in x.shape[1:3])
+    return jnp.einsum("ij,kl,njlc->nikc", rows, columns, x)  # sums of shifted maps would take four times as long
+
+
+@cache
+def low_pass_matrix(size: int) -> Float32[np.ndarray, "size size"]:
+    """The filter along one axis, as a matrix from pixels to pixels."""
+    matrix, reach = np.zeros((size, size), np.float32), len(LOW_PASS) // 2
+    for pixel in range(size):
+        for tap, weight in enumerate(LOW_PASS, -reach):
+            matrix[pixel, min(max(pixel + tap, 0), size - 1)] += weight
+    return matrix
 
 
 class Down(eqx.Module):

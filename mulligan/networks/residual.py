@@ -128,7 +128,7 @@ def discriminator(architecture: Architecture, shape: ImageShape) -> tuple[list[L
 
 def filter_of(architecture: Architecture) -> str:
     """Beside a 1x1 convolution a folded filter is one on its own, which is the cheaper way there."""
-    return "nearest" if architecture.resampling == "folded" else architecture.resampling
+    return {"folded": "nearest", "filtered": "bilinear"}.get(architecture.resampling, architecture.resampling)
 
 
 def fixup(activation: str, normalisation: str, blocks: int) -> Style:

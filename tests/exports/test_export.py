@@ -37,6 +37,7 @@ CASES = {  # name: (architecture, image shape, classes)
     "conv": (Architecture("conv", **SMALL), (10, 15, 1), 0),
     "conv, bilinear": (Architecture("conv", **SMALL, **BILINEAR, activation="gelu"), (9, 11, 3), 3),
     "conv, folded": (Architecture("conv", **SMALL, resampling="folded", kernel=3), (10, 13, 3), 0),
+    "conv, filtered": (Architecture("conv", **SMALL, resampling="filtered", kernel=3), (10, 13, 3), 0),
     "conv, nearest": (Architecture("conv", **SMALL, **GROUPS, activation="elu"), (8, 11, 4), 0),
     "residual": (Architecture("residual", **SMALL, gen_depth=1, disc_depth=1, kernel=4), (11, 8, 1), 0),
     "residual, bilinear": (

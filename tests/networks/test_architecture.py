@@ -46,6 +46,7 @@ CASES = {  # name: (architecture, image shape, classes)
         0,
     ),
     "conv, folded": (Architecture("conv", **SMALL, resampling="folded", kernel=3), (9, 14, 3), 0),
+    "conv, filtered": (Architecture("conv", **SMALL, resampling="filtered", kernel=3), (9, 14, 3), 0),
     "residual": (Architecture("residual", **SMALL, gen_depth=1, disc_depth=1, kernel=3), (10, 8, 1), 0),
     "residual, everything": (
         Architecture(
@@ -196,7 +197,7 @@ def test_labels_are_refused_without_classes():
 @given(
     st.sampled_from(list(FAMILIES)),
     st.tuples(st.integers(8, 256), st.integers(8, 256), st.sampled_from([1, 3, 4])),
-    st.sampled_from([("strided", 3), ("strided", 4), ("strided", 5), ("folded", 3), ("nearest", 4), ("bilinear", 3)]),
+    st.sampled_from([("strided", 3), ("strided", 4), ("strided", 5), ("filtered", 3), ("nearest", 4), ("bilinear", 3)]),
     st.booleans(),
 )
 def test_any_size_of_image(family, shape, resampling, extras):
@@ -264,6 +265,7 @@ def skeleton(architecture):
         ({"resampling": "nearest"}, True, True),
         ({"resampling": "bilinear"}, True, True),
         ({"resampling": "folded"}, True, True),
+        ({"resampling": "filtered"}, True, True),
         ({"activation": "silu"}, True, True),
         ({"latent": 7}, True, False),
         ({"gen_normalisation": "pixel"}, True, False),
@@ -292,7 +294,7 @@ def test_maps_of_first_and_last_layers_are_not_normalised():
     [
         ({"family": "convs"}, (28, 28, 1), "did you mean 'conv'"),
         ({"activation": "swish"}, (28, 28, 1), "choose one of relu, leaky_relu"),
-        ({"resampling": "cubic"}, (28, 28, 1), "strided, folded, nearest, bilinear"),
+        ({"resampling": "cubic"}, (28, 28, 1), "strided, folded, filtered, nearest, bilinear"),
         ({"gen_normalisation": "spectral"}, (28, 28, 1), "choose one of none, pixel, group"),
         ({"disc_normalisation": "batch"}, (28, 28, 1), "none, pixel, group, spectral"),
         ({"kernel": 7}, (28, 28, 1), "choose 3, 4 or 5"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulligan.networks.resampling import COARSEST, RESAMPLINGS, Down, Up, halvings
+from mulligan.networks.resampling import COARSEST, RESAMPLINGS, Down, Up, halvings, low_pass
 
 
 def normal(*shape):
@@ -41,6 +41,22 @@ def test_flat_stays_flat_at_every_size(name, h, w):
     large = Up(name, (h, w))(small)
     assert large.shape == (1, h, w, 1)
     np.testing.assert_allclose(large, 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("cycles", [0, 4, 8, 12, 15, 16])
+def test_the_low_pass_has_the_response_of_its_formula(axis, cycles):
+    """A wave of frequency w comes out `1 - sin(w / 2)^4` times as high, along either axis."""
+    angle = 2 * np.pi * cycles / 32
+    wave = np.cos(angle * np.arange(32)).reshape((1, -1, 1, 1) if axis == 1 else (1, 1, -1, 1))
+    x = jnp.asarray(np.broadcast_to(wave, (2, 32, 32, 3)), jnp.float32)
+    expected = (1 - np.sin(angle / 2) ** 4) * x
+    np.testing.assert_allclose(low_pass(x)[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 2), (3, 8), (9, 5)])
+def test_the_low_pass_leaves_what_is_flat_to_the_border(h, w):
+    np.testing.assert_allclose(low_pass(jnp.full((2, h, w, 3), 3.0)), 3, rtol=1e-6)
 
 
 @given(st.integers(8, 256), st.integers(8, 256))

@@ -179,6 +179,13 @@ def _conv(layer: Conv, size: Size, channels: int) -> Counted:
     return 2.0 * _taps(layer) * math.prod(result), result, layer.kernel.shape[3]
 
 
+def _conv_transpose(layer: ConvTranspose, size: Size, channels: int) -> Counted:
+    """Every pixel that enters meets the whole kernel, and each that leaves a row and a column of the low pass."""
+    pixels, outputs = math.prod(layer.out_hw), layer.kernel.shape[3]
+    passing = layer.filtered * 2.0 * pixels * sum(layer.out_hw) * outputs
+    return 2.0 * _taps(layer) * math.prod(size) + passing, layer.out_hw, outputs
+
+
 def _taps(layer: Conv | ConvTranspose) -> int:
     """Of the kernel that maps meet, in all; layers may hold shapes in place of arrays."""
     side = layer.kernel.shape[0] + layer.folded
@@ -199,12 +206,7 @@ def _attention(layer: SelfAttention, size: Size, channels: int) -> Counted:
 LAYERS: dict[type, Callable[[Any, Size, int], Counted]] = {
     Dense: _dense,
     Conv: _conv,
-    # Every pixel that enters meets the whole kernel.
-    ConvTranspose: lambda layer, size, channels: (
-        2.0 * _taps(layer) * math.prod(size),
-        layer.out_hw,
-        layer.kernel.shape[3],
-    ),
+    ConvTranspose: _conv_transpose,
     Block: _block,
     SelfAttention: _attention,
     Unfold: lambda layer, size, channels: (

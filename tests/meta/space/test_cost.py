@@ -30,6 +30,7 @@ RECIPES = {
     "piecewise": Recipe(WIDE),
     "four steps": Recipe(replace(WIDE, activation="silu"), disc_steps=4),
     "folded": Recipe(replace(WIDE, resampling="folded", kernel=3)),
+    "filtered": Recipe(replace(WIDE, resampling="filtered", kernel=3)),
     "attention": Recipe(replace(WIDE, attention=True, minibatch_std=True, gen_depth=2, resampling="nearest", kernel=3)),
     "residual": Recipe(replace(RESIDUAL, activation="silu", resampling="bilinear")),
     "mlp": Recipe(replace(WIDE, family="mlp", gen_width=512, disc_width=512, gen_depth=2, disc_depth=2), penalty="r1"),
@@ -46,7 +47,7 @@ RECIPES |= {f"{name} penalty": replace(SMOOTH, penalty=name) for name in PENALTI
 
 QUICK = (
     "piecewise",
-    "folded",
+    "filtered",
     "mlp",
     "matching",
     "textbook",

@@ -20,6 +20,7 @@ PARENTS = {
     "conv": Architecture(gen_width=4, disc_width=3, latent=6, activation="relu"),
     "conv, leaky": Architecture(gen_width=4, disc_width=3, latent=6),
     "conv, folded": Architecture(gen_width=4, disc_width=3, latent=6, resampling="folded", kernel=3),
+    "conv, filtered": Architecture(gen_width=4, disc_width=3, latent=6, resampling="filtered", kernel=3),
     "conv, nearest, pixel": Architecture(
         gen_width=4, disc_width=3, latent=6, resampling="nearest", gen_normalisation="pixel", kernel=3
     ),
