@@ -30,6 +30,7 @@ KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", "photographs
 # Of the distance of what fresh weights draw, by the width of the networks. Where 8 channels helped they had 0.28 at
 # most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.09 at most, other families 0.16.
 NEAR = {8: 1 / 3, 16: 1 / 8}
+IN_COLOUR = (16,)  # widths whose weights were compared on colour images alone: what is grey looks near, and is not
 
 
 def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
@@ -49,6 +50,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
         for init in KINDS
         for architecture in architectures(init, task.shape)
         if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
+        and (task.shape[2] > 1 or architecture.gen_width not in IN_COLOUR)
     ]
     if not offered:
         return None

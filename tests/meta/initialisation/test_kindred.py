@@ -104,6 +104,7 @@ def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_d
         default_recipe(images.shape[1:], 231, MINUTE), init=PHOTOGRAPHS, architecture=recipe.architecture
     )
     assert proposed(drawings(size=32, channels=3), MINUTE) is None
+    assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
 
 
 def test_how_near_is_near_is_known_of_every_width():
