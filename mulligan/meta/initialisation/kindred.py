@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -27,30 +28,47 @@ from mulligan.types import Key, Pytree
 
 # Of networks.pretrained.FILES: ink, chalk, what is bright on black, and photographs.
 KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", "photographs-1")
-# Of the distance of what fresh weights draw, by the width of the networks. Where 8 channels helped they had 0.28 at
-# most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.09 at most, other families 0.16.
-NEAR = {8: 1 / 3, 16: 1 / 8}
-IN_COLOUR = (16,)  # widths whose weights were compared on colour images alone: what is grey looks near, and is not
+
+
+class Compared(NamedTuple):
+    """Where runs that begin with weights of one kind were compared with fresh ones, and are no further from reality.
+
+    Attributes:
+      near: of the distance of what fresh weights draw, that the images have less of.
+      channels: of the images, at least: what is grey looks near, and is not.
+      batch: at most. Batches grow with the run, and its beginning is forgotten.
+    """
+
+    near: float
+    channels: int
+    batch: int
+
+
+# By the width of the networks. Where 8 channels helped they had 0.28 at most, where they harmed 0.43; 16 draw what is
+# nearer to all: photographs have 0.09 at most, other families 0.16.
+COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64), 16: Compared(1 / 8, 3, 16)}
 
 
 def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     """The recipe with weights of one kind that draw images near those of a task.
 
-    Near is what has less than `NEAR` of the distance from the training images that fresh weights have, for networks of
-    this width. It is the energy distance by which runs select.
+    Near is what has less than so much of the distance from the training images that fresh weights have
+    (`COMPARED_WIDTHS`). It is the energy distance by which runs select.
 
     Args:
       recipe: that would begin afresh. Weights are for networks like its own, but that they may begin with other maps.
 
     Returns:
-      None where there are no weights for such networks, or none are near.
+      None where there are no weights for such networks, none are near, or nothing is known of runs like this.
     """
+    compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
+    if compared is None or task.shape[2] < compared.channels or recipe.batch > compared.batch:
+        return None
     offered = [
         replace(recipe, init=init, architecture=architecture)
         for init in KINDS
         for architecture in architectures(init, task.shape)
         if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
-        and (task.shape[2] > 1 or architecture.gen_width not in IN_COLOUR)
     ]
     if not offered:
         return None
@@ -58,7 +76,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     real = space(task.train.sample(COMPARED, seed=0))
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
-    return offered[nearest] if distances[nearest] < NEAR[recipe.architecture.gen_width] * fresh else None
+    return offered[nearest] if distances[nearest] < compared.near * fresh else None
 
 
 def _drawn(task: Task, recipes: Sequence[Recipe]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import KINDS, NEAR, kindred_recipe
+from mulligan.meta.initialisation.kindred import COMPARED_WIDTHS, KINDS, kindred_recipe
 from mulligan.meta.planning import KINDRED, Options
 from mulligan.meta.space.default import default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
@@ -105,10 +105,12 @@ def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_d
     )
     assert proposed(drawings(size=32, channels=3), MINUTE) is None
     assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
+    longer = replace(default_recipe(images.shape[1:], 231, MINUTE), batch=32)
+    assert kindred_recipe(read_task(images), longer) is None
 
 
-def test_how_near_is_near_is_known_of_every_width():
-    assert {card["architecture"]["gen_width"] for init in KINDS for card in cards(init)} == set(NEAR)
+def test_every_width_that_ships_was_compared():
+    assert {card["architecture"]["gen_width"] for init in KINDS for card in cards(init)} == set(COMPARED_WIDTHS)
 
 
 def test_other_images_begin_afresh():
