@@ -43,7 +43,7 @@ REFUSED = [  # what stands at a path, and what the sentence says
     ("architecture.minibatch_std", 1, "it must be true or false"),
     ("architecture.activation", "rlu", "did you mean 'relu'"),
     ("architecture.gen_normalisation", "spectral", "choose none, pixel, group"),
-    ("architecture.resampling", "evil", "choose strided, folded, nearest, bilinear"),
+    ("architecture.resampling", "evil", "choose strided, folded, filtered, nearest, bilinear"),
     ("architecture.models", 7, "it must be text"),
     ("architecture.genwidth", 7, "the recipe's architecture has no field 'genwidth'; did you mean 'gen_width'"),
     ("loss", "hinj", "did you mean 'hinge'"),
