@@ -47,6 +47,7 @@ RECIPES |= {f"{name} penalty": replace(SMOOTH, penalty=name) for name in PENALTI
 
 QUICK = (
     "piecewise",
+    "folded",
     "filtered",
     "mlp",
     "matching",
