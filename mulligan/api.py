@@ -115,8 +115,8 @@ def fit(
       workers: `"ray"`, or `"ray://HOST:PORT"`, for several recipes to race on a Ray cluster, whose nodes see the run
         folder (docs/cluster.md); None for this machine.
       init: a file of learned initial weights (docs/few-images.md), `"none"` for fresh ones, `"small"` to begin on
-        images of half the size (docs/growing.md); None for those that are shipped, where there are fewer than 200
-        images of 17 to 64 pixels or these are near what the weights draw (docs/pretrained.md), and for what `from_run`
+        images of half the size (docs/growing.md); None for those that are shipped, where images are near what the
+        weights draw, or there are fewer than 200 of 17 to 64 pixels (docs/pretrained.md), and for what `from_run`
         says elsewhere.
       from_run: the folder of a run of yours: its generator and discriminator go on with these images, which are read as
         its own were, by its recipe unless one is given; `"nearest"` for half of the networks of the run of yours that

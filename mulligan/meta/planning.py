@@ -123,7 +123,8 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     elif options.init == SMALL:
         plan = RacePlan((Arm(usual, 1.0, "begins on small images"),))
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
-        plan = RacePlan((Arm(recipe, 1.0, PRETRAINED),))
+        kindred = kindred_recipe(task, usual)
+        plan = RacePlan((Arm(kindred, 1.0, KINDRED) if kindred else Arm(recipe, 1.0, PRETRAINED),))
     else:
         plan = plan_race(task, budget, options.place, options.seed)
     arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)

@@ -37,16 +37,19 @@ class Compared(NamedTuple):
       near: of the distance of what fresh weights draw, that the images have less of.
       channels: of the images, at least: what is grey looks near, and is not.
       batch: at most. Batches grow with the run, and its beginning is forgotten.
+      images: to train on, at least.
     """
 
     near: float
     channels: int
     batch: int
+    images: int
 
 
 # By the width of the networks. Where 8 channels helped they had 0.28 at most, where they harmed 0.43; 16 draw what is
-# nearer to all: photographs have 0.09 at most, other families 0.16.
-COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64), 16: Compared(1 / 8, 3, 16)}
+# nearer to all: photographs have 0.09 at most, other families 0.16. Of few images only 8 channels were compared
+# (docs/log/2026-11-30-few-images-of-a-kind.md).
+COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64, 10), 16: Compared(1 / 8, 3, 16, 200)}
 
 
 def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
@@ -63,6 +66,8 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     """
     compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
     if compared is None or task.shape[2] < compared.channels or recipe.batch > compared.batch:
+        return None
+    if len(task.train) < compared.images:
         return None
     offered = [
         replace(recipe, init=init, architecture=architecture)

@@ -12,8 +12,8 @@ from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
 from mulligan.meta.initialisation.kindred import COMPARED_WIDTHS, KINDS, kindred_recipe
-from mulligan.meta.planning import KINDRED, Options
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.planning import KINDRED, Options, plan_run
+from mulligan.meta.space.default import INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
@@ -107,6 +107,16 @@ def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_d
     assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
     longer = replace(default_recipe(images.shape[1:], 231, MINUTE), batch=32)
     assert kindred_recipe(read_task(images), longer) is None
+
+
+def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared():
+    small = drawn_by(PHOTOGRAPHS, 32)
+    few = {"ten": drawings()[:10], "fewer": drawings()[:9], "small": small[:50], "others": stripes()[:50]}
+    begun = {}
+    for name, images in few.items():
+        task = read_task(images)
+        begun[name] = plan_run(task, MINUTE if name == "small" else SHORT, Options(), None).arms[0].recipe.init
+    assert begun == {"ten": DRAWINGS, "fewer": INIT, "small": INIT, "others": INIT}
 
 
 def test_every_width_that_ships_was_compared():
