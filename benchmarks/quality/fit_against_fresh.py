@@ -6,8 +6,8 @@
     python benchmarks/quality/fit_against_fresh.py table
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
-`default`, what it chooses with `--init none`; `kindred`, that with weights of the images' kind, where there are any,
-whatever their number; `strided` and `folded`, the same with networks that resize so;
+`default`, what it chooses with `--init none`; `kindred`, that with weights of the images' kind, where there are any;
+`families`, with weights of many families, where images are few; `strided` and `folded`, fresh networks that resize so;
 `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine, where INIT names learned
 weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and is never shown to a run.
 The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, patches of edges,
@@ -69,12 +69,13 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
     """The recipe of a contender for these training images and so many seconds of one core."""
     budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
     default = by_law(shape, images, seconds)
-    if contender == "fit":
-        return pretrained_recipe(shape, images, budget) or kindred_recipe(read_task(train), default) or default
     if contender == "default":
         return default
-    if contender == "kindred":
-        return kindred_recipe(read_task(train), default) or default
+    if contender == "families":
+        return pretrained_recipe(shape, images, budget) or default
+    if contender in ("fit", "kindred"):
+        otherwise = pretrained_recipe(shape, images, budget) if contender == "fit" else None
+        return kindred_recipe(read_task(train), default) or otherwise or default
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
     if contender in STRIDED:
