@@ -69,13 +69,10 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
     """The recipe of a contender for these training images and so many seconds of one core."""
     budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
     default = by_law(shape, images, seconds)
-    if contender == "default":
-        return default
-    if contender == "families":
-        return pretrained_recipe(shape, images, budget) or default
-    if contender in ("fit", "kindred"):
-        otherwise = pretrained_recipe(shape, images, budget) if contender == "fit" else None
-        return kindred_recipe(read_task(train), default) or otherwise or default
+    if contender in ("default", "kindred", "families", "fit"):
+        kindred = kindred_recipe(read_task(train), default) if contender in ("kindred", "fit") else None
+        families = pretrained_recipe(shape, images, budget) if contender in ("families", "fit") else None
+        return kindred or families or default
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
     if contender in STRIDED:

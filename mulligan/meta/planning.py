@@ -33,7 +33,7 @@ from mulligan.training.engine import make_game
 SMALLER = (128, 96, 64, 48, 32, 24, 16)  # sides that are proposed where a budget is too short
 TRAINING_SHARE = 0.7  # of a short budget that trains, or compiles before it
 PRETRAINED = "it begins with weights learned on other families"  # origin of the recipe that does
-KINDRED = "it begins with weights that drew images like these"  # added to the origin of one that does
+KINDRED = "it begins with weights that drew images like these"  # origin of one that does, or added to it
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ AFRESH = "(`mulligan fit --init none` begins afresh)"
 NONE_NEAR = "none of your runs drew images of this shape in such networks, so this one begins without"
 MOST_UNASKED = 500  # training images up to which a run begins so unasked: with more, nothing was gained
 LATEST = 8  # runs that are looked at
-COMPARED = 200  # images that each draws, and training images
+SAMPLES = 200  # images that each draws, and training images
 # Share of its weights with which one begins; the rest is of the fresh ones of its seed, so it is half of the way back
 # (as in Ash and Adams 2020, arXiv 1910.08475, who mix with others).
 KEPT = 0.5
@@ -137,7 +137,7 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
     if "://" not in place and not Path(place).is_file():
         return None
     embedding = load_embedding()
-    real, found = embedding(task.train.sample(COMPARED, seed=0)), []
+    real, found = embedding(task.train.sample(SAMPLES, seed=0)), []
     for path, name in Experience(place).runs():
         with suppress(MulliganError, OSError):  # gone, another machine's, or damaged: as if it were not there
             folder = RunFolder.open(path)
@@ -146,7 +146,7 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
             same = (start.shape, known["classes"]) == (task.shape, task.classes and list(task.classes))
             fits = start.recipe.architecture == usual.architecture and (path / MODEL).is_file()
             if same and fits and known["hash"] == name != task.hash:
-                drawn = embedding(load(path).sample(COMPARED, seed=0))
+                drawn = embedding(load(path).sample(SAMPLES, seed=0))
                 found.append((mmd2_unbiased(real, drawn), start))
         if len(found) == LATEST:
             break

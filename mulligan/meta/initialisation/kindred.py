@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from mulligan.meta.initialisation.from_run import COMPARED
+from mulligan.meta.initialisation.from_run import SAMPLES
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.energy import energy_distance
 from mulligan.metrics.pixels import beside_pixels
@@ -65,9 +65,9 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
       None where there are no weights for such networks, none are near, or nothing is known of runs like this.
     """
     compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
-    if compared is None or task.shape[2] < compared.channels or recipe.batch > compared.batch:
+    if compared is None or recipe.batch > compared.batch:
         return None
-    if len(task.train) < compared.images:
+    if task.shape[2] < compared.channels or len(task.train) < compared.images:
         return None
     offered = [
         replace(recipe, init=init, architecture=architecture)
@@ -78,7 +78,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     if not offered:
         return None
     space = beside_pixels(load_embedding())
-    real = space(task.train.sample(COMPARED, seed=0))
+    real = space(task.train.sample(SAMPLES, seed=0))
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
     return offered[nearest] if distances[nearest] < compared.near * fresh else None
@@ -96,4 +96,4 @@ def _drawn(task: Task, recipes: Sequence[Recipe]) -> Iterator[UInt8[np.ndarray, 
     learned = [load_initial(each, task.shape) for each in recipes]
     for recipe, gen in zip(recipes, generators(jax.random.key(0), learned), strict=True):
         sampler = Sampler.make(recipe.architecture, classes)
-        yield sampler(gen, sampler.latents(COMPARED, seed=0))
+        yield sampler(gen, sampler.latents(SAMPLES, seed=0))
