@@ -46,6 +46,7 @@ from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.training.engine import chunk, make_game, start_state
 from tools.cards import write_with_card
 from tools.openclipart import clipart, on_white
+from tools.procedural import things
 
 EACH = 1500  # images of each family, by default: fewer are repeated, more are left out
 STEPS = 50  # a compiled chunk
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--resampling", choices=STRIDED, default="strided")
     parser.add_argument("--families", nargs="+", help="only these of them")
     parser.add_argument("--openclipart", type=Path, help="the unpacked package that `clipart` is in")
+    parser.add_argument("--things", type=int, default=0, help="so many pictures besides, drawn at random")
     parser.add_argument("--each", type=int, default=EACH, help="images of each family")
     parser.add_argument("--images", type=parse_images, required=True, help="to train on, such as 1M")
     parser.add_argument("--batch", type=int, default=64)
@@ -175,8 +177,12 @@ def main() -> None:
         hyperparameters=Hyperparameters(options.rate, options.rate, gamma=options.gamma, augment=0.3),
     )
     begun = time.monotonic()
-    taught = np.concatenate([balanced(images, options.each) for images, _ in found.values()])
-    networks, seen = trained(recipe, taught, options.images)
+    taught = [balanced(images, options.each) for images, _ in found.values()]
+    if options.things:
+        drawn = things(options.things, options.size)
+        found["things"] = (drawn, "drawn at random by tools/procedural.py")
+        taught.append(drawn)
+    networks, seen = trained(recipe, np.concatenate(taught), options.images)
     card = {
         "architecture": dataclasses.asdict(architecture),
         "shape": [options.size, options.size, 3],
