@@ -83,13 +83,15 @@ def _objects(rng: Generator, size: int) -> Iterator[tuple[Place, Colour]]:
     for _ in range(rng.integers(2, 7) if several else 1):
         middle = rng.uniform(0.12, 0.88, 2) if several else rng.normal(0.5, 0.06, 2)
         radius, angle = rng.uniform(*(SMALL if several else LARGE)), rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
-        body, colour = Place(*(size * middle), size * radius, np.exp(rng.uniform(-1, 0.3)), angle), _colour(rng)
+        x, y = size * middle
+        body, colour = Place(x, y, size * radius, np.exp(rng.uniform(-1, 0.3)), angle), _colour(rng)
         yield body, colour
         for _ in range(rng.integers(0, 5)):
             towards, far = rng.uniform(0, 2 * np.pi), body.radius * rng.uniform(0.3, 1)
             x, y = body.x + far * np.cos(towards), body.y + far * np.sin(towards)
-            shape = body.radius * rng.uniform(0.2, 0.6), np.exp(rng.uniform(-1.2, 0)), rng.uniform(0, np.pi)
-            yield Place(x, y, *shape), _near(rng, colour) if rng.random() < 0.7 else _colour(rng)
+            radius, aspect = body.radius * rng.uniform(0.2, 0.6), np.exp(rng.uniform(-1.2, 0))
+            part = Place(x, y, radius, aspect, rng.uniform(0, np.pi))
+            yield part, _near(rng, colour) if rng.random() < 0.7 else _colour(rng)
 
 
 def _outline(rng: Generator, part: Place, size: int) -> tuple[Plane, Plane]:
