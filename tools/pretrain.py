@@ -14,7 +14,8 @@
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 400k --families groceries trash --each 1300 --things 4000 --out things-64px-w8
 
-Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares. Writes
+Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares, and as many
+pictures drawn at random (`procedural.py`) as one asks for. Writes
 `OUT.safetensors` (float16: the generator's moving average, the discriminator's last iterate), its card `OUT.json`, and
 `OUT.png`, a grid to look at. On one H100 the wide files took 50, 55 and 85 seconds; the narrow ones were made on one
 core in less than an hour each.

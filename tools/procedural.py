@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 
 Plane = Float[np.ndarray, "size size"]
 Picture = Float[np.ndarray, "size size 3"]
-Generator = np.random.Generator
-WHITE, BLACK = 0.75, 0.25  # of the plain grounds
+Random = np.random.Generator
+WHITE = 0.75  # of the plain grounds; the others are black
 LARGE, SMALL = (0.19, 0.42), (0.08, 0.22)  # radii of a single object, and of one among several, in sides
 
 
@@ -49,35 +50,34 @@ def things(n: int, size: int, seed: int = 0) -> UInt8[np.ndarray, "n {size} {siz
     return np.stack([np.rint(255 * _picture(rng, size)).astype(np.uint8) for _ in range(n)])
 
 
-def _picture(rng: Generator, size: int) -> Picture:
+def _picture(rng: Random, size: int) -> Picture:
     image, light = _ground(rng, size), rng.uniform(0, 2 * np.pi)
     edge = rng.choice([0.6, 0.9, 1.5])  # pixels, over which all outlines fade
     for part, colour in _objects(rng, size):
         inside, far = _outline(rng, part, size)
         body = _body(rng, part, colour, light, inside, far)
-        cover = np.clip(inside / edge + 0.5, 0, 1)[..., None]
-        image = image * (1 - cover) + body * cover
+        image = _mixed(body, image, np.clip(inside / edge + 0.5, 0, 1))
     image = image + rng.uniform(0, 0.02) * rng.standard_normal(image.shape)
     return np.clip(0.5 + (image - 0.5) * rng.uniform(0.8, 1.2) + rng.normal(0, 0.05), 0, 1)
 
 
-def _ground(rng: Generator, size: int) -> Picture:
+def _ground(rng: Random, size: int) -> Picture:
     """A plain, or two colours that flow into each other; at times with a horizon, a texture or out of focus."""
     colour = _colour(rng)
     if rng.random() < 0.35:
         value = rng.uniform(0.85, 1) if rng.random() < WHITE else rng.uniform(0, 0.15)
         colour = Colour(colour.hue, 0.1 * colour.saturation, value)
-    image = _mixed(_noise(rng, size, rng.uniform(2.2, 3.2)) * rng.uniform(0.3, 2), colour, _near(rng, colour))
+    clouds = _noise(rng, size, rng.uniform(2.2, 3.2)) * rng.uniform(0.3, 2)
+    image = _mixed(colour.rgb(), _near(rng, colour).rgb(), expit(clouds))
     if rng.random() < 0.3:
         height, rough = rng.uniform(0.3, 0.8) * size, rng.uniform(0, 4) * _noise(rng, size, 2.4)
         below = (np.mgrid[:size, :size][0] - height + rough) / rng.uniform(0.5, 4)
-        cover = _sigmoid(below)[..., None]
-        image = image * (1 - cover) + _colour(rng).rgb() * cover
+        image = _mixed(_colour(rng).rgb(), image, expit(below))
     image = image + rng.choice([0.0, 0.03, 0.1], p=[0.35, 0.4, 0.25]) * _texture(rng, size)[..., None]
     return gaussian_filter(image, (blur := rng.choice([0.0, 1.0, 2.5]), blur, 0), mode="nearest")
 
 
-def _objects(rng: Generator, size: int) -> Iterator[tuple[Place, Colour]]:
+def _objects(rng: Random, size: int) -> Iterator[tuple[Place, Colour]]:
     """The parts of each object, from the back to the front: a body, and up to four upon it."""
     several = rng.random() < 0.3
     for _ in range(rng.integers(2, 7) if several else 1):
@@ -94,26 +94,25 @@ def _objects(rng: Generator, size: int) -> Iterator[tuple[Place, Colour]]:
             yield part, _near(rng, colour) if rng.random() < 0.7 else _colour(rng)
 
 
-def _outline(rng: Generator, part: Place, size: int) -> tuple[Plane, Plane]:
+def _outline(rng: Random, part: Place, size: int) -> tuple[Plane, Plane]:
     """How far inside of a part each pixel lies, in pixels, and how far from its middle, in radii.
 
     Parts are round with waves of some frequencies about their middle, or squares with round corners.
     """
     down, across = np.mgrid[:size, :size]
-    cos, sin = np.cos(part.angle), np.sin(part.angle)
-    u = (cos * (across - part.x) + sin * (down - part.y)) / part.radius
-    v = (cos * (down - part.y) - sin * (across - part.x)) / (part.radius * part.aspect)
+    along, aside = _turned(across - part.x, down - part.y, part.angle)
+    u, v = along / part.radius, aside / (part.radius * part.aspect)
     if rng.random() < 0.7:
         far, about = np.hypot(u, v), np.arctan2(v, u)
-        size_of, fall = 2 * rng.uniform(0.05, 0.3), rng.uniform(1, 2)
+        height, fall = 2 * rng.uniform(0.05, 0.3), rng.uniform(1, 2)
         waves = (rng.normal() / k**fall * np.cos(k * about + rng.uniform(0, 6.3)) for k in range(2, rng.integers(3, 9)))
-        return part.radius * (np.clip(1 + size_of * sum(waves), 0.25, 2) - far), far
+        return part.radius * (np.clip(1 + height * sum(waves), 0.25, 2) - far), far
     corners = rng.uniform(2.5, 10)
     far = (np.abs(u) ** corners + np.abs(v) ** corners) ** (1 / corners)
     return part.radius * min(1, part.aspect) * (1 - far), far
 
 
-def _body(rng: Generator, part: Place, colour: Colour, light: float, inside: Plane, far: Plane) -> Picture:
+def _body(rng: Random, part: Place, colour: Colour, light: float, inside: Plane, far: Plane) -> Picture:
     """What a part looks like: lit from one side, darker to its rim; at times with a texture, an outline or a gloss."""
     size = len(inside)
     down, across = np.mgrid[:size, :size]
@@ -129,22 +128,21 @@ def _body(rng: Generator, part: Place, colour: Colour, light: float, inside: Pla
     return body
 
 
-def _texture(rng: Generator, size: int) -> Plane:
+def _texture(rng: Random, size: int) -> Plane:
     """Clouds or grain, of zero mean; at times with hard edges, as spots and stripes have them."""
     plane = _noise(rng, size, rng.uniform(0.8, 2.8))
     return np.tanh(rng.uniform(1, 3) * (plane - rng.uniform(-0.8, 0.8))) if rng.random() < 0.4 else plane
 
 
-def _noise(rng: Generator, size: int, slope: float) -> Plane:
+def _noise(rng: Random, size: int, slope: float) -> Plane:
     """A random field of mean 0 and deviation 1: amplitudes fall as the frequency to the power of `slope`.
 
     Half of them are stretched along some direction, a third of them have a grain of one size.
     """
     down, across = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
     angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.4)) if rng.random() < 0.5 else 1.0
-    u = (np.cos(angle) * across + np.sin(angle) * down) * stretch
-    v = (np.cos(angle) * down - np.sin(angle) * across) / stretch
-    frequency = np.hypot(u, v) + 1 / size
+    along, aside = _turned(across, down, angle)
+    frequency = np.hypot(along * stretch, aside / stretch) + 1 / size
     amplitude = frequency**-slope
     if rng.random() < 0.35:
         grain = np.exp(rng.uniform(np.log(2 / size), np.log(16 / size)))
@@ -153,21 +151,23 @@ def _noise(rng: Generator, size: int, slope: float) -> Plane:
     return (plane - plane.mean()) / (plane.std() + 1e-9)
 
 
-def _colour(rng: Generator) -> Colour:
+def _colour(rng: Random) -> Colour:
     """Any hue; more often dull than bright."""
     return Colour(rng.random(), rng.beta(1.1, 2), rng.beta(1.5, 1.2))
 
 
-def _near(rng: Generator, colour: Colour) -> Colour:
+def _near(rng: Random, colour: Colour) -> Colour:
     """One that goes with another."""
     saturation, value = colour.saturation + rng.normal(0, 0.15), colour.value + rng.normal(0, 0.25)
     return Colour((colour.hue + rng.normal(0, 0.07)) % 1, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0, 1)))
 
 
-def _mixed(plane: Plane, first: Colour, second: Colour) -> Picture:
-    share = _sigmoid(plane)[..., None]
-    return first.rgb() * share + second.rgb() * (1 - share)
+def _turned(across: Plane, down: Plane, angle: float) -> tuple[Plane, Plane]:
+    """Coordinates along a direction, and aside from it."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return cos * across + sin * down, cos * down - sin * across
 
 
-def _sigmoid(plane: Plane) -> Plane:
-    return 1 / (1 + np.exp(-np.clip(plane, -50, 50)))
+def _mixed(first: np.ndarray, second: np.ndarray, share: Plane) -> Picture:
+    """Of two pictures or colours, so much of the first."""
+    return first * share[..., None] + second * (1 - share[..., None])
