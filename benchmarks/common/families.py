@@ -21,7 +21,7 @@ from PIL import Image
 
 FROZEN = Path(__file__).with_name("families.json")
 OLDER = ("cifar10", "digits", "emoji_noto", "fashion_mnist", "mnist", "omniglot")
-ELSEWHERE = ("clipart",)  # no family, but images from other places that weights which ship may be learned from
+ELSEWHERE = ("clipart", "things")  # no families, but what else weights that ship may be learned from
 SEED = 20261127
 EACH, EACH_SHIPPING = 10, 2
 ROLES = ("learning", "validation", "test")

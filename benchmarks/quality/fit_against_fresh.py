@@ -7,9 +7,10 @@
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
 `default`, what it chooses with `--init none`; `kindred`, that with weights of the images' kind, where there are any;
-`families`, with weights of many families, where images are few; `strided` and `folded`, fresh networks that resize so;
-`handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT, with warm-up and half a cosine, where INIT names learned
-weights or is left empty for fresh ones. A quarter of a family, at most 300 images, judges and is never shown to a run.
+`families`, with weights of many families, where images are few; the name of learned weights, that with these;
+`strided` and `folded`, fresh networks that resize so; `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT,
+with warm-up and half a cosine, where INIT names learned weights or is left empty for fresh ones. A quarter of a
+family, at most 300 images, judges and is never shown to a run.
 The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, patches of edges,
 and a network trained on ImageNet, where its weights are (`benchmarks/metrics/imagenet.py`). Rates are tried on families
 for learning that no learned weights saw (`--role learning`). Test families are run once, with what was chosen before.
@@ -48,7 +49,7 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.initialisation.kindred import kindred_recipe
+from mulligan.meta.initialisation.kindred import begun_with, kindred_recipe
 from mulligan.meta.space.default import DECAY, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import FILES, cards
 from mulligan.networks.resampling import STRIDED
@@ -73,6 +74,10 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
         kindred = kindred_recipe(read_task(train), default) if contender in ("kindred", "fit") else None
         families = pretrained_recipe(shape, images, budget) if contender in ("families", "fit") else None
         return kindred or families or default
+    if contender in FILES:
+        learned = begun_with(contender, default, shape)
+        assert learned, f"no weights {contender} for {shape} and width {default.architecture.gen_width}"
+        return learned
     if contender == "handmade":
         return handmade_recipe(shape, images, budget)
     if contender in STRIDED:

@@ -20,6 +20,7 @@ from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.energy import energy_distance
 from mulligan.metrics.pixels import beside_pixels
 from mulligan.networks.architecture import Networks
+from mulligan.networks.layers import ImageShape
 from mulligan.networks.pretrained import architectures, initial_networks, load_initial
 from mulligan.recipe import Recipe
 from mulligan.tasks.task import Task
@@ -69,12 +70,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
         return None
     if task.shape[2] < compared.channels or len(task.train) < compared.images:
         return None
-    offered = [
-        replace(recipe, init=init, architecture=architecture)
-        for init in KINDS
-        for architecture in architectures(init, task.shape)
-        if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
-    ]
+    offered = [learned for init in KINDS if (learned := begun_with(init, recipe, task.shape))]
     if not offered:
         return None
     space = beside_pixels(load_embedding())
@@ -82,6 +78,22 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
     return offered[nearest] if distances[nearest] < compared.near * fresh else None
+
+
+def begun_with(init: str, recipe: Recipe, shape: ImageShape) -> Recipe | None:
+    """The recipe with learned weights in place of fresh ones; None where there are none for such networks.
+
+    Args:
+      init: of `networks.pretrained.FILES`.
+      recipe: that would begin afresh. Networks like its own may begin with other maps.
+      shape: of the images.
+    """
+    fitting = (
+        replace(recipe, init=init, architecture=architecture)
+        for architecture in architectures(init, shape)
+        if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
+    )
+    return next(fitting, None)
 
 
 def _drawn(task: Task, recipes: Sequence[Recipe]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
