@@ -131,8 +131,9 @@ def _dimensions(leaf: Any) -> MuonDimensionNumbers | None:
     return MuonDimensionNumbers((0, 1, 2), 3) if leaf.ndim == 4 else None
 
 
-def of_width(width: int, cost: float, **others: Any) -> Contender:
-    return Contender(architecture={"gen_width": width, "disc_width": width}, recipe=others, cost=cost)
+def of_width(width: int, cost: float, learned: float = 0.0, **others: Any) -> Contender:
+    both = {"gen_width": width, "disc_width": width}
+    return Contender(architecture=both, recipe=others, cost=cost, learned=learned)
 
 
 BOTH = ("gen", "disc")
@@ -182,6 +183,7 @@ CONTENDERS: dict[str, Contender] = {
     "learned": Contender(learned=1.0),
     "learned, batch 16": Contender(learned=1.0, recipe={"batch": 16}),
     "half learned": Contender(learned=0.5),
+    "learned, width 16": of_width(16, 2.9, learned=1.0, batch=8),  # where the plain recipe has width 8
     "width 8": of_width(8, 0.345, batch=32),  # at 64x64 and five minutes, by an idle core; 0.57 beside another run
     "width 32": of_width(32, 2.3),
     "width 32, batch 8": of_width(32, 2.4, batch=8),
