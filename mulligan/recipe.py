@@ -50,6 +50,10 @@ class Architecture:
     coarsest: Annotated[int, Within(4, 7)] = 7  # halving goes on while the shorter side is above this
     models: str = ""  # keras: configurations of both models, as JSON; see networks.keras
 
+    def like(self, other: Architecture) -> bool:
+        """Whether the networks differ at most in the map that the generator begins with."""
+        return dataclasses.replace(self, coarsest=other.coarsest) == other
+
 
 class Hyperparameters(NamedTuple):
     """Numbers that may change while training: floats in a recipe, float32 scalars (traced) in a step."""

@@ -60,6 +60,7 @@ OLDER = {
     "mnist": "CC BY-SA 3.0",
     "omniglot": "MIT",
 }  # at 28x28: for networks of 32 pixels alone
+OBJECTS = "objects drawn at random"  # as cards name them
 EMOJI = "emoji_noto_png.zip"  # 72x72, transparent; Apache-2.0
 
 
@@ -184,7 +185,7 @@ def main() -> None:
     taught = [balanced(images, options.each) for images, _ in found.values()]
     if options.things:
         drawn = things(options.things, options.size)
-        found["things"] = (drawn, "drawn at random by tools/procedural.py")
+        found[OBJECTS] = (drawn, "Apache-2.0, by tools/procedural.py")
         taught.append(drawn)
     networks, seen = trained(recipe, np.concatenate(taught), options.images)
     card = {

@@ -21,7 +21,7 @@ from PIL import Image
 
 FROZEN = Path(__file__).with_name("families.json")
 OLDER = ("cifar10", "digits", "emoji_noto", "fashion_mnist", "mnist", "omniglot")
-ELSEWHERE = ("clipart", "things")  # no families, but what else weights that ship may be learned from
+ELSEWHERE = ("clipart", "objects drawn at random")  # no families, but what else weights that ship may be learned from
 SEED = 20261127
 EACH, EACH_SHIPPING = 10, 2
 ROLES = ("learning", "validation", "test")

@@ -6,7 +6,7 @@
     python benchmarks/quality/fit_against_fresh.py table
 
 Contenders, each through `mulligan.fit`, each for as many seconds of one core: `fit`, the recipe that the command takes;
-`default`, what it chooses with `--init none`; `kindred`, that with weights of the images' kind, where there are any;
+`default`, what it chooses with `--init none`; `learned`, that with learned weights, where some suit the images;
 `families`, with weights of many families, where images are few; the name of learned weights, that with these;
 `strided` and `folded`, fresh networks that resize so; `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT,
 with warm-up and half a cosine, where INIT names learned weights or is left empty for fresh ones. A quarter of a
@@ -49,7 +49,7 @@ from benchmarks.metrics.judges import (
 )
 from mulligan import api
 from mulligan.grid import save_grid
-from mulligan.meta.initialisation.kindred import begun_with, kindred_recipe
+from mulligan.meta.initialisation.kindred import begun_with, learned_recipe
 from mulligan.meta.space.default import DECAY, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import FILES, cards
 from mulligan.networks.resampling import STRIDED
@@ -70,10 +70,10 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
     """The recipe of a contender for these training images and so many seconds of one core."""
     budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
     default = by_law(shape, images, seconds)
-    if contender in ("default", "kindred", "families", "fit"):
-        kindred = kindred_recipe(read_task(train), default) if contender in ("kindred", "fit") else None
+    if contender in ("default", "learned", "families", "fit"):
+        learned = learned_recipe(read_task(train), default) if contender in ("learned", "fit") else None
         families = pretrained_recipe(shape, images, budget) if contender in ("families", "fit") else None
-        return kindred or families or default
+        return learned or families or default
     if contender in FILES:
         learned = begun_with(contender, default, shape)
         assert learned, f"no weights {contender} for {shape} and width {default.architecture.gen_width}"

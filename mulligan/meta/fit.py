@@ -31,7 +31,7 @@ from mulligan.meta.initialisation.few_images import (
 )
 from mulligan.meta.initialisation.from_run import MOST_UNASKED, NEAREST, NONE_NEAR, RunStart, nearest_run
 from mulligan.meta.initialisation.growth import SMALL, Growth
-from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note, with_kindred_weights
+from mulligan.meta.planning import Options, examine, plan_run, pretrained_note, short_note, with_learned_weights
 from mulligan.meta.race import race
 from mulligan.meta.race.record_run import record_run
 from mulligan.meta.race.warm_start import BY_LAW, RacePlan
@@ -120,7 +120,7 @@ def _planned(task: Task, budget: Budget, options: Options, start: RunStart | Non
     plan = plan_run(task, budget, options, beginning)
     if options.init is not None or options.from_run is not None or plan.arms[0].origin != BY_LAW:
         return beginning, plan
-    plan = with_kindred_weights(plan, task)
+    plan = with_learned_weights(plan, task)
     if plan.arms[0].recipe.init or len(task.train) > MOST_UNASKED or plan.trouble:
         return None, plan
     beginning = nearest_run(task, plan.arms[0].recipe, place)

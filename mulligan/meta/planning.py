@@ -14,11 +14,11 @@ from mulligan.meta.experience import own_place
 from mulligan.meta.initialisation.few_images import InitChoice
 from mulligan.meta.initialisation.from_run import AFRESH, RunStart
 from mulligan.meta.initialisation.growth import SMALL
-from mulligan.meta.initialisation.kindred import kindred_recipe
+from mulligan.meta.initialisation.kindred import COMMON, learned_recipe
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import default_recipe, fewest_images, is_large, pretrained_recipe
+from mulligan.meta.space.default import INIT, default_recipe, fewest_images, is_large, pretrained_recipe
 from mulligan.meta.space.prices import price
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
@@ -53,8 +53,8 @@ class Options:
         of the networks of the run of one's own that drew the nearest images, which is what None means too where the
         law of sizes chooses the recipe and at most `from_run.MOST_UNASKED` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
-      init: a file of learned initial weights; None for those that are shipped, where they should help (few images, or
-        images near what weights of one kind draw: `meta.initialisation.kindred`); `none` for fresh ones; `small` for
+      init: a file of learned initial weights; None for those that are shipped, where they should help (few images, and
+        where `meta.initialisation.kindred` finds some); `none` for fresh ones; `small` for
         those that the run itself learns from images of half the size (`meta.initialisation.growth`).
       allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
       workers: the Ray cluster on which recipes race, as `meta.cluster.join` takes it; None for this machine.
@@ -123,22 +123,27 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     elif options.init == SMALL:
         plan = RacePlan((Arm(usual, 1.0, "begins on small images"),))
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
-        kindred = kindred_recipe(task, usual)
-        plan = RacePlan((Arm(kindred, 1.0, KINDRED) if kindred else Arm(recipe, 1.0, PRETRAINED),))
+        recipe = learned_recipe(task, usual) or recipe
+        plan = RacePlan((Arm(recipe, 1.0, _why(recipe)),))
     else:
         plan = plan_race(task, budget, options.place, options.seed)
     arms = (arm._replace(recipe=_steered(arm.recipe, options.strategy)) for arm in plan.arms)
     return dataclasses.replace(plan, arms=tuple(arms))
 
 
-def with_kindred_weights(plan: RacePlan, task: Task) -> RacePlan:
-    """The plan of a run that would begin afresh, with the weights of its images' kind, where there are any."""
+def with_learned_weights(plan: RacePlan, task: Task) -> RacePlan:
+    """The plan of a run that would begin afresh, with the learned weights that suit its images, where there are any."""
     (arm,) = plan.arms
-    recipe = kindred_recipe(task, arm.recipe)
+    recipe = learned_recipe(task, arm.recipe)
     if recipe is None:
         return plan
-    arm = Arm(recipe, arm.weight, f"{arm.origin}; {KINDRED}")
+    arm = Arm(recipe, arm.weight, f"{arm.origin}; {_why(recipe)}")
     return dataclasses.replace(plan, arms=(arm,))
+
+
+def _why(recipe: Recipe) -> str:
+    """The origin of a recipe that begins with weights that ship."""
+    return PRETRAINED if recipe.init in (INIT, COMMON) else KINDRED
 
 
 def _steered(recipe: Recipe, strategy: str | None) -> Recipe:
@@ -215,4 +220,5 @@ def pretrained_note(plan: RacePlan) -> str | None:
     sources = {name: None for card in cards(recipe.init) for name in card["trained_on"]}
     families = f"{len(sources)} families of images" if len(sources) > 1 else "one family of images"
     text = f"starting from weights learned on {families}: {', '.join(sources)}"
-    return f"{text}; they drew images near yours {AFRESH}" if KINDRED in plan.arms[0].origin else text
+    near = "; they drew images near yours" if KINDRED in plan.arms[0].origin else ""
+    return f"{text}{near} {AFRESH}"

@@ -144,7 +144,7 @@ def nearest_run(task: Task, usual: Recipe, place: str) -> RunStart | None:
             known = folder.document("task")
             start = RunStart.of(path)._replace(asked=False)
             same = (start.shape, known["classes"]) == (task.shape, task.classes and list(task.classes))
-            fits = start.recipe.architecture == usual.architecture and (path / MODEL).is_file()
+            fits = start.recipe.architecture.like(usual.architecture) and (path / MODEL).is_file()
             if same and fits and known["hash"] == name != task.hash:
                 drawn = embedding(load(path).sample(SAMPLES, seed=0))
                 found.append((mmd2_unbiased(real, drawn), start))

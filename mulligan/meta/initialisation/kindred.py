@@ -1,12 +1,14 @@
-"""Pretrained weights of one kind of images: a run begins with them where what they draw is near its own images.
+"""Pretrained weights that whole runs begin with: of a kind that draws images near a task's, or those that help all.
 
-Weights that many kinds taught together help no run of hundreds of images; those that one kind taught help images of
-that kind (docs/log/2026-11-29-starts-of-one-kind.md, docs/log/2026-11-29-kinds-at-32px-and-photographs.md,
-docs/log/2026-11-29-clip-art.md). So there is a choice to make, and it is made by distance.
+Weights that one kind of images taught help images of that kind, and no others
+(docs/log/2026-11-29-starts-of-one-kind.md, docs/log/2026-11-29-kinds-at-32px-and-photographs.md,
+docs/log/2026-11-29-clip-art.md). So there is a choice to make, and it is made by distance. Weights that objects drawn
+at random taught help images that are near nothing, too (docs/log/2026-11-30-drawn-at-random.md).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -32,7 +34,7 @@ KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", "photographs
 
 
 class Compared(NamedTuple):
-    """Where runs that begin with weights of one kind were compared with fresh ones, and are no further from reality.
+    """Where runs that begin with learned weights were compared with fresh ones, and are no further from reality.
 
     Attributes:
       near: of the distance of what fresh weights draw, that the images have less of.
@@ -46,30 +48,39 @@ class Compared(NamedTuple):
     batch: int
     images: int
 
+    def speaks(self, task: Task, recipe: Recipe) -> bool:
+        return recipe.batch <= self.batch and task.shape[2] >= self.channels and len(task.train) >= self.images
+
 
 # By the width of the networks. Where 8 channels helped they had 0.28 at most, where they harmed 0.43; 16 draw what is
 # nearer to all: photographs have 0.09 at most, other families 0.16. Of few images only 8 channels were compared
 # (docs/log/2026-11-30-few-images-of-a-kind.md).
 COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64, 10), 16: Compared(1 / 8, 3, 16, 200)}
+COMMON, COMMON_WIDTHS = "things-1", {8: Compared(math.inf, 1, 16, 200)}  # however far it is
 
 
-def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
-    """The recipe with weights of one kind that draw images near those of a task.
+def learned_recipe(task: Task, recipe: Recipe) -> Recipe | None:
+    """The recipe with learned weights, where it would begin afresh and they help.
 
-    Near is what has less than so much of the distance from the training images that fresh weights have
-    (`COMPARED_WIDTHS`). It is the energy distance by which runs select.
+    Those of the kind that draws the nearest images, if these are near: if they have less than so much of the distance
+    from the training images that fresh weights have (`COMPARED_WIDTHS`). It is the energy distance by which runs
+    select. Else `COMMON`, where those were compared.
 
     Args:
       recipe: that would begin afresh. Weights are for networks like its own, but that they may begin with other maps.
 
     Returns:
-      None where there are no weights for such networks, none are near, or nothing is known of runs like this.
+      None where there are no weights for such networks, or nothing is known of runs like this.
     """
-    compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
-    if compared is None or recipe.batch > compared.batch:
-        return None
-    if task.shape[2] < compared.channels or len(task.train) < compared.images:
-        return None
+    width = recipe.architecture.gen_width
+    compared, common = COMPARED_WIDTHS.get(width), COMMON_WIDTHS.get(width)
+    if compared and compared.speaks(task, recipe) and (kindred := _nearest(task, recipe, compared.near)):
+        return kindred
+    return begun_with(COMMON, recipe, task.shape) if common and common.speaks(task, recipe) else None
+
+
+def _nearest(task: Task, recipe: Recipe, near: float) -> Recipe | None:
+    """The recipe with weights of the nearest kind; None where there are none, or none is near."""
     offered = [learned for init in KINDS if (learned := begun_with(init, recipe, task.shape))]
     if not offered:
         return None
@@ -77,7 +88,7 @@ def kindred_recipe(task: Task, recipe: Recipe) -> Recipe | None:
     real = space(task.train.sample(SAMPLES, seed=0))
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
-    return offered[nearest] if distances[nearest] < compared.near * fresh else None
+    return offered[nearest] if distances[nearest] < near * fresh else None
 
 
 def begun_with(init: str, recipe: Recipe, shape: ImageShape) -> Recipe | None:
@@ -91,7 +102,7 @@ def begun_with(init: str, recipe: Recipe, shape: ImageShape) -> Recipe | None:
     fitting = (
         replace(recipe, init=init, architecture=architecture)
         for architecture in architectures(init, shape)
-        if replace(architecture, coarsest=recipe.architecture.coarsest) == recipe.architecture
+        if architecture.like(recipe.architecture)
     )
     return next(fitting, None)
 

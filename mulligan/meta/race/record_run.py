@@ -10,7 +10,7 @@ from importlib.metadata import version
 from mulligan.events import Evaluated, RolledBack
 from mulligan.meta.experience import Experience
 from mulligan.meta.initialisation.growth import began_small
-from mulligan.meta.initialisation.kindred import KINDS
+from mulligan.meta.initialisation.kindred import COMMON, KINDS
 from mulligan.meta.race import race
 from mulligan.meta.race.arm_run import TRIALS
 from mulligan.meta.space.cost import footprint
@@ -26,8 +26,8 @@ from mulligan.training.run import RunFolder
 def record_run(folder: RunFolder, task: Task, place: str) -> int:
     """Writes the trials of a run that has ended into the user's experience, in one transaction, and where it is.
 
-    One that began from another, from weights of its images' kind or on small images has none: what it reached is not
-    its recipe's merit alone.
+    One that began from another, from learned weights that suit its images or on small images has none: what it reached
+    is not its recipe's merit alone.
 
     Returns:
       How many there were.
@@ -35,8 +35,8 @@ def record_run(folder: RunFolder, task: Task, place: str) -> int:
     Raises:
       MulliganError: the experience cannot be written.
     """
-    kindred = Recipe.from_json(folder.document("recipe")).init in KINDS
-    begun = folder.document("run").get("from") is not None or kindred or began_small(folder)
+    learned = Recipe.from_json(folder.document("recipe")).init in (*KINDS, COMMON)
+    begun = folder.document("run").get("from") is not None or learned or began_small(folder)
     found = [] if begun else [each for each in trials(folder, task) if each.curve or each.status == FAILED]
     experience = Experience(place)
     experience.add_task(TaskRecord.of(task, task.name.partition("/")[0]))

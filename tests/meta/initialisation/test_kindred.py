@@ -1,4 +1,4 @@
-"""Weights of one kind of images: which tasks begin with them, which do not, and what is said and remembered of it."""
+"""Learned weights of whole runs: which tasks begin with which, which do not, and what is said and remembered of it."""
 
 import json
 from dataclasses import replace
@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import COMPARED_WIDTHS, KINDS, kindred_recipe
-from mulligan.meta.planning import KINDRED, Options, plan_run
+from mulligan.meta.initialisation.kindred import COMMON, COMMON_WIDTHS, COMPARED_WIDTHS, KINDS, learned_recipe
+from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run
 from mulligan.meta.space.default import INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
 from mulligan.tasks.images import read_task
@@ -72,7 +72,7 @@ def drawn_by(init: str, side: int = 64) -> np.ndarray:
 
 def proposed(images: np.ndarray, budget: Budget = SHORT):
     task = read_task(images)
-    return kindred_recipe(task, default_recipe(task.shape, len(task.train), budget))
+    return learned_recipe(task, default_recipe(task.shape, len(task.train), budget))
 
 
 @pytest.mark.parametrize(("size", "channels"), [(64, 1), (40, 3)])
@@ -106,7 +106,7 @@ def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_d
     assert proposed(drawings(size=32, channels=3), MINUTE) is None
     assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
     longer = replace(default_recipe(images.shape[1:], 231, MINUTE), batch=32)
-    assert kindred_recipe(read_task(images), longer) is None
+    assert learned_recipe(read_task(images), longer) is None
 
 
 def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared():
@@ -121,16 +121,32 @@ def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared()
 
 def test_every_width_that_ships_was_compared():
     assert {card["architecture"]["gen_width"] for init in KINDS for card in cards(init)} == set(COMPARED_WIDTHS)
+    assert {card["architecture"]["gen_width"] for card in cards(COMMON)} == set(COMMON_WIDTHS)
 
 
-def test_other_images_begin_afresh():
-    assert proposed(stripes()) is None
+def test_other_images_begin_with_weights_that_help_all_for_as_long_as_that_was_compared():
+    images = stripes()
+    assert proposed(images).init == COMMON
+    task, longer = read_task(images), replace(default_recipe(images.shape[1:], 231, SHORT), batch=32)
+    assert learned_recipe(task, longer) is None
+    assert learned_recipe(task, replace(longer, batch=16)).batch == 16
 
 
 def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypatch):
     monkeypatch.setattr(kindred, "load_embedding", None)
     assert proposed(drawings(size=32)) is None
     assert proposed(drawings(), Budget(10_000_000, None)) is None  # for so many the networks would be wider
+
+
+def test_a_run_says_that_it_begins_with_weights_that_help_all_and_is_no_trial(tmp_path):
+    place, notes = str(tmp_path / "experience.db"), []
+    hear = lambda event: notes.append(event.get("text"))  # noqa: E731
+    fit(stripes(), SHORT, Options(out=tmp_path / "run", experience=place, listener=hear))
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.document("recipe")["init"] == COMMON
+    assert PRETRAINED in json.dumps(folder.document("plan"))
+    assert any(text and "objects drawn at random" in text and "--init none" in text for text in notes)
+    assert not list(Experience(place).trials())
 
 
 @pytest.mark.parametrize("init", [None, "none"])
