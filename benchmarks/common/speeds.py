@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mulligan.meta.space.default import default_recipe
+from mulligan.meta.space.default import ENOUGH, default_recipe
 from mulligan.networks.layers import ImageShape
 from mulligan.recipe import Architecture, Recipe
 from mulligan.training.budget import Budget
@@ -23,9 +23,12 @@ def images_in(seconds: float, side: int, architecture: Architecture) -> int:
     return int(seconds * SPEED[side][architecture.gen_width] / COSTS.get(architecture.resampling, 1.0))
 
 
-def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:
+def by_law(shape: ImageShape, count: int, seconds: float, enough: float = ENOUGH) -> Recipe:
     """What the law of sizes chooses for `count` images of this shape and so many seconds of a core, of the table's
     widths.
+
+    Args:
+      enough: images that networks of width 16 want to see.
 
     Example:
       >>> [by_law((64, 64, 3), 1000, seconds).architecture.gen_width for seconds in (60, 300)]
@@ -33,7 +36,7 @@ def by_law(shape: ImageShape, count: int, seconds: float) -> Recipe:
     """
     for width in sorted(SPEED[shape[0]], reverse=True):
         nimg = images_in(seconds, shape[0], Architecture(gen_width=width))
-        recipe = default_recipe(shape, count, Budget(images=nimg, seconds=None))
+        recipe = default_recipe(shape, count, Budget(images=nimg, seconds=None), enough)
         if recipe.architecture.gen_width >= width:
             break
     return replace(recipe, architecture=replace(recipe.architecture, gen_width=width, disc_width=width))

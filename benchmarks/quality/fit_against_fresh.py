@@ -50,7 +50,7 @@ from benchmarks.metrics.judges import (
 from mulligan import api
 from mulligan.grid import save_grid
 from mulligan.meta.initialisation.kindred import begun_with, learned_recipe
-from mulligan.meta.space.default import DECAY, handmade_recipe, pretrained_recipe
+from mulligan.meta.space.default import DECAY, ENOUGH_LEARNED, handmade_recipe, pretrained_recipe
 from mulligan.networks.pretrained import FILES, cards
 from mulligan.networks.resampling import STRIDED
 from mulligan.recipe import Architecture, Recipe
@@ -71,7 +71,8 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
     budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
     default = by_law(shape, images, seconds)
     if contender in ("default", "learned", "families", "fit"):
-        learned = learned_recipe(read_task(train), default) if contender in ("learned", "fit") else None
+        wider = by_law(shape, images, seconds, ENOUGH_LEARNED)
+        learned = learned_recipe(read_task(train), default, wider) if contender in ("learned", "fit") else None
         families = pretrained_recipe(shape, images, budget) if contender in ("families", "fit") else None
         return learned or families or default
     if contender in FILES:

@@ -120,7 +120,7 @@ def _planned(task: Task, budget: Budget, options: Options, start: RunStart | Non
     plan = plan_run(task, budget, options, beginning)
     if options.init is not None or options.from_run is not None or plan.arms[0].origin != BY_LAW:
         return beginning, plan
-    plan = with_learned_weights(plan, task)
+    plan = with_learned_weights(plan, task, budget)
     if plan.arms[0].recipe.init or len(task.train) > MOST_UNASKED or plan.trouble:
         return None, plan
     beginning = nearest_run(task, plan.arms[0].recipe, place)

@@ -18,7 +18,14 @@ from mulligan.meta.initialisation.kindred import COMMON, learned_recipe
 from mulligan.meta.race.arms import Arm
 from mulligan.meta.race.warm_start import RacePlan, plan_race
 from mulligan.meta.space.cost import Limits, refusal
-from mulligan.meta.space.default import INIT, default_recipe, fewest_images, is_large, pretrained_recipe
+from mulligan.meta.space.default import (
+    ENOUGH_LEARNED,
+    INIT,
+    default_recipe,
+    fewest_images,
+    is_large,
+    pretrained_recipe,
+)
 from mulligan.meta.space.prices import price
 from mulligan.networks.architecture import check
 from mulligan.networks.keras_models import FAMILY
@@ -123,7 +130,7 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     elif options.init == SMALL:
         plan = RacePlan((Arm(usual, 1.0, "begins on small images"),))
     elif options.init is None and (recipe := pretrained_recipe(task.shape, len(task.train), budget)):
-        recipe = learned_recipe(task, usual) or recipe
+        recipe = learned_recipe(task, usual, usual) or recipe
         plan = RacePlan((Arm(recipe, 1.0, _why(recipe)),))
     else:
         plan = plan_race(task, budget, options.place, options.seed)
@@ -131,10 +138,11 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
     return dataclasses.replace(plan, arms=tuple(arms))
 
 
-def with_learned_weights(plan: RacePlan, task: Task) -> RacePlan:
+def with_learned_weights(plan: RacePlan, task: Task, budget: Budget) -> RacePlan:
     """The plan of a run that would begin afresh, with the learned weights that suit its images, where there are any."""
     (arm,) = plan.arms
-    recipe = learned_recipe(task, arm.recipe)
+    wider = default_recipe(task.shape, len(task.train), budget, enough=ENOUGH_LEARNED)
+    recipe = learned_recipe(task, arm.recipe, wider)
     if recipe is None:
         return plan
     arm = Arm(recipe, arm.weight, f"{arm.origin}; {_why(recipe)}")

@@ -30,7 +30,8 @@ from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
 # Of networks.pretrained.FILES: ink, chalk, what is bright on black, and photographs.
-KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", "photographs-1")
+PHOTOGRAPHS = "photographs-1"
+KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", PHOTOGRAPHS)
 
 
 class Compared(NamedTuple):
@@ -56,27 +57,37 @@ class Compared(NamedTuple):
 # nearer to all: photographs have 0.09 at most, other families 0.16. Of few images only 8 channels were compared
 # (docs/log/2026-11-30-few-images-of-a-kind.md).
 COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64, 10), 16: Compared(1 / 8, 3, 16, 200)}
-COMMON, COMMON_WIDTHS = "things-1", {8: Compared(math.inf, 1, 16, 200)}  # however far it is
+# Of weights that help all images, however far these are. Of width 16 at 64x64, against fresh runs of width 8.
+COMMON, COMMON_WIDTHS = "things-1", {8: Compared(math.inf, 1, 16, 200), 16: Compared(math.inf, 1, 8, 200)}
 
 
-def learned_recipe(task: Task, recipe: Recipe) -> Recipe | None:
+def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     """The recipe with learned weights, where it would begin afresh and they help.
 
     Those of the kind that draws the nearest images, if these are near: if they have less than so much of the distance
     from the training images that fresh weights have (`COMPARED_WIDTHS`). It is the energy distance by which runs
-    select. Else `COMMON`, where those were compared.
+    select. Else `COMMON`, where those were compared: in the wider networks, if they are wider, and in these photographs
+    that are near, too.
 
     Args:
       recipe: that would begin afresh. Weights are for networks like its own, but that they may begin with other maps.
+      wider: for the networks that weights which help all make worth their while
+        (`default_recipe(..., enough=ENOUGH_LEARNED)`).
 
     Returns:
       None where there are no weights for such networks, or nothing is known of runs like this.
     """
-    width = recipe.architecture.gen_width
-    compared, common = COMPARED_WIDTHS.get(width), COMMON_WIDTHS.get(width)
-    if compared and compared.speaks(task, recipe) and (kindred := _nearest(task, recipe, compared.near)):
+    compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
+    kindred = _nearest(task, recipe, compared.near) if compared and compared.speaks(task, recipe) else None
+    if kindred and (kindred.init != PHOTOGRAPHS or wider.architecture == recipe.architecture):
         return kindred
-    return begun_with(COMMON, recipe, task.shape) if common and common.speaks(task, recipe) else None
+    return _common(task, wider) or kindred or _common(task, recipe)
+
+
+def _common(task: Task, recipe: Recipe) -> Recipe | None:
+    """The recipe with weights that help all images, where they were compared in such networks."""
+    compared = COMMON_WIDTHS.get(recipe.architecture.gen_width)
+    return begun_with(COMMON, recipe, task.shape) if compared and compared.speaks(task, recipe) else None
 
 
 def _nearest(task: Task, recipe: Recipe, near: float) -> Recipe | None:

@@ -27,6 +27,7 @@ SMALL_SIDE = 16  # pixels of the shorter side, up to which trials at 16x16 speak
 # batches docs/log/2026-11-28-small-batches.md and docs/log/2026-11-29-more-steps.md).
 WIDTHS = (8, 16, 32, 64)
 ENOUGH, ENOUGH_POWER = 50_000, 1.3  # images that width 16 wants to see, and how that grows with the width
+ENOUGH_LEARNED = 30_000  # that it wants from learned weights (docs/log/2026-11-30-wider-from-learned-weights.md)
 FEWEST = ENOUGH * (WIDTHS[0] / 16) ** ENOUGH_POWER  # images that the narrowest want, below which none draws shapes
 FEWEST_SIDE = 64  # beyond which that grows with the side (docs/log/2026-11-28-short-budgets-for-large-images.md)
 RATE, RATE_POWER = 2e-3, 0.75  # at 32x32, and how it falls with the side
@@ -36,16 +37,19 @@ DOTLESS_SIDE = 32  # up to which strides leave no dots in brief runs (docs/log/2
 BATCHES, LARGEST = {8: 45_000, 16: 136_000, 32: 181_000}, 64
 
 
-def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget) -> Recipe:
+def default_recipe(shape: tuple[int, int, int], images: int, budget: Budget, enough: float = ENOUGH) -> Recipe:
     """The recipe for `images` training images of this shape where nothing is known of the task.
 
     Up to 16x16 the one that trials chose, for brief budgets: the narrowest networks, small batches, high rates and a
     weak penalty; for longer ones, where it was hardly tried and fell behind on one task of two, the one made by hand.
     Larger images follow the law of sizes.
+
+    Args:
+      enough: images that networks of width 16 want to see.
     """
     by_hand, handful = handmade_recipe(shape, images, budget), images < HANDFUL
     if is_large(shape):
-        return _by_law(shape, budget, by_hand)
+        return _by_law(shape, budget, by_hand, enough)
     if _length(shape, budget) >= BRIEF:
         return by_hand
     return replace(
@@ -72,7 +76,7 @@ def is_large(shape: tuple[int, int, int]) -> bool:
     return min(shape[:2]) > SMALL_SIDE
 
 
-def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> Recipe:
+def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe, enough: float) -> Recipe:
     """The widest networks that see enough images in the budget, in batches so small that the steps are enough.
 
     Rates rise over a tenth of the run, since Adam's first steps move every weight by the whole rate, then follow half a
@@ -83,7 +87,7 @@ def _by_law(shape: tuple[int, int, int], budget: Budget, otherwise: Recipe) -> R
     for width in WIDTHS:
         wider = replace(otherwise, architecture=replace(_resizing(shape), gen_width=width, disc_width=width))
         seen = _seen(wider, shape, budget)
-        if width == WIDTHS[0] or seen >= ENOUGH * (width / 16) ** ENOUGH_POWER:
+        if width == WIDTHS[0] or seen >= enough * (width / 16) ** ENOUGH_POWER:
             recipe, nimg = wider, seen
     rate = RATE * (32 / math.sqrt(shape[0] * shape[1])) ** RATE_POWER
     return replace(

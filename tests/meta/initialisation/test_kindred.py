@@ -13,7 +13,7 @@ from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
 from mulligan.meta.initialisation.kindred import COMMON, COMMON_WIDTHS, COMPARED_WIDTHS, KINDS, learned_recipe
 from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run
-from mulligan.meta.space.default import INIT, default_recipe
+from mulligan.meta.space.default import ENOUGH, ENOUGH_LEARNED, INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
 from mulligan.tasks.images import read_task
 from mulligan.training.budget import Budget
@@ -63,8 +63,8 @@ def stripes() -> np.ndarray:
 
 
 def drawn_by(init: str, side: int = 64) -> np.ndarray:
-    """Images of the generator that ships, at the size that it was learned at."""
-    (architecture,) = architectures(init, (side, side, 3))
+    """Images of the narrowest generator that ships, at the size that it was learned at."""
+    architecture, *_ = architectures(init, (side, side, 3))
     gen = load_pretrained(init, architecture, (side, side, 3)).networks.gen
     sampler = Sampler.make(architecture, 0)
     return sampler(gen, sampler.latents(330, seed=1))
@@ -72,7 +72,8 @@ def drawn_by(init: str, side: int = 64) -> np.ndarray:
 
 def proposed(images: np.ndarray, budget: Budget = SHORT):
     task = read_task(images)
-    return learned_recipe(task, default_recipe(task.shape, len(task.train), budget))
+    usual, wider = (default_recipe(task.shape, len(task.train), budget, enough) for enough in (ENOUGH, ENOUGH_LEARNED))
+    return learned_recipe(task, usual, wider)
 
 
 @pytest.mark.parametrize(("size", "channels"), [(64, 1), (40, 3)])
@@ -106,7 +107,7 @@ def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_d
     assert proposed(drawings(size=32, channels=3), MINUTE) is None
     assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
     longer = replace(default_recipe(images.shape[1:], 231, MINUTE), batch=32)
-    assert learned_recipe(read_task(images), longer) is None
+    assert learned_recipe(read_task(images), longer, longer) is None
 
 
 def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared():
@@ -128,8 +129,18 @@ def test_other_images_begin_with_weights_that_help_all_for_as_long_as_that_was_c
     images = stripes()
     assert proposed(images).init == COMMON
     task, longer = read_task(images), replace(default_recipe(images.shape[1:], 231, SHORT), batch=32)
-    assert learned_recipe(task, longer) is None
-    assert learned_recipe(task, replace(longer, batch=16)).batch == 16
+    assert learned_recipe(task, longer, longer) is None
+    compared = replace(longer, batch=16)
+    assert learned_recipe(task, compared, compared).batch == 16
+
+
+@pytest.mark.parametrize("images", [stripes(), drawn_by(PHOTOGRAPHS)], ids=["others", "photographs"])
+def test_they_make_wider_networks_worth_their_while(images):
+    shape, minutes = images.shape[1:], Budget(35_000, None)
+    recipe = proposed(images, minutes)
+    assert recipe.init == COMMON
+    assert recipe.architecture.gen_width == 2 * default_recipe(shape, 231, minutes).architecture.gen_width
+    assert proposed(drawings(), minutes).init == DRAWINGS  # whose own weights were not compared with those
 
 
 def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypatch):
