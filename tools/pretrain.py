@@ -14,6 +14,9 @@
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 400k --families groceries trash --each 1300 --things 4000 \\
         --out things-1-64px-w8
+    python tools/pretrain.py --data ../shared/data --size 64 --width 16 --resampling folded --batch 32 --rate 1.2e-3 \\
+        --gamma 2 --images 400k --families groceries trash --each 1300 --things 4000 \\
+        --out things-1-64px-w16
 
 Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares, and as many
 pictures drawn at random (`procedural.py`) as one asks for. Writes

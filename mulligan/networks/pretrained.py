@@ -36,7 +36,7 @@ FILES = {  # of each `init`
     "clipart-1": _CLIPART,
     "clipart-1" + NEGATIVE: _CLIPART,
     "photographs-1": ("photographs-1-32px-w16", "photographs-1-64px-w8"),
-    "things-1": ("things-1-64px-w8",),
+    "things-1": ("things-1-64px-w8", "things-1-64px-w16"),
 }
 
 
