@@ -61,8 +61,8 @@ class Options:
         law of sizes chooses the recipe and at most `from_run.MOST_UNASKED` images train.
       experience: where trials are remembered; None for the user's own, `none` to neither ask nor remember.
       init: a file of learned initial weights; None for those that are shipped, where they should help (few images, and
-        where `meta.initialisation.kindred` finds some); `none` for fresh ones; `small` for
-        those that the run itself learns from images of half the size (`meta.initialisation.growth`).
+        where `meta.initialisation.kindred` finds some); `none` for fresh ones; `small` for those that the run itself
+        learns from images of half the size (`meta.initialisation.growth`).
       allocation: how a race shares out the budget: a name in `meta.race.allocation.ALLOCATIONS`.
       workers: the Ray cluster on which recipes race, as `meta.cluster.join` takes it; None for this machine.
       listener: receives every event as it happens.
@@ -141,7 +141,8 @@ def plan_run(task: Task, budget: Budget, options: Options, start: InitChoice | R
 def with_learned_weights(plan: RacePlan, task: Task, budget: Budget) -> RacePlan:
     """The plan of a run that would begin afresh, with the learned weights that suit its images, where there are any."""
     (arm,) = plan.arms
-    wider = default_recipe(task.shape, len(task.train), budget, enough=ENOUGH_LEARNED)
+    law = default_recipe(task.shape, len(task.train), budget, enough=ENOUGH_LEARNED)
+    wider = dataclasses.replace(arm.recipe, architecture=law.architecture, batch=law.batch)
     recipe = learned_recipe(task, arm.recipe, wider)
     if recipe is None:
         return plan

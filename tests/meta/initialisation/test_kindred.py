@@ -12,7 +12,7 @@ from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
 from mulligan.meta.initialisation.kindred import COMMON, COMMON_WIDTHS, COMPARED_WIDTHS, KINDS, learned_recipe
-from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run
+from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run, with_learned_weights
 from mulligan.meta.space.default import ENOUGH, ENOUGH_LEARNED, INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
 from mulligan.tasks.images import read_task
@@ -141,6 +141,13 @@ def test_they_make_wider_networks_worth_their_while(images):
     assert recipe.init == COMMON
     assert recipe.architecture.gen_width == 2 * default_recipe(shape, 231, minutes).architecture.gen_width
     assert proposed(drawings(), minutes).init == DRAWINGS  # whose own weights were not compared with those
+
+
+def test_wider_networks_keep_the_strategy_that_was_asked_for():
+    task, minutes = read_task(stripes()), Budget(35_000, None)
+    plan = plan_run(task, minutes, Options(experience="none", strategy="switch"), None)
+    recipe = with_learned_weights(plan, task, minutes).arms[0].recipe
+    assert (recipe.init, recipe.architecture.gen_width, recipe.strategy) == (COMMON, 16, "switch")
 
 
 def test_nothing_is_drawn_where_there_are_no_weights_for_such_networks(monkeypatch):
