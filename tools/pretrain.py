@@ -19,10 +19,9 @@
         --out things-1-64px-w16
 
 Only families whose licence lets weights ship, out of those for learning (`families.py`), in equal shares, and as many
-pictures drawn at random (`procedural.py`) as one asks for. Writes
-`OUT.safetensors` (float16: the generator's moving average, the discriminator's last iterate), its card `OUT.json`, and
-`OUT.png`, a grid to look at. On one H100 the wide files took 50, 55 and 85 seconds; the narrow ones were made on one
-core in less than an hour each.
+pictures drawn at random (`procedural.py`) as one asks for. Writes `OUT.safetensors` (float16: the generator's moving
+average, the discriminator's last iterate), its card `OUT.json`, and `OUT.png`, a grid to look at. On one H100 the wide
+files took 50, 55 and 85 seconds; the narrow ones were made on one core in less than an hour each.
 """
 
 from __future__ import annotations

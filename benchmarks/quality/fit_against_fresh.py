@@ -10,11 +10,10 @@ Contenders, each through `mulligan.fit`, each for as many seconds of one core: `
 `families`, with weights of many families, where images are few; the name of learned weights, that with these;
 `strided` and `folded`, fresh networks that resize so; `handmade`, the yardstick; and any WIDTH/BATCH/RATE/GAMMA/INIT,
 with warm-up and half a cosine, where INIT names learned weights or is left empty for fresh ones. A quarter of a
-family, at most 300 images, judges and is never shown to a run.
-The judges: the features of a classifier of that family alone, two random networks, pixels at 8x8, m1, patches of edges,
-and a network trained on ImageNet, where its weights are (`benchmarks/metrics/imagenet.py`). Rates are tried on families
-for learning that no learned weights saw (`--role learning`). Test families are run once, with what was chosen before.
-What is done is not done again.
+family, at most 300 images, judges and is never shown to a run. The judges: the features of a classifier of that family
+alone, two random networks, pixels at 8x8, m1, patches of edges, and a network trained on ImageNet, where its weights
+are (`benchmarks/metrics/imagenet.py`). Rates are tried on families for learning that no learned weights saw (`--role
+learning`). Test families are run once, with what was chosen before. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -71,9 +70,11 @@ def recipe_of(contender: str, train: np.ndarray, seconds: float) -> Recipe:
     budget, shape, images = Budget(seconds=seconds, images=None), train.shape[1:], len(train)
     default = by_law(shape, images, seconds)
     if contender in ("default", "learned", "families", "fit"):
-        wider = by_law(shape, images, seconds, ENOUGH_LEARNED)
-        learned = learned_recipe(read_task(train), default, wider) if contender in ("learned", "fit") else None
-        families = pretrained_recipe(shape, images, budget) if contender in ("families", "fit") else None
+        learned = families = None
+        if contender in ("learned", "fit"):
+            learned = learned_recipe(read_task(train), default, by_law(shape, images, seconds, ENOUGH_LEARNED))
+        if contender in ("families", "fit"):
+            families = pretrained_recipe(shape, images, budget)
         return learned or families or default
     if contender in FILES:
         learned = begun_with(contender, default, shape)

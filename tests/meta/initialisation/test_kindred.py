@@ -134,9 +134,10 @@ def test_other_images_begin_with_weights_that_help_all_for_as_long_as_that_was_c
     assert learned_recipe(task, compared, compared).batch == 16
 
 
-@pytest.mark.parametrize("images", [stripes(), drawn_by(PHOTOGRAPHS)], ids=["others", "photographs"])
-def test_they_make_wider_networks_worth_their_while(images):
-    shape, minutes = images.shape[1:], Budget(35_000, None)
+@pytest.mark.parametrize("of", [stripes, lambda: drawn_by(PHOTOGRAPHS)], ids=["others", "photographs"])
+def test_they_make_wider_networks_worth_their_while(of):
+    images, minutes = of(), Budget(35_000, None)
+    shape = images.shape[1:]
     recipe = proposed(images, minutes)
     assert recipe.init == COMMON
     assert recipe.architecture.gen_width == 2 * default_recipe(shape, 231, minutes).architecture.gen_width
