@@ -18,22 +18,20 @@ from mulligan.types import Key, Pixels
 Policy = Callable[[Pixels, Float[Array, ""], Key], Pixels]
 
 
-def _chosen(key: Key, strength: Float[Array, ""], n: int) -> Float[Array, "n 1 1 1"]:
-    """One with probability `strength` for each image, else zero."""
-    return jax.random.bernoulli(key, strength, (n, 1, 1, 1)).astype(jnp.float32)
+def _drawn(key: Key, count: int, n: int) -> Float[Array, "count n 1 1 1"]:
+    """Numbers from 0 to 1 for each image. One draw for all that a policy wants: each is a program to compile."""
+    return jax.random.uniform(key, (count, n, 1, 1, 1))
 
 
 def colour(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """Brightness shifted by up to 0.5, saturation and contrast scaled by up to 2 and by 0.5 to 1.5."""
-    chosen, *keys = jax.random.split(key, 4)
-    n = images.shape[0]
-    brightness, saturation, contrast = (jax.random.uniform(each, (n, 1, 1, 1)) for each in keys)
+    chance, brightness, saturation, contrast = _drawn(key, 4, len(images))
     changed = images + brightness - 0.5
     grey = jnp.mean(changed, axis=3, keepdims=True)
     changed = grey + (changed - grey) * 2 * saturation
     mean = jnp.mean(changed, axis=(1, 2, 3), keepdims=True)
     changed = mean + (changed - mean) * (0.5 + contrast)
-    return images + _chosen(chosen, strength, n) * (changed - images)
+    return images + (chance < strength) * (changed - images)
 
 
 def _shift_matrix(offset: Int[Array, " n"], side: int) -> Float[Array, "n side side"]:
@@ -47,33 +45,37 @@ def translate(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
 
     As two small matrix products an image: differentiable any number of times, and faster than gathers on a CPU.
     """
-    chosen, down, right = jax.random.split(key, 3)
     n, h, w, _ = images.shape
+    chance, *places = _drawn(key, 3, n)[..., 0, 0, 0]
     # An image that is not chosen is moved by nothing: all pass through the same products.
-    applied = _chosen(chosen, strength, n)[:, 0, 0, 0].astype(jnp.int32)
     rows, columns = (
-        _shift_matrix(applied * jax.random.randint(each, (n,), -(side // 8), side // 8 + 1), side)
-        for each, side in ((down, h), (right, w))
+        _shift_matrix((chance < strength) * _whole(place, -(side // 8), side // 8), side)
+        for place, side in zip(places, (h, w), strict=True)
     )
     return jnp.einsum("nij,nkl,njlc->nikc", rows, columns, images)
 
 
+def _whole(place: Float[Array, "..."], low: int, high: int) -> Int[Array, "..."]:
+    """Whole numbers from `low` to `high`, both included, all alike: of numbers from 0 to 1."""
+    return low + jnp.floor(place * (high - low + 1)).astype(jnp.int32)
+
+
 def cutout(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """A grey rectangle of half of each side, somewhere, perhaps partly outside."""
-    chosen, top, left = jax.random.split(key, 3)
     n, h, w, _ = images.shape
+    chance, *places = _drawn(key, 3, n)
     inside = []
-    for each, side in ((top, h), (left, w)):
-        start, place = jax.random.randint(each, (n, 1), -(side // 4), side - side // 4), jnp.arange(side)
-        inside.append(((place >= start) & (place < start + side // 2)).astype(jnp.float32))
-    hole = inside[0][:, :, None, None] * inside[1][:, None, :, None]
-    return images * (1 - hole * _chosen(chosen, strength, n))
+    for place, side in zip(places, (h, w), strict=True):
+        start, line = _whole(place[..., 0, 0], -(side // 4), side - side // 4 - 1), jnp.arange(side)
+        inside.append((line >= start) & (line < start + side // 2))
+    hole = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+    return images * (1 - (hole & (chance < strength)))
 
 
 def flip(images: Pixels, strength: Float[Array, ""], key: Key) -> Pixels:
     """Mirrored left to right with half of the probability `strength`."""
-    chosen = _chosen(key, strength / 2, images.shape[0])
-    return images + chosen * (images[:, :, ::-1] - images)
+    (chance,) = _drawn(key, 1, len(images))
+    return images + (chance < strength / 2) * (images[:, :, ::-1] - images)
 
 
 POLICIES: dict[str, Policy] = {"colour": colour, "translate": translate, "cutout": cutout, "flip": flip}

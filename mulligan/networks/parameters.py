@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,10 @@ def named_parameters(module: Pytree) -> dict[str, Array]:
       >>> named_parameters({"gen": [jnp.zeros(2), jnp.ones(3)]})
       {'gen.0': Array([0., 0.], dtype=float32), 'gen.1': Array([1., 1., 1.], dtype=float32)}
     """
+    return _by_path(module)
+
+
+def _by_path(module: Pytree) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(module)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
@@ -27,10 +32,13 @@ def named_parameters(module: Pytree) -> dict[str, Array]:
 def with_parameters(module: Pytree, parameters: Mapping[str, Array | np.ndarray]) -> Pytree:
     """The same network with other parameters, named as by `named_parameters`; NumPy's arrays will do.
 
+    Args:
+      module: whose leaves are arrays, or their shapes and types.
+
     Raises:
       MulliganError: a name is missing or unknown, or an array has another shape or dtype.
     """
-    own = named_parameters(module)
+    own = _by_path(module)
     problems = [f"{name} is missing" for name in own if name not in parameters]
     problems += [f"{name} is not in this network" for name in parameters if name not in own]
     for name, leaf in own.items():

@@ -111,7 +111,9 @@ def load_pretrained(init: str, architecture: Architecture, shape: ImageShape) ->
     stored, card = with_card("mulligan", f"data/{found['name']}", f"the initial weights {found['name']}")
     arrays = {key: array.astype(np.float32) for key, array in load_safetensors(stored).items()}
     h, w, c = card["shape"]
-    networks = with_parameters(build(architecture, (h, w, c), 0, jax.random.key(0)), arrays)
+    # Shapes alone: weights that are replaced need no program that draws them.
+    blank = jax.eval_shape(lambda key: build(architecture, (h, w, c), 0, key), jax.random.key(0))
+    networks = with_parameters(blank, arrays)
     return Pretrained(negative(networks) if init.endswith(NEGATIVE) else networks, architecture, (h, w, c), card)
 
 
