@@ -58,7 +58,7 @@ from mulligan.meta.space.default import default_recipe
 from mulligan.metrics.embed import load_embedding
 from mulligan.networks.architecture import Networks, build
 from mulligan.networks.layers import ImageShape
-from mulligan.networks.parameters import with_parameters
+from mulligan.networks.parameters import named_parameters, with_parameters
 from mulligan.networks.refit import refit
 from mulligan.networks.resampling import halvings
 from mulligan.recipe import Architecture, Form, Recipe
@@ -83,6 +83,7 @@ class Contender:
       schedules: of further hyperparameters.
       clusters: classes that images without labels are given.
       learned: the share of `--weights` that both players begin with; the rest is of fresh ones.
+      fresh: what of the players keeps fresh weights, by how the names of parameters begin.
       cost: seconds an image over the plain recipe's; 1 for those that do as much work. To be measured before it runs.
     """
 
@@ -94,6 +95,7 @@ class Contender:
     schedules: tuple[tuple[str, Form], ...] = ()
     clusters: int = 0
     learned: float = 0.0
+    fresh: tuple[str, ...] = ()
     cost: float = 1.0
 
     def of(self, plain: Recipe) -> Recipe:
@@ -183,6 +185,10 @@ CONTENDERS: dict[str, Contender] = {
     "learned": Contender(learned=1.0),
     "learned, batch 16": Contender(learned=1.0, recipe={"batch": 16}),
     "half learned": Contender(learned=0.5),
+    "learned, fresh map": Contender(learned=1.0, fresh=("gen.layers.0.",)),  # from latents to the coarsest map
+    "learned, fresh ends": Contender(learned=1.0, fresh=("gen.layers.0.", "disc.head.")),
+    "learned generator": Contender(learned=1.0, fresh=("disc.",)),
+    "learned discriminator": Contender(learned=1.0, fresh=("gen.",)),
     "learned, width 16": of_width(16, 2.9, learned=1.0, batch=8),  # where the plain recipe has width 8
     "width 8": of_width(8, 0.345, batch=32),  # at 64x64 and five minutes, by an idle core; 0.57 beside another run
     "width 32": of_width(32, 2.3),
@@ -218,7 +224,7 @@ class Run:
         self.game = contender.game(make_game(self.recipe, shape, self.classes, self.nimg))
         self.labels = _clusters(images, self.classes) if self.classes else None
         self.data = data_of(images, self.labels)
-        players = players_from(weights, self.recipe.architecture, shape, contender.learned, seed)
+        players = players_from(weights, self.recipe.architecture, shape, contender, seed)
         self.state = start_state(self.game, self.recipe, shape, self.classes, seed, players)
         self.engine: Engine = compile_engine(self.game, self.state, self.data)
 
@@ -241,9 +247,10 @@ class Run:
 
 
 def players_from(
-    weights: Path | None, architecture: Architecture, shape: ImageShape, share: float, seed: int
+    weights: Path | None, architecture: Architecture, shape: ImageShape, contender: Contender, seed: int
 ) -> Networks | None:
-    """Players with this share of the weights of a file that `tools/pretrain.py` made; None where the share is 0."""
+    """Players with the contender's share of the weights of a file that `tools/pretrain.py` made; None where it is 0."""
+    share = contender.learned
     if not share:
         return None
     assert weights, "name the --weights that contenders begin with"
@@ -254,7 +261,9 @@ def players_from(
     learned, fresh = with_parameters(blank, arrays), build(architecture, shape, 0, jax.random.key(seed))
     ends = halvings((h, w), before.coarsest)[-1], halvings(shape[:2], architecture.coarsest)[-1]
     fitted = refit(learned, ends[0], fresh, ends[1])
-    return jax.tree.map(lambda old, new: share * old + (1 - share) * new, fitted, fresh)
+    mixed = jax.tree.map(lambda old, new: share * old + (1 - share) * new, fitted, fresh)
+    kept = {name: leaf for name, leaf in named_parameters(fresh).items() if name.startswith(contender.fresh)}
+    return with_parameters(mixed, named_parameters(mixed) | kept)
 
 
 def data_of(images: np.ndarray, labels: np.ndarray | None = None) -> Data:

@@ -39,11 +39,18 @@ def test_a_learned_contender_begins_with_a_share_of_a_file(tmp_path):
     card = {"architecture": dataclasses.asdict(architecture), "shape": [32, 32, 3]}
     write_weights(tmp_path / "w8", learned, card)
     fresh = build(architecture, (32, 32, 3), 0, jax.random.key(0))
-    half = study.players_from(tmp_path / "w8.safetensors", architecture, (32, 32, 3), 0.5, 0)
-    leaves = zip(*(jax.tree.leaves(players) for players in (learned, fresh, half)), strict=True)
+
+    def begun(name):
+        contender = study.CONTENDERS[name]
+        return study.players_from(tmp_path / "w8.safetensors", architecture, (32, 32, 3), contender, 0)
+
+    leaves = zip(*(jax.tree.leaves(players) for players in (learned, fresh, begun("half learned"))), strict=True)
     for old, new, mixed in leaves:
         assert jnp.allclose((old + new) / 2, mixed, atol=2e-3)
-    assert study.players_from(None, architecture, (32, 32, 3), 0.0, 0) is None
+    assert begun("plain") is None
+    generator = begun("learned generator")
+    assert jnp.allclose(generator.gen.layers[0].weight, learned.gen.layers[0].weight, atol=2e-3)
+    assert jnp.array_equal(generator.disc.head.dense.weight, fresh.disc.head.dense.weight)
 
 
 def row(of, seed, energy, family="birds"):
