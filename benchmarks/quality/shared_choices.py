@@ -187,6 +187,7 @@ CONTENDERS: dict[str, Contender] = {
     "half learned": Contender(learned=0.5),
     "learned, fresh map": Contender(learned=1.0, fresh=("gen.layers.0.",)),  # from latents to the coarsest map
     "learned, fresh ends": Contender(learned=1.0, fresh=("gen.layers.0.", "disc.head.")),
+    "learned, matching 0.3": Contender(learned=1.0, recipe={"matching": 0.3}, cost=1.05),
     "learned generator": Contender(learned=1.0, fresh=("disc.",)),
     "learned discriminator": Contender(learned=1.0, fresh=("gen.",)),
     "learned, width 16": of_width(16, 2.9, learned=1.0, batch=8),  # where the plain recipe has width 8

@@ -40,32 +40,39 @@ class Compared(NamedTuple):
     Attributes:
       near: of the distance of what fresh weights draw, that the images have less of.
       channels: of the images, at least: what is grey looks near, and is not.
-      batch: at most. Batches grow with the run, and its beginning is forgotten.
+      batches: of the recipe. They grow with the run, and its beginning is forgotten.
       images: to train on, at least.
     """
 
     near: float
     channels: int
-    batch: int
+    batches: tuple[int, ...]
     images: int
 
     def speaks(self, task: Task, recipe: Recipe) -> bool:
-        return recipe.batch <= self.batch and task.shape[2] >= self.channels and len(task.train) >= self.images
+        return recipe.batch in self.batches and task.shape[2] >= self.channels and len(task.train) >= self.images
 
 
-# By the width of the networks. Where 8 channels helped they had 0.28 at most, where they harmed 0.43; 16 draw what is
-# nearer to all: photographs have 0.09 at most, other families 0.16. Of few images only 8 channels were compared
-# (docs/log/2026-11-30-few-images-of-a-kind.md).
-COMPARED_WIDTHS = {8: Compared(1 / 3, 1, 64, 10), 16: Compared(1 / 8, 3, 16, 200)}
-# Of weights that help all images, however far these are. Of width 16 at 64x64, against fresh runs of width 8.
-COMMON, COMMON_WIDTHS = "things-1", {8: Compared(math.inf, 1, 16, 200), 16: Compared(math.inf, 1, 8, 200)}
+# By how networks resize, which differs with the size of the images, and their width. Where 8 channels helped they had
+# 0.28 at most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.09 at most, other families
+# 0.16. Of few images only 8 channels were compared (docs/log/2026-11-30-few-images-of-a-kind.md).
+COMPARED_KINDS = {
+    ("folded", 8): Compared(1 / 3, 1, (8, 16, 32, 64), 10),
+    ("strided", 16): Compared(1 / 8, 3, (16,), 200),
+}
+# Of weights that help all images, however far these are. Of width 16 against fresh runs of width 8.
+COMMON = "things-1"
+COMPARED_COMMON = {
+    ("folded", 8): Compared(math.inf, 1, (8, 16), 200),
+    ("folded", 16): Compared(math.inf, 1, (8,), 200),
+}
 
 
 def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     """The recipe with learned weights, where it would begin afresh and they help.
 
     Those of the kind that draws the nearest images, if these are near: if they have less than so much of the distance
-    from the training images that fresh weights have (`COMPARED_WIDTHS`). It is the energy distance by which runs
+    from the training images that fresh weights have (`COMPARED_KINDS`). It is the energy distance by which runs
     select. Else `COMMON`, where those were compared: in the wider networks, if they are wider, and in these photographs
     that are near, too.
 
@@ -77,16 +84,20 @@ def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     Returns:
       None where there are no weights for such networks, or nothing is known of runs like this.
     """
-    compared = COMPARED_WIDTHS.get(recipe.architecture.gen_width)
+    compared = COMPARED_KINDS.get(_networks(recipe))
     kindred = _nearest(task, recipe, compared.near) if compared and compared.speaks(task, recipe) else None
     if kindred and (kindred.init != PHOTOGRAPHS or wider.architecture == recipe.architecture):
         return kindred
     return _common(task, wider) or kindred or _common(task, recipe)
 
 
+def _networks(recipe: Recipe) -> tuple[str, int]:
+    return recipe.architecture.resampling, recipe.architecture.gen_width
+
+
 def _common(task: Task, recipe: Recipe) -> Recipe | None:
     """The recipe with weights that help all images, where they were compared in such networks."""
-    compared = COMMON_WIDTHS.get(recipe.architecture.gen_width)
+    compared = COMPARED_COMMON.get(_networks(recipe))
     return begun_with(COMMON, recipe, task.shape) if compared and compared.speaks(task, recipe) else None
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import COMMON, COMMON_WIDTHS, COMPARED_WIDTHS, KINDS, learned_recipe
+from mulligan.meta.initialisation.kindred import COMMON, COMPARED_COMMON, COMPARED_KINDS, KINDS, learned_recipe
 from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run, with_learned_weights
 from mulligan.meta.space.default import ENOUGH, ENOUGH_LEARNED, INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
@@ -120,9 +120,12 @@ def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared()
     assert begun == {"ten": DRAWINGS, "fewer": INIT, "small": INIT, "others": INIT}
 
 
-def test_every_width_that_ships_was_compared():
-    assert {card["architecture"]["gen_width"] for init in KINDS for card in cards(init)} == set(COMPARED_WIDTHS)
-    assert {card["architecture"]["gen_width"] for card in cards(COMMON)} == set(COMMON_WIDTHS)
+@pytest.mark.parametrize(
+    ("inits", "compared"), [(KINDS, COMPARED_KINDS), ((COMMON,), COMPARED_COMMON)], ids=["kinds", "common"]
+)
+def test_all_networks_that_ship_were_compared(inits, compared):
+    shipped = [card["architecture"] for init in inits for card in cards(init)]
+    assert {(of["resampling"], of["gen_width"]) for of in shipped} == set(compared)
 
 
 def test_other_images_begin_with_weights_that_help_all_for_as_long_as_that_was_compared():
