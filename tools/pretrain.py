@@ -8,7 +8,7 @@
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 400k --families groceries trash --out photographs-1-64px-w8
     python tools/pretrain.py --data ../shared/data --size 32 --width 16 --batch 32 --gamma 2 --images 500k \\
-        --families groceries trash --out photographs-1-32px-w16
+        --families groceries trash --each 1300 --things 4000 --out things-1-32px-w16
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\
         --gamma 2 --images 400k --openclipart unpacked --families clipart --each 4500 --out clipart-1-64px-w8
     python tools/pretrain.py --data ../shared/data --size 64 --width 8 --resampling folded --batch 32 --rate 1.2e-3 \\

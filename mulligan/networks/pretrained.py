@@ -35,8 +35,8 @@ FILES = {  # of each `init`
     "drawings-1" + NEGATIVE: _DRAWINGS,
     "clipart-1": _CLIPART,
     "clipart-1" + NEGATIVE: _CLIPART,
-    "photographs-1": ("photographs-1-32px-w16", "photographs-1-64px-w8"),
-    "things-1": ("things-1-64px-w8", "things-1-64px-w16"),
+    "photographs-1": ("photographs-1-64px-w8",),
+    "things-1": ("things-1-32px-w16", "things-1-64px-w8", "things-1-64px-w16"),
 }
 
 

@@ -29,8 +29,8 @@ from mulligan.tasks.task import Task
 from mulligan.training.engine import Sampler
 from mulligan.types import Key, Pytree
 
-# Of networks.pretrained.FILES: ink, chalk, what is bright on black, and photographs.
-PHOTOGRAPHS = "photographs-1"
+# Of networks.pretrained.FILES: ink, chalk, what is bright on black, and photographs; and what helps all images.
+PHOTOGRAPHS, COMMON = "photographs-1", "things-1"
 KINDS = ("drawings-1", "drawings-1-negative", "clipart-1-negative", PHOTOGRAPHS)
 
 
@@ -38,12 +38,14 @@ class Compared(NamedTuple):
     """Where runs that begin with learned weights were compared with fresh ones, and are no further from reality.
 
     Attributes:
+      inits: the weights.
       near: of the distance of what fresh weights draw, that the images have less of.
       channels: of the images, at least: what is grey looks near, and is not.
       batches: of the recipe. They grow with the run, and its beginning is forgotten.
       images: to train on, at least.
     """
 
+    inits: tuple[str, ...]
     near: float
     channels: int
     batches: tuple[int, ...]
@@ -54,17 +56,16 @@ class Compared(NamedTuple):
 
 
 # By how networks resize, which differs with the size of the images, and their width. Where 8 channels helped they had
-# 0.28 at most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.09 at most, other families
-# 0.16. Of few images only 8 channels were compared (docs/log/2026-11-30-few-images-of-a-kind.md).
-COMPARED_KINDS = {
-    ("folded", 8): Compared(1 / 3, 1, (8, 16, 32, 64), 10),
-    ("strided", 16): Compared(1 / 8, 3, (16,), 200),
+# 0.28 at most, where they harmed 0.43; 16 draw what is nearer to all: photographs have 0.106 at most, others 0.120.
+# Of few images only 8 channels were compared (docs/log/2026-11-30-few-images-of-a-kind.md).
+COMPARED_NEAR = {
+    ("folded", 8): Compared(KINDS, 1 / 3, 1, (8, 16, 32, 64), 10),
+    ("strided", 16): Compared((COMMON,), 1 / 9, 3, (16,), 200),
 }
-# Of weights that help all images, however far these are. Of width 16 against fresh runs of width 8.
-COMMON = "things-1"
-COMPARED_COMMON = {
-    ("folded", 8): Compared(math.inf, 1, (8, 16), 200),
-    ("folded", 16): Compared(math.inf, 1, (8,), 200),
+# However far the images are. Of width 16 in batches of 8 against fresh runs of width 8, in batches of 16 of its own.
+COMPARED_ANYWHERE = {
+    ("folded", 8): Compared((COMMON,), math.inf, 1, (8, 16), 200),
+    ("folded", 16): Compared((COMMON,), math.inf, 1, (8, 16), 200),
 }
 
 
@@ -72,7 +73,7 @@ def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     """The recipe with learned weights, where it would begin afresh and they help.
 
     Those of the kind that draws the nearest images, if these are near: if they have less than so much of the distance
-    from the training images that fresh weights have (`COMPARED_KINDS`). It is the energy distance by which runs
+    from the training images that fresh weights have (`COMPARED_NEAR`). It is the energy distance by which runs
     select. Else `COMMON`, where those were compared: in the wider networks, if they are wider, and in these photographs
     that are near, too.
 
@@ -84,8 +85,8 @@ def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     Returns:
       None where there are no weights for such networks, or nothing is known of runs like this.
     """
-    compared = COMPARED_KINDS.get(_networks(recipe))
-    kindred = _nearest(task, recipe, compared.near) if compared and compared.speaks(task, recipe) else None
+    compared = COMPARED_NEAR.get(_networks(recipe))
+    kindred = _nearest(task, recipe, compared) if compared and compared.speaks(task, recipe) else None
     if kindred and (kindred.init != PHOTOGRAPHS or wider.architecture == recipe.architecture):
         return kindred
     return _common(task, wider) or kindred or _common(task, recipe)
@@ -97,20 +98,23 @@ def _networks(recipe: Recipe) -> tuple[str, int]:
 
 def _common(task: Task, recipe: Recipe) -> Recipe | None:
     """The recipe with weights that help all images, where they were compared in such networks."""
-    compared = COMPARED_COMMON.get(_networks(recipe))
-    return begun_with(COMMON, recipe, task.shape) if compared and compared.speaks(task, recipe) else None
+    compared = COMPARED_ANYWHERE.get(_networks(recipe))
+    if compared is None or not compared.speaks(task, recipe):
+        return None
+    (init,) = compared.inits
+    return begun_with(init, recipe, task.shape)
 
 
-def _nearest(task: Task, recipe: Recipe, near: float) -> Recipe | None:
+def _nearest(task: Task, recipe: Recipe, compared: Compared) -> Recipe | None:
     """The recipe with weights of the nearest kind; None where there are none, or none is near."""
-    offered = [learned for init in KINDS if (learned := begun_with(init, recipe, task.shape))]
+    offered = [learned for init in compared.inits if (learned := begun_with(init, recipe, task.shape))]
     if not offered:
         return None
     space = beside_pixels(load_embedding())
     real = space(task.train.sample(SAMPLES, seed=0))
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
-    return offered[nearest] if distances[nearest] < near * fresh else None
+    return offered[nearest] if distances[nearest] < compared.near * fresh else None
 
 
 def begun_with(init: str, recipe: Recipe, shape: ImageShape) -> Recipe | None:

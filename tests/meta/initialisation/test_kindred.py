@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import COMMON, COMPARED_COMMON, COMPARED_KINDS, KINDS, learned_recipe
+from mulligan.meta.initialisation.kindred import COMMON, COMPARED_ANYWHERE, COMPARED_NEAR, KINDS, learned_recipe
 from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run, with_learned_weights
 from mulligan.meta.space.default import ENOUGH, ENOUGH_LEARNED, INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
@@ -98,20 +98,20 @@ def test_images_that_weights_drew_are_of_their_kind(init):
     assert proposed(drawn_by(init)).init == init
 
 
-def test_small_photographs_begin_with_weights_of_their_kind_and_small_drawings_do_not():
-    images = drawn_by(PHOTOGRAPHS, 32)
+def test_small_images_near_them_begin_with_weights_that_help_all_and_small_drawings_do_not():
+    images = drawn_by(COMMON, 32)
     recipe = proposed(images, MINUTE)
-    assert recipe == replace(
-        default_recipe(images.shape[1:], 231, MINUTE), init=PHOTOGRAPHS, architecture=recipe.architecture
-    )
+    usual = default_recipe(images.shape[1:], 231, MINUTE)
+    assert recipe == replace(usual, init=COMMON, architecture=recipe.architecture)
     assert proposed(drawings(size=32, channels=3), MINUTE) is None
     assert proposed(images[..., :1], MINUTE) is None  # grey ones were compared in narrow networks alone
-    longer = replace(default_recipe(images.shape[1:], 231, MINUTE), batch=32)
-    assert learned_recipe(read_task(images), longer, longer) is None
+    for batch in (8, 32):
+        other = replace(usual, batch=batch)
+        assert learned_recipe(read_task(images), other, other) is None
 
 
 def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared():
-    small = drawn_by(PHOTOGRAPHS, 32)
+    small = drawn_by(COMMON, 32)
     few = {"ten": drawings()[:10], "fewer": drawings()[:9], "small": small[:50], "others": stripes()[:50]}
     begun = {}
     for name, images in few.items():
@@ -120,12 +120,16 @@ def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared()
     assert begun == {"ten": DRAWINGS, "fewer": INIT, "small": INIT, "others": INIT}
 
 
-@pytest.mark.parametrize(
-    ("inits", "compared"), [(KINDS, COMPARED_KINDS), ((COMMON,), COMPARED_COMMON)], ids=["kinds", "common"]
-)
-def test_all_networks_that_ship_were_compared(inits, compared):
-    shipped = [card["architecture"] for init in inits for card in cards(init)]
-    assert {(of["resampling"], of["gen_width"]) for of in shipped} == set(compared)
+def test_all_networks_that_ship_were_compared():
+    shipped = {(init, *_networks(card)) for init in (*KINDS, COMMON) for card in cards(init)}
+    tables = (COMPARED_NEAR, COMPARED_ANYWHERE)
+    assert shipped == {
+        (init, *networks) for table in tables for networks, compared in table.items() for init in compared.inits
+    }
+
+
+def _networks(card):
+    return card["architecture"]["resampling"], card["architecture"]["gen_width"]
 
 
 def test_other_images_begin_with_weights_that_help_all_for_as_long_as_that_was_compared():
@@ -145,6 +149,15 @@ def test_they_make_wider_networks_worth_their_while(of):
     assert recipe.init == COMMON
     assert recipe.architecture.gen_width == 2 * default_recipe(shape, 231, minutes).architecture.gen_width
     assert proposed(drawings(), minutes).init == DRAWINGS  # whose own weights were not compared with those
+
+
+def test_ten_minutes_begin_with_them_in_the_networks_that_fresh_weights_would_have_and_an_hour_begins_afresh():
+    images, minutes = stripes(), Budget(110_000, None)
+    usual = default_recipe(images.shape[1:], 231, minutes)
+    recipe = proposed(images, minutes)
+    assert (usual.architecture.gen_width, usual.batch) == (16, 16)
+    assert recipe == replace(usual, init=COMMON, architecture=recipe.architecture)
+    assert proposed(images, Budget(200_000, None)) is None
 
 
 def test_wider_networks_keep_the_strategy_that_was_asked_for():
