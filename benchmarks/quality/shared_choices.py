@@ -186,10 +186,8 @@ CONTENDERS: dict[str, Contender] = {
     "learned, batch 16": Contender(learned=1.0, recipe={"batch": 16}),
     "half learned": Contender(learned=0.5),
     "learned, fresh map": Contender(learned=1.0, fresh=("gen.layers.0.",)),  # from latents to the coarsest map
-    "learned, fresh ends": Contender(learned=1.0, fresh=("gen.layers.0.", "disc.head.")),
     "learned, matching 0.3": Contender(learned=1.0, recipe={"matching": 0.3}, cost=1.05),
     "learned generator": Contender(learned=1.0, fresh=("disc.",)),
-    "learned discriminator": Contender(learned=1.0, fresh=("gen.",)),
     "learned, width 16": of_width(16, 2.9, learned=1.0, batch=8),  # where the plain recipe has width 8
     "width 8": of_width(8, 0.345, batch=32),  # at 64x64 and five minutes, by an idle core; 0.57 beside another run
     "width 32": of_width(32, 2.3),
