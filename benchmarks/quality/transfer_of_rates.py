@@ -36,7 +36,7 @@ from benchmarks.common.population import Numbers, Population
 from mulligan.meta.space.default import DECAY
 from mulligan.metrics.embed import load_embedding
 from mulligan.metrics.kid import mmd2_unbiased
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import abstract
 from mulligan.recipe import Architecture, Hyperparameters, Recipe
 from mulligan.types import Pytree
 
@@ -87,7 +87,7 @@ def multipliers(run: Run, architecture: Architecture) -> tuple[Pytree, Pytree]:
 
     def of_width(width: int) -> Pytree:
         chosen = replace(architecture, gen_width=width, disc_width=width)
-        return fans(jax.eval_shape(lambda key: build(chosen, shape, 0, key), jax.random.key(0)))
+        return fans(abstract(chosen, shape, 0))
 
     own = of_width(run.width)
     base = of_width(BASE) if f"-{BASE}" in run.parametrisation else jax.tree.map(lambda _: FAN, own)

@@ -167,6 +167,11 @@ def build(architecture: Architecture, shape: ImageShape, classes: int, key: Key)
     return _initialise(architecture, shape, classes, key)
 
 
+def abstract(architecture: Architecture, shape: ImageShape, classes: int) -> Networks:
+    """Both networks as `build` makes them, with shapes and types in place of weights: nothing is drawn or compiled."""
+    return jax.eval_shape(lambda key: build(architecture, shape, classes, key), jax.random.key(0))
+
+
 def notes(architecture: Architecture, shape: ImageShape) -> tuple[str, ...]:
     """What was noticed about networks that are not mulligan's own, in sentences.
 

@@ -12,13 +12,12 @@ import json
 from importlib import resources
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from mulligan.errors import MulliganError
 from mulligan.files import with_card
-from mulligan.networks.architecture import Networks, build
+from mulligan.networks.architecture import Networks, abstract, build
 from mulligan.networks.layers import ImageShape
 from mulligan.networks.negative import negative
 from mulligan.networks.parameters import with_parameters
@@ -111,9 +110,7 @@ def load_pretrained(init: str, architecture: Architecture, shape: ImageShape) ->
     stored, card = with_card("mulligan", f"data/{found['name']}", f"the initial weights {found['name']}")
     arrays = {key: array.astype(np.float32) for key, array in load_safetensors(stored).items()}
     h, w, c = card["shape"]
-    # Shapes alone: weights that are replaced need no program that draws them.
-    blank = jax.eval_shape(lambda key: build(architecture, (h, w, c), 0, key), jax.random.key(0))
-    networks = with_parameters(blank, arrays)
+    networks = with_parameters(abstract(architecture, (h, w, c), 0), arrays)
     return Pretrained(negative(networks) if init.endswith(NEGATIVE) else networks, architecture, (h, w, c), card)
 
 

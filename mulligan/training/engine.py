@@ -23,7 +23,7 @@ from mulligan.game.losses import LOSSES
 from mulligan.game.matching import energy
 from mulligan.game.penalties import PENALTIES, lazy, r1r2_piecewise
 from mulligan.game.step import Data, Game, GanState, initial_state, step, to_bytes
-from mulligan.networks.architecture import FAMILIES, Networks, build, computing_in
+from mulligan.networks.architecture import FAMILIES, Networks, abstract, computing_in
 from mulligan.networks.convolution import default_lowering, lowered
 from mulligan.networks.features import critics_of, load_features
 from mulligan.networks.piecewise import is_piecewise_linear, lifted
@@ -89,7 +89,7 @@ def make_game(recipe: Recipe, shape: tuple[int, int, int], classes: int, horizon
     loss = _choose(LOSSES, recipe.loss, "loss")()
 
     penalty = _choose(PENALTIES, recipe.penalty, "penalty").penalty
-    networks = jax.eval_shape(lambda key: build(recipe.architecture, shape, classes, key), jax.random.key(0))
+    networks = abstract(recipe.architecture, shape, classes)
     if recipe.penalty == "r1r2" and is_piecewise_linear(networks.disc):
         penalty = r1r2_piecewise(lifted)  # the same numbers from two thirds of the work
 

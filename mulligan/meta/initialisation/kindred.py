@@ -8,7 +8,6 @@ at random taught help images that are near nothing, too (docs/log/2026-11-30-dra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -38,14 +37,10 @@ class Compared(NamedTuple):
     """Where runs that begin with learned weights were compared with fresh ones, and are no further from reality.
 
     Attributes:
-      inits: the weights.
-      near: of the distance of what fresh weights draw, that the images have less of.
       batches: of the recipe. They grow with the run, and its beginning is forgotten.
       images: to train on, at least.
     """
 
-    inits: tuple[str, ...]
-    near: float
     batches: tuple[int, ...]
     images: int
 
@@ -53,14 +48,16 @@ class Compared(NamedTuple):
         return recipe.batch in self.batches and len(task.train) >= self.images
 
 
-# By how networks resize, which differs with the size of the images, and their width. Where weights helped what they
-# draw had 0.28 at most, where they harmed 0.43 (of few images: docs/log/2026-11-30-few-images-of-a-kind.md).
-COMPARED_NEAR = {("folded", 8): Compared(KINDS, 1 / 3, (8, 16, 32, 64), 10)}
-# However far the images are. At 64x64 of width 16 in batches of 8 against fresh runs of width 8.
-COMPARED_ANYWHERE = {
-    ("folded", 8): Compared((COMMON,), math.inf, (8, 16), 200),
-    ("folded", 16): Compared((COMMON,), math.inf, (8, 16), 200),
-    ("strided", 16): Compared((COMMON,), math.inf, (16,), 200),
+# Of the distance of what fresh weights draw, that images near a kind have less of. Where weights helped what they draw
+# had 0.28 at most, where they harmed 0.43.
+NEAR = 1 / 3
+# By how networks resize, which differs with the size of the images, and their width. Of few images:
+# docs/log/2026-11-30-few-images-of-a-kind.md. `COMMON` of width 16 in batches of 8: against fresh runs of width 8.
+COMPARED_KINDS = {("folded", 8): Compared((8, 16, 32, 64), 10)}
+COMPARED_COMMON = {
+    ("folded", 8): Compared((8, 16), 200),
+    ("folded", 16): Compared((8, 16), 200),
+    ("strided", 16): Compared((16,), 200),
 }
 
 
@@ -68,9 +65,9 @@ def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     """The recipe with learned weights, where it would begin afresh and they help.
 
     Those of the kind that draws the nearest images, if these are near: if they have less than so much of the distance
-    from the training images that fresh weights have (`COMPARED_NEAR`). It is the energy distance by which runs
-    select. Else `COMMON`, where those were compared: in the wider networks, if they are wider, and in these photographs
-    that are near, too.
+    from the training images that fresh weights have (`NEAR`). It is the energy distance by which runs select. Else
+    `COMMON`, where those were compared: in the wider networks, if they are wider, and in these photographs that are
+    near, too.
 
     Args:
       recipe: that would begin afresh. Weights are for networks like its own, but that they may begin with other maps.
@@ -80,8 +77,8 @@ def learned_recipe(task: Task, recipe: Recipe, wider: Recipe) -> Recipe | None:
     Returns:
       None where there are no weights for such networks, or nothing is known of runs like this.
     """
-    compared = COMPARED_NEAR.get(_networks(recipe))
-    kindred = _nearest(task, recipe, compared) if compared and compared.speaks(task, recipe) else None
+    compared = COMPARED_KINDS.get(_networks(recipe))
+    kindred = _nearest(task, recipe) if compared and compared.speaks(task, recipe) else None
     if kindred and (kindred.init != PHOTOGRAPHS or wider.architecture == recipe.architecture):
         return kindred
     return _common(task, wider) or kindred or _common(task, recipe)
@@ -93,23 +90,20 @@ def _networks(recipe: Recipe) -> tuple[str, int]:
 
 def _common(task: Task, recipe: Recipe) -> Recipe | None:
     """The recipe with weights that help all images, where they were compared in such networks."""
-    compared = COMPARED_ANYWHERE.get(_networks(recipe))
-    if compared is None or not compared.speaks(task, recipe):
-        return None
-    (init,) = compared.inits
-    return begun_with(init, recipe, task.shape)
+    compared = COMPARED_COMMON.get(_networks(recipe))
+    return begun_with(COMMON, recipe, task.shape) if compared and compared.speaks(task, recipe) else None
 
 
-def _nearest(task: Task, recipe: Recipe, compared: Compared) -> Recipe | None:
+def _nearest(task: Task, recipe: Recipe) -> Recipe | None:
     """The recipe with weights of the nearest kind; None where there are none, or none is near."""
-    offered = [learned for init in compared.inits if (learned := begun_with(init, recipe, task.shape))]
+    offered = [learned for init in KINDS if (learned := begun_with(init, recipe, task.shape))]
     if not offered:
         return None
     space = beside_pixels(load_embedding())
     real = space(task.train.sample(SAMPLES, seed=0))
     fresh, *distances = [energy_distance(real, space(drawn)).value for drawn in _drawn(task, (recipe, *offered))]
     nearest = int(np.argmin(distances))
-    return offered[nearest] if distances[nearest] < compared.near * fresh else None
+    return offered[nearest] if distances[nearest] < NEAR * fresh else None
 
 
 def begun_with(init: str, recipe: Recipe, shape: ImageShape) -> Recipe | None:

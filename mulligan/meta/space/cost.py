@@ -19,7 +19,7 @@ from mulligan.game.dynamics import DYNAMICS
 from mulligan.game.losses import LOSSES
 from mulligan.game.matching import DISC_PASSES
 from mulligan.game.penalties import PENALTIES, PIECEWISE_DISC_PASSES
-from mulligan.networks.architecture import build
+from mulligan.networks.architecture import abstract
 from mulligan.networks.features import critics_of, load_features
 from mulligan.networks.layers import Activate, Conv, ConvTranspose, Dense, ImageShape, MinibatchStd, SelfAttention
 from mulligan.networks.piecewise import is_piecewise_linear
@@ -146,10 +146,10 @@ def passes(architecture: Architecture, shape: ImageShape, classes: int) -> tuple
       MulliganError: no networks can be made of these choices.
       TypeError: a layer that `LAYERS` does not hold; nobody's mistake but ours.
     """
-    networks = jax.eval_shape(lambda key: build(architecture, shape, classes, key), jax.random.key(0))
-    gen = _forward(networks.gen, networks.gen.layers, (1, 1))
-    disc = _forward(networks.disc, [*networks.disc.layers, networks.disc.head.dense], shape[:2])
-    return gen, disc, is_piecewise_linear(networks.disc)
+    generator, discriminator = abstract(architecture, shape, classes).own()
+    gen = _forward(generator, generator.layers, (1, 1))
+    disc = _forward(discriminator, [*discriminator.layers, discriminator.head.dense], shape[:2])
+    return gen, disc, is_piecewise_linear(discriminator)
 
 
 def _forward(network: Any, layers: Iterable[Any], size: tuple[int, int]) -> Pass:

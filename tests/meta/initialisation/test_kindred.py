@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from mulligan.meta.experience import Experience
 from mulligan.meta.fit import fit
 from mulligan.meta.initialisation import kindred
-from mulligan.meta.initialisation.kindred import COMMON, COMPARED_ANYWHERE, COMPARED_NEAR, KINDS, learned_recipe
+from mulligan.meta.initialisation.kindred import COMMON, COMPARED_COMMON, COMPARED_KINDS, KINDS, learned_recipe
 from mulligan.meta.planning import KINDRED, PRETRAINED, Options, plan_run, with_learned_weights
 from mulligan.meta.space.default import ENOUGH, ENOUGH_LEARNED, INIT, default_recipe
 from mulligan.networks.pretrained import NEGATIVE, architectures, cards, load_pretrained
@@ -120,11 +120,8 @@ def test_a_few_images_begin_with_weights_of_their_kind_where_that_was_compared()
 
 
 def test_all_networks_that_ship_were_compared():
-    shipped = {(init, *_networks(card)) for init in (*KINDS, COMMON) for card in cards(init)}
-    tables = (COMPARED_NEAR, COMPARED_ANYWHERE)
-    assert shipped == {
-        (init, *networks) for table in tables for networks, compared in table.items() for init in compared.inits
-    }
+    assert {_networks(card) for init in KINDS for card in cards(init)} == set(COMPARED_KINDS)
+    assert {_networks(card) for card in cards(COMMON)} == set(COMPARED_COMMON)
 
 
 def _networks(card):
